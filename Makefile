@@ -1,0 +1,38 @@
+# `make quickstart` and `make test` set up what they need in .venv at the root.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export KERAS_BACKEND = tensorflow
+export TF_CPP_MIN_LOG_LEVEL = 2
+
+.PHONY: quickstart test lint types docs examples clean
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp per set of extras: made anew when the metadata changes.
+$(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e ".[$*]"
+	@touch $@
+
+quickstart: $(VENV)/.installed-examples
+	$(BIN)/python examples/quickstart.py
+
+test: $(VENV)/.installed-test
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.installed-test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: $(VENV)/.installed-test
+	$(BIN)/mypy
+
+docs: $(VENV)/.installed-test
+	$(BIN)/mkdocs build --strict --quiet
+
+examples: $(VENV)/.installed-test
+	for file in examples/*.py; do $(BIN)/python $$file --smoke || exit 1; done
+
+clean:
+	rm -rf $(VENV) site build *.egg-info

@@ -1,0 +1,42 @@
+"""Options and fixtures of all tests."""
+
+import logging
+
+import keras
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption(
+        "--runslow",
+        action="store_true",
+        help="also run tests that take over a minute",
+    )
+
+
+def pytest_collection_modifyitems(config, items):
+    if config.getoption("--runslow"):
+        return
+    skip = pytest.mark.skip(reason="needs --runslow")
+    for item in items:
+        if "slow" in item.keywords:
+            item.add_marker(skip)
+
+
+@pytest.fixture(autouse=True)
+def _seed():
+    keras.utils.set_random_seed(20260101)
+
+
+@pytest.fixture(autouse=True)
+def _no_autograph_warnings(caplog):
+    """AutoGraph says by a log record that it gave up on a function."""
+    with caplog.at_level(logging.WARNING, logger="tensorflow"):
+        yield
+    assert not [r for r in caplog.records if "AutoGraph" in r.getMessage()]
+
+
+@pytest.fixture(autouse=True)
+def _restore_dtype_policy():
+    yield
+    keras.config.set_dtype_policy("float32")

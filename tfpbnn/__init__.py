@@ -1,0 +1,32 @@
+"""Bayesian layers for Keras 3 on TensorFlow Probability."""
+
+from tfpbnn import _backend  # noqa: F401, I001  first: it checks the backend
+from tfpbnn import (
+    callbacks,
+    families,
+    layers,
+    likelihoods,
+    metrics,
+    plots,
+    priors,
+)
+from tfpbnn.models import Model, Sequential
+from tfpbnn.predict import evaluate, predict
+from tfpbnn.predictive import Predictive
+
+__version__ = "0.1.0.dev0"
+
+__all__ = [
+    "Model",
+    "Predictive",
+    "Sequential",
+    "callbacks",
+    "evaluate",
+    "families",
+    "layers",
+    "likelihoods",
+    "metrics",
+    "plots",
+    "predict",
+    "priors",
+]

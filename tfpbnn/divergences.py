@@ -1,0 +1,209 @@
+"""The KL divergence of a posterior to its prior, and how it reaches the loss.
+
+The KL is a weight regularizer of the posterior's `loc`: Keras evaluates it
+once per step, however often the layer is called, and drops it when the layer
+is frozen.
+"""
+
+import math
+import warnings
+import weakref
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import fused, priors, random
+from tfpbnn._tfp import tfp
+from tfpbnn.families import Family, MeanFieldNormal, PointEstimate
+from tfpbnn.priors import Prior
+from tfpbnn.types import Tensor
+
+_KL_KEY = 0x4B4C
+# Graphs and KL terms that the warning was given for: once per training run,
+# although a run has many layers and may trace its step twice.
+_warned: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_UNSET = (
+    "The KL weight was not set and is 1.0, but Keras averages the loss over "
+    "examples: the prior counts as often as there are examples in the data. "
+    "Mend it with `model.fit(..., callbacks=[tfpbnn.callbacks.KLWeight("
+    "num_examples=len(x))])`, use `tfpbnn.Sequential` or `tfpbnn.Model`, or "
+    "give the layers `kl_weight=`."
+)
+
+
+def kl_divergence(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
+    """`KL(posterior || prior)` in nats, a float32 scalar.
+
+    Exact where TFP has a closed form. Otherwise the posterior's entropy (exact
+    if TFP has it) is taken from an unbiased estimate of the cross entropy from
+    one draw. For a `PointEstimate` it is the negative log density of the prior.
+
+    Args:
+        posterior: a built family.
+        prior: a prior built for the same shape.
+        key: the key of the draw, if one is needed.
+    """
+    if isinstance(posterior, PointEstimate):
+        return -_log_density(prior, tf.convert_to_tensor(posterior.loc))
+    if _is_fusable(posterior, prior):
+        loc = tf.convert_to_tensor(posterior.loc)
+        kl = fused.normal_kl(
+            loc if prior.initial_loc == 0 else loc - prior.loc,
+            tf.convert_to_tensor(posterior.untransformed_scale),
+            prior.scale,
+        )
+        return tf.cast(kl, tf.float32)
+    q = posterior.distribution()
+    try:
+        kl = tfp.distributions.kl_divergence(q, prior.distribution())
+    except NotImplementedError:
+        kl = monte_carlo_kl(posterior, prior, key)
+    return tf.cast(kl, tf.float32)
+
+
+def monte_carlo_kl(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
+    """An unbiased estimate of the KL from one draw of the posterior."""
+    draw = posterior.sample(key)
+    q = posterior.distribution()
+    try:
+        negative_entropy = -q.entropy()
+    except NotImplementedError:
+        negative_entropy = q.log_prob(draw)
+    return tf.cast(negative_entropy, tf.float32) - _log_density(prior, draw)
+
+
+def _log_density(prior: Prior, weights: Tensor) -> Tensor:
+    return tf.cast(prior.distribution().log_prob(weights), tf.float32)
+
+
+def _is_fusable(posterior: Family, prior: Prior) -> bool:
+    return (
+        isinstance(posterior, MeanFieldNormal)
+        and isinstance(prior, priors.Normal)
+        and fused.applies(tf.convert_to_tensor(posterior.untransformed_scale))
+    )
+
+
+def check_weight(value: float | None, argument: str = "kl_weight") -> None:
+    """Raises unless `value` is None, or a number >= 0 and finite."""
+    if value is None:
+        return
+    if not (isinstance(value, int | float) and 0 <= value < math.inf):
+        raise ValueError(
+            f"`{argument}` must be None or a finite number >= 0. Received: "
+            f"{argument}={value!r}"
+        )
+
+
+def add_weight(
+    layer: keras.layers.Layer, value: float | None
+) -> keras.Variable:
+    """The variable that a layer's KL is multiplied with.
+
+    To be made when the layer is, not when it is built, so that a callback can
+    set it before the first training step builds and runs the model at once.
+
+    Args:
+        layer: the layer that owns the variable.
+        value: the user's, or None to leave it to callbacks (`is_managed`).
+    """
+    check_weight(value)
+    weight = layer.add_weight(
+        name="kl_weight",
+        shape=(),
+        dtype="float32",
+        initializer=keras.initializers.Constant(
+            1.0 if value is None else value
+        ),
+        trainable=False,
+        autocast=False,
+    )
+    weight.is_managed = value is None
+    return weight
+
+
+def managed_weights(model: keras.layers.Layer) -> list[keras.Variable]:
+    """The KL weights in a model, built or not, that callbacks are to set."""
+    return [
+        variable
+        for variable in model.non_trainable_variables
+        if getattr(variable, "is_managed", False)
+    ]
+
+
+class KLRegularizer(keras.regularizers.Regularizer):
+    """`weight * KL(posterior || prior)`, hung on the posterior's `loc`.
+
+    Made by layers in `build`, and remade there on loading; never serialized.
+
+    Attributes:
+        weight: the variable that the KL is multiplied with, from `add_weight`.
+    """
+
+    def __init__(
+        self,
+        posterior: Family,
+        prior: Prior,
+        weight: keras.Variable,
+        noise_state: keras.Variable,
+    ):
+        self.posterior = posterior
+        self.prior = prior
+        self.weight = weight
+        self.noise_state = noise_state
+        self._extra = posterior.loc.regularizer
+        posterior.loc.regularizer = self
+
+    def divergence(self) -> Tensor:
+        """The KL without its weight, in nats."""
+        state = random.fold_replica(tf.convert_to_tensor(self.noise_state))
+        key = random.fold(state, _KL_KEY)
+        return kl_divergence(self.posterior, self.prior, key)
+
+    def __call__(self, x: Any) -> Tensor:
+        weight = tf.cast(tf.convert_to_tensor(self.weight), tf.float32)
+        loss = weight * self.divergence()
+        if self.weight.is_managed:
+            loss = _warn_when_trained(loss, self)
+        if self._extra is not None:
+            loss += tf.cast(self._extra(x), tf.float32)
+        return loss
+
+
+def kl_terms(model: keras.layers.Layer) -> list[KLRegularizer]:
+    """The KL terms of all trainable layers of a built model, nested or not."""
+    found = (variable.regularizer for variable in model.trainable_variables)
+    return [term for term in found if isinstance(term, KLRegularizer)]
+
+
+def total_kl(terms: Iterable[KLRegularizer]) -> Tensor:
+    """The sum of the divergences, without their weights, in nats."""
+    return tf.add_n([tf.zeros([]), *(term.divergence() for term in terms)])
+
+
+def _warn_when_trained(loss: Tensor, term: KLRegularizer) -> Tensor:
+    """Warns when the gradient is taken, which only training does."""
+
+    @tf.custom_gradient
+    def identity(x: Tensor) -> Any:
+        def grad(upstream: Tensor) -> Tensor:
+            _warn_unset(term)
+            return upstream
+
+        return tf.identity(x), grad
+
+    return identity(loss)
+
+
+def _warn_unset(term: KLRegularizer) -> None:
+    with tf.init_scope():
+        untouched = float(keras.ops.convert_to_numpy(term.weight)) == 1.0
+    if not untouched:
+        return
+    seen = {tf.compat.v1.get_default_graph(), term}
+    first = not any(item in _warned for item in seen)
+    _warned.update(seen)
+    if first:
+        warnings.warn(_UNSET, stacklevel=2)

@@ -1,0 +1,275 @@
+"""Posterior families: the distributions that a layer's weights can have.
+
+How to add one: subclass `Family`, give it `build`, `loc`, `sample` and
+`distribution` (and `noise` and `variance` if the properties that Flipout and
+local reparameterization ask for hold), and add it to `_FAMILIES`.
+"""
+
+import abc
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import constraints, initializers, regularizers
+
+from tfpbnn import _registry, fused, random
+from tfpbnn._tfp import tfp
+from tfpbnn.types import Config, Identifier, Tensor
+
+
+class Family(_registry.Template):
+    """A distribution over one weight tensor, with variables of its own.
+
+    Attributes:
+        is_random: False if `sample` always gives the same.
+        independent_normal: all elements are independent Normals, as local
+            reparameterization requires.
+        symmetric_independent: elements are independent and symmetric about
+            `loc`, as Flipout requires.
+    """
+
+    is_random = True
+    independent_normal = False
+    symmetric_independent = False
+
+    @abc.abstractmethod
+    def build(self, shape: Any) -> None:
+        """Makes the variables for weights of `shape`."""
+
+    @property
+    @abc.abstractmethod
+    def loc(self) -> keras.Variable:
+        """The location: the mean, or what `draws="mean"` is to use."""
+
+    @abc.abstractmethod
+    def sample(self, key: Tensor) -> Tensor:
+        """One draw of the weights, differentiable in the variables."""
+
+    @abc.abstractmethod
+    def distribution(self) -> Any:
+        """The TFP distribution; its event is the whole weight tensor."""
+
+    def noise(self, key: Tensor) -> Tensor:
+        """`sample(key) - loc`."""
+        return self.sample(key) - tf.convert_to_tensor(self.loc)
+
+    def variance(self) -> Tensor:
+        """The variance of each element."""
+        raise NotImplementedError(
+            f"`{type(self).__name__}` has no elementwise variance."
+        )
+
+
+class _LocFamily(Family):
+    """What families with a free location share."""
+
+    def __init__(
+        self,
+        loc_initializer: Identifier = None,
+        loc_regularizer: Identifier = None,
+        loc_constraint: Identifier = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.loc_initializer = initializers.get(
+            loc_initializer or initializers.RandomNormal(stddev=0.1)
+        )
+        self.loc_regularizer = regularizers.get(loc_regularizer)
+        self.loc_constraint = constraints.get(loc_constraint)
+        self._loc: keras.Variable | None = None
+
+    def build(self, shape: Any) -> None:
+        self._loc = self.add_parameter(
+            "loc",
+            shape,
+            self.loc_initializer,
+            regularizer=self.loc_regularizer,
+            constraint=self.loc_constraint,
+        )
+
+    @property
+    def loc(self) -> keras.Variable:
+        if self._loc is None:
+            raise ValueError(
+                f"`{self.name}` has no weights yet: call the layer or model "
+                "on some data, or `build` it, first."
+            )
+        return self._loc
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "loc_initializer": initializers.serialize(self.loc_initializer),
+            "loc_regularizer": regularizers.serialize(self.loc_regularizer),
+            "loc_constraint": constraints.serialize(self.loc_constraint),
+        }
+
+
+@_registry.register
+class MeanFieldNormal(_LocFamily):
+    """Independent Normals: `w = loc + scale * eps`, one pair per weight.
+
+    `scale = 1.2e-7 + softplus(untransformed_scale)`. The defaults are those of
+    TFP's `default_mean_field_normal_fn`: scales start at about 0.0486.
+
+    Args:
+        loc_initializer: default `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: default
+            `RandomNormal(mean=-3.0, stddev=0.1)`.
+        loc_regularizer: a Keras regularizer, beside the KL.
+        loc_constraint: a Keras constraint.
+        untransformed_scale_regularizer: a Keras regularizer.
+        untransformed_scale_constraint: a Keras constraint.
+
+    Example:
+    ```python
+    small = keras.initializers.Constant(-5.0)       # scales start at 0.0067
+    layer = tfpbnn.layers.DenseFlipout(
+        8,
+        kernel_posterior=tfpbnn.families.MeanFieldNormal(
+            untransformed_scale_initializer=small
+        ),
+    )
+    ```
+
+    Reference:
+        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    """
+
+    independent_normal = True
+    symmetric_independent = True
+
+    def __init__(
+        self,
+        loc_initializer: Identifier = None,
+        untransformed_scale_initializer: Identifier = None,
+        loc_regularizer: Identifier = None,
+        untransformed_scale_regularizer: Identifier = None,
+        loc_constraint: Identifier = None,
+        untransformed_scale_constraint: Identifier = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            loc_initializer, loc_regularizer, loc_constraint, **kwargs
+        )
+        self.untransformed_scale_initializer = initializers.get(
+            untransformed_scale_initializer
+            or initializers.RandomNormal(mean=-3.0, stddev=0.1)
+        )
+        self.untransformed_scale_regularizer = regularizers.get(
+            untransformed_scale_regularizer
+        )
+        self.untransformed_scale_constraint = constraints.get(
+            untransformed_scale_constraint
+        )
+
+    def build(self, shape: Any) -> None:
+        super().build(shape)
+        self.untransformed_scale = self.add_parameter(
+            "untransformed_scale",
+            shape,
+            self.untransformed_scale_initializer,
+            regularizer=self.untransformed_scale_regularizer,
+            constraint=self.untransformed_scale_constraint,
+        )
+
+    def _parameters(self) -> tuple[Tensor, Tensor]:
+        return (
+            tf.convert_to_tensor(self.loc),
+            tf.convert_to_tensor(self.untransformed_scale),
+        )
+
+    @property
+    def scale(self) -> Tensor:
+        """The standard deviations, in the dtype of the variables."""
+        _, untransformed = self._parameters()
+        return fused.SCALE_FLOOR + tf.math.softplus(untransformed)
+
+    def sample(self, key: Tensor) -> Tensor:
+        loc, untransformed = self._parameters()
+        if fused.is_enabled(untransformed):
+            words = random.bits(key, loc.shape)
+            return fused.normal_sample(loc, untransformed, words)
+        return loc + self.noise(key)
+
+    def noise(self, key: Tensor) -> Tensor:
+        _, untransformed = self._parameters()
+        if fused.is_enabled(untransformed):
+            words = random.bits(key, untransformed.shape)
+            return fused.normal_noise(untransformed, words)
+        standard = random.normal(key, untransformed.shape, untransformed.dtype)
+        return self.scale * standard
+
+    def variance(self) -> Tensor:
+        _, untransformed = self._parameters()
+        if fused.is_enabled(untransformed):
+            return fused.normal_variance(untransformed)
+        return tf.square(self.scale)
+
+    def distribution(self) -> Any:
+        loc, _ = self._parameters()
+        normal = tfp.distributions.Normal(loc, self.scale)
+        return tfp.distributions.Independent(normal, len(loc.shape))
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "untransformed_scale_initializer": initializers.serialize(
+                self.untransformed_scale_initializer
+            ),
+            "untransformed_scale_regularizer": regularizers.serialize(
+                self.untransformed_scale_regularizer
+            ),
+            "untransformed_scale_constraint": constraints.serialize(
+                self.untransformed_scale_constraint
+            ),
+        }
+
+
+@_registry.register
+class PointEstimate(_LocFamily):
+    """A single point: an ordinary weight, without uncertainty.
+
+    With a prior, its divergence is the negative log density of the prior at
+    the point, so that the point is a maximum-a-posteriori estimate.
+
+    Args:
+        loc_initializer: default `RandomNormal(stddev=0.1)`.
+        loc_regularizer: a Keras regularizer.
+        loc_constraint: a Keras constraint.
+    """
+
+    is_random = False
+    independent_normal = True
+    symmetric_independent = True
+
+    def sample(self, key: Tensor) -> Tensor:
+        del key
+        return tf.convert_to_tensor(self.loc)
+
+    def variance(self) -> Tensor:
+        return tf.zeros_like(tf.convert_to_tensor(self.loc))
+
+    def distribution(self) -> Any:
+        loc = tf.convert_to_tensor(self.loc)
+        point = tfp.distributions.Deterministic(loc)
+        return tfp.distributions.Independent(point, len(loc.shape))
+
+
+_FAMILIES: dict[str, type[Family]] = {
+    "mean_field_normal": MeanFieldNormal,
+    "point_estimate": PointEstimate,
+}
+
+
+def get(identifier: Identifier, argument: str = "posterior") -> Family | None:
+    """A posterior family by name, config or object; None stays None.
+
+    Args:
+        identifier: "mean_field_normal", "point_estimate", a config, an
+            instance of `Family`, or None.
+        argument: how error messages call the argument.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+        TypeError: for something that is not a family.
+    """
+    return _registry.get(identifier, Family, _FAMILIES, argument)

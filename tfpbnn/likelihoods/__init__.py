@@ -1,0 +1,30 @@
+"""Keras losses that are distributions.
+
+A likelihood is the loss that a model is compiled with: its value is the
+negative log-likelihood of each example. It also turns the model's outputs into
+a TFP distribution, which is how `tfpbnn.predict` knows what they mean.
+"""
+
+from tfpbnn.likelihoods.base import Likelihood
+from tfpbnn.likelihoods.classification import Bernoulli, Categorical
+from tfpbnn.likelihoods.counts import NegativeBinomial, Poisson
+from tfpbnn.likelihoods.from_loss import from_loss
+from tfpbnn.likelihoods.regression import (
+    Laplace,
+    MixtureNormal,
+    Normal,
+    StudentT,
+)
+
+__all__ = [
+    "Bernoulli",
+    "Categorical",
+    "Laplace",
+    "Likelihood",
+    "MixtureNormal",
+    "NegativeBinomial",
+    "Normal",
+    "Poisson",
+    "StudentT",
+    "from_loss",
+]

@@ -1,0 +1,165 @@
+"""What all likelihoods share."""
+
+import abc
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+
+from tfpbnn._tfp import tfp
+from tfpbnn.types import Config, Tensor
+
+_SCALE_FLOOR = 1e-6
+
+
+def positive(raw: Tensor) -> Tensor:
+    """softplus, kept off zero: how raw outputs become scales."""
+    return _SCALE_FLOOR + tf.math.softplus(raw)
+
+
+class Likelihood(keras.losses.Loss):
+    """A Keras loss that is the negative log-likelihood of a distribution.
+
+    As a loss it gives one value per example, summed over targets and, for
+    outputs of rank 3 and more, over positions, since all of them belong to the
+    example. Keras averages over examples, so the KL is to be weighted with 1 /
+    (number of training examples).
+
+    Attributes:
+        is_classification: which kind of `Predictive` it makes.
+        is_discrete: whether targets are counts, 0, 1, 2, ...
+    """
+
+    is_classification: ClassVar[bool] = False
+    is_discrete: ClassVar[bool] = False
+
+    def __init__(
+        self,
+        reduction: str = "sum_over_batch_size",
+        name: str | None = None,
+        dtype: Any = None,
+    ):
+        super().__init__(name=name, reduction=reduction, dtype=dtype)
+
+    @property
+    @abc.abstractmethod
+    def parameters(self) -> tuple[str, ...]:
+        """The parameters of one target, in the order of the outputs."""
+
+    @abc.abstractmethod
+    def _marginals(self, *parameters: Tensor) -> Any:
+        """The TFP distribution of each target, from `[..., k]` parameters."""
+
+    def params_size(self, event_size: int = 1) -> int:
+        """How many outputs the model needs for `event_size` targets."""
+        return len(self.parameters) * event_size
+
+    def event_size(self, num_outputs: int) -> int:
+        """How many targets `num_outputs` outputs describe.
+
+        Raises:
+            ValueError: if the outputs don't divide into parameters.
+        """
+        each = self.params_size(1)
+        if num_outputs < each or num_outputs % each:
+            raise ValueError(
+                f"`{type(self).__name__}` needs {each} outputs for each target "
+                f"({', '.join(self.parameters)}). Received: {num_outputs} "
+                f"outputs, which is not a multiple of {each}. Give the last "
+                f"layer {each} units per target."
+            )
+        return num_outputs // each
+
+    def marginals(self, outputs: Tensor) -> Any:
+        """The TFP distribution of each target, of batch shape `[..., k]`.
+
+        Args:
+            outputs: the model's outputs, `[..., params_size(k)]`: all first
+                parameters, then all second ones, and so on.
+        """
+        outputs = tf.convert_to_tensor(outputs)
+        self.event_size(outputs.shape[-1])
+        parts = tf.split(outputs, self.params_size(1), axis=-1)
+        return self._marginals(*parts)
+
+    def distribution(self, outputs: Tensor) -> Any:
+        """The TFP distribution of an example's targets, of event shape `[k]`.
+
+        Args:
+            outputs: the model's outputs, `[..., params_size(k)]`.
+
+        Example:
+        ```python
+        likelihood = tfpbnn.likelihoods.Normal()
+        y = likelihood.distribution(keras.ops.zeros((5, 2))).sample()  # [5, 1]
+        ```
+        """
+        return tfp.distributions.Independent(self.marginals(outputs), 1)
+
+    def align(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """Targets in the shape and dtype that `distribution` takes.
+
+        Raises:
+            ValueError: if the targets are not as many as the outputs describe.
+        """
+        size = self.event_size(outputs.shape[-1])
+        if size == 1 and len(y.shape) == len(outputs.shape) - 1:
+            y = y[..., tf.newaxis]
+        if len(y.shape) != len(outputs.shape) or y.shape[-1] != size:
+            raise ValueError(
+                f"`{type(self).__name__}` on outputs of shape "
+                f"{tuple(outputs.shape)} describes {size} target(s) per row. "
+                f"Received: targets of shape {tuple(y.shape)}"
+            )
+        return tf.cast(y, outputs.dtype)
+
+    def support(self, num_outputs: int) -> tuple[str, float, float]:
+        """What targets must be: (in words, lowest, highest)."""
+        del num_outputs
+        if self.is_discrete:
+            return "counts, 0 or more, not NaN", 0.0, float("inf")
+        return "finite numbers, not NaN", float("-inf"), float("inf")
+
+    def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """The log-likelihood at each position, `[...]` of `[..., P]`."""
+        return self.distribution(outputs).log_prob(self.align(y, outputs))
+
+    def __call__(
+        self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
+    ) -> Tensor:
+        # Keras would apply the mask after `call`, by when positions are summed.
+        mask = getattr(y_pred, "_keras_mask", None)
+        y_pred = tf.cast(tf.identity(y_pred), self.dtype)
+        if mask is not None:
+            y_pred._mask_of_positions = mask
+        return super().__call__(y_true, y_pred, sample_weight)
+
+    def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
+        """The negative log-likelihood of each example, `[B]`."""
+        words, low, high = self.support(y_pred.shape[-1])
+        valid = tf.math.is_finite(y_true) & (y_true >= low) & (y_true <= high)
+        check = tf.debugging.Assert(
+            tf.reduce_all(valid),
+            [f"`y`: {type(self).__name__} needs {words}. Received:", y_true],
+        )
+        with tf.control_dependencies([] if check is None else [check]):
+            nll = -self.log_prob(y_true, y_pred)
+        mask = getattr(y_pred, "_mask_of_positions", None)
+        if mask is not None and len(mask.shape) == len(nll.shape):
+            nll = tf.where(tf.cast(mask, tf.bool), nll, tf.zeros_like(nll))
+        return tf.reduce_sum(nll, axis=list(range(1, len(nll.shape))))
+
+    def get_config(self) -> Config:
+        return {"reduction": self.reduction, "name": self.name}
+
+
+def check_scale(scale: float | None) -> float | None:
+    """Raises unless a fixed scale is positive and finite."""
+    if scale is None or (
+        isinstance(scale, int | float) and 0 < scale < float("inf")
+    ):
+        return scale
+    raise ValueError(
+        "`scale` must be None (an output of the model) or a positive, finite "
+        f"number. Received: scale={scale!r}"
+    )

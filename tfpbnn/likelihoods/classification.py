@@ -1,0 +1,156 @@
+"""Likelihoods of class labels."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import _registry
+from tfpbnn._tfp import tfp
+from tfpbnn.likelihoods.base import Likelihood
+from tfpbnn.types import Config, Tensor
+
+
+class _Labels(Likelihood):
+    """Outputs are logits, or probabilities."""
+
+    is_classification = True
+
+    def __init__(self, from_logits: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.from_logits = bool(from_logits)
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"from_logits": self.from_logits}
+
+
+@_registry.register
+class Categorical(_Labels):
+    """One of K classes; the model gives K logits.
+
+    Targets are integer labels, `[...]` or `[..., 1]`, or one row of K
+    probabilities (one-hot) each, `[..., K]`.
+
+    Args:
+        from_logits: False if the outputs are probabilities (of a softmax). The
+            default is not Keras's: logits are numerically safer.
+        reduction: as in any Keras loss.
+        name: as in any Keras loss.
+        dtype: as in any Keras loss.
+
+    Raises:
+        ValueError: in use, on fewer than 2 outputs, or one-hot targets of
+            another width.
+        tf.errors.InvalidArgumentError: in `fit`, for labels outside of [0, K).
+
+    Example:
+    ```python
+    model = keras.Sequential([keras.Input((64,)), keras.layers.Dense(10)])
+    model.compile(
+        "adam", tfpbnn.likelihoods.Categorical(), metrics=["accuracy"]
+    )
+    ```
+    """
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("logit",) if self.from_logits else ("probability",)
+
+    def params_size(self, event_size: int = 1) -> int:
+        """How many outputs the model needs for `event_size` classes."""
+        return event_size
+
+    def event_size(self, num_outputs: int) -> int:
+        if num_outputs < 2:
+            raise ValueError(
+                "`Categorical` needs one output for each of 2 or more classes. "
+                f"Received: {num_outputs} output. For one output per yes-or-no "
+                "target use `Bernoulli`."
+            )
+        return num_outputs
+
+    def marginals(self, outputs: Tensor) -> Any:
+        """The TFP distribution of the label, of batch shape `[...]`."""
+        outputs = tf.convert_to_tensor(outputs)
+        self.event_size(outputs.shape[-1])
+        return self._marginals(outputs)
+
+    def _marginals(self, *parameters: Tensor) -> Any:
+        (values,) = parameters
+        if self.from_logits:
+            return tfp.distributions.Categorical(logits=values)
+        return tfp.distributions.Categorical(probs=values)
+
+    def distribution(self, outputs: Tensor) -> Any:
+        """The TFP distribution of the label, of batch shape `[...]`."""
+        return self.marginals(outputs)
+
+    def align(self, y: Tensor, outputs: Tensor) -> Tensor:
+        classes, rank = self.event_size(outputs.shape[-1]), len(outputs.shape)
+        if len(y.shape) == rank and y.shape[-1] == classes:
+            return tf.cast(y, outputs.dtype)
+        if len(y.shape) == rank and y.shape[-1] == 1:
+            y = y[..., 0]
+        if len(y.shape) != rank - 1:
+            raise ValueError(
+                f"`Categorical` on outputs of shape {tuple(outputs.shape)} "
+                f"needs integer labels of one axis less, or {classes} "
+                f"probabilities each. Received: targets of shape "
+                f"{tuple(y.shape)}"
+            )
+        return tf.cast(y, tf.int32)
+
+    def support(self, num_outputs: int) -> tuple[str, float, float]:
+        words = f"labels from 0 to {num_outputs - 1} for {num_outputs} outputs"
+        return words, 0.0, num_outputs - 1.0
+
+    def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
+        y = self.align(y, outputs)
+        log_probabilities = self.log_probabilities(outputs)
+        if y.dtype != tf.int32:
+            return tf.reduce_sum(y * log_probabilities, axis=-1)
+        return tf.gather(log_probabilities, y, axis=-1, batch_dims=len(y.shape))
+
+    def log_probabilities(self, outputs: Tensor) -> Tensor:
+        """Normalized log-probabilities of the classes, `[..., K]`."""
+        if self.from_logits:
+            return tf.nn.log_softmax(outputs)
+        tiny = tf.constant(1e-7, outputs.dtype)
+        outputs = outputs / tf.reduce_sum(outputs, axis=-1, keepdims=True)
+        return tf.math.log(tf.maximum(outputs, tiny))
+
+
+@_registry.register
+class Bernoulli(_Labels):
+    """Yes or no, for each of the outputs (several are independent labels).
+
+    Args:
+        from_logits: False if the outputs are probabilities (of a sigmoid).
+        reduction: as in any Keras loss.
+        name: as in any Keras loss.
+        dtype: as in any Keras loss.
+
+    Raises:
+        tf.errors.InvalidArgumentError: in `fit`, for targets outside of [0, 1].
+
+    Example:
+    ```python
+    model = keras.Sequential([keras.Input((30,)), keras.layers.Dense(1)])
+    model.compile("adam", tfpbnn.likelihoods.Bernoulli())
+    ```
+    """
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("logit",) if self.from_logits else ("probability",)
+
+    def _marginals(self, *parameters: Tensor) -> Any:
+        (values,) = parameters
+        if self.from_logits:
+            return tfp.distributions.Bernoulli(logits=values)
+        tiny = tf.constant(1e-7, values.dtype)
+        values = tf.clip_by_value(values, tiny, 1 - tiny)
+        return tfp.distributions.Bernoulli(probs=values, dtype=tf.int32)
+
+    def support(self, num_outputs: int) -> tuple[str, float, float]:
+        del num_outputs
+        return "labels 0 or 1", 0.0, 1.0

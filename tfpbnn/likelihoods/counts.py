@@ -1,0 +1,83 @@
+"""Likelihoods of counts."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import _registry
+from tfpbnn._tfp import tfp
+from tfpbnn.likelihoods.base import Likelihood, positive
+from tfpbnn.types import Config, Tensor
+
+
+@_registry.register
+class Poisson(Likelihood):
+    """`y ~ Poisson(rate)`; the model gives the log rate.
+
+    Args:
+        from_log_rate: False if the model's outputs are rates already (of a
+            softplus or exponential activation), as Keras's `Poisson` loss has
+            it.
+        reduction: as in any Keras loss.
+        name: as in any Keras loss.
+        dtype: as in any Keras loss.
+
+    Example:
+    ```python
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(1)])
+    model.compile("adam", loss=tfpbnn.likelihoods.Poisson())
+    ```
+    """
+
+    is_discrete = True
+
+    def __init__(self, from_log_rate: bool = True, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.from_log_rate = bool(from_log_rate)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("log rate",) if self.from_log_rate else ("rate",)
+
+    def _marginals(self, *parameters: Tensor) -> Any:
+        (value,) = parameters
+        if self.from_log_rate:
+            return tfp.distributions.Poisson(log_rate=value)
+        return tfp.distributions.Poisson(rate=value)
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"from_log_rate": self.from_log_rate}
+
+
+@_registry.register
+class NegativeBinomial(Likelihood):
+    """Counts that scatter more than a Poisson's.
+
+    The model gives the log mean and a raw dispersion r = 1e-6 + softplus(raw):
+    `E[y] = mean`, `Var[y] = mean + mean^2 / r`.
+
+    Args:
+        reduction: as in any Keras loss.
+        name: as in any Keras loss.
+        dtype: as in any Keras loss.
+
+    Example:
+    ```python
+    likelihood = tfpbnn.likelihoods.NegativeBinomial()
+    likelihood.params_size(1)                       # 2 outputs
+    ```
+    """
+
+    is_discrete = True
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("log mean", "raw dispersion")
+
+    def _marginals(self, *parameters: Tensor) -> Any:
+        log_mean, raw = parameters
+        dispersion = positive(raw)
+        return tfp.distributions.NegativeBinomial(
+            total_count=dispersion,
+            logits=log_mean - tf.math.log(dispersion),
+        )

@@ -1,0 +1,65 @@
+"""Which likelihood a plain Keras loss is."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tfpbnn import _registry
+from tfpbnn.likelihoods.base import Likelihood
+from tfpbnn.likelihoods.classification import Bernoulli, Categorical
+from tfpbnn.likelihoods.counts import Poisson
+from tfpbnn.likelihoods.regression import Laplace, Normal
+
+# Keras averages these over the outputs: with k of them, minus the logarithm of
+# a Normal of variance k / 2 and of a Laplace of scale k, up to a constant.
+_BY_NUM_OUTPUTS: dict[str, Callable[[int], Likelihood]] = {
+    "mean_absolute_error": lambda k: Laplace(scale=float(k)),
+    "mean_squared_error": lambda k: Normal(scale=math.sqrt(k / 2)),
+}
+_BY_FROM_LOGITS: dict[str, type[Bernoulli] | type[Categorical]] = {
+    "binary_crossentropy": Bernoulli,
+    "categorical_crossentropy": Categorical,
+    "sparse_categorical_crossentropy": Categorical,
+}
+_KNOWN = sorted([*_BY_NUM_OUTPUTS, *_BY_FROM_LOGITS, "poisson"])
+
+
+def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
+    """The likelihood that a compiled loss is the negative logarithm of.
+
+    Cross-entropies are Categorical or Bernoulli, `from_logits` honoured. Mean
+    squared error is a Normal of variance k / 2 for k outputs, since that is
+    what minimizing it together with a KL assumes; if the noise is not of that
+    size, use `tfpbnn.likelihoods.Normal`.
+
+    Args:
+        loss: a `Likelihood`, or one of Keras's losses, as an object, a function
+            or a string.
+        num_outputs: the size of the last axis of the model's outputs.
+
+    Raises:
+        ValueError: for a loss that is no known likelihood, or None.
+
+    Example:
+    ```python
+    tfpbnn.likelihoods.from_loss("mse")             # Normal, scale 0.707
+    ```
+    """
+    if isinstance(loss, Likelihood):
+        return loss
+    resolved = keras.losses.get(loss) if isinstance(loss, str) else loss
+    name = getattr(resolved, "__name__", type(resolved).__name__)
+    name = _registry.snake_case(name)
+    if name in _BY_NUM_OUTPUTS:
+        return _BY_NUM_OUTPUTS[name](num_outputs)
+    if name in _BY_FROM_LOGITS:
+        from_logits = bool(getattr(resolved, "from_logits", False))
+        return _BY_FROM_LOGITS[name](from_logits=from_logits)
+    if name == "poisson":
+        return Poisson(from_log_rate=False)
+    raise ValueError(
+        "`loss` must be a likelihood: an object of `tfpbnn.likelihoods`, or "
+        f"one of Keras's {_KNOWN}. Received: loss={loss!r}"
+    )

@@ -1,0 +1,193 @@
+"""Likelihoods of real-valued targets."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import _registry
+from tfpbnn._tfp import tfp
+from tfpbnn.likelihoods.base import Likelihood, check_scale, positive
+from tfpbnn.types import Config, Tensor
+
+
+class _LocScale(Likelihood):
+    """A location, and a scale that is an output or a constant."""
+
+    def __init__(self, scale: float | None = None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.scale = check_scale(scale)
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return ("loc",) if self.scale is not None else ("loc", "raw scale")
+
+    def _scale_of(self, loc: Tensor, raw: tuple[Tensor, ...]) -> Tensor:
+        if self.scale is not None:
+            return tf.cast(self.scale, loc.dtype)
+        return positive(raw[0])
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"scale": self.scale}
+
+
+@_registry.register
+class Normal(_LocScale):
+    """`y ~ Normal(loc, scale)`, for each target.
+
+    For noise that depends on the input (heteroscedastic), the model gives loc
+    and raw scale, `scale = 1e-6 + softplus(raw)`. For noise that is the same
+    everywhere (homoscedastic): give `scale` if it is known; to learn it, end
+    the model with `tfpbnn.layers.HomoscedasticScale()` and leave `scale` unset.
+
+    Args:
+        scale: None, or the known standard deviation of the noise.
+        reduction: as in any Keras loss.
+        name: as in any Keras loss.
+        dtype: as in any Keras loss.
+
+    Raises:
+        ValueError: if `scale` is not positive; in use, if the number of
+            outputs is odd, or doesn't fit the targets.
+
+    Example:
+    ```python
+    model = keras.Sequential([keras.Input((8,)), keras.layers.Dense(2)])
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    ```
+    """
+
+    def _marginals(self, *parameters: Tensor) -> Any:
+        loc, *raw = parameters
+        return tfp.distributions.Normal(loc, self._scale_of(loc, tuple(raw)))
+
+
+@_registry.register
+class Laplace(_LocScale):
+    """`y ~ Laplace(loc, scale)`: heavier tails; its loc is the median.
+
+    Args:
+        scale: None (an output: `1e-6 + softplus(raw)`) or the known scale.
+        reduction: as in any Keras loss.
+        name: as in any Keras loss.
+        dtype: as in any Keras loss.
+
+    Example:
+    ```python
+    robust = tfpbnn.likelihoods.Laplace()
+    robust.params_size(3)                           # 6 outputs for 3 targets
+    ```
+    """
+
+    def _marginals(self, *parameters: Tensor) -> Any:
+        loc, *raw = parameters
+        return tfp.distributions.Laplace(loc, self._scale_of(loc, tuple(raw)))
+
+
+@_registry.register
+class StudentT(_LocScale):
+    """`y ~ StudentT(df, loc, scale)`: outliers don't pull the mean.
+
+    Args:
+        df: the degrees of freedom, above 0; the variance is infinite up to 2.
+            None makes it the last output, `df = 2 + softplus(raw)`.
+        scale: None (an output: `1e-6 + softplus(raw)`) or the known scale.
+        reduction: as in any Keras loss.
+        name: as in any Keras loss.
+        dtype: as in any Keras loss.
+
+    Raises:
+        ValueError: if `df` or `scale` is not positive.
+
+    Example:
+    ```python
+    robust = tfpbnn.likelihoods.StudentT(df=4.0)
+    ```
+    """
+
+    def __init__(
+        self,
+        df: float | None = 5.0,
+        scale: float | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(scale=scale, **kwargs)
+        if df is not None and not (isinstance(df, int | float) and df > 0):
+            raise ValueError(
+                "`df` must be None (an output of the model) or a positive "
+                f"number. Received: df={df!r}"
+            )
+        self.df = df
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return super().parameters + (() if self.df is not None else ("raw df",))
+
+    def _marginals(self, *parameters: Tensor) -> Any:
+        loc, *raw = parameters
+        scale = self._scale_of(loc, tuple(raw))
+        if self.df is None:
+            df = 2 + positive(raw[-1])
+        else:
+            df = tf.cast(self.df, loc.dtype)
+        return tfp.distributions.StudentT(df, loc, scale)
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"df": self.df}
+
+
+@_registry.register
+class MixtureNormal(Likelihood):
+    """A mixture of Normals for each target: several values may be likely.
+
+    The outputs are, for each target and component, first all logits, then all
+    locs, then all raw scales; targets are independent given the outputs.
+
+    Args:
+        num_components: how many Normals, a positive integer.
+        reduction: as in any Keras loss.
+        name: as in any Keras loss.
+        dtype: as in any Keras loss.
+
+    Raises:
+        ValueError: if `num_components` is not a positive integer.
+
+    Example:
+    ```python
+    likelihood = tfpbnn.likelihoods.MixtureNormal(num_components=3)
+    likelihood.params_size(1)                       # 9 outputs
+    ```
+
+    Reference:
+        Bishop, 1994, [Mixture density
+        networks](https://publications.aston.ac.uk/id/eprint/373/)
+    """
+
+    def __init__(self, num_components: int = 2, **kwargs: Any):
+        super().__init__(**kwargs)
+        if not isinstance(num_components, int) or num_components < 1:
+            raise ValueError(
+                "`num_components` must be a positive integer. Received: "
+                f"num_components={num_components!r}"
+            )
+        self.num_components = num_components
+
+    @property
+    def parameters(self) -> tuple[str, ...]:
+        return tuple(
+            f"{kind} {i}"
+            for kind in ("logit", "loc", "raw scale")
+            for i in range(self.num_components)
+        )
+
+    def _marginals(self, *parameters: Tensor) -> Any:
+        n = self.num_components
+        logits, locs, raws = (
+            tf.stack(parameters[i * n : (i + 1) * n], axis=-1) for i in range(3)
+        )
+        return tfp.distributions.MixtureSameFamily(
+            tfp.distributions.Categorical(logits=logits),
+            tfp.distributions.Normal(locs, positive(raws)),
+        )
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"num_components": self.num_components}

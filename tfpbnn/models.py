@@ -1,0 +1,128 @@
+"""Keras's model classes, plus what Keras cannot know about a posterior."""
+
+import inspect
+from typing import Any
+
+import keras
+
+from tfpbnn import _registry, data, divergences
+from tfpbnn.callbacks import KLWeight
+
+
+class _DataLengthKLWeight(keras.callbacks.Callback):
+    """A `KLWeight` with the data's length, if the model turns out to need it.
+
+    That is known when training begins: a model may be built no sooner.
+    """
+
+    def __init__(self, x: Any, validation_split: float):
+        super().__init__()
+        self._x = x
+        self._validation_split = validation_split
+        self._inner: KLWeight | None = None
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if not divergences.managed_weights(self.model):
+            return
+        count = data.count_examples(self._x, self._validation_split)
+        self._inner = KLWeight(count)
+        self._inner.set_model(self.model)
+        self._inner.on_train_begin(logs)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._inner is not None:
+            self._inner.on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._inner is not None:
+            self._inner.on_epoch_end(epoch, logs)
+
+
+class _WeightedFit:
+    """`fit` that weights the KL by the number of training examples."""
+
+    def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
+        """As `keras.Model.fit`, with the KL weighted by the data's length.
+
+        Layers that have a `kl_weight` of their own keep it, and a
+        `tfpbnn.callbacks.KLWeight` among the callbacks is left in charge.
+
+        Args:
+            *args: as in Keras.
+            **kwargs: as in Keras.
+
+        Raises:
+            ValueError: if the number of training examples cannot be known, or
+                arrays have NaN among them.
+        """
+        plain = super().fit  # type: ignore[misc]
+        bound = inspect.signature(plain).bind(*args, **kwargs)
+        given = bound.arguments
+        for name in ("x", "y"):
+            data.check_finite(name, given.get(name))
+        callbacks = given.get("callbacks") or []
+        if not isinstance(callbacks, keras.callbacks.CallbackList):
+            callbacks = list(keras.tree.flatten(callbacks))
+            if not any(isinstance(item, KLWeight) for item in callbacks):
+                split = given.get("validation_split") or 0.0
+                weight = _DataLengthKLWeight(given.get("x"), split)
+                given["callbacks"] = [*callbacks, weight]
+        return plain(*bound.args, **bound.kwargs)
+
+
+@_registry.register
+class Sequential(_WeightedFit, keras.Sequential):
+    """`keras.Sequential` whose `fit` weights the KL by the data's length.
+
+    Example:
+    ```python
+    model = tfpbnn.Sequential([
+        keras.Input((8,)),
+        tfpbnn.layers.DenseFlipout(50, activation="relu"),
+        tfpbnn.layers.DenseFlipout(2),
+    ])
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    model.fit(keras.random.normal((64, 8)), keras.random.normal((64,)))
+    ```
+    """
+
+
+@_registry.register
+class Model(_WeightedFit, keras.Model):
+    """`keras.Model` whose `fit` weights the KL by the data's length.
+
+    Made from inputs and outputs, or subclassed, as in Keras.
+
+    Example:
+    ```python
+    inputs = keras.Input((8,))
+    outputs = tfpbnn.layers.DenseFlipout(2)(inputs)
+    model = tfpbnn.Model(inputs, outputs)
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    model.fit(keras.random.normal((64, 8)), keras.random.normal((64,)))
+    ```
+    """
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> "Model":
+        if cls is Model and (args or "inputs" in kwargs):
+            return keras.Model.__new__(FunctionalModel)
+        return keras.Model.__new__(cls)
+
+
+# `keras.Model(inputs, outputs)` is of this class, which has no public name.
+_Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
+
+
+@_registry.register
+class FunctionalModel(Model, _Functional):
+    """What `Model(inputs, outputs)` makes.
+
+    Keras would rewrite the bases of `Model` instead, and no subclass of it
+    could be written from then on.
+    """
+
+    # Keras saves the graph of classes with just this signature.
+    def __init__(
+        self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any
+    ):
+        _Functional.__init__(self, inputs, outputs, name=name, **kwargs)

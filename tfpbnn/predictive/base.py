@@ -1,0 +1,245 @@
+"""What predictions of any kind share."""
+
+import abc
+import functools
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.types import Array
+
+# Elements of [S, rows, P] that are worked on at once, in float64.
+_CHUNK = 2**21
+SelfT = TypeVar("SelfT", bound="Predictive")
+
+
+class Predictive(abc.ABC):
+    """Draws of a model's outputs, and the distributions that they induce.
+
+    The predictive distribution is the mixture of the likelihoods at all draws
+    of the weights. Axes: S draws, N rows, P outputs, k targets (or classes).
+
+    Attributes:
+        outputs: the model's outputs at each draw, `[S, N, ..., P]`.
+        likelihood: what turns outputs into distributions.
+    """
+
+    def __init__(self, outputs: Array, likelihood: Likelihood):
+        """Wraps draws that were made already.
+
+        Args:
+            outputs: `[S, N, ..., P]`.
+            likelihood: a `tfpbnn.likelihoods.Likelihood`.
+
+        Raises:
+            ValueError: if the outputs have fewer than three axes, or don't fit
+                the likelihood.
+        """
+        self.outputs = np.asarray(outputs)
+        if self.outputs.ndim < 3:
+            raise ValueError(
+                "`outputs` must have the axes draws, rows and outputs. "
+                f"Received: outputs of shape {self.outputs.shape}"
+            )
+        likelihood.event_size(self.outputs.shape[-1])
+        self.likelihood = likelihood
+
+    @property
+    def num_samples(self) -> int:
+        """S, the number of draws."""
+        return self.outputs.shape[0]
+
+    def __len__(self) -> int:
+        return self.outputs.shape[1]
+
+    def __getitem__(self: SelfT, rows: Any) -> SelfT:
+        """The prediction for some rows: a slice, a mask or indices."""
+        if isinstance(rows, int | np.integer):
+            rows = [rows]
+        return type(self)(self.outputs[:, rows], self.likelihood)
+
+    @functools.cached_property
+    @abc.abstractmethod
+    def _moments(self) -> tuple[Array, Array, Array]:
+        """Mean, epistemic and aleatoric variance, `[N, ..., k]` each."""
+
+    @property
+    def mean(self) -> Array:
+        """The predictive mean, `[N, k]`; for classes, their probabilities."""
+        return self._moments[0]
+
+    @property
+    def epistemic_variance(self) -> Array:
+        """The variance over draws of E[y | weights], `[N, k]`.
+
+        What more data would take away.
+        """
+        return self._moments[1]
+
+    @property
+    def aleatoric_variance(self) -> Array:
+        """The mean over draws of Var[y | weights], `[N, k]`: the noise."""
+        return self._moments[2]
+
+    @property
+    def variance(self) -> Array:
+        """The predictive variance, `[N, k]`: epistemic plus aleatoric."""
+        return self.epistemic_variance + self.aleatoric_variance
+
+    @property
+    def stddev(self) -> Array:
+        """The square root of `variance`, `[N, k]`."""
+        return np.sqrt(self.variance)
+
+    def sample(self, num_samples: int = 1, seed: int | None = None) -> Array:
+        """Draws of the targets, `[num_samples, N, k]`; labels `[.., N]`.
+
+        Each sample is one draw of the weights, the same for all rows, plus the
+        likelihood's noise.
+
+        Args:
+            num_samples: how many, a positive integer.
+            seed: an integer for the same samples each time.
+
+        Raises:
+            ValueError: if `num_samples` is not a positive integer.
+        """
+        check_num_samples(num_samples)
+        which, noise_seed = random.choices(seed, self.num_samples, num_samples)
+        marginals = self.likelihood.marginals(tf.constant(self.outputs[which]))
+        return marginals.sample(seed=noise_seed).numpy()
+
+    def log_prob(self, y: Any) -> Array:
+        """The log density or probability of the targets, `[N, ...]`.
+
+        The logarithm of the likelihood's average over draws, jointly for all
+        targets of a row.
+
+        Args:
+            y: targets, `[N, k]`, `[N]` if there is one per row; or labels.
+
+        Raises:
+            ValueError: if y does not fit the outputs or has values, such as NaN
+                or a label out of range, that the likelihood cannot give.
+        """
+        y = self._check_targets(y)
+
+        def chunk(outputs: Any, y: Any) -> Any:
+            y = tf.broadcast_to(y, [outputs.shape[0], *y.shape])
+            log_prob = self.likelihood.log_prob(y, outputs)
+            return tf.reduce_logsumexp(log_prob, axis=0)
+
+        return self._by_rows(chunk, y) - np.log(self.num_samples)
+
+    def nll(self, y: Any) -> float:
+        """The mean negative `log_prob`: nats per row, lower is better."""
+        return -float(np.mean(self.log_prob(y)))
+
+    @abc.abstractmethod
+    def evaluate(self, y: Any) -> dict[str, float]:
+        """All scores that apply to the kind of prediction."""
+
+    @abc.abstractmethod
+    def _columns(self) -> dict[str, Array]:
+        """Per-row summaries by name, `[N]` or `[N, k]`."""
+
+    def to_dict(self) -> dict[str, Array]:
+        """Per-row summaries by name, as `[N]` arrays.
+
+        With several targets the names end in the number of the target.
+        """
+        flat = {
+            name: np.reshape(values, [len(self), -1])
+            for name, values in self._columns().items()
+        }
+        size = max(values.shape[1] for values in flat.values())
+        return {
+            name if size == 1 else f"{name}_{i}": values[:, i]
+            for i in range(size)
+            for name, values in flat.items()
+        }
+
+    @abc.abstractmethod
+    def _kind(self) -> str:
+        """A few words for the head of the printed table."""
+
+    def to_pandas(self) -> Any:
+        """The summaries of `to_dict` as a pandas.DataFrame.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "`to_pandas` needs pandas: pip install pandas"
+            ) from error
+        return pd.DataFrame(self.to_dict())
+
+    def __repr__(self) -> str:
+        head = (
+            f"Predictive: {self._kind()}, {len(self)} rows, "
+            f"{self.num_samples} draws"
+        )
+        shown = self[:5].to_dict()
+        lines = [head, "".join(f"{name:>20}" for name in shown)]
+        for row in range(min(5, len(self))):
+            lines.append(
+                "".join(f"{values[row]:>20.5g}" for values in shown.values())
+            )
+        if len(self) > 5:
+            lines.append(f"{'...':>20}")
+        return "\n".join(lines)
+
+    def _by_rows(self, function: Callable[..., Any], *arrays: Array) -> Any:
+        """`function([S, n, .., P] tensor, *rows)`, concatenated over rows.
+
+        In float64, and in chunks: N may be large.
+        """
+        per_row = max(self.outputs[:, :1].size, 1)
+        step = max(1, _CHUNK // per_row)
+        results = []
+        for start in range(0, max(len(self), 1), step):
+            rows = slice(start, start + step)
+            outputs = tf.constant(self.outputs[:, rows], tf.float64)
+            parts = [tf.constant(array[rows]) for array in arrays]
+            results.append(function(outputs, *parts))
+        if isinstance(results[0], Mapping | tuple):
+            return tuple(
+                np.concatenate(part) for part in zip(*results, strict=True)
+            )
+        return np.concatenate(results)
+
+    def _check_targets(self, y: Any) -> Array:
+        """Targets aligned with the outputs, and sure to be in the support."""
+        y = np.asarray(y)
+        if len(y) != len(self):
+            raise ValueError(
+                f"`y` must have one row for each of the {len(self)} predicted "
+                f"rows. Received: y of shape {y.shape}"
+            )
+        outputs = tf.constant(self.outputs[0], tf.float64)
+        num_outputs = self.outputs.shape[-1]
+        words, low, high = self.likelihood.support(num_outputs)
+        if not np.all(np.isfinite(y) & (y >= low) & (y <= high)):
+            bad = np.ravel(y)[
+                ~np.ravel(np.isfinite(y) & (y >= low) & (y <= high))
+            ]
+            raise ValueError(
+                f"`y` must hold {words}. Received: {bad[:5]} among them"
+            )
+        return self.likelihood.align(tf.constant(y), outputs).numpy()
+
+
+def check_num_samples(num_samples: Any) -> None:
+    """Raises unless `num_samples` is a positive integer."""
+    if not isinstance(num_samples, int | np.integer) or num_samples < 1:
+        raise ValueError(
+            "`num_samples` must be a positive integer. Received: "
+            f"num_samples={num_samples!r}"
+        )

@@ -1,0 +1,156 @@
+"""Predictions of class labels."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import metrics
+from tfpbnn.likelihoods import Categorical
+from tfpbnn.predictive.base import Predictive
+from tfpbnn.types import Array, Tensor
+
+
+class ClassificationPredictive(Predictive):
+    """A prediction of labels: one of K classes, or yes-or-no for each of k.
+
+    For `Bernoulli` each output is a label of its own: what is `[N]` below is
+    then `[N, k]`, and the K classes are no and yes.
+
+    Example:
+    ```python
+    p = tfpbnn.predict(model, x_test)
+    p.probabilities                                 # [N, K]
+    p.mutual_information                            # [N], epistemic
+    p.evaluate(y_test)                  # {"nll": .., "accuracy": .., ...}
+    ```
+    """
+
+    @property
+    def _is_categorical(self) -> bool:
+        return isinstance(self.likelihood, Categorical)
+
+    def _class_probabilities(self, outputs: Tensor) -> Tensor:
+        """`[S, n, .., K]`; for Bernoulli `[S, n, .., k, 2]`."""
+        if isinstance(self.likelihood, Categorical):
+            return tf.exp(self.likelihood.log_probabilities(outputs))
+        yes = self.likelihood.marginals(outputs).mean()
+        return tf.stack([1 - yes, yes], axis=-1)
+
+    @functools.cached_property
+    def _summaries(self) -> tuple[Array, Array, Array, Array]:
+        """Probabilities, their variance, expected entropy, votes."""
+
+        def chunk(outputs: Tensor) -> tuple[Tensor, ...]:
+            p = self._class_probabilities(outputs)
+            votes = tf.one_hot(tf.argmax(p, axis=-1), p.shape[-1])
+            return (
+                tf.reduce_mean(p, axis=0),
+                tf.math.reduce_variance(p, axis=0),
+                tf.reduce_mean(_entropy(p), axis=0),
+                tf.reduce_mean(votes, axis=0),
+            )
+
+        return self._by_rows(chunk)
+
+    @functools.cached_property
+    def _moments(self) -> tuple[Array, Array, Array]:
+        p, epistemic, _, _ = self._summaries
+        if not self._is_categorical:
+            p, epistemic = p[..., 1], epistemic[..., 1]
+        return p, epistemic, p * (1 - p) - epistemic
+
+    @property
+    def probabilities(self) -> Array:
+        """Averaged over draws: `[N, K]`, or of yes, `[N, k]`."""
+        return self.mean
+
+    @property
+    def labels(self) -> Array:
+        """The most probable class, `[N]`."""
+        return np.argmax(self._summaries[0], axis=-1)
+
+    @property
+    def predictive_entropy(self) -> Array:
+        """Entropy of the averaged probabilities, nats, `[N]`: total."""
+        return _entropy(tf.constant(self._summaries[0])).numpy()
+
+    @property
+    def expected_entropy(self) -> Array:
+        """Average over draws of the entropy, nats, `[N]`: aleatoric."""
+        return self._summaries[2]
+
+    @property
+    def mutual_information(self) -> Array:
+        """Of label and weights, nats, `[N]`: epistemic (BALD).
+
+        The predictive less the expected entropy: high where the draws are
+        sure of different labels.
+
+        Reference:
+            [Houlsby et al., 2011](https://arxiv.org/abs/1112.5745)
+        """
+        gap = self.predictive_entropy - self.expected_entropy
+        return np.maximum(gap, 0.0)
+
+    @property
+    def variation_ratio(self) -> Array:
+        """The share of draws whose own label is not the commonest, `[N]`."""
+        return 1.0 - np.max(self._summaries[3], axis=-1)
+
+    def _hard_labels(self, y: Any) -> Array:
+        y = self._check_targets(y)
+        is_one_hot = self._is_categorical and y.ndim == self.mean.ndim
+        return (np.argmax(y, axis=-1) if is_one_hot else y).astype(np.int64)
+
+    def accuracy(self, y: Any) -> float:
+        """The share of rows whose most probable class is the label."""
+        return metrics.accuracy(self._hard_labels(y), self._summaries[0])
+
+    def brier(self, y: Any) -> float:
+        """Mean squared distance of probabilities and label, in [0, 2]."""
+        return metrics.brier(self._hard_labels(y), self._summaries[0])
+
+    def ece(self, y: Any, num_bins: int = 15) -> float:
+        """Expected calibration error of the most probable class."""
+        return metrics.ece(self._hard_labels(y), self._summaries[0], num_bins)
+
+    def confidence(self, y: Any) -> tuple[Array, Array]:
+        """The top probability, and whether that class is right, flattened.
+
+        Args:
+            y: labels, one row for each predicted row.
+        """
+        right = self.labels == self._hard_labels(y)
+        return np.ravel(np.max(self._summaries[0], axis=-1)), np.ravel(right)
+
+    def evaluate(self, y: Any) -> dict[str, float]:
+        """Scores: nll, accuracy, brier and ece.
+
+        Args:
+            y: labels, one row for each predicted row.
+        """
+        return {
+            "nll": self.nll(y),
+            "accuracy": self.accuracy(y),
+            "brier": self.brier(y),
+            "ece": self.ece(y),
+        }
+
+    def _columns(self) -> dict[str, Array]:
+        return {
+            "label": self.labels,
+            "probability": np.max(self._summaries[0], axis=-1),
+            "predictive_entropy": self.predictive_entropy,
+            "expected_entropy": self.expected_entropy,
+            "mutual_information": self.mutual_information,
+        }
+
+    def _kind(self) -> str:
+        return f"{type(self.likelihood).__name__} classification"
+
+
+def _entropy(probabilities: Tensor) -> Tensor:
+    """Over the last axis, in nats; 0 log 0 is 0."""
+    return -tf.reduce_sum(tf.math.xlogy(probabilities, probabilities), axis=-1)

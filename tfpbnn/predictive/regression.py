@@ -1,0 +1,211 @@
+"""Predictions of numbers and counts."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import metrics
+from tfpbnn.predictive import mixture
+from tfpbnn.predictive.base import Predictive
+from tfpbnn.types import Array, Tensor
+
+
+class RegressionPredictive(Predictive):
+    """A prediction of real numbers or counts.
+
+    Quantiles, intervals and scores are those of the mixture over draws, not of
+    a Gaussian fitted to it.
+
+    Example:
+    ```python
+    p = tfpbnn.predict(model, x_test)
+    p.mean, p.epistemic_variance, p.aleatoric_variance      # [N, k]
+    low, high = p.interval(0.9)                             # [N, k] each
+    p.evaluate(y_test)                  # {"nll": .., "rmse": .., ...}
+    ```
+    """
+
+    @functools.cached_property
+    def _moments(self) -> tuple[Array, Array, Array]:
+        def chunk(outputs: Tensor) -> tuple[Tensor, ...]:
+            marginals = self.likelihood.marginals(outputs)
+            means = marginals.mean()
+            variances = marginals.variance() + tf.zeros_like(means)
+            return (
+                tf.reduce_mean(means, axis=0),
+                tf.math.reduce_variance(means, axis=0),
+                tf.reduce_mean(variances, axis=0),
+            )
+
+        return self._by_rows(chunk)
+
+    @property
+    def _centers(self) -> tuple[Array, Array]:
+        """A place and a width to search the distribution from."""
+        width = np.where(np.isfinite(self.stddev), self.stddev, 1.0)
+        center = np.where(np.isfinite(self.mean), self.mean, 0.0)
+        return center, np.maximum(width, 1e-6 * (1 + np.abs(center)))
+
+    def _cdf_of(self, outputs: Tensor) -> mixture.Cdf:
+        marginals = self.likelihood.marginals(outputs)
+
+        def cdf(values: Tensor) -> Tensor:
+            if not self.likelihood.is_discrete:
+                return mixture.mixture_cdf(marginals, values)
+            # TFP continues the functions of counts to the left of zero.
+            at_zero = mixture.mixture_cdf(marginals, tf.maximum(values, 0.0))
+            return tf.where(values < 0, tf.zeros_like(at_zero), at_zero)
+
+        return cdf
+
+    def cdf(self, y: Any) -> Array:
+        """P(target <= y) under the predictive mixture, `[N, k]`.
+
+        Args:
+            y: one value for each row and target.
+        """
+        y = self._check_targets(y)
+
+        def chunk(outputs: Tensor, y: Tensor) -> Tensor:
+            return self._cdf_of(outputs)(y[tf.newaxis])[0]
+
+        return self._by_rows(chunk, y)
+
+    def quantile(self, q: Any) -> Array:
+        """Quantiles of the predictive mixture, by bisection.
+
+        Args:
+            q: a level between 0 and 1, exclusive, or a list of Q of them.
+
+        Returns:
+            `[N, k]`, or `[Q, N, k]` for a list.
+
+        Raises:
+            ValueError: if a level is not between 0 and 1.
+        """
+        levels = np.atleast_1d(np.asarray(q, np.float64))
+        if levels.ndim != 1 or not np.all((levels > 0) & (levels < 1)):
+            raise ValueError(
+                "`q` must be a number between 0 and 1, exclusive, or a list "
+                f"of such. Received: q={q!r}"
+            )
+
+        def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
+            found = mixture.quantile(
+                self._cdf_of(outputs),
+                levels,
+                center,
+                width,
+                self.likelihood.is_discrete,
+            )
+            return tf.experimental.numpy.moveaxis(found, 0, 1)
+
+        found = np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
+        return found if np.ndim(q) else found[0]
+
+    def interval(self, level: float = 0.9) -> tuple[Array, Array]:
+        """The central interval: (lower, upper), `[N, k]` each.
+
+        Args:
+            level: the probability inside, between 0 and 1, exclusive.
+
+        Raises:
+            ValueError: if the level is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ValueError(
+                "`level` must be between 0 and 1, exclusive. Received: "
+                f"level={level!r}"
+            )
+        tail = (1 - level) / 2
+        lower, upper = self.quantile([tail, 1 - tail])
+        return lower, upper
+
+    def pit(self, y: Any) -> Array:
+        """Probability integral transform, `[N, k]`: uniform if calibrated.
+
+        `cdf(y)`; for counts the middle of `cdf(y - 1)` and `cdf(y)`.
+
+        Args:
+            y: targets, one row for each predicted row.
+        """
+        y = self._check_targets(y)
+        if not self.likelihood.is_discrete:
+            return self.cdf(y)
+
+        def chunk(outputs: Tensor, y: Tensor) -> Tensor:
+            return tf.reduce_mean(
+                self._cdf_of(outputs)(tf.stack([y - 1, y])), axis=0
+            )
+
+        return self._by_rows(chunk, y)
+
+    def rmse(self, y: Any) -> float:
+        """Root mean squared error of `mean`, in the units of y."""
+        return metrics.rmse(self._check_targets(y), self.mean)
+
+    def coverage(self, y: Any, level: float = 0.9) -> float:
+        """The share of targets inside of their `interval(level)`."""
+        return metrics.coverage(self._check_targets(y), *self.interval(level))
+
+    def calibration_error(self, y: Any) -> float:
+        """Mean distance of nominal and empirical quantile levels."""
+        return metrics.calibration_error(self.pit(y))
+
+    def crps(self, y: Any) -> float:
+        """Mean continuous ranked probability score, in the units of y.
+
+        Lower is better; for a point prediction it is the absolute error.
+
+        Args:
+            y: targets, one row for each predicted row.
+
+        Reference:
+            [Gneiting and Raftery,
+            2007](https://doi.org/10.1198/016214506000001437)
+        """
+        y = self._check_targets(y)
+        if self.likelihood.is_discrete:
+            top = int(max(np.max(self.quantile(1 - 1e-6)), np.max(y)))
+
+            def chunk(outputs: Tensor, y: Tensor) -> Tensor:
+                return mixture.discrete_crps(self._cdf_of(outputs), y, top)
+
+            return float(np.mean(self._by_rows(chunk, y)))
+
+        def smooth(
+            outputs: Tensor, y: Tensor, center: Tensor, width: Tensor
+        ) -> Tensor:
+            return mixture.crps(self._cdf_of(outputs), y, center, width)
+
+        return float(np.mean(self._by_rows(smooth, y, *self._centers)))
+
+    def evaluate(self, y: Any) -> dict[str, float]:
+        """Scores: nll, rmse, crps, coverage_90 and calibration_error.
+
+        Args:
+            y: targets, one row for each predicted row.
+        """
+        return {
+            "nll": self.nll(y),
+            "rmse": self.rmse(y),
+            "crps": self.crps(y),
+            "coverage_90": self.coverage(y, 0.9),
+            "calibration_error": self.calibration_error(y),
+        }
+
+    def _columns(self) -> dict[str, Array]:
+        lower, upper = self.interval(0.9)
+        return {
+            "mean": self.mean,
+            "stddev": self.stddev,
+            "epistemic_stddev": np.sqrt(self.epistemic_variance),
+            "aleatoric_stddev": np.sqrt(self.aleatoric_variance),
+            "lower_90": lower,
+            "upper_90": upper,
+        }
+
+    def _kind(self) -> str:
+        return f"{type(self.likelihood).__name__} regression"

@@ -1,0 +1,14 @@
+"""Type aliases of the package."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+Tensor = tf.Tensor
+Array = np.ndarray
+Shape = Sequence[int | None]
+Config = dict[str, Any]
+# A name, a config or an object, as in `keras.initializers.get`.
+Identifier = str | Mapping[str, Any] | Any | None
