@@ -92,17 +92,11 @@ def _variance(untransformed: Tensor) -> Any:
 def _kl(offset: Tensor, untransformed: Tensor, prior_scale: Tensor) -> Any:
     scale, slope = _scale_and_slope(untransformed)
     precision = 1 / tf.square(prior_scale)
-    # By rows first: one long float32 sum would lose digits.
-    squares = _row_sums(tf.square(scale) + tf.square(offset))
-    logs = _row_sums(tf.math.log(scale))
-    size = tf.cast(tf.size(scale), scale.dtype)
-    constant = size * (tf.math.log(prior_scale) - 0.5)
-    kl = 0.5 * precision * squares - logs + constant
-    return kl, squares, (precision * scale - 1 / scale) * slope
-
-
-def _row_sums(x: Tensor) -> Tensor:
-    return tf.reduce_sum(tf.reduce_sum(x, axis=-1))
+    # Sums over the last axis only: XLA adds one by one, and a float32 sum over
+    # a large kernel would lose digits. The caller adds up the rest.
+    squares = tf.reduce_sum(tf.square(scale) + tf.square(offset), axis=-1)
+    logs = tf.reduce_sum(tf.math.log(scale), axis=-1)
+    return squares, logs, (precision * scale - 1 / scale) * slope
 
 
 @_compiled
@@ -149,12 +143,15 @@ def normal_kl(
     `offset` is `loc` less the prior's loc. The gradients come out of the same
     pass as the value.
     """
-    kl, squares, slope = _kl(offset, untransformed, prior_scale)
+    squares, logs, slope = _kl(offset, untransformed, prior_scale)
+    squares, logs = tf.reduce_sum(squares), tf.reduce_sum(logs)
+    size = tf.cast(tf.size(offset), offset.dtype)
+    precision = 1 / tf.square(prior_scale)
+    constant = size * (tf.math.log(prior_scale) - 0.5)
+    kl = 0.5 * precision * squares - logs + constant
 
     def grad(upstream: Tensor) -> Any:
-        size = tf.cast(tf.size(offset), offset.dtype)
         d_scale = size / prior_scale - squares / prior_scale**3
-        precision = 1 / tf.square(prior_scale)
         return (
             (upstream * precision) * offset,
             upstream * slope,

@@ -4,6 +4,7 @@ import weakref
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
@@ -115,7 +116,7 @@ def random_states(model: keras.Model) -> list[Array]:
     """
     weights = {id(variable) for variable in model.weights}
     return [
-        variable.numpy()
+        np.array(variable.numpy())  # a copy: `numpy()` may share the memory
         for variable in model.variables
         if id(variable) not in weights
     ]

@@ -105,7 +105,7 @@ class Likelihood(keras.losses.Loss):
         size = self.event_size(outputs.shape[-1])
         if size == 1 and len(y.shape) == len(outputs.shape) - 1:
             y = y[..., tf.newaxis]
-        if len(y.shape) != len(outputs.shape) or y.shape[-1] != size:
+        if not fits(y, [*outputs.shape[:-1], size]):
             raise ValueError(
                 f"`{type(self).__name__}` on outputs of shape "
                 f"{tuple(outputs.shape)} describes {size} target(s) per row. "
@@ -130,6 +130,15 @@ class Likelihood(keras.losses.Loss):
         # Keras would apply the mask after `call`, by when positions are summed.
         mask = getattr(y_pred, "_keras_mask", None)
         y_pred = tf.cast(tf.identity(y_pred), self.dtype)
+        if sample_weight is not None:
+            sample_weight = tf.convert_to_tensor(sample_weight)
+            shape = sample_weight.shape
+            if not fits(sample_weight, [y_pred.shape[0], 1][: len(shape)]):
+                raise ValueError(
+                    "`sample_weight` must be one weight per example, since "
+                    f"`{type(self).__name__}` sums over positions. Received: "
+                    f"weights of shape {tuple(shape)}"
+                )
         if mask is not None:
             y_pred._mask_of_positions = mask
         return super().__call__(y_true, y_pred, sample_weight)
@@ -144,6 +153,9 @@ class Likelihood(keras.losses.Loss):
         )
         with tf.control_dependencies([] if check is None else [check]):
             nll = -self.log_prob(y_true, y_pred)
+        # XLA leaves out assertions, and would read labels beyond the last.
+        nan = tf.constant(float("nan"), nll.dtype)
+        nll += tf.where(tf.reduce_all(valid), tf.zeros_like(nan), nan)
         mask = getattr(y_pred, "_mask_of_positions", None)
         if mask is not None and len(mask.shape) == len(nll.shape):
             nll = tf.where(tf.cast(mask, tf.bool), nll, tf.zeros_like(nll))
@@ -151,6 +163,11 @@ class Likelihood(keras.losses.Loss):
 
     def get_config(self) -> Config:
         return {"reduction": self.reduction, "name": self.name}
+
+
+def fits(array: Any, shape: Any) -> bool:
+    """Whether a shape is as expected, as far as both are known."""
+    return tf.TensorShape(array.shape).is_compatible_with(shape)
 
 
 def check_scale(scale: float | None) -> float | None:

@@ -6,7 +6,7 @@ import tensorflow as tf
 
 from tfpbnn import _registry
 from tfpbnn._tfp import tfp
-from tfpbnn.likelihoods.base import Likelihood
+from tfpbnn.likelihoods.base import Likelihood, fits
 from tfpbnn.types import Config, Tensor
 
 
@@ -86,11 +86,11 @@ class Categorical(_Labels):
 
     def align(self, y: Tensor, outputs: Tensor) -> Tensor:
         classes, rank = self.event_size(outputs.shape[-1]), len(outputs.shape)
-        if len(y.shape) == rank and y.shape[-1] == classes:
+        if fits(y, outputs.shape) and y.shape[-1] == classes:
             return tf.cast(y, outputs.dtype)
         if len(y.shape) == rank and y.shape[-1] == 1:
             y = y[..., 0]
-        if len(y.shape) != rank - 1:
+        if not fits(y, outputs.shape[:-1]):
             raise ValueError(
                 f"`Categorical` on outputs of shape {tuple(outputs.shape)} "
                 f"needs integer labels of one axis less, or {classes} "

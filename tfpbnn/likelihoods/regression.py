@@ -96,7 +96,7 @@ class StudentT(_LocScale):
         dtype: as in any Keras loss.
 
     Raises:
-        ValueError: if `df` or `scale` is not positive.
+        ValueError: if `df` or `scale` is not positive and finite.
 
     Example:
     ```python
@@ -111,10 +111,12 @@ class StudentT(_LocScale):
         **kwargs: Any,
     ):
         super().__init__(scale=scale, **kwargs)
-        if df is not None and not (isinstance(df, int | float) and df > 0):
+        if df is not None and not (
+            isinstance(df, int | float) and 0 < df < float("inf")
+        ):
             raise ValueError(
-                "`df` must be None (an output of the model) or a positive "
-                f"number. Received: df={df!r}"
+                "`df` must be None (an output of the model) or a positive, "
+                f"finite number. Received: df={df!r}"
             )
         self.df = df
 

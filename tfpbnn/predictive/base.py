@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -153,7 +154,7 @@ class Predictive(abc.ABC):
         With several targets the names end in the number of the target.
         """
         flat = {
-            name: np.reshape(values, [len(self), -1])
+            name: np.reshape(values, [len(self), math.prod(values.shape[1:])])
             for name, values in self._columns().items()
         }
         size = max(values.shape[1] for values in flat.values())
@@ -187,13 +188,13 @@ class Predictive(abc.ABC):
             f"{self.num_samples} draws"
         )
         shown = self[:5].to_dict()
-        lines = [head, "".join(f"{name:>20}" for name in shown)]
+        lines = [head, "".join(f"{name:>22}" for name in shown)]
         for row in range(min(5, len(self))):
             lines.append(
-                "".join(f"{values[row]:>20.5g}" for values in shown.values())
+                "".join(f"{values[row]:>22.5g}" for values in shown.values())
             )
         if len(self) > 5:
-            lines.append(f"{'...':>20}")
+            lines.append(f"{'...':>22}")
         return "\n".join(lines)
 
     def _by_rows(self, function: Callable[..., Any], *arrays: Array) -> Any:
@@ -218,7 +219,7 @@ class Predictive(abc.ABC):
     def _check_targets(self, y: Any) -> Array:
         """Targets aligned with the outputs, and sure to be in the support."""
         y = np.asarray(y)
-        if len(y) != len(self):
+        if y.ndim == 0 or len(y) != len(self):
             raise ValueError(
                 f"`y` must have one row for each of the {len(self)} predicted "
                 f"rows. Received: y of shape {y.shape}"

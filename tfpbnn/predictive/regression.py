@@ -1,6 +1,7 @@
 """Predictions of numbers and counts."""
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -167,20 +168,15 @@ class RegressionPredictive(Predictive):
             2007](https://doi.org/10.1198/016214506000001437)
         """
         y = self._check_targets(y)
+        score: Callable[..., Tensor] = mixture.crps
         if self.likelihood.is_discrete:
             top = int(max(np.max(self.quantile(1 - 1e-6)), np.max(y)))
+            score = functools.partial(mixture.discrete_crps, top=top)
 
-            def chunk(outputs: Tensor, y: Tensor) -> Tensor:
-                return mixture.discrete_crps(self._cdf_of(outputs), y, top)
+        def chunk(outputs: Tensor, *rows: Tensor) -> Tensor:
+            return score(self._cdf_of(outputs), *rows)
 
-            return float(np.mean(self._by_rows(chunk, y)))
-
-        def smooth(
-            outputs: Tensor, y: Tensor, center: Tensor, width: Tensor
-        ) -> Tensor:
-            return mixture.crps(self._cdf_of(outputs), y, center, width)
-
-        return float(np.mean(self._by_rows(smooth, y, *self._centers)))
+        return float(np.mean(self._by_rows(chunk, y, *self._centers)))
 
     def evaluate(self, y: Any) -> dict[str, float]:
         """Scores: nll, rmse, crps, coverage_90 and calibration_error.

@@ -1,0 +1,182 @@
+"""Every variational layer, with its arguments, through the same check."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.checks import check_layer, check_save
+from tfpbnn import families, layers, priors
+
+X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
+X3 = np.random.default_rng(0).normal(size=(6, 4, 5)).astype("float32")
+
+DENSE = [
+    layers.DenseFlipout,
+    layers.DenseLocalReparameterization,
+    layers.DenseReparameterization,
+]
+CASES = {
+    "plain": ({"units": 3}, X),
+    "all": (
+        {
+            "units": 3,
+            "activation": "relu",
+            "kernel_initializer": "he_normal",
+            "bias_initializer": "ones",
+            "kernel_regularizer": "l2",
+            "bias_regularizer": "l1",
+            "activity_regularizer": "l2",
+            "kernel_constraint": keras.constraints.MaxNorm(3.0),
+            "bias_constraint": "non_neg",
+            "kernel_prior": priors.Normal(0.1, 0.5, learnable_scale=True),
+            "bias_posterior": families.MeanFieldNormal(loc_initializer="zeros"),
+            "bias_prior": "normal",
+            "seed": 7,
+            "name": "named",
+        },
+        X3,
+    ),
+    "mixture": (
+        {"units": 2, "kernel_prior": "scale_mixture", "use_bias": False},
+        X,
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+@pytest.mark.parametrize("cls", DENSE)
+def test_layer(cls, case):
+    check_layer(cls, *CASES[case])
+
+
+def test_all_layers_load_in_a_fresh_process(tmp_path):
+    cases = []
+    for kwargs, x in CASES.values():
+        for cls in DENSE:
+            layer = cls(**kwargs)
+            cases.append(
+                (keras.Sequential([keras.Input(x.shape[1:]), layer]), x)
+            )
+    check_save(cases, tmp_path)
+
+
+@pytest.mark.parametrize("cls", DENSE)
+@pytest.mark.parametrize(
+    "policy",
+    ["mixed_float16", "mixed_bfloat16", "float64", "float16", "bfloat16"],
+)
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_precision(cls, policy, jit_compile):
+    """Compute in the policy's type; posterior and KL in float32 or more."""
+    layer = cls(
+        3,
+        dtype=policy,
+        bias_posterior="mean_field_normal",
+        bias_prior="normal",
+        kl_weight=0.01,
+    )
+    model = keras.Sequential([layer])
+    y = model(X3)
+    assert y.dtype == keras.dtype_policies.get(policy).compute_dtype
+    wide = "float64" if policy == "float64" else "float32"
+    for posterior in (layer.kernel_posterior, layer.bias_posterior):
+        assert {v.dtype for v in posterior.variables} == {wide}
+    assert {loss.dtype for loss in layer.losses} == {tf.float32}
+    model.compile("adam", "mse", jit_compile=jit_compile)
+    history = model.fit(X3, np.zeros((6, 4, 3)), epochs=2, verbose=0)
+    assert np.all(np.isfinite(history.history["loss"]))
+
+
+@pytest.mark.parametrize("cls", DENSE)
+def test_kl_of_large_kernel_in_half_precision(cls):
+    """Ten million weights: their KL is far above the largest float16."""
+    layer = cls(4000, dtype="mixed_float16", kernel_initializer="ones")
+    layer.build((None, 2500))
+    (kl,) = layer.losses
+    assert kl.dtype == tf.float32
+    scale = layer.kernel_posterior.scale.numpy().astype("float64")
+    expected = np.sum(-np.log(scale) + scale**2 / 2)  # (1 + s^2 - 1) / 2
+    np.testing.assert_allclose(kl, expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cls", DENSE)
+def test_no_scale_is_the_keras_layer(cls):
+    tiny = families.MeanFieldNormal(
+        untransformed_scale_initializer=keras.initializers.Constant(-40.0)
+    )
+    layer = cls(3, activation="tanh", kernel_posterior=tiny)
+    plain = keras.layers.Dense(3, activation="tanh")
+    layer(X3), plain(X3)
+    kernel = layer.kernel_posterior.loc.numpy()
+    plain.set_weights([kernel, np.array([0.1, 0.2, 0.3])])
+    layer.bias_posterior.loc.assign([0.1, 0.2, 0.3])
+    np.testing.assert_allclose(layer(X3), plain(X3), atol=1e-5)
+
+
+@pytest.mark.parametrize("cls", DENSE)
+def test_seed_decides_the_noise(cls):
+    def outputs(seed):
+        keras.utils.set_random_seed(0)  # of the initial weights
+        layer = cls(3, seed=seed, kernel_initializer="ones")
+        layer.build((None, 5))
+        return np.stack([layer(X), layer(X)])
+
+    a, b, c = outputs(1), outputs(1), outputs(2)
+    np.testing.assert_array_equal(a, b)
+    assert np.any(a != c)
+    assert np.any(a[0] != a[1]), "two calls drew the same"
+
+
+@pytest.mark.parametrize("cls", DENSE)
+def test_set_random_seed_decides_the_rest(cls):
+    def outputs():
+        keras.utils.set_random_seed(4)
+        return np.asarray(keras.Sequential([cls(3), cls(2)])(X))
+
+    np.testing.assert_array_equal(outputs(), outputs())
+
+
+@pytest.mark.parametrize("cls", DENSE)
+def test_noise_goes_on_after_saving(cls, tmp_path):
+    """A run that resumes draws what the uninterrupted one would have."""
+    model = keras.Sequential([keras.Input((5,)), cls(3, seed=1)])
+    model(X)
+    model.save_weights(tmp_path / "w.weights.h5")
+    expected = np.asarray(model(X))
+    resumed = keras.Sequential([keras.Input((5,)), cls(3, seed=1)])
+    resumed.load_weights(tmp_path / "w.weights.h5")
+    np.testing.assert_array_equal(resumed(X), expected)
+
+
+@pytest.mark.parametrize("cls", DENSE)
+def test_one_template_in_two_layers_shares_nothing(cls):
+    family, prior = (
+        families.MeanFieldNormal(),
+        priors.Normal(learnable_scale=True),
+    )
+    a = cls(5, kernel_posterior=family, kernel_prior=prior)
+    b = cls(5, kernel_posterior=family, kernel_prior=prior)
+    a(X), b(X)
+    ours = {id(v) for v in a.variables}
+    assert not ours & {id(v) for v in b.variables}
+
+
+@pytest.mark.parametrize("cls", DENSE)
+def test_stateless_call(cls):
+    layer = cls(3, seed=1)
+    layer.build((None, 5))
+    state = [v.numpy() for v in layer.non_trainable_variables]
+    y, changed = layer.stateless_call(
+        [v.value for v in layer.trainable_variables],
+        [v.value for v in layer.non_trainable_variables],
+        X,
+    )
+    for variable, value in zip(
+        layer.non_trainable_variables, state, strict=True
+    ):
+        np.testing.assert_array_equal(variable.numpy(), value)
+    assert any(np.any(a != b) for a, b in zip(changed, state, strict=True)), (
+        "the noise's counter did not move on"
+    )
+    np.testing.assert_allclose(layer(X), y, rtol=1e-6)

@@ -1,0 +1,191 @@
+"""The rules of the tree, held by reading it."""
+
+import ast
+import inspect
+import pathlib
+import pkgutil
+import subprocess
+import sys
+
+import keras
+import pytest
+
+import tfpbnn
+
+ROOT = pathlib.Path(tfpbnn.__file__).parent
+FILES = sorted(ROOT.rglob("*.py"))
+TIERS = [
+    {"_backend", "_tfp", "types", "random"},
+    {"_registry", "linear_ops", "fused", "families", "priors"},
+    {"estimators", "divergences", "likelihoods", "metrics", "data"},
+    {"layers"},
+    {"particles", "predictive", "predict", "callbacks", "models"},
+]
+TIER = {name: i for i, names in enumerate(TIERS) for name in names}
+FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")
+
+
+def module_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return parts[0]
+
+
+def imports_of(path):
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_imports_point_down(path):
+    module = module_of(path)
+    if module == "__init__":
+        return
+    for name in imports_of(path):
+        if not name.startswith("tfpbnn."):
+            continue
+        target = name.split(".")[1]
+        if module == "plots":
+            pytest.fail(f"plots.py imports {name}")
+        assert TIER[target] <= TIER[module], f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_nothing_of_keras_2_or_private(path):
+    source = path.read_text()
+    for name in imports_of(path):
+        assert not name.startswith(FORBIDDEN), name
+    for word in ("tf.keras", "tfp.layers"):
+        code = "\n".join(
+            ast.unparse(node)
+            for node in ast.walk(ast.parse(source))
+            if isinstance(node, ast.Attribute)
+        )
+        assert word not in code.splitlines()
+
+
+TESTS = pathlib.Path(__file__).parent
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*FILES, *sorted(TESTS.rglob("*.py"))],
+    ids=lambda p: p.name,
+)
+def test_files_and_functions_are_short(path):
+    assert len(path.read_text().splitlines()) <= 400
+    for node in ast.walk(ast.parse(path.read_text())):
+        if not isinstance(node, ast.FunctionDef):
+            continue
+        body = [n for n in node.body if not is_docstring(n)]
+        if body and node.name != "__init__":
+            length = body[-1].end_lineno - body[0].lineno + 1
+            assert length <= 40, f"{node.name} has {length} lines"
+
+
+def is_docstring(node):
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
+
+
+def public_modules():
+    names = [m.name for m in pkgutil.walk_packages([str(ROOT)], "tfpbnn.")]
+    return [sys.modules[n] for n in names if n in sys.modules]
+
+
+def public_classes():
+    found = {
+        value
+        for module in public_modules()
+        for name, value in vars(module).items()
+        if inspect.isclass(value)
+        and value.__module__.startswith("tfpbnn")
+        and not name.startswith("_")
+    }
+    return sorted(found, key=lambda c: c.__qualname__)
+
+
+def test_all_is_sorted_and_complete():
+    for module in (tfpbnn, tfpbnn.layers, tfpbnn.likelihoods):
+        assert module.__all__ == sorted(module.__all__)
+        for name in module.__all__:
+            assert getattr(module, name) is not None
+
+
+ABSTRACT = {
+    "Family",
+    "Likelihood",
+    "Predictive",
+    "Prior",
+    "Template",
+    "VariationalLayer",
+    "Model",  # FunctionalModel is what Keras makes of it
+}
+
+
+@pytest.mark.parametrize("cls", public_classes(), ids=lambda c: c.__qualname__)
+def test_classes_are_abstract_or_final(cls):
+    if not cls.__module__.startswith("tfpbnn"):
+        return
+    for base in cls.__mro__[1:]:
+        if base.__module__.startswith("tfpbnn"):
+            private = base.__name__.startswith("_")
+            assert private or base.__name__ in ABSTRACT, base
+
+
+@pytest.mark.parametrize("cls", public_classes(), ids=lambda c: c.__qualname__)
+def test_classes_with_a_config_are_registered(cls):
+    callback = issubclass(cls, keras.callbacks.Callback)
+    regularizer = issubclass(cls, keras.regularizers.Regularizer)
+    if cls.__name__ in ABSTRACT - {"Model"} or callback or regularizer:
+        return
+    if hasattr(cls, "get_config"):
+        name = keras.saving.get_registered_name(cls)
+        assert name.startswith("tfpbnn>")
+        assert keras.saving.get_registered_object(name) is cls
+
+
+def fresh(code, **env):
+    return subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={"PATH": "", "TF_CPP_MIN_LOG_LEVEL": "3", **env},
+        check=False,
+    )
+
+
+LIGHT = """
+import contextlib, io, sys
+import keras
+before, out = set(sys.modules), io.StringIO()
+with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
+    import tfpbnn
+assert out.getvalue() == "", out.getvalue()
+heavy = {"tensorflow_probability", "tf_keras", "matplotlib", "pandas",
+         "scipy", "sklearn"} & (set(sys.modules) - before)
+assert not heavy, heavy
+"""
+
+
+def test_import_is_light_and_silent():
+    """What takes a second to import is imported where it is used."""
+    result = fresh(LIGHT)
+    assert result.returncode == 0, result.stderr
+
+
+def test_another_backend_is_an_error_that_says_what_to_set(tmp_path):
+    # Not every machine has another backend: a stand-in for keras.
+    fake = tmp_path / "keras"
+    fake.mkdir()
+    (fake / "__init__.py").write_text(
+        "class backend:\n    @staticmethod\n    def backend():\n"
+        "        return 'jax'\n"
+    )
+    path = f"{tmp_path}:{ROOT.parent}"
+    result = fresh("import tfpbnn", PYTHONPATH=path)
+    assert result.returncode != 0
+    assert "ImportError" in result.stderr
+    assert "KERAS_BACKEND=tensorflow" in result.stderr
+    assert '"jax"' in result.stderr

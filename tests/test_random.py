@@ -1,0 +1,115 @@
+import numpy as np
+import pytest
+import tensorflow as tf
+from scipy import stats
+
+from tests.statistics import FALSE_FAIL, assert_correlation, assert_moments
+from tfpbnn import random
+
+
+def test_normals_are_normal():
+    draws = random.normal(random.as_key(1), [200_000]).numpy()
+    assert stats.kstest(draws, "norm").pvalue > FALSE_FAIL
+    # The fourth moment sees tails that Kolmogorov-Smirnov does not: its
+    # standard error is sqrt(96 / n).
+    z = (np.mean(draws**4) - 3) / np.sqrt(96 / draws.size)
+    assert abs(z) < stats.norm.isf(FALSE_FAIL / 2)
+
+
+def test_normals_reach_the_tails_and_stay_finite():
+    lowest, highest = tf.constant([0, 2**32 - 1], tf.uint32)
+    extremes = random.normal_from_bits(tf.stack([lowest, highest])).numpy()
+    np.testing.assert_allclose(extremes, [-5.29, 5.29], atol=0.05)
+    wide = tf.constant([0, 2**64 - 1], tf.uint64)
+    np.testing.assert_allclose(
+        random.normal_from_bits(wide), [-8.2, 8.2], atol=0.1
+    )
+
+
+def test_inversion_is_that_of_scipy():
+    words = tf.constant(np.arange(0, 2**32, 2**20, dtype=np.uint32))
+    uniform = ((words.numpy() >> 9) + 0.5) / 2**23
+    np.testing.assert_allclose(
+        random.normal_from_bits(words), stats.norm.ppf(uniform), atol=2e-5
+    )
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_dtypes(dtype):
+    draws = random.normal(random.as_key(3), [2000], dtype)
+    assert draws.dtype == dtype
+    assert_moments(tf.cast(draws, "float64").numpy()[:, None], 0.0, 1.0)
+
+
+def test_draws_agree_with_and_without_xla():
+    key = random.as_key(5)
+
+    def draw():
+        return random.normal(key, [1000]), random.signs(key, [7, 9])
+
+    eager = draw()
+    for jit_compile in (False, True):
+        compiled = tf.function(draw, jit_compile=jit_compile)()
+        np.testing.assert_allclose(compiled[0], eager[0], atol=2e-5)
+        np.testing.assert_array_equal(compiled[1], eager[1])
+
+
+def test_signs_are_fair_and_independent():
+    signs = random.signs(random.as_key(7), [40_000, 3]).numpy()
+    assert set(np.unique(signs)) == {-1.0, 1.0}
+    heads = (signs > 0).sum(0)
+    for count in heads:
+        assert stats.binomtest(int(count), 40_000).pvalue > FALSE_FAIL
+    assert_correlation(signs[:, 0], signs[:, 1], 0.0)
+    assert_correlation(signs[:-1, 2], signs[1:, 2], 0.0)
+
+
+@pytest.mark.parametrize("shape", [[1], [3, 5], [64], [65, 1, 2]])
+def test_signs_of_any_size(shape):
+    assert random.signs(random.as_key(0), shape).shape == shape
+
+
+def test_keys_differ_by_fold_and_seed():
+    key = random.as_key(11)
+    keys = [key, random.as_key(12), random.as_key(2**40), random.as_key(-1)]
+    keys += [random.fold(key, i) for i in range(3)]
+    keys += [random.fold(random.fold(key, 1), i) for i in range(3)]
+    draws = np.stack([random.normal(k, [4]).numpy() for k in keys])
+    assert len(np.unique(draws[:, 0])) == len(keys)
+
+
+def test_folded_keys_give_independent_draws():
+    key = random.as_key(13)
+    a, b = (random.normal(random.fold(key, i), [50_000]) for i in (0, 1))
+    assert_correlation(a, b, 0.0)
+
+
+def test_scope_numbers_layers_by_first_call():
+    first, second = object(), object()
+    key = random.as_key(17)
+    with random.draw_scope(key) as scope:
+        a, b = scope.key_for(first), scope.key_for(second)
+        again = scope.key_for(first)
+    np.testing.assert_array_equal(a, again)
+    assert np.any(a.numpy() != b.numpy())
+    assert scope.num_layers == 2
+
+
+def test_scope_without_a_key_asks_for_means():
+    with random.draw_scope(None) as scope:
+        assert scope.key_for(object()) is None
+
+
+def test_scopes_nest_and_close():
+    assert random.current_scope() is None
+    with random.draw_scope(random.as_key(1)) as outer:
+        with random.draw_scope(None) as inner:
+            assert random.current_scope() is inner
+        assert random.current_scope() is outer
+    assert random.current_scope() is None
+
+
+def test_scope_closes_after_an_error():
+    with pytest.raises(KeyError), random.draw_scope(None):
+        raise KeyError
+    assert random.current_scope() is None
