@@ -86,14 +86,15 @@ def predictive_band(
             f"Received: {x.size} numbers"
         )
     order = np.argsort(x, kind="stable")
-    for level in sorted(levels, reverse=True):
+    shades = np.linspace(0.18, 0.4, len(levels))
+    for level, shade in zip(sorted(levels, reverse=True), shades, strict=True):
         lower, upper = predictive.interval(level)
         ax.fill_between(
             x[order],
             lower[order, target],
             upper[order, target],
             color=_BLUE,
-            alpha=0.22,
+            alpha=shade,
             linewidth=0,
             label=f"{level:.0%} interval",
         )

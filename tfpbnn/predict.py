@@ -1,7 +1,6 @@
 """From a posterior and data to a predictive distribution."""
 
 import math
-import random as python_random
 import time
 from typing import Any
 
@@ -153,7 +152,7 @@ def _predict(
     if not data.is_stream(x):
         x = data.as_arrays("x", x)
     if seed is None:
-        seed = python_random.randint(0, 2**31 - 1)
+        seed = random.any_seed()
     stops = [0] if draws == "mean" else _stops(num_samples)
     run = _Run(model, random.as_key(seed), stops)
     outputs, targets = run.over(x, batch_size, verbose)

@@ -8,6 +8,7 @@ the draws agree there too, up to rounding.
 
 import contextlib
 import math
+import random as python_random
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -20,6 +21,11 @@ from tfpbnn.types import Tensor
 _ALG = "philox"
 _SQRT2 = math.sqrt(2.0)
 _MULTIPLIER = 6364136223846793005  # Knuth's, of MMIX
+
+
+def any_seed() -> int:
+    """A seed from Python's generator, which Keras's seed functions seed."""
+    return python_random.randint(0, 2**31 - 1)
 
 
 def as_key(seed: int) -> Tensor:
@@ -93,13 +99,21 @@ def signs(key: Tensor, shape: Any, dtype: Any = tf.float32) -> Tensor:
     return tf.reshape(flat, shape)
 
 
+def uniforms(seed: int, shape: Any) -> np.ndarray:
+    """NumPy numbers between 0 and 1, for eager work outside of a graph."""
+    return np.random.default_rng(seed).uniform(size=shape)
+
+
 def choices(
     seed: int | None, high: int, size: int
 ) -> tuple[np.ndarray, Tensor]:
     """`size` integers in [0, high), and an independent seed for TFP.
 
-    Eager work outside of a graph, where TFP samples the distributions.
+    Eager work outside of a graph, where TFP samples the distributions. A seed
+    of None follows `keras.utils.set_random_seed`, as everywhere.
     """
+    if seed is None:
+        seed = any_seed()
     generator = np.random.default_rng(seed)
     picked = generator.integers(0, high, size)
     return picked, tf.constant(generator.integers(0, 2**31, 2), tf.int32)

@@ -1,7 +1,6 @@
 """What all variational layers with one kernel and one bias share."""
 
 import abc
-import random as python_random
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -141,9 +140,7 @@ class VariationalLayer(keras.layers.Layer):
     def _initial_noise_state(self, shape: Any, dtype: Any) -> Tensor:
         """(seed, number of the next draw); a weight, so that it is saved."""
         del shape
-        seed = self.seed
-        if seed is None:  # Python's generator follows keras's seed functions.
-            seed = python_random.randint(0, 2**31 - 1)
+        seed = random.any_seed() if self.seed is None else self.seed
         return tf.constant([seed, 0], dtype)
 
     def _next_key(self) -> Tensor:

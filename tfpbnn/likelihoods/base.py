@@ -120,6 +120,11 @@ class Likelihood(keras.losses.Loss):
             return "counts, 0 or more, not NaN", 0.0, float("inf")
         return "finite numbers, not NaN", float("-inf"), float("inf")
 
+    def is_integral(self, y: Any, outputs: Tensor) -> bool:
+        """Whether targets of this shape must be whole numbers."""
+        del y, outputs
+        return self.is_discrete
+
     def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The log-likelihood at each position, `[...]` of `[..., P]`."""
         return self.distribution(outputs).log_prob(self.align(y, outputs))
@@ -145,6 +150,10 @@ class Likelihood(keras.losses.Loss):
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
         """The negative log-likelihood of each example, `[B]`."""
+        mask = getattr(y_pred, "_mask_of_positions", None)
+        if mask is not None:
+            mask = tf.cast(mask, tf.bool)
+            y_true = _zero_where_masked(y_true, mask)
         words, low, high = self.support(y_pred.shape[-1])
         valid = tf.math.is_finite(y_true) & (y_true >= low) & (y_true <= high)
         check = tf.debugging.Assert(
@@ -156,13 +165,19 @@ class Likelihood(keras.losses.Loss):
         # XLA leaves out assertions, and would read labels beyond the last.
         nan = tf.constant(float("nan"), nll.dtype)
         nll += tf.where(tf.reduce_all(valid), tf.zeros_like(nan), nan)
-        mask = getattr(y_pred, "_mask_of_positions", None)
         if mask is not None and len(mask.shape) == len(nll.shape):
-            nll = tf.where(tf.cast(mask, tf.bool), nll, tf.zeros_like(nll))
+            nll = tf.where(mask, nll, tf.zeros_like(nll))
         return tf.reduce_sum(nll, axis=list(range(1, len(nll.shape))))
 
     def get_config(self) -> Config:
         return {"reduction": self.reduction, "name": self.name}
+
+
+def _zero_where_masked(y: Tensor, mask: Tensor) -> Tensor:
+    """Padding is often -1 or NaN; zero is a target that all can give."""
+    while len(mask.shape) < len(y.shape):
+        mask = mask[..., tf.newaxis]
+    return tf.where(mask, y, tf.zeros_like(y))
 
 
 def fits(array: Any, shape: Any) -> bool:

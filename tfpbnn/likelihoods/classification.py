@@ -103,6 +103,9 @@ class Categorical(_Labels):
         words = f"labels from 0 to {num_outputs - 1} for {num_outputs} outputs"
         return words, 0.0, num_outputs - 1.0
 
+    def is_integral(self, y: Any, outputs: Tensor) -> bool:
+        return not fits(y, outputs.shape)
+
     def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
         y = self.align(y, outputs)
         log_probabilities = self.log_probabilities(outputs)

@@ -34,6 +34,10 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
     what minimizing it together with a KL assumes; if the noise is not of that
     size, use `tfpbnn.likelihoods.Normal`.
 
+    Keras averages the other losses over several outputs too, and all of them
+    over the positions of rank-3 outputs, where a likelihood adds up: there the
+    KL counts for more than in the bound. The losses of this package don't.
+
     Args:
         loss: a `Likelihood`, or one of Keras's losses, as an object, a function
             or a string.

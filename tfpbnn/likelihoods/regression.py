@@ -23,7 +23,7 @@ class _LocScale(Likelihood):
 
     def _scale_of(self, loc: Tensor, raw: tuple[Tensor, ...]) -> Tensor:
         if self.scale is not None:
-            return tf.cast(self.scale, loc.dtype)
+            return tf.constant(self.scale, loc.dtype)
         return positive(raw[0])
 
     def get_config(self) -> Config:
@@ -130,7 +130,7 @@ class StudentT(_LocScale):
         if self.df is None:
             df = 2 + positive(raw[-1])
         else:
-            df = tf.cast(self.df, loc.dtype)
+            df = tf.constant(self.df, loc.dtype)
         return tfp.distributions.StudentT(df, loc, scale)
 
     def get_config(self) -> Config:

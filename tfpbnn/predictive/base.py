@@ -227,12 +227,12 @@ class Predictive(abc.ABC):
         outputs = tf.constant(self.outputs[0], tf.float64)
         num_outputs = self.outputs.shape[-1]
         words, low, high = self.likelihood.support(num_outputs)
-        if not np.all(np.isfinite(y) & (y >= low) & (y <= high)):
-            bad = np.ravel(y)[
-                ~np.ravel(np.isfinite(y) & (y >= low) & (y <= high))
-            ]
+        valid = np.isfinite(y) & (y >= low) & (y <= high)
+        if self.likelihood.is_integral(y, outputs):
+            valid &= np.mod(np.where(valid, y, 0), 1) == 0
+        if not np.all(valid):
             raise ValueError(
-                f"`y` must hold {words}. Received: {bad[:5]} among them"
+                f"`y` must hold {words}. Received: {y[~valid][:5]} among them"
             )
         return self.likelihood.align(tf.constant(y), outputs).numpy()
 

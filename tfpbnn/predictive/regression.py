@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import metrics
+from tfpbnn import metrics, random
 from tfpbnn.predictive import mixture
 from tfpbnn.predictive.base import Predictive
 from tfpbnn.types import Array, Tensor
@@ -127,21 +127,28 @@ class RegressionPredictive(Predictive):
     def pit(self, y: Any) -> Array:
         """Probability integral transform, `[N, k]`: uniform if calibrated.
 
-        `cdf(y)`; for counts the middle of `cdf(y - 1)` and `cdf(y)`.
+        `cdf(y)`; for counts a random place between `cdf(y - 1)` and `cdf(y)`,
+        the same one each time.
 
         Args:
             y: targets, one row for each predicted row.
+
+        Reference:
+            [Czado et al., 2009](https://doi.org/10.1111/j.1541-0420.2009.01191.x)
         """
         y = self._check_targets(y)
         if not self.likelihood.is_discrete:
             return self.cdf(y)
 
         def chunk(outputs: Tensor, y: Tensor) -> Tensor:
-            return tf.reduce_mean(
-                self._cdf_of(outputs)(tf.stack([y - 1, y])), axis=0
+            return tf.stack(
+                tf.unstack(self._cdf_of(outputs)(tf.stack([y - 1, y]))), axis=-1
             )
 
-        return self._by_rows(chunk, y)
+        ends = self._by_rows(chunk, y)
+        return (
+            ends[..., 0] + random.uniforms(0, y.shape) * np.diff(ends)[..., 0]
+        )
 
     def rmse(self, y: Any) -> float:
         """Root mean squared error of `mean`, in the units of y."""

@@ -1,0 +1,120 @@
+"""The code of README, docs and docstrings runs as it stands."""
+
+import inspect
+import os
+import pathlib
+import re
+import textwrap
+
+import keras
+import numpy as np
+import pytest
+
+import tfpbnn
+from tests.test_architecture import public_classes, public_modules
+
+ROOT = pathlib.Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+FENCE = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
+
+
+def code_of(text):
+    return [textwrap.dedent(m.group(2)) for m in FENCE.finditer(text)]
+
+
+@pytest.fixture
+def scratch(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "page",
+    [p for p in PAGES if code_of(p.read_text())],
+    ids=lambda p: str(p.relative_to(ROOT)),
+)
+def test_page(page, scratch):
+    """The blocks of one page run one after another."""
+    code = "\n".join(code_of(page.read_text()))
+    exec(compile(code, str(page), "exec"), {"__name__": "page"})
+
+
+def documented():
+    """Public classes and functions that have an example."""
+    objects = {f"{c.__module__}.{c.__qualname__}": c for c in public_classes()}
+    for module in public_modules():
+        for name, value in vars(module).items():
+            if inspect.isfunction(value) and not name.startswith("_"):
+                objects[f"{value.__module__}.{name}"] = value
+    return {
+        name: inspect.getdoc(value)
+        for name, value in sorted(objects.items())
+        if name.startswith("tfpbnn.") and code_of(inspect.getdoc(value) or "")
+    }
+
+
+@pytest.fixture(scope="module")
+def names():
+    """What examples take for granted: data, a model, predictions."""
+    keras.utils.set_random_seed(0)
+    x = np.random.normal(size=(32, 4)).astype("float32")
+    y = x[:, :1]
+    model = tfpbnn.Sequential(
+        [keras.Input((4,)), tfpbnn.layers.DenseFlipout(2)]
+    )
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    model.fit(x, y, verbose=0)
+    labels = tfpbnn.predict(
+        model, x, 5, likelihood=tfpbnn.likelihoods.Categorical()
+    )
+    return {
+        "keras": keras,
+        "tfpbnn": tfpbnn,
+        "model": model,
+        "x": x,
+        "y": y,
+        "x_test": x,
+        "y_test": y,
+        "p": tfpbnn.predict(model, x, 5),
+        "q": tfpbnn.predict(model, x, 5),
+        "labels": labels,
+    }
+
+
+@pytest.mark.parametrize("name", documented())
+def test_docstring(name, names, scratch):
+    scope = dict(names)
+    if "reliability" in name or "Classification" in name:
+        scope |= {"p": names["labels"], "y_test": np.zeros(32, "int32")}
+        scope["model"] = names["model"]
+    for code in code_of(documented()[name]):
+        if "Classification" in name:  # its model has classes for outputs
+            code = code.replace("p = tfpbnn.predict(model, x_test)\n", "")
+        if "predictive_band" in name:
+            scope["x_test"] = names["x"][:, 0]
+        exec(compile(code, name, "exec"), scope)
+    assert os.getcwd() != str(ROOT)
+
+
+MUST_HAVE_AN_EXAMPLE = [
+    *(f"tfpbnn.layers.{n}" for n in tfpbnn.layers.__all__),
+    *(f"tfpbnn.likelihoods.{n}" for n in tfpbnn.likelihoods.__all__),
+    "tfpbnn.Model",
+    "tfpbnn.Sequential",
+    "tfpbnn.callbacks.KLWeight",
+    "tfpbnn.evaluate",
+    "tfpbnn.predict",
+    "tfpbnn.plots.calibration_curve",
+    "tfpbnn.plots.predictive_band",
+    "tfpbnn.plots.reliability_diagram",
+    "tfpbnn.plots.uncertainty_histogram",
+]
+
+
+@pytest.mark.parametrize("name", MUST_HAVE_AN_EXAMPLE)
+def test_public_names_have_an_example(name):
+    value = tfpbnn
+    for part in name.split(".")[1:]:
+        value = getattr(value, part)
+    if name != "tfpbnn.likelihoods.Likelihood":
+        assert code_of(inspect.getdoc(value))
+    assert "Args:" in inspect.getdoc(value) or inspect.isclass(value)

@@ -1,0 +1,88 @@
+import matplotlib.figure
+import numpy as np
+import pytest
+
+from tfpbnn import likelihoods, plots
+from tfpbnn.predictive import ClassificationPredictive, RegressionPredictive
+
+RNG = np.random.default_rng(0)
+REGRESSION = RegressionPredictive(
+    RNG.normal(size=(20, 30, 4)), likelihoods.Normal()
+)
+CLASSES = ClassificationPredictive(
+    RNG.normal(size=(20, 30, 3)), likelihoods.Categorical()
+)
+Y = RNG.normal(size=(30, 2))
+LABELS = RNG.integers(0, 3, 30)
+
+
+def axes(figure):
+    assert isinstance(figure, matplotlib.figure.Figure)
+    figure.canvas.draw()
+    (ax,) = figure.axes
+    return ax
+
+
+@pytest.mark.parametrize("x", [None, np.linspace(1, 0, 30)])
+def test_predictive_band(x):
+    ax = axes(plots.predictive_band(REGRESSION, x, Y, target=1))
+    bands, (line, points) = ax.collections, ax.lines
+    assert len(bands) == 2
+    place = np.argsort(line.get_xdata()) if x is None else slice(None, None, -1)
+    mean = REGRESSION.mean[:, 1]
+    expected = np.sort(mean) if x is None else mean[place]
+    np.testing.assert_allclose(line.get_ydata(), expected)
+    assert set(points.get_ydata()) == set(Y[:, 1])
+    # The outer band's edges are the ends of the 90 % intervals.
+    edges = bands[0].get_paths()[0].vertices[:, 1]
+    lower, upper = REGRESSION.interval(0.9)
+    np.testing.assert_allclose(edges.max(), upper[:, 1].max())
+    np.testing.assert_allclose(edges.min(), lower[:, 1].min())
+
+
+def test_predictive_band_needs_an_x_per_row():
+    with pytest.raises(ValueError, match="each of the 30 rows"):
+        plots.predictive_band(REGRESSION, np.zeros(7))
+
+
+def test_calibration_curve():
+    ax = axes(plots.calibration_curve(REGRESSION, Y))
+    observed = ax.lines[1]
+    pit = REGRESSION.pit(Y)
+    level = observed.get_xdata()[25]
+    assert observed.get_ydata()[25] == np.mean(pit <= level)
+
+
+def test_reliability_diagram():
+    ax = axes(plots.reliability_diagram(CLASSES, LABELS, num_bins=5))
+    confidence, right = CLASSES.confidence(LABELS)
+    for bar in ax.patches:
+        left = bar.get_x()
+        inside = (confidence >= left) & (confidence < left + 0.2)
+        np.testing.assert_allclose(bar.get_height(), right[inside].mean())
+    with pytest.raises(ValueError, match="num_bins=0"):
+        plots.reliability_diagram(CLASSES, LABELS, num_bins=0)
+
+
+@pytest.mark.parametrize("kind", [REGRESSION, CLASSES])
+def test_uncertainty_histogram(kind):
+    ax = axes(plots.uncertainty_histogram({"a": kind, "b": kind[:9]}))
+    labels = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert labels == ["a", "b"]
+    areas = [
+        sum(p.get_width() * p.get_height() for p in group)
+        for group in ax.containers
+    ]
+    np.testing.assert_allclose(areas, 1.0)
+    assert axes(plots.uncertainty_histogram(kind)).get_legend() is None
+
+
+def test_given_axes_are_drawn_on():
+    ax = matplotlib.figure.Figure().add_subplot()
+    assert plots.calibration_curve(REGRESSION, Y, ax=ax) is ax.figure
+
+
+def test_without_matplotlib(monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r"pip install tfpbnn\[plots\]"):
+        plots.uncertainty_histogram(CLASSES)
