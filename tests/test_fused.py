@@ -40,8 +40,8 @@ def value_and_gradients(posterior, function, use_fused):
     "function",
     [
         lambda q: q.sample(random.as_key(1)),
-        lambda q: q.noise(random.as_key(1)),
-        lambda q: q.variance(),
+        lambda q: q.loc_and_noise(random.as_key(1))[1],
+        lambda q: q.loc_and_variance()[1],
     ],
     ids=["sample", "noise", "variance"],
 )

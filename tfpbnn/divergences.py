@@ -48,19 +48,36 @@ def kl_divergence(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
     if isinstance(posterior, PointEstimate):
         return -_log_density(prior, tf.convert_to_tensor(posterior.loc))
     if _is_fusable(posterior, prior):
-        loc = tf.convert_to_tensor(posterior.loc)
-        kl = fused.normal_kl(
-            loc if prior.initial_loc == 0 else loc - prior.loc,
-            tf.convert_to_tensor(posterior.untransformed_scale),
-            prior.scale,
-        )
-        return tf.cast(kl, tf.float32)
+        return _fused_kl(posterior, prior)
     q = posterior.distribution()
     try:
         kl = tfp.distributions.kl_divergence(q, prior.distribution())
     except NotImplementedError:
         kl = monte_carlo_kl(posterior, prior, key)
     return tf.cast(kl, tf.float32)
+
+
+def _fused_kl(posterior: MeanFieldNormal, prior: priors.Normal) -> Tensor:
+    """From the estimator's pass, if that has prepared it; else of its own."""
+    loc = tf.convert_to_tensor(posterior.loc)
+    kl = posterior.kept_kl.take()
+    if kl is None or posterior.prior_precision is None:
+        kl = fused.normal_kl(
+            loc if prior.initial_loc == 0 else loc - prior.loc,
+            tf.convert_to_tensor(posterior.untransformed_scale),
+            1 / tf.square(prior.scale),
+        )
+    size = tf.cast(tf.size(loc), tf.float32)
+    return kl + size * (tf.math.log(prior.scale) - 0.5)
+
+
+def prepare(posterior: Family, prior: Prior) -> None:
+    """Tells the posterior which KL its fused passes are to prepare."""
+    is_fixed = isinstance(prior, priors.Normal) and not prior.learnable_scale
+    if not isinstance(posterior, MeanFieldNormal) or not is_fixed:
+        return
+    if prior.initial_loc == 0:
+        posterior.prior_precision = prior.initial_scale**-2
 
 
 def monte_carlo_kl(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
@@ -155,6 +172,7 @@ class KLRegularizer(keras.regularizers.Regularizer):
         self.noise_state = noise_state
         self._extra = posterior.loc.regularizer
         posterior.loc.regularizer = self
+        prepare(posterior, prior)
 
     def divergence(self) -> Tensor:
         """The KL without its weight, in nats."""

@@ -49,17 +49,14 @@ def local_reparameterization(
     Reference:
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
     """
-    y = mean(op, x, posterior)
     if not posterior.is_random:
-        return y
-    variance = op.squared(x, posterior.variance())
-    variance += _VARIANCE_FLOOR
+        return mean(op, x, posterior)
+    loc, variance = posterior.loc_and_variance()
+    y = op.apply(x, tf.cast(loc, x.dtype))
+    variance = op.squared(x, variance) + _VARIANCE_FLOOR
     # Only for rank 2: XLA compiles anew for each new shape.
-    if (
-        fused.is_enabled(posterior.loc)
-        and y.dtype == x.dtype == tf.float32
-        and len(y.shape) == 2
-    ):
+    is_plain = y.dtype == variance.dtype == tf.float32 and len(y.shape) == 2
+    if is_plain and fused.is_enabled(loc):
         return fused.perturbed(y, variance, random.bits(key, tf.shape(y)))
     standard = random.normal(key, tf.shape(variance), variance.dtype)
     return y + tf.cast(tf.sqrt(variance) * standard, y.dtype)
@@ -74,13 +71,13 @@ def flipout(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
     Reference:
         [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
     """
-    y = mean(op, x, posterior)
     if not posterior.is_random:
-        return y
-    noise = tf.cast(posterior.noise(random.fold(key, 0)), x.dtype)
+        return mean(op, x, posterior)
+    loc, noise = posterior.loc_and_noise(random.fold(key, 0))
+    y = op.apply(x, tf.cast(loc, x.dtype))
     x_signs = _signs(random.fold(key, 1), x, op.x_axes)
     y_signs = _signs(random.fold(key, 2), y, op.y_axes)
-    return y + y_signs * op.apply(x_signs * x, noise)
+    return y + y_signs * op.apply(x_signs * x, tf.cast(noise, x.dtype))
 
 
 def _signs(key: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:

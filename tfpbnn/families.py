@@ -59,6 +59,14 @@ class Family(_registry.Template):
             f"`{type(self).__name__}` has no elementwise variance."
         )
 
+    def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
+        """What Flipout asks for, in one call so that it can be one pass."""
+        return tf.convert_to_tensor(self.loc), self.noise(key)
+
+    def loc_and_variance(self) -> tuple[Tensor, Tensor]:
+        """What local reparameterization asks for, likewise."""
+        return tf.convert_to_tensor(self.loc), self.variance()
+
 
 class _LocFamily(Family):
     """What families with a free location share."""
@@ -151,6 +159,9 @@ class MeanFieldNormal(_LocFamily):
         super().__init__(
             loc_initializer, loc_regularizer, loc_constraint, **kwargs
         )
+        # Set by a prior that is Normal about zero: fused passes prepare its KL.
+        self.prior_precision: float | None = None
+        self.kept_kl = fused.KeptTensor()
         self.untransformed_scale_initializer = initializers.get(
             untransformed_scale_initializer
             or initializers.RandomNormal(mean=-3.0, stddev=0.1)
@@ -186,24 +197,48 @@ class MeanFieldNormal(_LocFamily):
 
     def sample(self, key: Tensor) -> Tensor:
         loc, untransformed = self._parameters()
-        if fused.is_enabled(untransformed):
-            words = random.bits(key, loc.shape)
+        if not fused.is_enabled(untransformed):
+            return loc + self.noise(key)
+        words = random.bits(key, loc.shape)
+        if not fused.prepares_kl():
             return fused.normal_sample(loc, untransformed, words)
-        return loc + self.noise(key)
+        draw, kl = fused.normal_sample_and_kl(
+            loc, untransformed, words, self._precision(loc)
+        )
+        self.kept_kl.keep(kl)
+        return draw
 
     def noise(self, key: Tensor) -> Tensor:
         _, untransformed = self._parameters()
-        if fused.is_enabled(untransformed):
-            words = random.bits(key, untransformed.shape)
-            return fused.normal_noise(untransformed, words)
         standard = random.normal(key, untransformed.shape, untransformed.dtype)
         return self.scale * standard
 
     def variance(self) -> Tensor:
-        _, untransformed = self._parameters()
-        if fused.is_enabled(untransformed):
-            return fused.normal_variance(untransformed)
         return tf.square(self.scale)
+
+    def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
+        loc, untransformed = self._parameters()
+        if not fused.is_enabled(untransformed):
+            return loc, self.noise(key)
+        words = random.bits(key, loc.shape)
+        loc, noise, kl = fused.normal_noise_and_kl(
+            loc, untransformed, words, self._precision(loc)
+        )
+        self.kept_kl.keep(kl)
+        return loc, noise
+
+    def loc_and_variance(self) -> tuple[Tensor, Tensor]:
+        loc, untransformed = self._parameters()
+        if not fused.is_enabled(untransformed):
+            return loc, self.variance()
+        loc, variance, kl = fused.normal_variance_and_kl(
+            loc, untransformed, self._precision(loc)
+        )
+        self.kept_kl.keep(kl)
+        return loc, variance
+
+    def _precision(self, loc: Tensor) -> Tensor:
+        return tf.constant(self.prior_precision or 0.0, loc.dtype)
 
     def distribution(self) -> Any:
         loc, _ = self._parameters()

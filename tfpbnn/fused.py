@@ -1,11 +1,12 @@
 """The mean-field Normal's passes over the weights, each one XLA function.
 
 A training step reads and writes every weight many times; as graph operations
-that is most of its time (benchmarks/README.md). Here each pass is compiled
-into one loop and its gradient is written in closed form. `families.py` has
-the plain form, which tests hold together with this one. Exports need the plain
-form, since the model server runs without XLA: so the draws are fused only
-inside of `enabled`, which layers open when training.
+that is most of its time (benchmarks/README.md). Here each pass is compiled into
+one loop and its gradient is written in closed form; in training the KL and its
+gradient come out of the estimator's own pass. `families.py` has the plain form,
+which tests hold together with this one. Exports need the plain form, since the
+model server runs without XLA: so passes are fused only inside of `enabled`,
+which layers open when training and for the draws of `predict`.
 """
 
 import contextlib
@@ -27,14 +28,19 @@ _local = threading.local()
 
 
 @contextlib.contextmanager
-def enabled(value: bool) -> Iterator[None]:
-    """Allows the draws of large float32 kernels to be fused."""
-    outer = getattr(_local, "enabled", False)
-    _local.enabled = value
+def enabled(draws: bool, training: bool = False) -> Iterator[None]:
+    """Allows passes over large float32 kernels to be fused.
+
+    Args:
+        draws: whether draws may be.
+        training: whether they are to prepare the KL too.
+    """
+    outer = getattr(_local, "mode", (False, False))
+    _local.mode = (draws or training, training)
     try:
         yield
     finally:
-        _local.enabled = outer
+        _local.mode = outer
 
 
 def applies(untransformed_scale: Tensor) -> bool:
@@ -45,7 +51,44 @@ def applies(untransformed_scale: Tensor) -> bool:
 
 def is_enabled(untransformed_scale: Tensor) -> bool:
     """Whether a draw with this scale is to be fused here and now."""
-    return getattr(_local, "enabled", False) and applies(untransformed_scale)
+    return getattr(_local, "mode", (False, False))[0] and applies(
+        untransformed_scale
+    )
+
+
+def prepares_kl() -> bool:
+    """Whether the pass that is fused is to prepare the KL."""
+    return getattr(_local, "mode", (False, False))[1]
+
+
+class KeptTensor:
+    """A tensor that one part of a graph leaves for a later part.
+
+    For the KL: an estimator's pass computes it, and Keras asks for it when it
+    adds up the losses. It is given out once, and only in the graph and replica
+    that it was made in; whoever gets None computes it anew.
+    """
+
+    def __init__(self) -> None:
+        self._tensors: dict[int, Tensor] = {}
+
+    def keep(self, tensor: Tensor) -> None:
+        """Leaves a tensor of the current graph; eager ones are not kept."""
+        if not tf.executing_eagerly():
+            self._tensors[_replica()] = tensor
+
+    def take(self) -> Tensor | None:
+        """The tensor kept last, if it is of the current graph."""
+        tensor = self._tensors.pop(_replica(), None)
+        if tensor is None or tf.executing_eagerly():
+            return None
+        here = tf.compat.v1.get_default_graph()
+        return tensor if tensor.graph is here else None
+
+
+def _replica() -> int:
+    # Replicas of a MirroredStrategy trace in threads, into one graph.
+    return threading.get_ident()
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -75,28 +118,72 @@ def _sample(loc: Tensor, untransformed: Tensor, words: Tensor) -> Any:
     return loc + scale * standard, slope * standard
 
 
+def _kl_terms(
+    loc: Tensor, scale: Tensor, slope: Tensor, precision: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The KL to a Normal about zero, but for constants, and d KL / d raw.
+
+    Sums over the last axis only: XLA adds one by one, and a float32 sum over a
+    large kernel would lose digits. The caller adds up the rest.
+    """
+    squares = tf.square(scale) + tf.square(loc)
+    rows = tf.reduce_sum(
+        0.5 * precision * squares - tf.math.log(scale), axis=-1
+    )
+    return rows, (precision * scale - 1 / scale) * slope
+
+
 @_compiled
-def _noise(untransformed: Tensor, words: Tensor) -> Any:
+def _sample_and_kl(
+    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+) -> Any:
     scale, slope = _scale_and_slope(untransformed)
     standard = normal_from_bits(words)
-    return scale * standard, slope * standard
+    rows, d_kl = _kl_terms(loc, scale, slope, precision)
+    return loc + scale * standard, slope * standard, rows, d_kl
 
 
 @_compiled
-def _variance(untransformed: Tensor) -> Any:
+def _noise_and_kl(
+    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+) -> Any:
     scale, slope = _scale_and_slope(untransformed)
-    return tf.square(scale), 2 * scale * slope
+    standard = normal_from_bits(words)
+    rows, d_kl = _kl_terms(loc, scale, slope, precision)
+    return scale * standard, slope * standard, rows, d_kl
 
 
 @_compiled
-def _kl(offset: Tensor, untransformed: Tensor, prior_scale: Tensor) -> Any:
+def _variance_and_kl(
+    loc: Tensor, untransformed: Tensor, precision: Tensor
+) -> Any:
     scale, slope = _scale_and_slope(untransformed)
-    precision = 1 / tf.square(prior_scale)
-    # Sums over the last axis only: XLA adds one by one, and a float32 sum over
-    # a large kernel would lose digits. The caller adds up the rest.
-    squares = tf.reduce_sum(tf.square(scale) + tf.square(offset), axis=-1)
-    logs = tf.reduce_sum(tf.math.log(scale), axis=-1)
-    return squares, logs, (precision * scale - 1 / scale) * slope
+    rows, d_kl = _kl_terms(loc, scale, slope, precision)
+    return tf.square(scale), 2 * scale * slope, rows, d_kl
+
+
+@_compiled
+def _kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
+    scale, slope = _scale_and_slope(untransformed)
+    squares = tf.reduce_sum(tf.square(scale) + tf.square(loc), axis=-1)
+    return *_kl_terms(loc, scale, slope, precision), squares
+
+
+@_compiled
+def _combine(
+    d_value: Tensor,
+    slope: Tensor,
+    d_kl: Tensor,
+    d_loc: Tensor,
+    loc: Tensor,
+    upstream: Tensor,
+    precision: Tensor,
+) -> Any:
+    """The gradients of an estimator and of the KL, added up in one pass."""
+    return (
+        d_loc + (upstream * precision) * loc,
+        d_value * slope + upstream * d_kl,
+    )
 
 
 @_compiled
@@ -114,17 +201,78 @@ def normal_sample(loc: Tensor, untransformed: Tensor, words: Tensor) -> Any:
 
 
 @tf.custom_gradient
-def normal_noise(untransformed: Tensor, words: Tensor) -> Any:
-    """`scale * normal_from_bits(words)`."""
-    noise, slope = _noise(untransformed, words)
-    return noise, lambda upstream: (upstream * slope, None)
+def normal_sample_and_kl(
+    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+) -> Any:
+    """A draw and `0.5 * precision * sum(scale^2 + loc^2) - sum(log(scale))`.
+
+    The latter is the KL to Normal(0, precision^-1/2) but for constants.
+    """
+    sample, slope, rows, d_kl = _sample_and_kl(
+        loc, untransformed, words, precision
+    )
+
+    def grad(d_sample: Tensor, upstream: Tensor) -> Any:
+        gradients = _combine(
+            d_sample, slope, d_kl, d_sample, loc, upstream, precision
+        )
+        return *gradients, None, None
+
+    return (sample, tf.reduce_sum(rows)), grad
 
 
 @tf.custom_gradient
-def normal_variance(untransformed: Tensor) -> Any:
-    """`scale**2`."""
-    variance, slope = _variance(untransformed)
-    return variance, lambda upstream: upstream * slope
+def normal_noise_and_kl(
+    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+) -> Any:
+    """loc, `scale * normal_from_bits(words)`, and the KL as above.
+
+    loc goes through so that its gradients meet here too.
+    """
+    noise, slope, rows, d_kl = _noise_and_kl(
+        loc, untransformed, words, precision
+    )
+
+    def grad(d_loc: Tensor, d_noise: Tensor, upstream: Tensor) -> Any:
+        gradients = _combine(
+            d_noise, slope, d_kl, d_loc, loc, upstream, precision
+        )
+        return *gradients, None, None
+
+    return (tf.identity(loc), noise, tf.reduce_sum(rows)), grad
+
+
+@tf.custom_gradient
+def normal_variance_and_kl(
+    loc: Tensor, untransformed: Tensor, precision: Tensor
+) -> Any:
+    """loc, `scale**2`, and the KL as above."""
+    variance, slope, rows, d_kl = _variance_and_kl(
+        loc, untransformed, precision
+    )
+
+    def grad(d_loc: Tensor, d_variance: Tensor, upstream: Tensor) -> Any:
+        gradients = _combine(
+            d_variance, slope, d_kl, d_loc, loc, upstream, precision
+        )
+        return *gradients, None
+
+    return (tf.identity(loc), variance, tf.reduce_sum(rows)), grad
+
+
+@tf.custom_gradient
+def normal_kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
+    """The KL as above, on its own."""
+    rows, d_kl, squares = _kl(loc, untransformed, precision)
+
+    def grad(upstream: Tensor) -> Any:
+        return (
+            (upstream * precision) * loc,
+            upstream * d_kl,
+            0.5 * upstream * tf.reduce_sum(squares),
+        )
+
+    return tf.reduce_sum(rows), grad
 
 
 @tf.custom_gradient
@@ -132,30 +280,3 @@ def perturbed(mean: Tensor, variance: Tensor, words: Tensor) -> Any:
     """`mean + sqrt(variance) * normal_from_bits(words)`, variance > 0."""
     result, slope = _perturbed(mean, variance, words)
     return result, lambda upstream: (upstream, upstream * slope, None)
-
-
-@tf.custom_gradient
-def normal_kl(
-    offset: Tensor, untransformed: Tensor, prior_scale: Tensor
-) -> Any:
-    """KL of independent Normals to a prior Normal with one scale.
-
-    `offset` is `loc` less the prior's loc. The gradients come out of the same
-    pass as the value.
-    """
-    squares, logs, slope = _kl(offset, untransformed, prior_scale)
-    squares, logs = tf.reduce_sum(squares), tf.reduce_sum(logs)
-    size = tf.cast(tf.size(offset), offset.dtype)
-    precision = 1 / tf.square(prior_scale)
-    constant = size * (tf.math.log(prior_scale) - 0.5)
-    kl = 0.5 * precision * squares - logs + constant
-
-    def grad(upstream: Tensor) -> Any:
-        d_scale = size / prior_scale - squares / prior_scale**3
-        return (
-            (upstream * precision) * offset,
-            upstream * slope,
-            upstream * d_scale,
-        )
-
-    return kl, grad

@@ -252,7 +252,7 @@ def test_targets_are_predicted_one_by_one(name):
         np.testing.assert_allclose(
             p.quantile([0.1, 0.6])[..., i], single.quantile([0.1, 0.6])[..., 0]
         )
-        np.testing.assert_allclose(p.pit(y)[:, i], single.pit(y[:, i])[:, 0])
+        np.testing.assert_allclose(p.cdf(y)[:, i], single.cdf(y[:, i])[:, 0])
     scores = [single.crps(y[:, i]) for i, single in enumerate(singles)]
     assert p.crps(y) == pytest.approx(np.mean(scores), rel=1e-6)
 

@@ -158,8 +158,8 @@ class VariationalLayer(keras.layers.Layer):
             if scope is None
             else estimators.reparameterization
         )
-        use_xla = scope is not None or bool(training)
-        with fused.enabled(use_xla):
+        is_training = scope is None and bool(training)
+        with fused.enabled(scope is not None, is_training):
             outputs = self._linear(estimate, inputs, key)
         if self.activation is not None:
             outputs = self.activation(outputs)
