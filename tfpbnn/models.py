@@ -121,8 +121,5 @@ class FunctionalModel(Model, _Functional):
     could be written from then on.
     """
 
-    # Keras saves the graph of classes with just this signature.
-    def __init__(
-        self, inputs: Any, outputs: Any, name: str | None = None, **kwargs: Any
-    ):
-        _Functional.__init__(self, inputs, outputs, name=name, **kwargs)
+    # Keras saves the graph of classes with just its own constructor.
+    __init__ = _Functional.__init__
