@@ -30,6 +30,10 @@ def any_seed() -> int:
 
 def as_key(seed: int) -> Tensor:
     """Turns an integer seed into a key."""
+    if not isinstance(seed, int | np.integer):
+        raise TypeError(
+            f"`seed` must be None or an integer. Received: seed={seed!r}"
+        )
     high, low = divmod(int(seed) % 2**64, 2**32)
     return tf.constant([low, high], tf.int64)
 

@@ -107,9 +107,9 @@ class Likelihood(keras.losses.Loss):
             y = y[..., tf.newaxis]
         if not fits(y, [*outputs.shape[:-1], size]):
             raise ValueError(
-                f"`{type(self).__name__}` on outputs of shape "
-                f"{tuple(outputs.shape)} describes {size} target(s) per row. "
-                f"Received: targets of shape {tuple(y.shape)}"
+                f"`y` does not fit: `{type(self).__name__}` on outputs of "
+                f"shape {tuple(outputs.shape)} describes {size} target(s) per "
+                f"row. Received: targets of shape {tuple(y.shape)}"
             )
         return tf.cast(y, outputs.dtype)
 
@@ -117,7 +117,11 @@ class Likelihood(keras.losses.Loss):
         """What targets must be: (in words, lowest, highest)."""
         del num_outputs
         if self.is_discrete:
-            return "counts, 0 or more, not NaN", 0.0, float("inf")
+            return (
+                "counts: whole numbers, 0 or more, not NaN",
+                0.0,
+                float("inf"),
+            )
         return "finite numbers, not NaN", float("-inf"), float("inf")
 
     def is_integral(self, y: Any, outputs: Tensor) -> bool:
@@ -156,9 +160,16 @@ class Likelihood(keras.losses.Loss):
             y_true = _zero_where_masked(y_true, mask)
         words, low, high = self.support(y_pred.shape[-1])
         valid = tf.math.is_finite(y_true) & (y_true >= low) & (y_true <= high)
+        if self.is_integral(y_true, y_pred):
+            valid &= tf.floor(y_true) == y_true
         check = tf.debugging.Assert(
             tf.reduce_all(valid),
-            [f"`y`: {type(self).__name__} needs {words}. Received:", y_true],
+            [
+                f"`y`: {type(self).__name__} needs {words}. Received: values "
+                "from, to",
+                tf.reduce_min(y_true),
+                tf.reduce_max(y_true),
+            ],
         )
         with tf.control_dependencies([] if check is None else [check]):
             nll = -self.log_prob(y_true, y_pred)
@@ -171,6 +182,11 @@ class Likelihood(keras.losses.Loss):
 
     def get_config(self) -> Config:
         return {"reduction": self.reduction, "name": self.name}
+
+    def __repr__(self) -> str:
+        own = self.get_config().items() - Likelihood.get_config(self).items()
+        arguments = ", ".join(f"{name}={value}" for name, value in sorted(own))
+        return f"{type(self).__name__}({arguments})"
 
 
 def _zero_where_masked(y: Tensor, mask: Tensor) -> Tensor:

@@ -92,7 +92,8 @@ class Categorical(_Labels):
             y = y[..., 0]
         if not fits(y, outputs.shape[:-1]):
             raise ValueError(
-                f"`Categorical` on outputs of shape {tuple(outputs.shape)} "
+                "`y` does not fit: `Categorical` on outputs of shape "
+                f"{tuple(outputs.shape)} "
                 f"needs integer labels of one axis less, or {classes} "
                 f"probabilities each. Received: targets of shape "
                 f"{tuple(y.shape)}"
