@@ -118,7 +118,7 @@ class Likelihood(keras.losses.Loss):
         del num_outputs
         if self.is_discrete:
             return (
-                "counts: whole numbers, 0 or more, not NaN",
+                "counts, 0 or more, whole and not NaN",
                 0.0,
                 float("inf"),
             )
