@@ -48,7 +48,7 @@ def check_fit(cls, kwargs, x):
         model = keras.Sequential([cls(**(kwargs | {"kl_weight": 0.1}))])
         model.compile("adam", "mse", jit_compile=jit_compile)
         y = np.zeros(model(x).shape)
-        before = [v.numpy() for v in model.trainable_variables]
+        before = [np.array(v.numpy()) for v in model.trainable_variables]
         history = model.fit(x, y, epochs=2, verbose=0)
         assert np.all(np.isfinite(history.history["loss"]))
         for a, b in zip(before, model.trainable_variables, strict=True):

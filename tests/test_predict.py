@@ -62,7 +62,7 @@ def test_seed_none_follows_kerass_seed(model):
 
 
 def test_predicting_leaves_no_trace_in_training_noise(model):
-    before = [v.numpy() for v in model.weights]
+    before = [np.array(v.numpy()) for v in model.weights]
     tfpbnn.predict(model, X, 3)
     for a, b in zip(before, model.weights, strict=True):
         np.testing.assert_array_equal(a, b.numpy())

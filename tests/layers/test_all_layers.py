@@ -166,7 +166,7 @@ def test_one_template_in_two_layers_shares_nothing(cls):
 def test_stateless_call(cls):
     layer = cls(3, seed=1)
     layer.build((None, 5))
-    state = [v.numpy() for v in layer.non_trainable_variables]
+    state = [np.array(v.numpy()) for v in layer.non_trainable_variables]
     y, changed = layer.stateless_call(
         [v.value for v in layer.trainable_variables],
         [v.value for v in layer.non_trainable_variables],
