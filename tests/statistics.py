@@ -18,8 +18,8 @@ def assert_moments(draws, mean, sd, false_fail=FALSE_FAIL, detects=0.1):
         mean: of each element.
         sd: of each element.
         false_fail: the chance of an alarm if all is right.
-        detects: the relative error of a variance that must be seen (nearly
-            surely) with this many draws; guards against too few of them.
+        detects: the relative error of a variance, of any one element, that
+            so many draws must see in 999 of 1,000 cases.
     """
     draws = np.asarray(draws, np.float64)
     count = draws.shape[0]
@@ -35,9 +35,12 @@ def assert_moments(draws, mean, sd, false_fail=FALSE_FAIL, detects=0.1):
         "variance ratios from "
         f"{ratio.min() / (count - 1):.3f} to {ratio.max() / (count - 1):.3f}"
     )
-    # Summed over elements the same draws see much smaller errors.
-    width = high / (count - 1) - 1
-    assert width < 2 * detects or mean.size > 1, "too few draws to see it"
+    # A variance off by `detects`, and 3 standard errors the other way, is seen.
+    unlucky = stats.chi2.ppf([1e-3, 1 - 1e-3], count - 1)
+    seen = (1 + detects) * unlucky[0] > high and (1 - detects) * unlucky[
+        1
+    ] < low
+    assert seen, f"{count} draws are too few to see it"
 
 
 def assert_correlation(a, b, expected, false_fail=FALSE_FAIL):

@@ -13,7 +13,7 @@ ESTIMATORS = {
     "local_reparameterization": estimators.local_reparameterization,
     "flipout": estimators.flipout,
 }
-DRAWS = 4000
+DRAWS = 20_000
 
 
 def make_posterior(shape, seed=0):
@@ -67,9 +67,9 @@ def test_fused_moments(name):
     draws = draw_many(name, linear_ops.dense(), x, posterior, 1500, True)
     loc, scale = posterior.loc.numpy(), posterior.scale.numpy()
     sd = np.sqrt(x.numpy() ** 2 @ scale**2)
-    # Standardized over the outputs too: 1500 x 240 draws see 0.5 %.
+    # Standardized over the outputs too: 1500 x 240 draws see 2 %.
     assert_moments(
-        ((draws - x.numpy() @ loc) / sd).reshape(-1, 1), 0.0, 1.0, detects=0.01
+        ((draws - x.numpy() @ loc) / sd).reshape(-1, 1), 0.0, 1.0, detects=0.02
     )
 
 

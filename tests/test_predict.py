@@ -72,7 +72,7 @@ def test_predicting_leaves_no_trace_in_training_noise(model):
 def test_draws_have_the_posterior_moments(cls):
     """A linear model: outputs are Normal with known moments."""
     model = keras.Sequential([keras.Input((3,)), cls(2)])
-    p = tfpbnn.predict(model, X[:5], 3000, likelihood=likelihoods.Normal())
+    p = tfpbnn.predict(model, X[:5], 20_000, likelihood=likelihoods.Normal())
     layer = model.layers[0]
     loc, scale = (
         layer.kernel_posterior.loc.numpy(),

@@ -74,7 +74,7 @@ def test_a_draw_is_one_function(cls, shape):
     x[1] = x[0]
     layer = cls(2, bias_posterior="mean_field_normal")
     layer.build((None, *shape[1:]))
-    found = draws(layer, x, 1500)
+    found = draws(layer, x, 20_000)
     loc = layer.kernel_posterior.loc.numpy()
     kernel_variance = layer.kernel_posterior.scale.numpy() ** 2
     bias_variance = layer.bias_posterior.scale.numpy() ** 2
