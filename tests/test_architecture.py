@@ -120,6 +120,7 @@ ABSTRACT = {
     "Prior",
     "Template",
     "VariationalLayer",
+    "NoiseState",
     "Model",  # FunctionalModel is what Keras makes of it
 }
 

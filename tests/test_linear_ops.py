@@ -34,7 +34,7 @@ def test_dense(shape):
 def test_bias(axis):
     rng = np.random.default_rng(1)
     x, b = rng.normal(size=(4, 3, 3)), rng.normal(size=3)
-    op = linear_ops.bias(axis)
+    op = linear_ops.bias((axis,))
     expected = np.zeros_like(x)
     for i in range(3):
         np.moveaxis(expected, axis, -1)[..., i] = b[i]

@@ -114,9 +114,7 @@ def check_weight(value: float | None, argument: str = "kl_weight") -> None:
         )
 
 
-def add_weight(
-    layer: keras.layers.Layer, value: float | None
-) -> keras.Variable:
+def add_weight(layer: Any, value: float | None) -> keras.Variable:
     """The variable that a layer's KL is multiplied with.
 
     To be made when the layer is, not when it is built, so that a callback can
@@ -157,6 +155,7 @@ class KLRegularizer(keras.regularizers.Regularizer):
 
     Attributes:
         weight: the variable that the KL is multiplied with, from `add_weight`.
+        free_nats: a KL below this counts as this, and so is not pushed down.
     """
 
     def __init__(
@@ -165,11 +164,13 @@ class KLRegularizer(keras.regularizers.Regularizer):
         prior: Prior,
         weight: keras.Variable,
         noise_state: keras.Variable,
+        free_nats: float = 0.0,
     ):
         self.posterior = posterior
         self.prior = prior
         self.weight = weight
         self.noise_state = noise_state
+        self.free_nats = free_nats
         self._extra = posterior.loc.regularizer
         posterior.loc.regularizer = self
         prepare(posterior, prior)
@@ -182,7 +183,10 @@ class KLRegularizer(keras.regularizers.Regularizer):
 
     def __call__(self, x: Any) -> Tensor:
         weight = tf.cast(tf.convert_to_tensor(self.weight), tf.float32)
-        loss = weight * self.divergence()
+        kl = self.divergence()
+        if self.free_nats:
+            kl = tf.maximum(kl, self.free_nats)
+        loss = weight * kl
         if self.weight.is_managed:
             loss = _warn_when_trained(loss, self)
         if self._extra is not None:

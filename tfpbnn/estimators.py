@@ -21,7 +21,7 @@ _VARIANCE_FLOOR = 1e-12
 
 def mean(op: LinearOp, x: Tensor, posterior: Family) -> Tensor:
     """The output at the posterior's location: no noise."""
-    return op.apply(x, tf.cast(posterior.loc, x.dtype))
+    return op(x, tf.convert_to_tensor(posterior.loc))
 
 
 def reparameterization(
@@ -34,7 +34,7 @@ def reparameterization(
     Reference:
         [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114)
     """
-    return op.apply(x, tf.cast(posterior.sample(key), x.dtype))
+    return op(x, posterior.sample(key))
 
 
 def local_reparameterization(
@@ -52,7 +52,7 @@ def local_reparameterization(
     if not posterior.is_random:
         return mean(op, x, posterior)
     loc, variance = posterior.loc_and_variance()
-    y = op.apply(x, tf.cast(loc, x.dtype))
+    y = op(x, loc)
     variance = op.squared(x, variance) + _VARIANCE_FLOOR
     # Only for rank 2: XLA compiles anew for each new shape.
     is_plain = y.dtype == variance.dtype == tf.float32 and len(y.shape) == 2
@@ -74,16 +74,14 @@ def flipout(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
     if not posterior.is_random:
         return mean(op, x, posterior)
     loc, noise = posterior.loc_and_noise(random.fold(key, 0))
-    y = op.apply(x, tf.cast(loc, x.dtype))
-    x_signs = _signs(random.fold(key, 1), x, op.x_axes)
-    y_signs = _signs(random.fold(key, 2), y, op.y_axes)
-    return y + y_signs * op.apply(x_signs * x, tf.cast(noise, x.dtype))
+    y = op(x, loc)
+    if op.x_axes:
+        x = _signs(random.fold(key, 1), x, op.x_axes) * x
+    return y + _signs(random.fold(key, 2), y, op.y_axes) * op(x, noise)
 
 
 def _signs(key: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:
     """Signs for each example and each index of `axes`; 1 on other axes."""
-    if not axes:
-        return tf.ones((), like.dtype)
     rank = len(like.shape)
     drawn = {0, *(axis % rank for axis in axes)}
     sizes = tf.shape(like)

@@ -1,7 +1,11 @@
-"""Operations that are linear in their kernel, as the estimators see them."""
+"""Operations that are linear in their kernel, as the estimators see them.
+
+How to add one: write its `apply`, and say which axes of input and result carry
+indices of the kernel.
+"""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import keras
 import tensorflow as tf
@@ -14,27 +18,34 @@ class LinearOp:
     """`apply(x, kernel)`, linear in the kernel.
 
     Attributes:
-        apply: the operation.
+        apply: the operation. On `keras.KerasTensor`s it gives the shape.
         x_axes: the axes of x that carry kernel indices, negative.
         y_axes: the axes of the result that carry kernel indices, negative.
         apply_squared: how variances go through: the same operation with every
-            coefficient squared, given `x**2`. The default fits operations
-            that sum products of one x and one kernel element.
+            coefficient squared, given x and the variances. The default fits
+            operations that sum products of one x and one kernel element.
+        dtype: of the kernel and the result, where it is not that of x.
     """
 
     apply: Callable[[Tensor, Tensor], Tensor]
     x_axes: tuple[int, ...]
     y_axes: tuple[int, ...]
     apply_squared: Callable[[Tensor, Tensor], Tensor] | None = None
+    dtype: str | None = None
+
+    def __call__(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """`apply`, with the kernel in the precision of the computation."""
+        return self.apply(x, tf.cast(kernel, self.dtype or x.dtype))
 
     def squared(self, x: Tensor, variance: Tensor) -> Tensor:
         """The variance of `apply(x, kernel)` for independent kernel elements.
 
         In float32 at least: squares leave the range of float16 early.
         """
+        if self.apply_squared is not None:
+            return self.apply_squared(x, variance)
         x = tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32)
-        apply = self.apply_squared or self.apply
-        return apply(tf.square(x), tf.cast(variance, x.dtype))
+        return self.apply(tf.square(x), tf.cast(variance, x.dtype))
 
 
 def dense() -> LinearOp:
@@ -42,15 +53,137 @@ def dense() -> LinearOp:
     return LinearOp(keras.ops.matmul, x_axes=(-1,), y_axes=(-1,))
 
 
-def bias(axis: int = -1) -> LinearOp:
-    """`kernel [O]` broadcast along `axis` of x, which only gives the shape.
+def channel_axis(data_format: str, rank: int) -> int:
+    """The channels' axis, negative, of tensors with `rank` spatial axes."""
+    return -1 if data_format == "channels_last" else -1 - rank
+
+
+def conv(
+    strides: Sequence[int],
+    padding: str,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> LinearOp:
+    """`keras.ops.conv` with `kernel [*K, I / groups, O]`, causal too."""
+    rank = len(strides)
+    axis = channel_axis(data_format, rank)
+    keras_padding = "valid" if padding == "causal" else padding
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        if padding == "causal":
+            before = dilation_rate[0] * (kernel.shape[0] - 1)
+            pads = [(0, 0)] * 3
+            pads[1 if axis == -1 else 2] = (before, 0)
+            x = keras.ops.pad(x, pads)
+        return keras.ops.conv(
+            x,
+            kernel,
+            list(strides),
+            keras_padding,
+            data_format,
+            tuple(dilation_rate),
+        )
+
+    return LinearOp(apply, x_axes=(axis,), y_axes=(axis,))
+
+
+def conv_transpose(
+    strides: Sequence[int],
+    padding: str,
+    output_padding: Sequence[int] | None,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> LinearOp:
+    """`keras.ops.conv_transpose` with `kernel [*K, O, I]`."""
+    axis = channel_axis(data_format, len(strides))
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        return keras.ops.conv_transpose(
+            x,
+            kernel,
+            list(strides),
+            padding,
+            None if output_padding is None else list(output_padding),
+            data_format,
+            list(dilation_rate),
+        )
+
+    return LinearOp(apply, x_axes=(axis,), y_axes=(axis,))
+
+
+def depthwise_conv(
+    strides: Sequence[int],
+    padding: str,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> LinearOp:
+    """`keras.ops.depthwise_conv` with `kernel [*K, I, multiplier]`."""
+    axis = channel_axis(data_format, len(strides))
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        return keras.ops.depthwise_conv(
+            x,
+            kernel,
+            tuple(strides),
+            padding,
+            data_format,
+            tuple(dilation_rate),
+        )
+
+    return LinearOp(apply, x_axes=(axis,), y_axes=(axis,))
+
+
+def einsum(inputs: str, kernel: str, outputs: str) -> LinearOp:
+    """`einsum("inputs,kernel->outputs")`, letters without an ellipsis."""
+    equation = f"{inputs},{kernel}->{outputs}"
+
+    def axes(letters: str) -> tuple[int, ...]:
+        return tuple(
+            i - len(letters) for i, c in enumerate(letters) if c in kernel
+        )
+
+    return LinearOp(
+        lambda x, weights: keras.ops.einsum(equation, x, weights),
+        x_axes=axes(inputs),
+        y_axes=axes(outputs),
+    )
+
+
+def embedding(dtype: str) -> LinearOp:
+    """Rows of `kernel [V, O]` by their numbers x."""
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        return keras.ops.take(kernel, x, axis=0)
+
+    return LinearOp(
+        apply, x_axes=(), y_axes=(-1,), apply_squared=apply, dtype=dtype
+    )
+
+
+def bias(
+    axes: Sequence[int] = (-1,), shape: Sequence[int] | None = None
+) -> LinearOp:
+    """`kernel` along `axes` of x, which only gives the shape.
 
     As a linear operation its input is all ones, and so are their squares.
+
+    Args:
+        axes: an axis of x, negative, for each axis of the kernel.
+        shape: the kernel's, if it has axes of size 1 that broadcast.
     """
 
     def apply(x: Tensor, kernel: Tensor) -> Tensor:
-        shape = [1] * len(x.shape)
-        shape[axis] = -1
-        return tf.broadcast_to(tf.reshape(kernel, shape), tf.shape(x))
+        return tf.broadcast_to(aligned(kernel, len(x.shape), axes), tf.shape(x))
 
-    return LinearOp(apply, x_axes=(), y_axes=(axis,))
+    indexed = [a for i, a in enumerate(axes) if not shape or shape[i] != 1]
+    return LinearOp(apply, x_axes=(), y_axes=tuple(indexed))
+
+
+def aligned(kernel: Tensor, rank: int, axes: Sequence[int]) -> Tensor:
+    """A bias, reshaped so that adding it to a tensor of `rank` broadcasts."""
+    if tuple(axes) == tuple(range(-len(axes), 0)):
+        return kernel
+    shape = [1] * rank
+    for axis, size in zip(axes, kernel.shape, strict=True):
+        shape[axis] = size
+    return tf.reshape(kernel, shape)

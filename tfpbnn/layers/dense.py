@@ -3,12 +3,20 @@
 from typing import Any
 
 from tfpbnn import _registry, estimators, linear_ops
-from tfpbnn.layers.base import VariationalLayer
-from tfpbnn.types import Config, Identifier
+from tfpbnn.layers import arguments
+from tfpbnn.layers.base import VariationalLayer, Weight
+from tfpbnn.types import Config, Identifier, Shape
 
 
 class _Dense(VariationalLayer):
-    """`activation(x @ kernel + bias)` with a distribution over the kernel."""
+    """`activation(x @ kernel + bias)` with a distribution over the kernel.
+
+    Input shape:
+        `(batch, ..., input_dim)`.
+
+    Output shape:
+        `(batch, ..., units)`.
+    """
 
     def __init__(
         self,
@@ -59,56 +67,52 @@ class _Dense(VariationalLayer):
                 `tfpbnn.callbacks.KLWeight` or `tfpbnn.Sequential`.
             seed: of the layer's noise. None takes one from Python's `random`,
                 which `keras.utils.set_random_seed` seeds.
-            **kwargs: `name`, `dtype`, `trainable` of any Keras layer.
+            **kwargs: `name`, `dtype`, `trainable` of any Keras layer, and
+                `free_bits`: a KL of each weight below so many bits counts as
+                so many, and is not pushed down further (Kingma et al., 2016).
 
         Raises:
             ValueError: if `units` is not positive, a name is unknown (the
                 message lists the known ones), `kl_weight` is negative or not
                 finite, or the estimator does not hold for the family.
         """
-        if not isinstance(units, int) or isinstance(units, bool) or units <= 0:
-            raise ValueError(
-                f"`units` must be a positive integer. Received: units={units!r}"
-            )
+        units = arguments.positive("units", units)
         super().__init__(
+            {
+                "kernel": Weight(
+                    kernel_posterior,
+                    kernel_prior,
+                    kernel_initializer,
+                    kernel_regularizer,
+                    kernel_constraint,
+                ),
+                "bias": Weight(
+                    bias_posterior,
+                    bias_prior,
+                    bias_initializer,
+                    bias_regularizer,
+                    bias_constraint,
+                ),
+            },
             activation=activation,
             use_bias=use_bias,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
             activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            kernel_posterior=kernel_posterior,
-            kernel_prior=kernel_prior,
-            bias_posterior=bias_posterior,
-            bias_prior=bias_prior,
             kl_weight=kl_weight,
             seed=seed,
             **kwargs,
         )
         self.units = units
 
-    def build(self, input_shape: Any) -> None:
+    def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
         if len(input_shape) < 2 or input_shape[-1] is None:
             raise ValueError(
                 "Inputs must have rank 2 or more and a known last axis. "
-                f"Received: input_shape={tuple(input_shape)}"
+                f"Received: input_shape={input_shape}"
             )
-        super().build(input_shape)
+        return {"kernel": (input_shape[-1], self.units), "bias": (self.units,)}
 
-    def _kernel_shape(self, input_shape: Any) -> tuple[int, ...]:
-        return (input_shape[-1], self.units)
-
-    def _bias_size(self) -> int:
-        return self.units
-
-    def _op(self) -> linear_ops.LinearOp:
-        return linear_ops.dense()
-
-    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
-        return (*input_shape[:-1], self.units)
+    def _ops(self) -> dict[str, linear_ops.LinearOp]:
+        return {"kernel": linear_ops.dense()}
 
     def get_config(self) -> Config:
         return super().get_config() | {"units": self.units}
@@ -125,12 +129,6 @@ class DenseReparameterization(_Dense):
     Call arguments:
         inputs: a tensor of rank 2 or more.
         training: decides nothing but which compiled kernels are used.
-
-    Input shape:
-        `(batch, ..., input_dim)`.
-
-    Output shape:
-        `(batch, ..., units)`.
 
     Example:
     ```python
@@ -159,12 +157,6 @@ class DenseLocalReparameterization(_Dense):
         inputs: a tensor of rank 2 or more.
         training: decides nothing but which compiled kernels are used.
 
-    Input shape:
-        `(batch, ..., input_dim)`.
-
-    Output shape:
-        `(batch, ..., units)`.
-
     Example:
     ```python
     layer = tfpbnn.layers.DenseLocalReparameterization(8, activation="relu")
@@ -189,12 +181,6 @@ class DenseFlipout(_Dense):
     Call arguments:
         inputs: a tensor of rank 2 or more.
         training: decides nothing but which compiled kernels are used.
-
-    Input shape:
-        `(batch, ..., input_dim)`.
-
-    Output shape:
-        `(batch, ..., units)`.
 
     Example:
     ```python

@@ -1,0 +1,97 @@
+"""What every layer that draws has: its noise's state and its KL's weight."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import divergences, priors, random
+from tfpbnn.families import Family
+from tfpbnn.types import Config, Tensor
+
+
+class NoiseState:
+    """A mixin for Keras layers whose weights have distributions.
+
+    Not a layer itself, so that it goes with any Keras layer.
+    """
+
+    def _init_noise(
+        self, kl_weight: float | None, free_bits: float, seed: int | None
+    ) -> None:
+        """To be called in `__init__`, after that of Keras's layer."""
+        self.initial_kl_weight = kl_weight
+        self.kl_weight = divergences.add_weight(self, kl_weight)
+        self.free_bits = _check_free_bits(free_bits)
+        self.noise_seed = _check_seed(seed)
+
+    def _build_noise(self) -> None:
+        self.noise_state = self.add_weight(  # type: ignore[attr-defined]
+            name="noise_state",
+            shape=(2,),
+            dtype="int64",
+            initializer=self._initial_noise_state,
+            trainable=False,
+            autocast=False,
+        )
+
+    def _initial_noise_state(self, shape: Any, dtype: Any) -> Tensor:
+        """(seed, number of the next draw); a weight, so that it is saved."""
+        del shape
+        seed = random.any_seed() if self.noise_seed is None else self.noise_seed
+        return tf.constant([seed, 0], dtype)
+
+    def _add_kl(self, posterior: Family, prior: priors.Prior | None) -> None:
+        """Hangs the KL of a built posterior on its `loc`."""
+        if prior is None:
+            return
+        prior.build(posterior.loc.shape)
+        divergences.KLRegularizer(
+            posterior,
+            prior,
+            self.kl_weight,
+            self.noise_state,
+            free_nats=self.free_bits * math.log(2.0),
+        )
+
+    def _draw_key(self) -> Tensor | None:
+        """The key of this call's draw; None asks for the posterior means."""
+        scope = random.current_scope()
+        return self._next_key() if scope is None else scope.key_for(self)
+
+    def _next_key(self) -> Tensor:
+        state = tf.identity(tf.convert_to_tensor(self.noise_state))
+        self.noise_state.assign(state + tf.constant([0, 1], state.dtype))
+        return random.fold_replica(state)
+
+    def _noise_config(self) -> Config:
+        return {
+            "kl_weight": self.initial_kl_weight,
+            "free_bits": self.free_bits,
+            "seed": self.noise_seed,
+        }
+
+
+def own_prior(layer: Any, identifier: Any, part: str) -> priors.Prior | None:
+    """The layer's copy of the prior of one of its weights."""
+    prior = priors.get(identifier, f"{part}_prior")
+    if prior is None:
+        return None
+    return prior.copy(name=f"{part}_prior", dtype=layer.dtype_policy)
+
+
+def _check_free_bits(value: float) -> float:
+    if not (isinstance(value, int | float) and 0 <= value < math.inf):
+        raise ValueError(
+            "`free_bits` must be a finite number >= 0. Received: "
+            f"free_bits={value!r}"
+        )
+    return float(value)
+
+
+def _check_seed(seed: int | None) -> int | None:
+    if seed is not None and not isinstance(seed, int):
+        raise TypeError(
+            f"`seed` must be None or an integer. Received: seed={seed!r}"
+        )
+    return seed
