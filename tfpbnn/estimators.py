@@ -14,10 +14,6 @@ from tfpbnn.families import Family
 from tfpbnn.linear_ops import LinearOp
 from tfpbnn.types import Tensor
 
-# Under the square root of local reparameterization: without it an all-zero
-# input has an infinite derivative there, times zero: NaN.
-_VARIANCE_FLOOR = 1e-12
-
 
 def mean(op: LinearOp, x: Tensor, posterior: Family) -> Tensor:
     """The output at the posterior's location: no noise."""
@@ -44,7 +40,8 @@ def local_reparameterization(
 
     Each example is independent of the others. So is each position within an
     example (the time steps of a rank-3 input), although they share a kernel:
-    their joint distribution is not the layer's.
+    their joint distribution is not the layer's. (Where the noise is fused,
+    examples may share its size, with independent signs: `fused.perturbed`.)
 
     Reference:
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
@@ -53,13 +50,12 @@ def local_reparameterization(
         return mean(op, x, posterior)
     loc, variance = posterior.loc_and_variance()
     y = op(x, loc)
-    variance = op.squared(x, variance) + _VARIANCE_FLOOR
-    # Only for rank 2: XLA compiles anew for each new shape.
-    is_plain = y.dtype == variance.dtype == tf.float32 and len(y.shape) == 2
-    if is_plain and fused.is_enabled(loc):
-        return fused.perturbed(y, variance, random.bits(key, tf.shape(y)))
+    variance = op.squared(x, variance)
+    if fused.perturbs(y, variance):
+        return fused.perturbed(y, variance, key)
     standard = random.normal(key, tf.shape(variance), variance.dtype)
-    return y + tf.cast(tf.sqrt(variance) * standard, y.dtype)
+    scale = tf.sqrt(variance + fused.VARIANCE_FLOOR)
+    return y + tf.cast(scale * standard, y.dtype)
 
 
 def flipout(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:

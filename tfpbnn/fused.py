@@ -16,11 +16,18 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn.random import normal_from_bits
+from tfpbnn.random import bits, normal_from_bits
 from tfpbnn.types import Tensor
 
 # Below this many weights a compilation costs more than its loops save.
 MIN_SIZE = 2**14
+# Below this many outputs per example, likewise.
+MIN_OUTPUTS = 2**8
+# So many examples share the size, not the sign, of `perturbed`'s noise.
+SHARED = 8
+# Under the square root of local reparameterization: without it an all-zero
+# input has an infinite derivative there, times zero: NaN.
+VARIANCE_FLOOR = 1e-12
 # As in TFP: scale = SCALE_FLOOR + softplus(untransformed_scale).
 SCALE_FLOOR = 1.1920929e-07
 
@@ -53,6 +60,20 @@ def is_enabled(untransformed_scale: Tensor) -> bool:
     """Whether a draw with this scale is to be fused here and now."""
     return getattr(_local, "mode", (False, False))[0] and applies(
         untransformed_scale
+    )
+
+
+def perturbs(outputs: Tensor, variance: Tensor) -> bool:
+    """Whether the noise on these outputs is to be fused here and now.
+
+    XLA compiles anew for each new shape: only the batch may vary.
+    """
+    size = outputs.shape[1:].num_elements()
+    return (
+        getattr(_local, "mode", (False, False))[0]
+        and outputs.dtype == variance.dtype == tf.float32
+        and size is not None
+        and size >= MIN_OUTPUTS
     )
 
 
@@ -187,10 +208,25 @@ def _combine(
 
 
 @_compiled
-def _perturbed(mean: Tensor, variance: Tensor, words: Tensor) -> Any:
-    standard = normal_from_bits(words)
+def _normals(words: Tensor) -> Tensor:
+    return normal_from_bits(words)
+
+
+@_compiled
+def _perturbed(
+    mean: Tensor, variance: Tensor, standard: Tensor, words: Tensor
+) -> Any:
+    signed = []
+    for bit in range(SHARED):
+        # Bits that `normal_from_bits` has dropped: independent of the normal.
+        shifted = tf.bitwise.right_shift(words, tf.constant(bit, tf.uint32))
+        sign = tf.bitwise.left_shift(shifted, tf.constant(31, tf.uint32))
+        flipped = tf.bitwise.bitwise_xor(tf.bitcast(standard, tf.uint32), sign)
+        signed.append(tf.bitcast(flipped, tf.float32))
+    noise = tf.concat(signed, axis=0)[: tf.shape(mean)[0]]
+    variance += VARIANCE_FLOOR
     inverse = tf.math.rsqrt(variance)
-    return mean + variance * inverse * standard, 0.5 * inverse * standard
+    return mean + variance * inverse * noise, 0.5 * inverse * noise
 
 
 @tf.custom_gradient
@@ -275,8 +311,20 @@ def normal_kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
     return tf.reduce_sum(rows), grad
 
 
-@tf.custom_gradient
-def perturbed(mean: Tensor, variance: Tensor, words: Tensor) -> Any:
-    """`mean + sqrt(variance) * normal_from_bits(words)`, variance > 0."""
-    result, slope = _perturbed(mean, variance, words)
-    return result, lambda upstream: (upstream, upstream * slope, None)
+def perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Tensor:
+    """`mean + sqrt(variance + VARIANCE_FLOOR) * eps` with normal eps.
+
+    The noise of an example is independent. Groups of `SHARED` examples have
+    the same |eps| with signs of their own, so they are uncorrelated: signs are
+    bits that the normals leave over, and normals are what costs most here.
+    """
+    sizes = tf.shape(mean)
+    groups = (sizes[0] + SHARED - 1) // SHARED
+    words = bits(key, tf.concat([[groups], sizes[1:]], 0))
+
+    @tf.custom_gradient
+    def perturb(mean: Tensor, variance: Tensor) -> Any:
+        result, slope = _perturbed(mean, variance, _normals(words), words)
+        return result, lambda upstream: (upstream, upstream * slope)
+
+    return perturb(mean, variance)
