@@ -86,7 +86,10 @@ class _LocFamily(Family):
         self.loc_constraint = constraints.get(loc_constraint)
         self._loc: keras.Variable | None = None
 
-    def build(self, shape: Any) -> None:
+    def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
+        if loc is not None:
+            self._loc = loc
+            return
         self._loc = self.add_parameter(
             "loc",
             shape,
@@ -173,8 +176,8 @@ class MeanFieldNormal(_LocFamily):
             untransformed_scale_constraint
         )
 
-    def build(self, shape: Any) -> None:
-        super().build(shape)
+    def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
+        super().build(shape, loc)
         self.untransformed_scale = self.add_parameter(
             "untransformed_scale",
             shape,

@@ -1,11 +1,14 @@
 """Every variational layer, with its arguments, through the same check."""
 
+import inspect
+
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from tests.checks import check_layer, check_save
+from tests.layers.table import CASES, ESTIMATORS, FULL, every
 from tfpbnn import families, layers, priors
 
 X = np.random.default_rng(0).normal(size=(6, 5)).astype("float32")
@@ -16,49 +19,60 @@ DENSE = [
     layers.DenseLocalReparameterization,
     layers.DenseReparameterization,
 ]
-CASES = {
-    "plain": ({"units": 3}, X),
-    "all": (
-        {
-            "units": 3,
-            "activation": "relu",
-            "kernel_initializer": "he_normal",
-            "bias_initializer": "ones",
-            "kernel_regularizer": "l2",
-            "bias_regularizer": "l1",
-            "activity_regularizer": "l2",
-            "kernel_constraint": keras.constraints.MaxNorm(3.0),
-            "bias_constraint": "non_neg",
-            "kernel_prior": priors.Normal(0.1, 0.5, learnable_scale=True),
-            "bias_posterior": families.MeanFieldNormal(loc_initializer="zeros"),
-            "bias_prior": "normal",
-            "seed": 7,
-            "name": "named",
-        },
-        X3,
-    ),
-    "mixture": (
-        {"units": 2, "kernel_prior": "scale_mixture", "use_bias": False},
-        X,
-    ),
-}
 
 
-@pytest.mark.parametrize("case", CASES)
-@pytest.mark.parametrize("cls", DENSE)
-def test_layer(cls, case):
-    check_layer(cls, *CASES[case])
+@pytest.mark.parametrize(("case", "estimator"), **every([*CASES, *FULL]))
+def test_layer(case, estimator):
+    check_layer(case.cls(estimator), case.kwargs | case.extra, case.x)
 
 
 def test_all_layers_load_in_a_fresh_process(tmp_path):
     cases = []
-    for kwargs, x in CASES.values():
-        for cls in DENSE:
-            layer = cls(**kwargs)
-            cases.append(
-                (keras.Sequential([keras.Input(x.shape[1:]), layer]), x)
-            )
+    for case, estimator in every([*CASES, *FULL])["argvalues"]:
+        layer = case.cls(estimator)(**case.kwargs | case.extra)
+        inputs = keras.Input(case.x.shape[1:], dtype=case.x.dtype)
+        cases.append((keras.Sequential([inputs, layer]), case.x))
     check_save(cases, tmp_path)
+
+
+@pytest.mark.parametrize(("case", "estimator"), **every(CASES))
+def test_mixed_precision(case, estimator):
+    layer = case.cls(estimator)(
+        **case.kwargs | case.extra, dtype="mixed_float16", kl_weight=0.01
+    )
+    model = keras.Sequential([layer])
+    y = model(case.x)
+    assert y.dtype == "float16"
+    assert {loss.dtype for loss in layer.losses} == {tf.float32}
+    for variable in layer.trainable_variables:
+        assert variable.dtype == "float32"
+    model.compile("adam", "mse")
+    history = model.fit(case.x, np.zeros(y.shape), epochs=2, verbose=0)
+    assert np.all(np.isfinite(history.history["loss"]))
+
+
+@pytest.mark.parametrize("op", sorted({case.op for case in CASES}))
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_arguments_are_those_of_keras(op, estimator):
+    """The same names in the same order; ours come after, by keyword."""
+    case = next(case for case in CASES if case.op == op)
+    ours = inspect.signature(case.cls(estimator).__init__).parameters
+    theirs = inspect.signature(case.keras.__init__).parameters
+    # What adapts or quantizes plain weights has no meaning here.
+    left_out = {"lora_rank", "lora_alpha", "quantization_config"}
+    left_out |= {"gptq_unpacked_column_size"}
+    theirs = [name for name in theirs if name not in left_out]
+    if op == "Conv3DTranspose":  # Keras has two in another order there
+        theirs = list(
+            inspect.signature(keras.layers.Conv2DTranspose).parameters
+        )
+        theirs = ["self", *theirs]
+    positional = [
+        name
+        for name, p in ours.items()
+        if p.kind is not inspect.Parameter.KEYWORD_ONLY
+    ]
+    assert positional == theirs
 
 
 @pytest.mark.parametrize("cls", DENSE)

@@ -1,15 +1,113 @@
 """Variational layers."""
 
+from tfpbnn.layers.conv import (
+    Conv1DFlipout,
+    Conv1DLocalReparameterization,
+    Conv1DReparameterization,
+    Conv2DFlipout,
+    Conv2DLocalReparameterization,
+    Conv2DReparameterization,
+    Conv3DFlipout,
+    Conv3DLocalReparameterization,
+    Conv3DReparameterization,
+)
+from tfpbnn.layers.conv_transpose import (
+    Conv1DTransposeFlipout,
+    Conv1DTransposeLocalReparameterization,
+    Conv1DTransposeReparameterization,
+    Conv2DTransposeFlipout,
+    Conv2DTransposeLocalReparameterization,
+    Conv2DTransposeReparameterization,
+    Conv3DTransposeFlipout,
+    Conv3DTransposeLocalReparameterization,
+    Conv3DTransposeReparameterization,
+)
 from tfpbnn.layers.dense import (
     DenseFlipout,
     DenseLocalReparameterization,
     DenseReparameterization,
 )
+from tfpbnn.layers.depthwise_conv import (
+    DepthwiseConv1DFlipout,
+    DepthwiseConv1DLocalReparameterization,
+    DepthwiseConv1DReparameterization,
+    DepthwiseConv2DFlipout,
+    DepthwiseConv2DLocalReparameterization,
+    DepthwiseConv2DReparameterization,
+)
+from tfpbnn.layers.einsum_dense import (
+    EinsumDenseFlipout,
+    EinsumDenseLocalReparameterization,
+    EinsumDenseReparameterization,
+)
+from tfpbnn.layers.embedding import (
+    EmbeddingFlipout,
+    EmbeddingLocalReparameterization,
+    EmbeddingReparameterization,
+)
 from tfpbnn.layers.noise import HomoscedasticScale
+from tfpbnn.layers.separable_conv import (
+    SeparableConv1DFlipout,
+    SeparableConv1DLocalReparameterization,
+    SeparableConv1DReparameterization,
+    SeparableConv2DFlipout,
+    SeparableConv2DLocalReparameterization,
+    SeparableConv2DReparameterization,
+)
+
+# The spellings of tfp.layers.
+Convolution1DFlipout = Conv1DFlipout
+Convolution1DReparameterization = Conv1DReparameterization
+Convolution2DFlipout = Conv2DFlipout
+Convolution2DReparameterization = Conv2DReparameterization
+Convolution3DFlipout = Conv3DFlipout
+Convolution3DReparameterization = Conv3DReparameterization
 
 __all__ = [
+    "Conv1DFlipout",
+    "Conv1DLocalReparameterization",
+    "Conv1DReparameterization",
+    "Conv1DTransposeFlipout",
+    "Conv1DTransposeLocalReparameterization",
+    "Conv1DTransposeReparameterization",
+    "Conv2DFlipout",
+    "Conv2DLocalReparameterization",
+    "Conv2DReparameterization",
+    "Conv2DTransposeFlipout",
+    "Conv2DTransposeLocalReparameterization",
+    "Conv2DTransposeReparameterization",
+    "Conv3DFlipout",
+    "Conv3DLocalReparameterization",
+    "Conv3DReparameterization",
+    "Conv3DTransposeFlipout",
+    "Conv3DTransposeLocalReparameterization",
+    "Conv3DTransposeReparameterization",
+    "Convolution1DFlipout",
+    "Convolution1DReparameterization",
+    "Convolution2DFlipout",
+    "Convolution2DReparameterization",
+    "Convolution3DFlipout",
+    "Convolution3DReparameterization",
     "DenseFlipout",
     "DenseLocalReparameterization",
     "DenseReparameterization",
+    "DepthwiseConv1DFlipout",
+    "DepthwiseConv1DLocalReparameterization",
+    "DepthwiseConv1DReparameterization",
+    "DepthwiseConv2DFlipout",
+    "DepthwiseConv2DLocalReparameterization",
+    "DepthwiseConv2DReparameterization",
+    "EinsumDenseFlipout",
+    "EinsumDenseLocalReparameterization",
+    "EinsumDenseReparameterization",
+    "EmbeddingFlipout",
+    "EmbeddingLocalReparameterization",
+    "EmbeddingReparameterization",
     "HomoscedasticScale",
+    "SeparableConv1DFlipout",
+    "SeparableConv1DLocalReparameterization",
+    "SeparableConv1DReparameterization",
+    "SeparableConv2DFlipout",
+    "SeparableConv2DLocalReparameterization",
+    "SeparableConv2DReparameterization",
 ]

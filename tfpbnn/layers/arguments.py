@@ -73,3 +73,14 @@ def no_stride_with_dilation(
             "`strides` and `dilation_rate` can't both be above 1. Received: "
             f"strides={strides}, dilation_rate={dilation_rate}"
         )
+
+
+def channels(input_shape: Any, rank: int, data_format: str) -> int:
+    """The number of channels of inputs with `rank` spatial axes."""
+    axis = -1 if data_format == "channels_last" else 1
+    if len(input_shape) != rank + 2 or input_shape[axis] is None:
+        raise ValueError(
+            f"Inputs must have rank {rank + 2} and a known number of channels "
+            f"({data_format}). Received: input_shape={tuple(input_shape)}"
+        )
+    return input_shape[axis]

@@ -58,7 +58,6 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         self._points: set[str] = set()
         for name, arguments in weights.items():
             self._own(name, arguments)
-        self.supports_masking = True
 
     @abc.abstractmethod
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:

@@ -102,6 +102,7 @@ class _Dense(VariationalLayer):
             **kwargs,
         )
         self.units = units
+        self.supports_masking = True
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
         if len(input_shape) < 2 or input_shape[-1] is None:
