@@ -40,8 +40,7 @@ def local_reparameterization(
 
     Each example is independent of the others. So is each position within an
     example (the time steps of a rank-3 input), although they share a kernel:
-    their joint distribution is not the layer's. (Where the noise is fused,
-    examples may share its size, with independent signs: `fused.perturbed`.)
+    their joint distribution is not the layer's.
 
     Reference:
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)

@@ -202,11 +202,10 @@ class MeanFieldNormal(_LocFamily):
         loc, untransformed = self._parameters()
         if not fused.is_enabled(untransformed):
             return loc + self.noise(key)
-        words = random.bits(key, loc.shape)
         if not fused.prepares_kl():
-            return fused.normal_sample(loc, untransformed, words)
+            return fused.normal_sample(loc, untransformed, key)
         draw, kl = fused.normal_sample_and_kl(
-            loc, untransformed, words, self._precision(loc)
+            loc, untransformed, key, self._precision(loc)
         )
         self.kept_kl.keep(kl)
         return draw
@@ -223,9 +222,8 @@ class MeanFieldNormal(_LocFamily):
         loc, untransformed = self._parameters()
         if not fused.is_enabled(untransformed):
             return loc, self.noise(key)
-        words = random.bits(key, loc.shape)
         loc, noise, kl = fused.normal_noise_and_kl(
-            loc, untransformed, words, self._precision(loc)
+            loc, untransformed, key, self._precision(loc)
         )
         self.kept_kl.keep(kl)
         return loc, noise

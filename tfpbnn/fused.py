@@ -16,15 +16,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn.random import bits, normal_from_bits
+from tfpbnn import random
 from tfpbnn.types import Tensor
 
 # Below this many weights a compilation costs more than its loops save.
 MIN_SIZE = 2**14
 # Below this many outputs per example, likewise.
 MIN_OUTPUTS = 2**8
-# So many examples share the size, not the sign, of `perturbed`'s noise.
-SHARED = 8
 # Under the square root of local reparameterization: without it an all-zero
 # input has an infinite derivative there, times zero: NaN.
 VARIANCE_FLOOR = 1e-12
@@ -133,9 +131,9 @@ def _scale_and_slope(untransformed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @_compiled
-def _sample(loc: Tensor, untransformed: Tensor, words: Tensor) -> Any:
+def _sample(loc: Tensor, untransformed: Tensor, key: Tensor) -> Any:
     scale, slope = _scale_and_slope(untransformed)
-    standard = normal_from_bits(words)
+    standard = random.fast_normal(key, loc.shape)
     return loc + scale * standard, slope * standard
 
 
@@ -156,20 +154,20 @@ def _kl_terms(
 
 @_compiled
 def _sample_and_kl(
-    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+    loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
     scale, slope = _scale_and_slope(untransformed)
-    standard = normal_from_bits(words)
+    standard = random.fast_normal(key, loc.shape)
     rows, d_kl = _kl_terms(loc, scale, slope, precision)
     return loc + scale * standard, slope * standard, rows, d_kl
 
 
 @_compiled
 def _noise_and_kl(
-    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+    loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
     scale, slope = _scale_and_slope(untransformed)
-    standard = normal_from_bits(words)
+    standard = random.fast_normal(key, loc.shape)
     rows, d_kl = _kl_terms(loc, scale, slope, precision)
     return scale * standard, slope * standard, rows, d_kl
 
@@ -208,44 +206,30 @@ def _combine(
 
 
 @_compiled
-def _normals(words: Tensor) -> Tensor:
-    return normal_from_bits(words)
-
-
-@_compiled
-def _perturbed(
-    mean: Tensor, variance: Tensor, standard: Tensor, words: Tensor
-) -> Any:
-    signed = []
-    for bit in range(SHARED):
-        # Bits that `normal_from_bits` has dropped: independent of the normal.
-        shifted = tf.bitwise.right_shift(words, tf.constant(bit, tf.uint32))
-        sign = tf.bitwise.left_shift(shifted, tf.constant(31, tf.uint32))
-        flipped = tf.bitwise.bitwise_xor(tf.bitcast(standard, tf.uint32), sign)
-        signed.append(tf.bitcast(flipped, tf.float32))
-    noise = tf.concat(signed, axis=0)[: tf.shape(mean)[0]]
+def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
+    standard = random.fast_normal(key, tf.shape(mean))
     variance += VARIANCE_FLOOR
     inverse = tf.math.rsqrt(variance)
-    return mean + variance * inverse * noise, 0.5 * inverse * noise
+    return mean + variance * inverse * standard, 0.5 * inverse * standard
 
 
 @tf.custom_gradient
-def normal_sample(loc: Tensor, untransformed: Tensor, words: Tensor) -> Any:
-    """`loc + scale * normal_from_bits(words)`."""
-    sample, slope = _sample(loc, untransformed, words)
+def normal_sample(loc: Tensor, untransformed: Tensor, key: Tensor) -> Any:
+    """`loc + scale * random.normal(key)`."""
+    sample, slope = _sample(loc, untransformed, key)
     return sample, lambda upstream: (upstream, upstream * slope, None)
 
 
 @tf.custom_gradient
 def normal_sample_and_kl(
-    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+    loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
     """A draw and `0.5 * precision * sum(scale^2 + loc^2) - sum(log(scale))`.
 
     The latter is the KL to Normal(0, precision^-1/2) but for constants.
     """
     sample, slope, rows, d_kl = _sample_and_kl(
-        loc, untransformed, words, precision
+        loc, untransformed, key, precision
     )
 
     def grad(d_sample: Tensor, upstream: Tensor) -> Any:
@@ -259,15 +243,13 @@ def normal_sample_and_kl(
 
 @tf.custom_gradient
 def normal_noise_and_kl(
-    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+    loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
-    """loc, `scale * normal_from_bits(words)`, and the KL as above.
+    """loc, `scale * random.normal(key)`, and the KL as above.
 
     loc goes through so that its gradients meet here too.
     """
-    noise, slope, rows, d_kl = _noise_and_kl(
-        loc, untransformed, words, precision
-    )
+    noise, slope, rows, d_kl = _noise_and_kl(loc, untransformed, key, precision)
 
     def grad(d_loc: Tensor, d_noise: Tensor, upstream: Tensor) -> Any:
         gradients = _combine(
@@ -311,20 +293,8 @@ def normal_kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
     return tf.reduce_sum(rows), grad
 
 
-def perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Tensor:
-    """`mean + sqrt(variance + VARIANCE_FLOOR) * eps` with normal eps.
-
-    The noise of an example is independent. Groups of `SHARED` examples have
-    the same |eps| with signs of their own, so they are uncorrelated: signs are
-    bits that the normals leave over, and normals are what costs most here.
-    """
-    sizes = tf.shape(mean)
-    groups = (sizes[0] + SHARED - 1) // SHARED
-    words = bits(key, tf.concat([[groups], sizes[1:]], 0))
-
-    @tf.custom_gradient
-    def perturb(mean: Tensor, variance: Tensor) -> Any:
-        result, slope = _perturbed(mean, variance, _normals(words), words)
-        return result, lambda upstream: (upstream, upstream * slope)
-
-    return perturb(mean, variance)
+@tf.custom_gradient
+def perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
+    """`mean + sqrt(variance + VARIANCE_FLOOR) * random.normal(key)`."""
+    result, slope = _perturbed(mean, variance, key)
+    return result, lambda upstream: (upstream, upstream * slope, None)

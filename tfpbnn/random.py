@@ -21,6 +21,22 @@ from tfpbnn.types import Tensor
 _ALG = "philox"
 _SQRT2 = math.sqrt(2.0)
 _MULTIPLIER = 6364136223846793005  # Knuth's, of MMIX
+# z / (2 u - 1) of a normal quantile z at u, as a polynomial in
+# sqrt(4 - log(4 u (1 - u))) - 3.1875: a least-squares fit of the ratio on
+# Chebyshev nodes, 1.5e-6 off at most.
+_QUANTILE = (
+    3.27849139,
+    1.78162914,
+    -0.095433251,
+    -0.0204808928,
+    0.0606302419,
+    -0.0490201064,
+    0.0106521618,
+    0.0162043727,
+    -0.0106592671,
+    -0.00188232935,
+    0.00212803983,
+)
 
 
 def any_seed() -> int:
@@ -82,6 +98,30 @@ def normal_from_bits(words: Tensor) -> Tensor:
     return _SQRT2 * tf.math.erfinv(
         (cells + 0.5) * (2.0 ** (1 - kept)) - tf.ones((), floating)
     )
+
+
+def fast_normal_from_bits(words: Tensor) -> Tensor:
+    """`normal_from_bits` of uint32, to be called under XLA only.
+
+    One logarithm and one polynomial: half the time of `erfinv` in a compiled
+    loop, and several times its time as graph operations.
+    """
+    cells = tf.bitwise.right_shift(words, tf.constant(9, tf.uint32))
+    twice = tf.cast(tf.bitcast(cells, tf.int32), tf.float32) + 0.5
+    twice *= 2.0**-22  # 2 u
+    x = tf.sqrt(4.0 - tf.math.log(twice * (2.0 - twice))) - 3.1875
+    ratio = tf.fill([], _QUANTILE[-1])
+    for coefficient in _QUANTILE[-2::-1]:
+        ratio = ratio * x + coefficient
+    return (twice - 1.0) * ratio
+
+
+def fast_normal(key: Tensor, shape: Any) -> Tensor:
+    """`normal(key, shape)` in float32, to be called under XLA only.
+
+    There the bits too are a part of whatever loop uses the normals.
+    """
+    return fast_normal_from_bits(bits(key, shape))
 
 
 def normal(key: Tensor, shape: Any, dtype: Any = tf.float32) -> Tensor:
