@@ -15,7 +15,7 @@ import tfpbnn
 ROOT = pathlib.Path(tfpbnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TIERS = [
-    {"_backend", "_tfp", "types", "random"},
+    {"_backend", "_tfp", "types", "random", "progress"},
     {"_registry", "linear_ops", "fused", "families", "priors"},
     {"estimators", "divergences", "likelihoods", "metrics", "data"},
     {"layers"},

@@ -53,6 +53,26 @@ class Family(_registry.Template):
         """`sample(key) - loc`."""
         return self.sample(key) - tf.convert_to_tensor(self.loc)
 
+    def before_draws(self) -> Any:
+        """What `draws` finds as `random.known(self)`, computed once."""
+        return None
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        """One draw for each of `keys [S, 2]`: `[S, *shape]`, for prediction.
+
+        Args:
+            keys: as above.
+            signs: of each draw's noise, `[S]`; None for 1.
+        """
+        loc = tf.convert_to_tensor(self.loc)
+        found = tf.map_fn(self.sample, keys, fn_output_signature=loc.dtype)
+        if signs is None:
+            return found
+        shape = [-1] + [1] * len(loc.shape)
+        return loc + tf.reshape(tf.cast(signs, loc.dtype), shape) * (
+            found - loc
+        )
+
     def variance(self) -> Tensor:
         """The variance of each element."""
         raise NotImplementedError(
@@ -209,6 +229,15 @@ class MeanFieldNormal(_LocFamily):
         )
         self.kept_kl.keep(kl)
         return draw
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        loc, scale = random.known(self) or self.before_draws()
+        if signs is None:
+            signs = tf.ones(tf.shape(keys)[:1], loc.dtype)
+        return fused.normal_draws(loc, scale, keys, signs)
+
+    def before_draws(self) -> tuple[Tensor, Tensor]:
+        return tf.convert_to_tensor(self.loc), self.scale
 
     def noise(self, key: Tensor) -> Tensor:
         _, untransformed = self._parameters()

@@ -34,6 +34,7 @@ class NoiseState:
             trainable=False,
             autocast=False,
         )
+        self.noise_state.is_noise = True  # how other code finds it
 
     def _initial_noise_state(self, shape: Any, dtype: Any) -> Tensor:
         """(seed, number of the next draw); a weight, so that it is saved."""
