@@ -99,8 +99,9 @@ def save(path, model, p, y):
 
     figure = Figure(figsize=(11, 4.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    tfpbnn.plots.weight_snr(tfpbnn.signal_to_noise(model), ax=left)
-    tfpbnn.plots.reliability_diagram(p, y, ax=right)
+    snr = tfpbnn.signal_to_noise(model)
+    tfpbnn.plots.weight_snr(snr, title="Bayesian", ax=left)
+    tfpbnn.plots.reliability_diagram(p, y, title="Bayesian, cold", ax=right)
     path.parent.mkdir(exist_ok=True)
     figure.savefig(path, dpi=120)
     print(f"Saved {path}")
