@@ -13,6 +13,7 @@ from tfpbnn import (
 from tfpbnn.models import Model, Sequential
 from tfpbnn.predict import evaluate, predict
 from tfpbnn.predictive import Predictive
+from tfpbnn.pruning import prune, signal_to_noise
 
 __version__ = "0.1.0.dev0"
 
@@ -29,4 +30,6 @@ __all__ = [
     "plots",
     "predict",
     "priors",
+    "prune",
+    "signal_to_noise",
 ]

@@ -14,7 +14,10 @@ from keras import constraints, initializers, regularizers
 
 from tfpbnn import _registry, fused, random
 from tfpbnn._tfp import tfp
-from tfpbnn.types import Config, Identifier, Tensor
+from tfpbnn.types import Array, Config, Identifier, Tensor
+
+# An untransformed scale of which only the scale's floor, 1.2e-7, is left.
+_SILENT = -50.0
 
 
 class Family(_registry.Template):
@@ -77,6 +80,13 @@ class Family(_registry.Template):
         """The variance of each element."""
         raise NotImplementedError(
             f"`{type(self).__name__}` has no elementwise variance."
+        )
+
+    def prune(self, keep: Array) -> None:
+        """Makes the elements where `keep` is False 0, without noise."""
+        del keep
+        raise NotImplementedError(
+            f"`{type(self).__name__}` cannot lose single weights."
         )
 
     def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
@@ -246,6 +256,11 @@ class MeanFieldNormal(_LocFamily):
 
     def variance(self) -> Tensor:
         return tf.square(self.scale)
+
+    def prune(self, keep: Array) -> None:
+        loc, untransformed = self._parameters()
+        self.loc.assign(tf.where(keep, loc, 0))
+        self.untransformed_scale.assign(tf.where(keep, untransformed, _SILENT))
 
     def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
         loc, untransformed = self._parameters()
