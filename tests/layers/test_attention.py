@@ -63,7 +63,7 @@ CASES = {
     ),
     "both axes": (MHA, (Q4, V4), {"return_attention_scores": True}),
     "axes in another order": (
-        MHA | {"attention_axes": (-2, 1)},
+        MHA | {"attention_axes": (2, 1)},
         (Q4, V4),
         {
             "attention_mask": booleans(4, 3, 2, 3),
@@ -115,6 +115,20 @@ def test_no_scale_is_the_keras_layer(name):
             keras.tree.flatten(found), keras.tree.flatten(expected), strict=True
         ):
             np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
+
+
+def test_axes_count_from_the_end_too():
+    a, b = (
+        make(
+            "MultiHeadAttention",
+            "Flipout",
+            attention_axes=axes,
+            kernel_initializer="ones",
+            kernel_posterior=scale_of(0),
+        )(Q4, V4)
+        for axes in (2, -2)
+    )
+    np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 def test_masks_that_inputs_carry_are_used_and_passed_on():

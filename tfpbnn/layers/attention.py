@@ -239,7 +239,7 @@ class _Attention(keras.layers.Layer):
 
 
 def _seeds(seed: int | None) -> dict[str, int | None]:
-    """A seed for each part, none of which another layer's seed gives too."""
+    """A seed for each part, unlike those that another seed gives."""
     if seed is None:
         return dict.fromkeys(_RANDOM_PARTS)
     uniforms = random.uniforms(seed % 2**64, len(_RANDOM_PARTS))
