@@ -25,6 +25,15 @@ class NoiseState:
         self.free_bits = _check_free_bits(free_bits)
         self.noise_seed = check_seed(seed)
 
+    def stacks(self) -> bool:
+        """Whether the layer takes S draws at once: see `random.DrawScope`."""
+        return False
+
+    def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
+        """Whether it takes rows that are drawn apart, exactly for each row."""
+        del input_shape
+        return False
+
     def _build_noise(self) -> None:
         self.noise_state = self.add_weight(  # type: ignore[attr-defined]
             name="noise_state",

@@ -5,6 +5,7 @@ import math
 from typing import Any
 
 from tfpbnn.layers.base import VariationalLayer
+from tfpbnn.layers.noise_state import NoiseState
 from tfpbnn.particles.graph import Call, Graph, is_own
 
 # A normal takes the time of so many floating-point operations of a product,
@@ -59,8 +60,7 @@ def count(graph: Graph | None) -> Costs:
     touched, random = graph.touched_calls, graph.random_calls
     untouched = [call for call in graph.calls if not call.is_touched]
     can_stack = all(map(_goes_row_by_row, touched)) and all(
-        isinstance(call.op, VariationalLayer) and call.op.stacks()
-        for call in random
+        isinstance(call.op, NoiseState) and call.op.stacks() for call in random
     )
     is_used_once = len({id(call.op) for call in random}) == len(random)
     return Costs(

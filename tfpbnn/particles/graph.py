@@ -8,7 +8,6 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
-from tfpbnn.layers.base import VariationalLayer
 from tfpbnn.layers.noise_state import NoiseState
 from tfpbnn.types import Tensor
 
@@ -143,7 +142,7 @@ class Graph:
             for call in self.touched_calls:
                 scope.is_shared = (
                     scope.is_stacked
-                    and isinstance(call.op, VariationalLayer)
+                    and call.is_random
                     and not any(map(self.is_touched, call.inputs))
                 )
                 call.do(get_shared if scope.is_shared else get, tensors)
