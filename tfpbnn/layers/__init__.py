@@ -50,6 +50,17 @@ from tfpbnn.layers.group_query_attention import (
     GroupQueryAttentionLocalReparameterization,
     GroupQueryAttentionReparameterization,
 )
+from tfpbnn.layers.mc_noise import (
+    MCAlphaDropout,
+    MCDropout,
+    MCGaussianDropout,
+    MCGaussianNoise,
+)
+from tfpbnn.layers.mc_spatial_dropout import (
+    MCSpatialDropout1D,
+    MCSpatialDropout2D,
+    MCSpatialDropout3D,
+)
 from tfpbnn.layers.multi_head_attention import (
     MultiHeadAttentionFlipout,
     MultiHeadAttentionLocalReparameterization,
@@ -117,6 +128,13 @@ __all__ = [
     "GroupQueryAttentionLocalReparameterization",
     "GroupQueryAttentionReparameterization",
     "HomoscedasticScale",
+    "MCAlphaDropout",
+    "MCDropout",
+    "MCGaussianDropout",
+    "MCGaussianNoise",
+    "MCSpatialDropout1D",
+    "MCSpatialDropout2D",
+    "MCSpatialDropout3D",
     "MultiHeadAttentionFlipout",
     "MultiHeadAttentionLocalReparameterization",
     "MultiHeadAttentionReparameterization",
