@@ -16,7 +16,15 @@ ROOT = pathlib.Path(tfpbnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TIERS = [
     {"_backend", "_tfp", "types", "random", "progress"},
-    {"_registry", "linear_ops", "fused", "families", "priors"},
+    {
+        "_registry",
+        "drop_connect",
+        "families",
+        "fused",
+        "linear_ops",
+        "noise_numbers",
+        "priors",
+    },
     {"estimators", "divergences", "likelihoods", "metrics", "data"},
     {"layers"},
     {

@@ -67,6 +67,16 @@ def get(
     )
 
 
+def check_rate(value: Any, name: str = "rate") -> float:
+    """A probability to drop something."""
+    if not (isinstance(value, int | float) and 0 <= value < 1):
+        raise ValueError(
+            f"`{name}` must be a number from 0 to below 1. Received: "
+            f"{name}={value!r}"
+        )
+    return float(value)
+
+
 class Template(keras.layers.Layer):
     """A part of a layer that owns variables: a posterior family or a prior.
 

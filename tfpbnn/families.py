@@ -334,7 +334,11 @@ class PointEstimate(_LocFamily):
         return tfp.distributions.Independent(point, len(loc.shape))
 
 
+# Here, since it is a subclass of what is above.
+from tfpbnn.drop_connect import DropConnect  # noqa: E402
+
 _FAMILIES: dict[str, type[Family]] = {
+    "drop_connect": DropConnect,
     "mean_field_normal": MeanFieldNormal,
     "point_estimate": PointEstimate,
 }
@@ -344,8 +348,8 @@ def get(identifier: Identifier, argument: str = "posterior") -> Family | None:
     """A posterior family by name, config or object; None stays None.
 
     Args:
-        identifier: "mean_field_normal", "point_estimate", a config, an
-            instance of `Family`, or None.
+        identifier: "mean_field_normal", "point_estimate", "drop_connect", a
+            config, an instance of `Family`, or None.
         argument: how error messages call the argument.
 
     Raises:

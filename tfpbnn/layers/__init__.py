@@ -35,6 +35,12 @@ from tfpbnn.layers.depthwise_conv import (
     DepthwiseConv2DLocalReparameterization,
     DepthwiseConv2DReparameterization,
 )
+from tfpbnn.layers.drop_connect import (
+    Conv1DDropConnect,
+    Conv2DDropConnect,
+    Conv3DDropConnect,
+    DenseDropConnect,
+)
 from tfpbnn.layers.einsum_dense import (
     EinsumDenseFlipout,
     EinsumDenseLocalReparameterization,
@@ -85,18 +91,21 @@ Convolution3DFlipout = Conv3DFlipout
 Convolution3DReparameterization = Conv3DReparameterization
 
 __all__ = [
+    "Conv1DDropConnect",
     "Conv1DFlipout",
     "Conv1DLocalReparameterization",
     "Conv1DReparameterization",
     "Conv1DTransposeFlipout",
     "Conv1DTransposeLocalReparameterization",
     "Conv1DTransposeReparameterization",
+    "Conv2DDropConnect",
     "Conv2DFlipout",
     "Conv2DLocalReparameterization",
     "Conv2DReparameterization",
     "Conv2DTransposeFlipout",
     "Conv2DTransposeLocalReparameterization",
     "Conv2DTransposeReparameterization",
+    "Conv3DDropConnect",
     "Conv3DFlipout",
     "Conv3DLocalReparameterization",
     "Conv3DReparameterization",
@@ -109,6 +118,7 @@ __all__ = [
     "Convolution2DReparameterization",
     "Convolution3DFlipout",
     "Convolution3DReparameterization",
+    "DenseDropConnect",
     "DenseFlipout",
     "DenseLocalReparameterization",
     "DenseReparameterization",

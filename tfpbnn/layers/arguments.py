@@ -84,13 +84,3 @@ def channels(input_shape: Any, rank: int, data_format: str) -> int:
             f"({data_format}). Received: input_shape={tuple(input_shape)}"
         )
     return input_shape[axis]
-
-
-def rate(name: str, value: Any) -> float:
-    """A fraction of units to drop."""
-    if not (isinstance(value, int | float) and 0 <= value < 1):
-        raise ValueError(
-            f"`{name}` must be a number from 0 to below 1. Received: "
-            f"{name}={value!r}"
-        )
-    return float(value)

@@ -8,8 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import _registry
-from tfpbnn.layers import arguments
-from tfpbnn.layers.noise_numbers import NoiseShape, Numbers, perturbed
+from tfpbnn.noise_numbers import NoiseShape, Numbers, perturbed
 from tfpbnn.layers.noise_state import NoiseState, check_seed
 from tfpbnn.types import Config, Shape, Tensor
 
@@ -81,7 +80,7 @@ class _MCDropout(_MCNoise):
         self, rate: float, noise_shape: Any, seed: int | None, **kwargs: Any
     ):
         super().__init__(seed, **kwargs)
-        self.rate = arguments.rate("rate", rate)
+        self.rate = _registry.check_rate(rate)
         self.noise_shape = _check_noise_shape(noise_shape)
 
     def sizes_of_noise(self, rank: int) -> NoiseShape:
@@ -238,7 +237,7 @@ class MCGaussianDropout(_MCNoise):
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.rate = arguments.rate("rate", rate)
+        self.rate = _registry.check_rate(rate)
 
     def noisy(self, inputs: Tensor, numbers: Numbers) -> Tensor:
         scale = math.sqrt(self.rate / (1 - self.rate))

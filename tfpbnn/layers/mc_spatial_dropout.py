@@ -7,7 +7,7 @@ import keras
 from tfpbnn import _registry
 from tfpbnn.layers import arguments
 from tfpbnn.layers.mc_noise import _MCDropout
-from tfpbnn.layers.noise_numbers import NoiseShape
+from tfpbnn.noise_numbers import NoiseShape
 from tfpbnn.types import Config
 
 

@@ -5,7 +5,9 @@ scope, so in `predict`, a draw is one function: all rows have the same, unless
 they are to be drawn apart.
 """
 
+import functools
 import math
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -21,9 +23,19 @@ class Numbers:
     """Numbers that broadcast to an input, of the distribution asked for.
 
     Of one key: to be asked once.
+
+    Args:
+        key: `[2]`, None if there are normals.
+        sizes: of the numbers; likewise.
+        normals: those of a scope, to make the numbers of.
     """
 
-    def __init__(self, key: Tensor, sizes: Any, normals: Tensor | None = None):
+    def __init__(
+        self,
+        key: Tensor | None,
+        sizes: Any = None,
+        normals: Tensor | None = None,
+    ):
         self._key = key
         self._sizes = sizes
         self._normals = normals
@@ -80,12 +92,12 @@ def perturbed(
         return apply(x, Numbers(key, _sizes(x, noise_shape)))
     if not scope.is_stacked:
         normals = _normals(x, key[tf.newaxis], scope, noise_shape)
-        return apply(x, Numbers(key, None, normals[0]))
+        return apply(x, Numbers(None, normals=normals[0]))
     normals = _normals(x, key, scope, noise_shape)
     count = 1 if scope.is_shared else tf.shape(key)[0]
     sizes = tf.shape(x)
     stack = tf.reshape(x, tf.concat([[count, -1], sizes[1:]], 0))
-    y = apply(stack, Numbers(key, None, normals))
+    y = apply(stack, Numbers(None, normals=normals))
     y = tf.reshape(y, tf.concat([[-1], sizes[1:]], 0))
     y.set_shape([None, *x.shape[1:]])
     return y
@@ -114,15 +126,22 @@ def _normals(
     # A first size of 1 asks for the same numbers in all rows.
     if rows is None or (noise_shape is not None and noise_shape[0] == 1):
         rows = tf.zeros([1], tf.int64)
-    size: Any = 1
-    for factor in sizes:
-        size = size * factor
+    size = functools.reduce(operator.mul, sizes, 1)
     if isinstance(size, int):
         with fused.enabled(draws=True):
-            normals = fused.normal_grid(keys, rows, size)
+            normals = signed(fused.normal_grid(keys, rows, size), scope.signs)
     else:
-        normals = random.normal_from_bits(random.grid_bits(keys, rows, size))
-    if scope.signs is not None:
-        signs = tf.reshape(scope.signs, [-1, 1, 1])
-        normals *= tf.cast(signs, normals.dtype)
+        words = random.grid_bits(keys, rows, size)
+        normals = signed(random.normal_from_bits(words), scope.signs)
     return tf.reshape(normals, [*tf.unstack(tf.shape(normals)[:2]), *sizes])
+
+
+def signed(normals: Tensor, signs: Tensor | None) -> Tensor:
+    """Normals `[S, B, size]` with the signs of antithetic draws, `[S]`.
+
+    A unit that is dropped by a normal below the threshold for its rate is as
+    often dropped by minus that normal, and other ones then.
+    """
+    if signs is None:
+        return normals
+    return normals * tf.cast(tf.reshape(signs, [-1, 1, 1]), normals.dtype)

@@ -1,0 +1,100 @@
+"""Weights that are there or not."""
+
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import _registry, fused
+from tfpbnn._tfp import tfp
+from tfpbnn.families import _LocFamily
+from tfpbnn.noise_numbers import Numbers, signed
+from tfpbnn.types import Array, Config, Identifier, Tensor
+
+
+@keras.saving.register_keras_serializable(
+    _registry.PACKAGE, "families.DropConnect"
+)
+class DropConnect(_LocFamily):
+    """Each weight is 0 with probability `rate`, else `loc / (1 - rate)`.
+
+    The mean is `loc`. As the posterior of a `Reparameterization` layer this is
+    DropConnect, in prediction too, for every operation that has such layers. A
+    prior then acts as a decay of the weights.
+
+    Args:
+        rate: from 0 to below 1.
+        loc_initializer: default "glorot_uniform", as in Keras.
+        loc_regularizer: a Keras regularizer.
+        loc_constraint: a Keras constraint.
+
+    Raises:
+        ValueError: if `rate` is not from 0 to below 1.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.EinsumDenseReparameterization(
+        "ab,bc->ac",
+        8,
+        kernel_posterior=tfpbnn.families.DropConnect(0.1),
+        kernel_prior=None,
+    )
+    layer(x)
+    ```
+
+    Reference:
+        [Wan et al., 2013](https://proceedings.mlr.press/v28/wan13.html)
+    """
+
+    def __init__(
+        self,
+        rate: float = 0.5,
+        loc_initializer: Identifier = None,
+        loc_regularizer: Identifier = None,
+        loc_constraint: Identifier = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            loc_initializer or "glorot_uniform",
+            loc_regularizer,
+            loc_constraint,
+            **kwargs,
+        )
+        self.rate = _registry.check_rate(rate)
+
+    def _masked(self, numbers: Numbers) -> Tensor:
+        loc = tf.convert_to_tensor(self.loc)
+        kept = numbers.kept(self.rate, loc.dtype)
+        return loc * (kept * (1 / (1 - self.rate)))
+
+    def sample(self, key: Tensor) -> Tensor:
+        return self._masked(Numbers(key, self.loc.shape))
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        shape = self.loc.shape
+        rows = tf.zeros([1], tf.int64)
+        normals = fused.normal_grid(keys, rows, math.prod(shape))
+        normals = tf.reshape(signed(normals, signs), [-1, *shape])
+        return self._masked(Numbers(None, normals=normals))
+
+    def variance(self) -> Tensor:
+        loc = tf.convert_to_tensor(self.loc)
+        return tf.square(loc) * (self.rate / (1 - self.rate))
+
+    def prune(self, keep: Array) -> None:
+        self.loc.assign(tf.where(keep, tf.convert_to_tensor(self.loc), 0))
+
+    def distribution(self) -> Any:
+        loc = tf.convert_to_tensor(self.loc)
+        points = tf.stack([tf.zeros_like(loc), loc * (1 / (1 - self.rate))], -1)
+        mixture = tfp.distributions.MixtureSameFamily(
+            tfp.distributions.Categorical(
+                probs=tf.constant([self.rate, 1 - self.rate], loc.dtype)
+            ),
+            tfp.distributions.Deterministic(points),
+        )
+        return tfp.distributions.Independent(mixture, len(loc.shape))
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"rate": self.rate}
