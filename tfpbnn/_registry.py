@@ -77,6 +77,16 @@ def check_rate(value: Any, name: str = "rate") -> float:
     return float(value)
 
 
+def check_open_rate(value: Any, name: str) -> float:
+    """A probability that is neither 0 nor 1."""
+    if not (isinstance(value, int | float) and 0 < value < 1):
+        raise ValueError(
+            f"`{name}` must be a number between 0 and 1, exclusive. Received: "
+            f"{name}={value!r}"
+        )
+    return float(value)
+
+
 class Template(keras.layers.Layer):
     """A part of a layer that owns variables: a posterior family or a prior.
 

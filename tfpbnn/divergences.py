@@ -8,7 +8,7 @@ is frozen.
 import math
 import warnings
 import weakref
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import keras
@@ -148,8 +148,8 @@ def managed_weights(model: keras.layers.Layer) -> list[keras.Variable]:
     ]
 
 
-class KLRegularizer(keras.regularizers.Regularizer):
-    """`weight * KL(posterior || prior)`, hung on the posterior's `loc`.
+class _KLTerm(keras.regularizers.Regularizer):
+    """`weight * divergence`, hung on a variable that it depends on.
 
     Made by layers in `build`, and remade there on loading; never serialized.
 
@@ -159,27 +159,16 @@ class KLRegularizer(keras.regularizers.Regularizer):
     """
 
     def __init__(
-        self,
-        posterior: Family,
-        prior: Prior,
-        weight: keras.Variable,
-        noise_state: keras.Variable,
-        free_nats: float = 0.0,
+        self, variable: keras.Variable, weight: keras.Variable, free_nats: float
     ):
-        self.posterior = posterior
-        self.prior = prior
         self.weight = weight
-        self.noise_state = noise_state
         self.free_nats = free_nats
-        self._extra = posterior.loc.regularizer
-        posterior.loc.regularizer = self
-        prepare(posterior, prior)
+        self._extra = variable.regularizer
+        variable.regularizer = self
 
     def divergence(self) -> Tensor:
         """The KL without its weight, in nats."""
-        state = random.fold_replica(tf.convert_to_tensor(self.noise_state))
-        key = random.fold(state, _KL_KEY)
-        return kl_divergence(self.posterior, self.prior, key)
+        raise NotImplementedError
 
     def __call__(self, x: Any) -> Tensor:
         weight = tf.cast(tf.convert_to_tensor(self.weight), tf.float32)
@@ -194,18 +183,57 @@ class KLRegularizer(keras.regularizers.Regularizer):
         return loss
 
 
-def kl_terms(model: keras.layers.Layer) -> list[KLRegularizer]:
+class KLRegularizer(_KLTerm):
+    """`weight * KL(posterior || prior)`, hung on the posterior's `loc`."""
+
+    def __init__(
+        self,
+        posterior: Family,
+        prior: Prior,
+        weight: keras.Variable,
+        noise_state: keras.Variable,
+        free_nats: float = 0.0,
+    ):
+        super().__init__(posterior.loc, weight, free_nats)
+        self.posterior = posterior
+        self.prior = prior
+        self.noise_state = noise_state
+        prepare(posterior, prior)
+
+    def divergence(self) -> Tensor:
+        state = random.fold_replica(tf.convert_to_tensor(self.noise_state))
+        key = random.fold(state, _KL_KEY)
+        return kl_divergence(self.posterior, self.prior, key)
+
+
+class ClosedFormKL(_KLTerm):
+    """`weight * function()`, for layers whose noise is not that of weights."""
+
+    def __init__(
+        self,
+        variable: keras.Variable,
+        weight: keras.Variable,
+        function: Callable[[], Tensor],
+    ):
+        super().__init__(variable, weight, 0.0)
+        self._function = function
+
+    def divergence(self) -> Tensor:
+        return self._function()
+
+
+def kl_terms(model: keras.layers.Layer) -> list[_KLTerm]:
     """The KL terms of all trainable layers of a built model, nested or not."""
     found = (variable.regularizer for variable in model.trainable_variables)
-    return [term for term in found if isinstance(term, KLRegularizer)]
+    return [term for term in found if isinstance(term, _KLTerm)]
 
 
-def total_kl(terms: Iterable[KLRegularizer]) -> Tensor:
+def total_kl(terms: Iterable[_KLTerm]) -> Tensor:
     """The sum of the divergences, without their weights, in nats."""
     return tf.add_n([tf.zeros([]), *(term.divergence() for term in terms)])
 
 
-def _warn_when_trained(loss: Tensor, term: KLRegularizer) -> Tensor:
+def _warn_when_trained(loss: Tensor, term: _KLTerm) -> Tensor:
     """Warns when the gradient is taken, which only training does."""
 
     @tf.custom_gradient
@@ -219,7 +247,7 @@ def _warn_when_trained(loss: Tensor, term: KLRegularizer) -> Tensor:
     return identity(loss)
 
 
-def _warn_unset(term: KLRegularizer) -> None:
+def _warn_unset(term: _KLTerm) -> None:
     with tf.init_scope():
         untouched = float(keras.ops.convert_to_numpy(term.weight)) == 1.0
     if not untouched:

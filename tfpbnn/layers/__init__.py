@@ -1,5 +1,6 @@
 """Variational layers."""
 
+from tfpbnn.layers.concrete_dropout import ConcreteDropout
 from tfpbnn.layers.conv import (
     Conv1DFlipout,
     Conv1DLocalReparameterization,
@@ -81,6 +82,7 @@ from tfpbnn.layers.separable_conv import (
     SeparableConv2DLocalReparameterization,
     SeparableConv2DReparameterization,
 )
+from tfpbnn.layers.variational_dropout import VariationalDropout
 
 # The spellings of tfp.layers.
 Convolution1DFlipout = Conv1DFlipout
@@ -91,6 +93,7 @@ Convolution3DFlipout = Conv3DFlipout
 Convolution3DReparameterization = Conv3DReparameterization
 
 __all__ = [
+    "ConcreteDropout",
     "Conv1DDropConnect",
     "Conv1DFlipout",
     "Conv1DLocalReparameterization",
@@ -154,4 +157,5 @@ __all__ = [
     "SeparableConv2DFlipout",
     "SeparableConv2DLocalReparameterization",
     "SeparableConv2DReparameterization",
+    "VariationalDropout",
 ]

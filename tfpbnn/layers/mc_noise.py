@@ -31,6 +31,8 @@ class _MCNoise(NoiseState, keras.layers.Layer):
         That of the inputs.
     """
 
+    draws_weights = False
+
     def __init__(self, seed: int | None, **kwargs: Any):
         super().__init__(**kwargs)
         self.noise_seed = check_seed(seed)

@@ -14,7 +14,13 @@ class NoiseState:
     """A mixin for Keras layers whose weights have distributions.
 
     Not a layer itself, so that it goes with any Keras layer.
+
+    Attributes:
+        draws_weights: whether its noise is that of its weights, as many numbers
+            for a draw.
     """
+
+    draws_weights = True
 
     def _init_noise(
         self, kl_weight: float | None, free_bits: float, seed: int | None

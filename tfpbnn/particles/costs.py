@@ -93,6 +93,8 @@ def _apart(call: Call) -> bool:
 
 
 def _kernel_sizes(call: Call) -> int:
+    if not getattr(call.op, "draws_weights", True):
+        return 0
     if not isinstance(call.op, VariationalLayer):
         return sum(math.prod(v.shape) for v in call.op.trainable_variables)
     return sum(
