@@ -68,6 +68,7 @@ from tfpbnn.layers.mc_spatial_dropout import (
     MCSpatialDropout2D,
     MCSpatialDropout3D,
 )
+from tfpbnn.layers.mc_wrapper import MCWrapper
 from tfpbnn.layers.multi_head_attention import (
     MultiHeadAttentionFlipout,
     MultiHeadAttentionLocalReparameterization,
@@ -148,6 +149,7 @@ __all__ = [
     "MCSpatialDropout1D",
     "MCSpatialDropout2D",
     "MCSpatialDropout3D",
+    "MCWrapper",
     "MultiHeadAttentionFlipout",
     "MultiHeadAttentionLocalReparameterization",
     "MultiHeadAttentionReparameterization",
