@@ -32,6 +32,8 @@ TIERS = [
         "predictive",
         "predict",
         "callbacks",
+        "cloning",
+        "dropout",
         "models",
         "pruning",
     },

@@ -3,6 +3,7 @@
 from tfpbnn import _backend  # noqa: F401, I001  first: it checks the backend
 from tfpbnn import (
     callbacks,
+    dropout,
     families,
     layers,
     likelihoods,
@@ -10,6 +11,7 @@ from tfpbnn import (
     plots,
     priors,
 )
+from tfpbnn.dropout import mc_dropout
 from tfpbnn.models import Model, Sequential
 from tfpbnn.predict import evaluate, predict
 from tfpbnn.predictive import Predictive
@@ -22,10 +24,12 @@ __all__ = [
     "Predictive",
     "Sequential",
     "callbacks",
+    "dropout",
     "evaluate",
     "families",
     "layers",
     "likelihoods",
+    "mc_dropout",
     "metrics",
     "plots",
     "predict",

@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tfpbnn.cloning import clone
 from tfpbnn.families import Family
 from tfpbnn.types import Array
 
@@ -52,7 +53,7 @@ def prune(model: keras.Model, keep: float) -> keras.Model:
         )
     ratios = signal_to_noise(model)
     masks = _highest(list(ratios.values()), keep)
-    pruned = _clone(model)
+    pruned = clone(model)
     for name, posterior, mask in zip(
         ratios, _posteriors(pruned), masks, strict=True
     ):
@@ -136,32 +137,3 @@ def _posteriors(model: keras.Model) -> list[Family]:
     ]
     place = {id(weight): i for i, weight in enumerate(model.weights)}
     return sorted(found, key=lambda posterior: place[id(posterior.loc)])
-
-
-def _clone(model: keras.Model) -> keras.Model:
-    """A model of the same class, layers, weights and compile arguments.
-
-    `keras.models.clone_model` would turn subclasses of Sequential into that.
-    """
-    classes = {
-        type(part).__name__: type(part) for part in model._flatten_layers()
-    }
-    try:
-        with keras.saving.custom_object_scope(classes):
-            clone = type(model).from_config(model.get_config())
-            if not clone.built:
-                clone.build_from_config(model.get_build_config())
-            if model.compiled:
-                clone.compile_from_config(model.get_compile_config())
-        clone.set_weights(model.get_weights())
-        clone.built = True  # Keras builds a subclass's layers without saying so
-    except (NotImplementedError, TypeError, ValueError) as error:
-        name = type(model).__name__
-        raise ValueError(
-            "`model` must be one that can be copied, by "
-            f"`{name}.from_config(model.get_config())` and "
-            "`set_weights`. Received: one of class "
-            f"{name}, for which that fails (see above). A subclassed model "
-            "needs a `get_config` that returns its constructor's arguments."
-        ) from error
-    return clone

@@ -25,6 +25,7 @@ _TWINS: dict[type, type[_MCNoise]] = {
     keras.layers.SpatialDropout2D: mc_spatial_dropout.MCSpatialDropout2D,
     keras.layers.SpatialDropout3D: mc_spatial_dropout.MCSpatialDropout3D,
 }
+_TWINS |= {cls: cls for cls in _TWINS.values()}
 # Of an object, a method and what it is to be.
 Patch = tuple[Any, str, Callable[..., Any]]
 
