@@ -105,15 +105,16 @@ def _check(model: Any) -> None:
         raise TypeError(
             f"`model` must be a keras.Model. Received: {type(model).__name__}"
         )
+    if not model.built:
+        raise ValueError(
+            f"`model` ({model.name}) was never built, so it has no weights: "
+            "fit it, load its weights, or give it a keras.Input first."
+        )
     if not can_read(model):
         raise ValueError(
-            "`model` must be a built Functional or Sequential model. Received: "
-            f"{model.name}, a {type(model).__name__}"
-            + (
-                ". Use the layers of tfpbnn.layers, such as MCDropout, in it."
-                if model.built
-                else ", never built"
-            )
+            "`model` must be a Functional or Sequential model. Received: "
+            f"{model.name}, a {type(model).__name__}. Use the layers of "
+            "tfpbnn.layers, such as MCDropout, in it."
         )
 
 
