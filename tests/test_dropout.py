@@ -157,7 +157,9 @@ def test_models_that_cannot_be():
 
     own = Own()
     own(X)
-    with pytest.raises(ValueError, match="Functional or Sequential.*MCDropout"):
+    with pytest.raises(
+        ValueError, match=r"Functional or Sequential.*MCDropout"
+    ):
         tfpbnn.mc_dropout(own)
 
 
@@ -328,9 +330,9 @@ def test_decay_and_precision_for_mse():
     np.testing.assert_allclose(
         dropout.precision(50, 0.5, decay, num_outputs=3), 4.0
     )
-    with pytest.raises(ValueError, match="`num_examples` must be .*=0"):
+    with pytest.raises(ValueError, match=r"`num_examples` must be .*=0"):
         dropout.weight_decay(0, 0.5)
-    with pytest.raises(ValueError, match="`weight_decay` must be .*=-1"):
+    with pytest.raises(ValueError, match=r"`weight_decay` must be .*=-1"):
         dropout.precision(10, 0.5, -1)
-    with pytest.raises(ValueError, match="`rate` must be .*=1"):
+    with pytest.raises(ValueError, match=r"`rate` must be .*=1"):
         dropout.precision(10, 1, 0.1)

@@ -189,9 +189,7 @@ def _split(config: Config, entry: Config) -> None:
         )
 
 
-def _with_dropout(
-    model: Any, rate: float, hidden: bool
-) -> tuple[Config, int]:
+def _with_dropout(model: Any, rate: float, hidden: bool) -> tuple[Config, int]:
     """The config with new dropout layers, and how many they are.
 
     Args:
@@ -203,7 +201,9 @@ def _with_dropout(
     entries, after_kernel = [], set()
     is_functional = "input_layers" in config
     if hidden and is_functional:
-        after_kernel |= {layer.name for layer in filter(_is_input, model.layers)}
+        after_kernel |= {
+            layer.name for layer in filter(_is_input, model.layers)
+        }
     for entry, layer in _layers_of(model, config):
         nodes = entry.get("inbound_nodes", [])
         sources = {history[0] for history in _histories(nodes)}

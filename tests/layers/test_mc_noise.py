@@ -1,5 +1,7 @@
 """Dropout and other noise that is there in prediction too."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -245,7 +247,10 @@ def test_all_layers_load_in_a_fresh_process(tmp_path):
             ]
         )
     )
-    cases = [(all_layers("float32"), X), (converted, RNG.normal(size=(8, 5, 4)))]
+    cases = [
+        (all_layers("float32"), X),
+        (converted, RNG.normal(size=(8, 5, 4))),
+    ]
     check_save(cases, tmp_path)
 
 
@@ -258,7 +263,7 @@ def test_kl_of_variational_dropout(log_alpha):
         return np.log(abs(1 + sd * z)) * stats.norm.pdf(z)
 
     ends = [-12, max(-1 / sd, -12), 12]
-    pieces = zip(ends[:-1], ends[1:], strict=True)
+    pieces = itertools.pairwise(ends)
     log_size = sum(integrate.quad(integrand, *ends)[0] for ends in pieces)
     standard = -(np.euler_gamma + np.log(2)) / 2  # E log|z|
     expected = log_size - log_alpha / 2 - standard

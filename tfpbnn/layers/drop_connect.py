@@ -19,9 +19,11 @@ class _DropConnect:
     _estimate = staticmethod(estimators.reparameterization)
 
     def __init__(self, *args: Any, rate: float = 0.5, **kwargs: Any):
-        kwargs = {"kernel_prior": None} | kwargs
         posterior = DropConnect(rate)
-        super().__init__(*args, kernel_posterior=posterior, **kwargs)
+        kwargs.setdefault("kernel_prior", None)
+        super().__init__(  # type: ignore[call-arg]
+            *args, kernel_posterior=posterior, **kwargs
+        )
         self.rate = posterior.rate
 
     def get_config(self) -> Config:

@@ -5,11 +5,10 @@ import math
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfpbnn import _registry
-from tfpbnn.noise_numbers import NoiseShape, Numbers, perturbed
 from tfpbnn.layers.noise_state import NoiseState, check_seed
+from tfpbnn.noise_numbers import NoiseShape, Numbers, perturbed
 from tfpbnn.types import Config, Shape, Tensor
 
 # Of SELU: what a dropped unit is set to is minus their product.

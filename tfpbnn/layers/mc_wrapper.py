@@ -219,9 +219,9 @@ def _training(function: Callable[..., Any]) -> Callable[..., Any]:
 def _patched(patches: list[Patch]) -> Iterator[None]:
     """Puts other methods in the place of some objects' own."""
     for owner, name, function in patches:
-        vars(owner)[name] = function
+        owner.__dict__[name] = function
     try:
         yield
     finally:
         for owner, name, _ in patches:
-            del vars(owner)[name]
+            del owner.__dict__[name]

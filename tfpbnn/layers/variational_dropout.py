@@ -23,10 +23,9 @@ def kl_to_log_uniform(log_alpha: Tensor) -> Tensor:
     grows.
     """
     limit, shift, slope = _FIT
-    return (
-        limit * tf.sigmoid(-(shift + slope * log_alpha))
-        + 0.5 * tf.math.softplus(-log_alpha)
-    )
+    return limit * tf.sigmoid(
+        -(shift + slope * log_alpha)
+    ) + 0.5 * tf.math.softplus(-log_alpha)
 
 
 @_registry.register
