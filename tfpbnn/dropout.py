@@ -13,6 +13,7 @@ from tfpbnn.layers.mc_noise import MCDropout
 from tfpbnn.layers.mc_wrapper import MCWrapper, has_noise, twin
 from tfpbnn.layers.noise_state import NoiseState
 from tfpbnn.particles.graph import can_read
+from tfpbnn.predict import _check_built
 from tfpbnn.types import Config
 
 _WEIGHTED = (
@@ -77,7 +78,8 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
         [Ledda et al., 2023](https://arxiv.org/abs/2302.02924), for dropout
         that the model was not trained with
     """
-    _check(model)
+    _check_built(model)
+    _check_readable(model)
     if rate is not None:
         _registry.check_rate(rate)
     config, found = _converted(model, rate)
@@ -100,16 +102,7 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
     return mc
 
 
-def _check(model: Any) -> None:
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a keras.Model. Received: {type(model).__name__}"
-        )
-    if not model.built:
-        raise ValueError(
-            f"`model` ({model.name}) was never built, so it has no weights: "
-            "fit it, load its weights, or give it a keras.Input first."
-        )
+def _check_readable(model: keras.Model) -> None:
     if not can_read(model):
         raise ValueError(
             "`model` must be a Functional or Sequential model. Received: "
