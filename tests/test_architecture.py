@@ -16,7 +16,7 @@ ROOT = pathlib.Path(tfpbnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TIERS = [
     {"_backend", "_tfp", "types", "random"},
-    {"_registry", "linear_ops", "fused", "families", "priors"},
+    {"_registry", "_scales", "linear_ops", "fused", "families", "priors"},
     {"estimators", "divergences", "likelihoods", "metrics", "data"},
     {"layers"},
     {"particles", "predictive", "predict", "callbacks", "models"},
@@ -107,7 +107,13 @@ def public_classes():
 
 
 def test_all_is_sorted_and_complete():
-    for module in (tfpbnn, tfpbnn.layers, tfpbnn.likelihoods):
+    for module in (
+        tfpbnn,
+        tfpbnn.families,
+        tfpbnn.layers,
+        tfpbnn.likelihoods,
+        tfpbnn.priors,
+    ):
         assert module.__all__ == sorted(module.__all__)
         for name in module.__all__:
             assert getattr(module, name) is not None
@@ -115,12 +121,19 @@ def test_all_is_sorted_and_complete():
 
 ABSTRACT = {
     "Family",
+    "Hyperprior",
     "Likelihood",
+    "LocFamily",
+    "LocalGlobal",
     "Predictive",
+    "NormalPrior",
     "Prior",
+    "ScaleFamily",
+    "ScaledPrior",
     "Template",
     "VariationalLayer",
     "NoiseState",
+    "ZeroCentered",
     "Model",  # FunctionalModel is what Keras makes of it
 }
 
