@@ -36,6 +36,10 @@ class Hyperprior(abc.ABC):
     @abc.abstractmethod
     def get_config(self) -> Config: ...
 
+    @classmethod
+    def from_config(cls, config: Config) -> "Hyperprior":
+        return cls(**config)
+
 
 @_registry.register
 class HalfCauchy(Hyperprior):
