@@ -70,7 +70,11 @@ def main(arguments):
         model.compile(
             keras.optimizers.Adam(arguments.rate),
             loss=likelihood,
-            metrics=[keras.metrics.SparseCategoricalCrossentropy("nll", from_logits=True)],
+            metrics=[
+                keras.metrics.SparseCategoricalCrossentropy(
+                    "nll", from_logits=True
+                )
+            ],
         )
         start = time.perf_counter()
         history = model.fit(
@@ -81,7 +85,9 @@ def main(arguments):
         error = np.mean(p.labels != y_test)
         print(
             f"{name:36s} {seconds:8.0f} {history[0]:8.2f} {history[-1]:8.2f} "
-            f"{error:11.3f}", [round(h,2) for h in history], flush=True
+            f"{error:11.3f}",
+            [round(h, 2) for h in history],
+            flush=True,
         )
 
 

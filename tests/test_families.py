@@ -6,85 +6,20 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
+from tests.posteriors import (
+    FAMILIES,
+    NORMAL,
+    SHAPE,
+    built,
+    covariance,
+    noises,
+    softplus,
+)
 from tests.statistics import assert_moments
 from tfpbnn import families, random
 
 DRAWS = 8000
 DETECTS = 0.15  # the relative error of a variance that so many draws see
-SHAPE = (2, 1, 3)
-FAMILIES = {
-    "mean_field": families.MeanFieldNormal(),
-    "low_rank": families.LowRankNormal(rank=2),
-    "ktied": families.KTiedNormal(rank=2),
-    "full": families.FullCovarianceNormal(),
-    "matrix": families.MatrixNormal(),
-    "radial": families.Radial(),
-    "point": families.PointEstimate(),
-}
-NORMAL = [name for name in FAMILIES if name not in ("radial", "point")]
-
-
-def built(name, shape=SHAPE, dtype="float32"):
-    """A family with nothing near its start."""
-    family = FAMILIES[name].copy(name="q", dtype=dtype)
-    family.build(shape)
-    rng = np.random.default_rng(1)
-    for variable in family.trainable_variables:
-        shift = rng.normal(size=variable.shape)
-        variable.assign(keras.ops.convert_to_numpy(variable) + shift)
-    return family
-
-
-def noises(family, count=DRAWS):
-    @tf.function(autograph=False)
-    def run():
-        return tf.map_fn(
-            lambda i: family.noise(random.fold(random.as_key(3), i)),
-            tf.range(count),
-            fn_output_signature=family.parameter_dtype,
-        )
-
-    return run().numpy()
-
-
-def softplus(variable):
-    return np.logaddexp(0, np.asarray(variable, "float64"))
-
-
-def triangular(factor):
-    """A packed factor as TFP's `fill_triangular` unpacks it."""
-    scale, size = softplus(factor._untransformed_scale), factor.size
-    lower = np.eye(size)
-    if factor._lower is not None:
-        n, packed = size - 1, np.asarray(factor._lower, "float64")
-        block = np.concatenate([packed[n:], packed[::-1]]).reshape(n, n)
-        lower[1:, :-1] += np.tril(block)
-    return scale[:, None] * lower
-
-
-def covariance(name, family):
-    """In NumPy, from the variables; of the flattened weights."""
-    size = np.prod(SHAPE)
-    if name == "point":
-        return np.zeros((size, size))
-    if name == "full":
-        factor = triangular(family.factor)
-        return factor @ factor.T
-    if name == "matrix":
-        rows, columns = triangular(family.rows), triangular(family.columns)
-        return np.kron(rows @ rows.T, columns @ columns.T)
-    if name == "ktied":
-        scale = softplus(family.untransformed_rows) @ softplus(
-            family.untransformed_columns
-        )
-        return np.diag(scale.ravel() ** 2)
-    result = np.diag(softplus(family.untransformed_scale).ravel() ** 2)
-    if name == "radial":
-        result /= size
-    if name == "low_rank":
-        factor = np.asarray(family.factor).reshape(size, -1)
-        result += factor @ factor.T
-    return result
 
 
 @pytest.mark.parametrize("name", NORMAL)
@@ -92,7 +27,7 @@ def test_samples_are_normal_with_the_closed_form_covariance(name):
     """By independent Normals: the noise times the inverse root."""
     family = built(name)
     expected = covariance(name, family)
-    noise = noises(family).reshape(DRAWS, -1)
+    noise = noises(family, DRAWS).reshape(DRAWS, -1)
     sd = np.sqrt(np.diag(expected))
     assert_moments(noise, 0.0, sd, detects=DETECTS)
     white = np.linalg.solve(np.linalg.cholesky(expected), noise.T).T
@@ -103,7 +38,7 @@ def test_samples_are_normal_with_the_closed_form_covariance(name):
 def test_radial_samples():
     """Directions are uniform on the sphere, lengths are those of one Normal."""
     family = built("radial")
-    noise = noises(family) / softplus(family.untransformed_scale)
+    noise = noises(family, DRAWS) / softplus(family.untransformed_scale)
     noise = noise.reshape(DRAWS, -1)
     size = noise.shape[1]
     length = np.linalg.norm(noise, axis=1)
@@ -168,8 +103,7 @@ def test_estimators_take_the_families_that_they_hold_for():
     def accepts(layer, name):
         try:
             layer(2, kernel_posterior=FAMILIES[name])
-        except ValueError as error:
-            assert "Reparameterization layer" in str(error)
+        except ValueError:
             return False
         return True
 
