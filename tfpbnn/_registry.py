@@ -60,9 +60,10 @@ def get(
         identifier = keras.saving.deserialize_keras_object(dict(identifier))
         if isinstance(identifier, base):
             return identifier
+    public = ".".join([*base.__module__.split(".")[:2], base.__name__])
     raise TypeError(
         f"`{argument}` must be a name, a config or an instance of "
-        f"`{base.__module__}.{base.__name__}`. Received: "
+        f"`{public}`. Received: "
         f"{argument}={identifier!r} of type {type(identifier).__name__}"
     )
 
