@@ -63,6 +63,10 @@ def test_variance_and_entropy(name):
         entropy = 0.5 * np.linalg.slogdet(2 * np.pi * np.e * expected)[1]
         np.testing.assert_allclose(family.entropy(), entropy, rtol=1e-5)
         np.testing.assert_allclose(q.entropy(), entropy, rtol=1e-5)
+    if name in ("full", "matrix"):
+        np.testing.assert_allclose(
+            np.square(family.scale), family.variance(), rtol=1e-5
+        )
     loc, variance = family.loc_and_variance()
     np.testing.assert_array_equal(loc, family.loc.numpy())
     np.testing.assert_array_equal(variance, family.variance())

@@ -184,7 +184,7 @@ class ScaleFamily(LocFamily):
 
     @property
     def scale(self) -> Tensor:
-        """The scales, in the dtype of the variables."""
+        """The scales of the weights, in the dtype of the variables."""
         return _scales.positive(tf.convert_to_tensor(self.untransformed_scale))
 
     def get_config(self) -> Config:
@@ -195,13 +195,57 @@ class ScaleFamily(LocFamily):
         }
 
 
-def check_rank(rank: int) -> int:
-    """Raises unless `rank` is a positive integer."""
-    if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-        raise ValueError(
-            f"`rank` must be a positive integer. Received: rank={rank!r}"
+class RankFamily(ScaleFamily):
+    """A family with a matrix of `rank` columns."""
+
+    def __init__(
+        self,
+        rank: int = 2,
+        loc_initializer: Identifier = None,
+        untransformed_scale_initializer: Identifier = None,
+        loc_regularizer: Identifier = None,
+        loc_constraint: Identifier = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            loc_initializer,
+            untransformed_scale_initializer,
+            loc_regularizer,
+            loc_constraint,
+            **kwargs,
         )
-    return rank
+        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+            raise ValueError(
+                f"`rank` must be a positive integer. Received: rank={rank!r}"
+            )
+        self.rank = rank
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"rank": self.rank}
+
+
+class IndependentNormal(Family):
+    """What independent Normals have in common, given `loc` and `scale`."""
+
+    is_normal = True
+    independent_normal = True
+    sign_symmetric = True
+    scale: Any
+
+    def noise(self, key: Tensor) -> Tensor:
+        scale = self.scale
+        return scale * random.normal(key, scale.shape, scale.dtype)
+
+    def variance(self) -> Tensor:
+        return tf.square(self.scale)
+
+    def entropy(self) -> Tensor:
+        return tf.reduce_sum(tf.math.log(self.scale) + NORMAL_ENTROPY)
+
+    def distribution(self) -> Any:
+        loc = tf.convert_to_tensor(self.loc)
+        normal = tfp.distributions.Normal(loc, self.scale)
+        return tfp.distributions.Independent(normal, len(loc.shape))
 
 
 def reshaped(distribution: Any, shape: Any) -> Any:

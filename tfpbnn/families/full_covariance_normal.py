@@ -68,6 +68,10 @@ class FullCovarianceNormal(ScaleFamily):
     def variance(self) -> Tensor:
         return tf.reshape(self.factor.variance(), self.loc.shape)
 
+    @property
+    def scale(self) -> Tensor:
+        return tf.sqrt(self.variance())
+
     def entropy(self) -> Tensor:
         return self.factor.size * NORMAL_ENTROPY + self.factor.log_determinant()
 

@@ -7,16 +7,15 @@ import tensorflow as tf
 from keras import initializers
 
 from tfpbnn import _registry, _scales, fused
-from tfpbnn._tfp import tfp
-from tfpbnn.families.base import NORMAL_ENTROPY, ScaleFamily, check_rank
-from tfpbnn.types import Config, Identifier, Tensor
+from tfpbnn.families.base import IndependentNormal, RankFamily
+from tfpbnn.types import Tensor
 
 # The relative spread of factors at the start: equal ones would stay equal.
 _SPREAD = 0.1
 
 
 @_registry.register
-class KTiedNormal(ScaleFamily):
+class KTiedNormal(IndependentNormal, RankFamily):
     """Independent Normals with `scale = rows columns`, of rank `rank`.
 
     The kernel is seen as a matrix `[inputs, units]` (its last axis are the
@@ -49,28 +48,6 @@ class KTiedNormal(ScaleFamily):
         [Swiatkowski et al., 2020](https://arxiv.org/abs/2002.02655)
     """
 
-    is_normal = True
-    independent_normal = True
-    sign_symmetric = True
-
-    def __init__(
-        self,
-        rank: int = 2,
-        loc_initializer: Identifier = None,
-        untransformed_scale_initializer: Identifier = None,
-        loc_regularizer: Identifier = None,
-        loc_constraint: Identifier = None,
-        **kwargs: Any,
-    ):
-        super().__init__(
-            loc_initializer,
-            untransformed_scale_initializer,
-            loc_regularizer,
-            loc_constraint,
-            **kwargs,
-        )
-        self.rank = check_rank(rank)
-
     def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
         super().build(shape, loc)
         inputs, units = _scales.matrix_shape(shape)
@@ -99,21 +76,3 @@ class KTiedNormal(ScaleFamily):
         )
         matrix = fused.SCALE_FLOOR + tf.matmul(rows, columns)
         return tf.reshape(matrix, self.loc.shape)
-
-    def noise(self, key: Tensor) -> Tensor:
-        return self.scale * self._standard(key, self.loc.shape)
-
-    def variance(self) -> Tensor:
-        return tf.square(self.scale)
-
-    def entropy(self) -> Tensor:
-        return tf.reduce_sum(tf.math.log(self.scale) + NORMAL_ENTROPY)
-
-    def distribution(self) -> Any:
-        normal = tfp.distributions.Normal(
-            tf.convert_to_tensor(self.loc), self.scale
-        )
-        return tfp.distributions.Independent(normal, len(self.loc.shape))
-
-    def get_config(self) -> Config:
-        return super().get_config() | {"rank": self.rank}

@@ -11,11 +11,10 @@ from tfpbnn import _registry, random
 from tfpbnn._tfp import tfp
 from tfpbnn.families.base import (
     NORMAL_ENTROPY,
-    ScaleFamily,
-    check_rank,
+    RankFamily,
     reshaped,
 )
-from tfpbnn.types import Config, Identifier, Tensor
+from tfpbnn.types import Tensor
 
 # Of the variance at the start, what the factors share: not zero, where their
 # gradient has mean zero.
@@ -23,7 +22,7 @@ _FACTORS_SHARE = 0.1
 
 
 @_registry.register
-class LowRankNormal(ScaleFamily):
+class LowRankNormal(RankFamily):
     """A Normal with covariance `diag(scale^2) + factor factor^T`.
 
     `w = loc + scale * eps + factor z`, with `rank` numbers z that all weights
@@ -55,24 +54,6 @@ class LowRankNormal(ScaleFamily):
     """
 
     is_normal = True
-
-    def __init__(
-        self,
-        rank: int = 1,
-        loc_initializer: Identifier = None,
-        untransformed_scale_initializer: Identifier = None,
-        loc_regularizer: Identifier = None,
-        loc_constraint: Identifier = None,
-        **kwargs: Any,
-    ):
-        super().__init__(
-            loc_initializer,
-            untransformed_scale_initializer,
-            loc_regularizer,
-            loc_constraint,
-            **kwargs,
-        )
-        self.rank = check_rank(rank)
 
     def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
         super().build(shape, loc)
@@ -118,6 +99,3 @@ class LowRankNormal(ScaleFamily):
             ),
         )
         return reshaped(flat, self.loc.shape)
-
-    def get_config(self) -> Config:
-        return super().get_config() | {"rank": self.rank}

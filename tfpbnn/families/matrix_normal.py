@@ -64,6 +64,10 @@ class MatrixNormal(ScaleFamily):
         rows, columns = self.rows.variance(), self.columns.variance()
         return tf.reshape(rows[:, tf.newaxis] * columns, self.loc.shape)
 
+    @property
+    def scale(self) -> Tensor:
+        return tf.sqrt(self.variance())
+
     def entropy(self) -> Tensor:
         inputs, units = self.rows.size, self.columns.size
         return (

@@ -7,13 +7,12 @@ import tensorflow as tf
 from keras import constraints, regularizers
 
 from tfpbnn import _registry, fused
-from tfpbnn._tfp import tfp
-from tfpbnn.families.base import NORMAL_ENTROPY, ScaleFamily
+from tfpbnn.families.base import IndependentNormal, ScaleFamily
 from tfpbnn.types import Config, Identifier, Tensor
 
 
 @_registry.register
-class MeanFieldNormal(ScaleFamily):
+class MeanFieldNormal(IndependentNormal, ScaleFamily):
     """Independent Normals: `w = loc + scale * eps`, one pair per weight.
 
     `scale = 1.2e-7 + softplus(untransformed_scale)`. The defaults are those of
@@ -42,10 +41,6 @@ class MeanFieldNormal(ScaleFamily):
     Reference:
         [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
     """
-
-    is_normal = True
-    independent_normal = True
-    sign_symmetric = True
 
     def __init__(
         self,
@@ -100,15 +95,6 @@ class MeanFieldNormal(ScaleFamily):
         self.kept_kl.keep(kl)
         return draw
 
-    def noise(self, key: Tensor) -> Tensor:
-        return self.scale * self._standard(key, self.loc.shape)
-
-    def variance(self) -> Tensor:
-        return tf.square(self.scale)
-
-    def entropy(self) -> Tensor:
-        return tf.reduce_sum(tf.math.log(self.scale) + NORMAL_ENTROPY)
-
     def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
         loc, untransformed = self._parameters()
         if not fused.is_enabled(untransformed):
@@ -131,11 +117,6 @@ class MeanFieldNormal(ScaleFamily):
 
     def _precision(self, loc: Tensor) -> Tensor:
         return tf.constant(self.prior_precision or 0.0, loc.dtype)
-
-    def distribution(self) -> Any:
-        loc, _ = self._parameters()
-        normal = tfp.distributions.Normal(loc, self.scale)
-        return tfp.distributions.Independent(normal, len(loc.shape))
 
     def get_config(self) -> Config:
         return super().get_config() | {

@@ -21,6 +21,14 @@ class PointEstimate(LocFamily):
         loc_initializer: default `RandomNormal(stddev=0.1)`.
         loc_regularizer: a Keras regularizer.
         loc_constraint: a Keras constraint.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.DenseFlipout(
+        8, kernel_posterior="delta", kernel_prior="laplace"
+    )
+    y = layer(x)
+    ```
     """
 
     is_random = False

@@ -27,6 +27,13 @@ class ScaleMixture(Prior):
     Raises:
         ValueError: if `pi` is outside of (0, 1) or a scale is not positive.
 
+    Example:
+    ```python
+    prior = tfpbnn.priors.ScaleMixture(pi=0.25, scale1=1.0, scale2=0.01)
+    layer = tfpbnn.layers.DenseFlipout(8, kernel_prior=prior)
+    y = layer(x)
+    ```
+
     Reference:
         [Blundell et al., 2015](https://arxiv.org/abs/1505.05424), section 3.3,
         whose ranges are pi in {1/4, 1/2, 3/4}, -log scale1 in {0, 1, 2} and
