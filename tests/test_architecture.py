@@ -15,11 +15,18 @@ import tfpbnn
 ROOT = pathlib.Path(tfpbnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TIERS = [
-    {"_backend", "_tfp", "types", "random"},
+    {"_backend", "_tfp", "types", "random", "progress"},
     {"_registry", "_scales", "linear_ops", "fused", "families", "priors"},
     {"estimators", "divergences", "likelihoods", "metrics", "data"},
     {"layers"},
-    {"particles", "predictive", "predict", "callbacks", "models"},
+    {
+        "particles",
+        "predictive",
+        "predict",
+        "callbacks",
+        "models",
+        "pruning",
+    },
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")

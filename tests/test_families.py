@@ -199,6 +199,17 @@ def test_noise_is_the_sample_less_loc():
         np.testing.assert_allclose(family.noise(key), difference, atol=1e-6)
 
 
+def test_draws_for_prediction():
+    keys = tf.stack([random.fold(random.as_key(6), i) for i in range(3)])
+    for name in FAMILIES:
+        family = built(name)
+        loc, draws = family.loc.numpy(), family.draws(keys)
+        assert draws.shape == (3, *SHAPE)
+        mirrored = family.draws(keys, tf.constant([1.0, -1.0, 1.0]))
+        np.testing.assert_allclose(mirrored[0], draws[0], rtol=1e-6)
+        np.testing.assert_allclose(mirrored[1] - loc, loc - draws[1], atol=1e-5)
+
+
 def test_float64():
     for name in FAMILIES:
         family = built(name, dtype="float64")

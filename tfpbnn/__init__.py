@@ -7,12 +7,14 @@ from tfpbnn import (
     layers,
     likelihoods,
     metrics,
+    particles,
     plots,
     priors,
 )
 from tfpbnn.models import Model, Sequential
 from tfpbnn.predict import evaluate, predict
 from tfpbnn.predictive import Predictive
+from tfpbnn.pruning import prune, signal_to_noise
 
 __version__ = "0.1.0.dev0"
 
@@ -26,7 +28,10 @@ __all__ = [
     "layers",
     "likelihoods",
     "metrics",
+    "particles",
     "plots",
     "predict",
     "priors",
+    "prune",
+    "signal_to_noise",
 ]

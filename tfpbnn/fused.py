@@ -10,6 +10,8 @@ which layers open when training and for the draws of `predict`.
 """
 
 import contextlib
+import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -23,6 +25,8 @@ from tfpbnn.types import Tensor
 MIN_SIZE = 2**14
 # Below this many outputs per example, likewise.
 MIN_OUTPUTS = 2**8
+# Below this many numbers a draw, and this many a row, likewise in prediction.
+MIN_DRAW, MIN_ROW = 2**10, 2**4
 # Under the square root of local reparameterization: without it an all-zero
 # input has an infinite derivative there, times zero: NaN.
 VARIANCE_FLOOR = 1e-12
@@ -54,11 +58,13 @@ def applies(untransformed_scale: Tensor) -> bool:
     return untransformed_scale.dtype == tf.float32 and size >= MIN_SIZE
 
 
+def _is_on() -> bool:
+    return getattr(_local, "mode", (False, False))[0]
+
+
 def is_enabled(untransformed_scale: Tensor) -> bool:
     """Whether a draw with this scale is to be fused here and now."""
-    return getattr(_local, "mode", (False, False))[0] and applies(
-        untransformed_scale
-    )
+    return _is_on() and applies(untransformed_scale)
 
 
 def perturbs(outputs: Tensor, variance: Tensor) -> bool:
@@ -68,7 +74,7 @@ def perturbs(outputs: Tensor, variance: Tensor) -> bool:
     """
     size = outputs.shape[1:].num_elements()
     return (
-        getattr(_local, "mode", (False, False))[0]
+        _is_on()
         and outputs.dtype == variance.dtype == tf.float32
         and size is not None
         and size >= MIN_OUTPUTS
@@ -211,6 +217,64 @@ def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
     variance += VARIANCE_FLOOR
     inverse = tf.math.rsqrt(variance)
     return mean + variance * inverse * standard, 0.5 * inverse * standard
+
+
+def _normal_grid(keys: Tensor, rows: Tensor, size: int, fast: bool) -> Tensor:
+    words = random.grid_bits(keys, rows, size)
+    if fast:
+        return random.fast_normal_from_bits(words)
+    return random.normal_from_bits(words)
+
+
+def _draws(
+    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor, fast: bool
+) -> Tensor:
+    row = tf.zeros([1], tf.int32)
+    noise = _normal_grid(keys, row, loc.shape.num_elements(), fast)
+    noise = tf.reshape(noise, [-1, *loc.shape])
+    signs = tf.reshape(signs, [-1] + [1] * len(loc.shape))
+    return loc + (signs * scale) * tf.cast(noise, loc.dtype)
+
+
+@_compiled
+def _fused_draws(
+    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
+) -> Tensor:
+    return _draws(loc, scale, keys, signs, fast=True)
+
+
+def normal_draws(
+    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
+) -> Tensor:
+    """`loc + sign * scale * eps` for each of `keys [S, 2]`, `signs [S]`."""
+    if _is_on() and loc.shape.num_elements() >= MIN_DRAW:
+        return _fused_draws(loc, scale, keys, signs)
+    return _draws(loc, scale, keys, signs, fast=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _fused_grid(size: int) -> Callable[..., Tensor]:
+    @_compiled
+    def grid(keys: Tensor, rows: Tensor) -> Tensor:
+        return _normal_grid(keys, rows, size, fast=True)
+
+    return grid
+
+
+def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+    """Normals `[S, B, size]`, each of its key, row number and place."""
+    if not _is_on() or size < MIN_ROW:
+        return _normal_grid(keys, rows, size, fast=False)
+    count = tf.size(rows)
+    padding = [[0, _round_up(count) - count]]
+    return _fused_grid(size)(keys, tf.pad(rows, padding))[:, :count]
+
+
+def _round_up(count: Tensor) -> Tensor:
+    """To a power of two, in quarters: XLA compiles anew for each number."""
+    bits = tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0)
+    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 2), count.dtype), 1)
+    return (count + step - 1) // step * step
 
 
 @tf.custom_gradient

@@ -8,9 +8,9 @@ import keras
 import tensorflow as tf
 from keras import constraints, initializers, regularizers
 
-from tfpbnn import _registry, _scales, random
+from tfpbnn import _registry, _scales, fused, random
 from tfpbnn._tfp import tfp
-from tfpbnn.types import Config, Identifier, Tensor
+from tfpbnn.types import Array, Config, Identifier, Tensor
 
 # The entropy of a standard Normal.
 NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
@@ -56,10 +56,37 @@ class Family(_registry.Template):
         """`sample(key) - loc`."""
         return self.sample(key) - tf.convert_to_tensor(self.loc)
 
+    def before_draws(self) -> Any:
+        """What `draws` finds as `random.known(self)`, computed once."""
+        return None
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        """One draw for each of `keys [S, 2]`: `[S, *shape]`, for prediction.
+
+        Args:
+            keys: as above.
+            signs: of each draw's noise, `[S]`; None for 1.
+        """
+        loc = tf.convert_to_tensor(self.loc)
+        found = tf.map_fn(self.sample, keys, fn_output_signature=loc.dtype)
+        if signs is None:
+            return found
+        shape = [-1] + [1] * len(loc.shape)
+        return loc + tf.reshape(tf.cast(signs, loc.dtype), shape) * (
+            found - loc
+        )
+
     def variance(self) -> Tensor:
         """The variance of each element, for families whose mean is `loc`."""
         raise NotImplementedError(
             f"`{type(self).__name__}` has no elementwise variance."
+        )
+
+    def prune(self, keep: Array) -> None:
+        """Makes the elements where `keep` is False 0, without noise."""
+        del keep
+        raise NotImplementedError(
+            f"`{type(self).__name__}` cannot lose single weights."
         )
 
     def entropy(self) -> Tensor:
@@ -231,6 +258,15 @@ class IndependentNormal(Family):
     independent_normal = True
     sign_symmetric = True
     scale: Any
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        loc, scale = random.known(self) or self.before_draws()
+        if signs is None:
+            signs = tf.ones(tf.shape(keys)[:1], loc.dtype)
+        return fused.normal_draws(loc, scale, keys, signs)
+
+    def before_draws(self) -> tuple[Tensor, Tensor]:
+        return tf.convert_to_tensor(self.loc), self.scale
 
     def noise(self, key: Tensor) -> Tensor:
         scale = self.scale

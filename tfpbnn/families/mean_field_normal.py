@@ -8,7 +8,10 @@ from keras import constraints, regularizers
 
 from tfpbnn import _registry, fused
 from tfpbnn.families.base import IndependentNormal, ScaleFamily
-from tfpbnn.types import Config, Identifier, Tensor
+from tfpbnn.types import Array, Config, Identifier, Tensor
+
+# An untransformed scale of which only the scale's floor, 1.2e-7, is left.
+_SILENT = -50.0
 
 
 @_registry.register
@@ -94,6 +97,11 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
         )
         self.kept_kl.keep(kl)
         return draw
+
+    def prune(self, keep: Array) -> None:
+        loc, untransformed = self._parameters()
+        self.loc.assign(tf.where(keep, loc, 0))
+        self.untransformed_scale.assign(tf.where(keep, untransformed, _SILENT))
 
     def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
         loc, untransformed = self._parameters()
