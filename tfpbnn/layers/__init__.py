@@ -46,6 +46,11 @@ from tfpbnn.layers.embedding import (
     EmbeddingReparameterization,
 )
 from tfpbnn.layers.noise import HomoscedasticScale
+from tfpbnn.layers.recurrent import (
+    GRUReparameterization,
+    LSTMReparameterization,
+    SimpleRNNReparameterization,
+)
 from tfpbnn.layers.separable_conv import (
     SeparableConv1DFlipout,
     SeparableConv1DLocalReparameterization,
@@ -54,6 +59,7 @@ from tfpbnn.layers.separable_conv import (
     SeparableConv2DLocalReparameterization,
     SeparableConv2DReparameterization,
 )
+from tfpbnn.layers.wrapper import Variational
 
 # The spellings of tfp.layers.
 Convolution1DFlipout = Conv1DFlipout
@@ -103,11 +109,15 @@ __all__ = [
     "EmbeddingFlipout",
     "EmbeddingLocalReparameterization",
     "EmbeddingReparameterization",
+    "GRUReparameterization",
     "HomoscedasticScale",
+    "LSTMReparameterization",
     "SeparableConv1DFlipout",
     "SeparableConv1DLocalReparameterization",
     "SeparableConv1DReparameterization",
     "SeparableConv2DFlipout",
     "SeparableConv2DLocalReparameterization",
     "SeparableConv2DReparameterization",
+    "SimpleRNNReparameterization",
+    "Variational",
 ]
