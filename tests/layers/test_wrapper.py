@@ -160,6 +160,9 @@ def test_statistics_and_losses_are_kept():
     hidden = X[:, 0] @ dense.kernel.numpy()
     np.testing.assert_allclose(loss, 0.01 * np.sum(hidden**2) / 4, rtol=1e-4)
     assert y.shape == (4, 3)
+    states = layer.trainable_variables, layer.non_trainable_variables
+    *_, losses = layer.stateless_call(*states, X[:, 0], return_losses=True)
+    np.testing.assert_allclose(losses, [loss], rtol=1e-4)
     average = hidden.mean(0) * (1 - 0.99**2)
     np.testing.assert_allclose(norm.moving_mean, average, rtol=1e-4)
 
