@@ -122,14 +122,9 @@ class _Recurrent(_DrawnWeights, keras.layers.RNN):
 class SimpleRNNReparameterization(_Recurrent, keras.layers.SimpleRNN):
     """Simple recurrent layer with one draw of its weights per call.
 
-    As `LSTMReparameterization`, whose docstring says what the draw is and why
-    there are no other estimators.
-
-    Call arguments:
-        sequences: a tensor `(batch, timesteps, features)`.
-        initial_state: a list of one tensor; None for zeros.
-        mask: booleans `(batch, timesteps)`; False skips a step.
-        training: whether to apply dropout.
+    As `LSTMReparameterization`, whose docstring says what the draw is, why
+    there are no other estimators and what the call arguments are; the state
+    here is one tensor.
 
     Example:
     ```python
@@ -146,14 +141,9 @@ class SimpleRNNReparameterization(_Recurrent, keras.layers.SimpleRNN):
 class GRUReparameterization(_Recurrent, keras.layers.GRU):
     """Gated recurrent unit with one draw of its weights per call.
 
-    As `LSTMReparameterization`, whose docstring says what the draw is and why
-    there are no other estimators.
-
-    Call arguments:
-        sequences: a tensor `(batch, timesteps, features)`.
-        initial_state: a list of one tensor; None for zeros.
-        mask: booleans `(batch, timesteps)`; False skips a step.
-        training: whether to apply dropout.
+    As `LSTMReparameterization`, whose docstring says what the draw is, why
+    there are no other estimators and what the call arguments are; the state
+    here is one tensor.
 
     Example:
     ```python
