@@ -131,6 +131,16 @@ def test_narrow_posterior_is_the_layer_itself():
     np.testing.assert_allclose(model(WORDS), expected, atol=1e-5)
 
 
+def test_mixed_precision():
+    """Float16 results of what is drawn, and float32 what is learned."""
+    layer = layers.Variational(plain.Dense(2, dtype="mixed_float16"))
+    model = keras.Sequential([keras.Input((3,)), layer])
+    assert model(X[:, 0]).dtype == "float16"
+    assert layer.kernel_posterior.scale.dtype == tf.float32
+    assert {v.dtype for v in layer.trainable_variables} == {"float32"}
+    assert {loss.dtype for loss in layer.losses} == {tf.float32}
+
+
 def test_names_and_which_weights_are_random():
     layer = wrapped(bidirectional)
     layer(X)
