@@ -19,7 +19,7 @@ TIERS = [
     {"_registry", "linear_ops", "fused", "families", "priors"},
     {"estimators", "divergences", "likelihoods", "metrics", "data"},
     {"layers"},
-    {"particles", "predictive", "predict", "callbacks", "models"},
+    {"particles", "predictive", "predict", "callbacks", "models", "convert"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")

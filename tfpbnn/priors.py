@@ -172,8 +172,62 @@ class ScaleMixture(Prior):
         }
 
 
+@_registry.register
+class Pretrained(Prior):
+    """Independent Normals about given weights, one location for each.
+
+    The locations are weights of the layer, saved with it and zero until they
+    are set: by `tfpbnn.to_variational(model, moped=True)`, or by
+    `layer.kernel_prior.loc.assign(...)` on a built layer.
+
+    Args:
+        scale: the standard deviation, a positive number.
+        learnable_loc: whether the locations are learned with the posterior.
+
+    Raises:
+        ValueError: if `scale` is not positive.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.DenseFlipout(
+        8, kernel_prior=tfpbnn.priors.Pretrained(scale=0.5)
+    )
+    layer.build((None, 4))
+    layer.kernel_prior.loc.assign(layer.kernel_posterior.loc)
+    ```
+
+    Reference:
+        [Krishnan et al., 2020](https://arxiv.org/abs/1906.05323)
+    """
+
+    def __init__(
+        self, scale: float = 1.0, learnable_loc: bool = False, **kwargs: Any
+    ):
+        super().__init__(**kwargs)
+        self.scale = _positive("scale", scale)
+        self.learnable_loc = bool(learnable_loc)
+
+    def build(self, shape: Any) -> None:
+        super().build(shape)
+        self.loc = self.add_parameter(
+            "loc", shape, "zeros", trainable=self.learnable_loc
+        )
+
+    def distribution(self) -> Any:
+        loc = tf.convert_to_tensor(self.loc)
+        normal = tfp.distributions.Normal(loc, tf.cast(self.scale, loc.dtype))
+        return tfp.distributions.Independent(normal, len(self.weight_shape))
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "scale": self.scale,
+            "learnable_loc": self.learnable_loc,
+        }
+
+
 _PRIORS: dict[str, type[Prior]] = {
     "normal": Normal,
+    "pretrained": Pretrained,
     "scale_mixture": ScaleMixture,
 }
 
@@ -182,7 +236,7 @@ def get(identifier: Identifier, argument: str = "prior") -> Prior | None:
     """A prior by name, config or object; None stays None (no KL).
 
     Args:
-        identifier: "normal", "scale_mixture", a config, an instance of
+        identifier: "normal", "pretrained", "scale_mixture", a config, an instance of
             `Prior`, or None.
         argument: how error messages call the argument.
 

@@ -1,0 +1,161 @@
+"""Which variational layers stand for which Keras layer, and their weights.
+
+How to add one: an entry in `_WEIGHTS`.
+"""
+
+import dataclasses
+import inspect
+import operator
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn import fused, layers
+from tfpbnn.families import MeanFieldNormal
+from tfpbnn.types import Array, Config, Tensor
+
+SUFFIXES = {
+    "flipout": "Flipout",
+    "local_reparameterization": "LocalReparameterization",
+    "reparameterization": "Reparameterization",
+}
+
+_KERNEL = {"kernel": "kernel", "bias": "bias"}
+_DEPTHWISE = {"depthwise": "kernel", "bias": "bias"}
+_SEPARABLE = {
+    "depthwise": "depthwise_kernel",
+    "pointwise": "pointwise_kernel",
+    "bias": "bias",
+}
+# The name of a Keras layer: our names of its weights, and its own attributes.
+_WEIGHTS: dict[str, dict[str, str]] = {
+    "Conv1D": _KERNEL,
+    "Conv1DTranspose": _KERNEL,
+    "Conv2D": _KERNEL,
+    "Conv2DTranspose": _KERNEL,
+    "Conv3D": _KERNEL,
+    "Conv3DTranspose": _KERNEL,
+    "Dense": _KERNEL,
+    "DepthwiseConv1D": _DEPTHWISE,
+    "DepthwiseConv2D": _DEPTHWISE,
+    "EinsumDense": _KERNEL,
+    "Embedding": {"embeddings": "embeddings"},
+    "SeparableConv1D": _SEPARABLE,
+    "SeparableConv2D": _SEPARABLE,
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class Counterpart:
+    """A Keras layer and the variational layers that stand for it.
+
+    Attributes:
+        plain: the Keras class.
+        variational: ours, by estimator; not every layer has every estimator.
+        weights: our name of each weight: the attribute of the Keras layer.
+    """
+
+    plain: type[keras.layers.Layer]
+    variational: Mapping[str, type[keras.layers.Layer]]
+    weights: Mapping[str, str]
+
+    def cls(self, estimator: str) -> type[keras.layers.Layer]:
+        """Ours with this estimator, or else the general one."""
+        return self.variational.get(
+            estimator, self.variational["reparameterization"]
+        )
+
+    def read(self, layer: keras.layers.Layer) -> dict[str, Tensor]:
+        """The weights of a built Keras layer, by our names."""
+        values = {
+            name: operator.attrgetter(path)(layer)
+            for name, path in self.weights.items()
+        }
+        return {k: v for k, v in values.items() if v is not None}
+
+    def locs(self, layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+        """The locations of a built variational layer's weights."""
+        locs = {}
+        for name, path in self.weights.items():
+            posterior = getattr(layer, f"{name}_posterior")
+            if posterior is not None:
+                locs[name] = posterior.loc
+            elif isinstance(layer, self.plain):  # a weight that is a point
+                locs[name] = operator.attrgetter(path)(layer)
+        return locs
+
+
+def _counterpart(name: str, weights: Mapping[str, str]) -> Counterpart:
+    variational = {
+        estimator: getattr(layers, name + suffix)
+        for estimator, suffix in SUFFIXES.items()
+        if hasattr(layers, name + suffix)
+    }
+    return Counterpart(getattr(keras.layers, name), variational, weights)
+
+
+_COUNTERPARTS = [_counterpart(*item) for item in _WEIGHTS.items()]
+# By class and not by `isinstance`: a subclass may compute something else.
+_BY_PLAIN = {c.plain: c for c in _COUNTERPARTS}
+_BY_VARIATIONAL = {
+    cls: c for c in _COUNTERPARTS for cls in c.variational.values()
+}
+
+
+def of_plain(layer: Any) -> Counterpart | None:
+    """The counterpart of a Keras layer, if it has one."""
+    return _BY_PLAIN.get(type(layer))
+
+
+def of_variational(layer: Any) -> Counterpart | None:
+    """The counterpart of one of our layers, if it has one."""
+    return _BY_VARIATIONAL.get(type(layer))
+
+
+def known() -> list[str]:
+    """The Keras layers that have counterparts."""
+    return sorted(_WEIGHTS)
+
+
+def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
+    """What of a layer's config another layer class takes.
+
+    None is left out: it stands for the default, in both.
+    """
+    known: set[str] = set()
+    for base in cls.__mro__:
+        if issubclass(base, keras.layers.Layer):
+            known |= set(inspect.signature(base.__init__).parameters)
+    return {k: v for k, v in config.items() if k in known and v is not None}
+
+
+def is_variational(layer: keras.layers.Layer) -> bool:
+    """Whether it is, or contains, a variational layer."""
+    # Every variational layer has a KL weight.
+    return any(hasattr(v, "is_managed") for v in layer.variables)
+
+
+def wrapper() -> type[keras.layers.Layer] | None:
+    """The layer that gives any other a distribution over its weights."""
+    return getattr(layers, "Variational", None)
+
+
+def set_locs(plain: keras.layers.Layer, variational: Any) -> None:
+    """Copies the weights of a layer to its built variational counterpart."""
+    counterpart = of_plain(plain)
+    if counterpart is None:
+        variational.layer.set_weights(plain.get_weights())
+        return
+    locs = counterpart.locs(variational)
+    for name, value in counterpart.read(plain).items():
+        locs[name].assign(value)
+
+
+def set_scale(posterior: MeanFieldNormal, scale: Array) -> None:
+    """Sets standard deviations, by the inverse of `posterior.scale`."""
+    above = np.maximum(np.asarray(scale, "float64") - fused.SCALE_FLOOR, 1e-30)
+    # log(exp(above) - 1), stable for large and for small scales.
+    raw = above + np.log(-np.expm1(-above))
+    posterior.untransformed_scale.assign(raw.astype("float32"))
