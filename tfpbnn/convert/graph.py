@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfpbnn import models
+from tfpbnn.convert import mapping
 
 Layer = keras.layers.Layer
 # Other classes of models can't be made from inputs and outputs.
@@ -147,13 +148,17 @@ def copy_layer(layer: Layer) -> Layer:
     Raises:
         ValueError: if its config doesn't make it; names the layer.
     """
+    cls = type(layer)
     try:
-        return type(layer).from_config(layer.get_config())
+        return cls.from_config(layer.get_config())
     except Exception as error:
-        if not layer.weights:  # as a Lambda: nothing that a copy would own
-            return layer
+        reason = error
+    if not layer.weights:  # as a Lambda: nothing that a copy would own
+        return layer
+    try:  # some configs say more than their constructor takes
+        return cls.from_config(mapping.arguments(layer.get_config(), cls))
+    except Exception:
         raise ValueError(
-            f"The layer {layer.name!r} of `model`, of type "
-            f"{type(layer).__name__}, can't be copied by its `get_config` and "
-            f"`from_config`: {error}"
-        ) from error
+            f"The layer {layer.name!r} of `model`, of type {cls.__name__}, "
+            f"can't be copied by its `get_config` and `from_config`: {reason}"
+        ) from reason

@@ -10,7 +10,7 @@ import numpy as np
 
 from tfpbnn import families, models, priors
 from tfpbnn.convert import graph, mapping, selection
-from tfpbnn.types import Identifier
+from tfpbnn.types import Config, Identifier
 
 # A weight of zero would have a scale of zero, whose logarithm is in the KL.
 _LEAST_SCALE = 1e-5
@@ -99,7 +99,7 @@ def to_variational(
         for layer in selection.choose(model, layers, bias_posterior is not None)
     }
     if moped:
-        prior, bias_prior = _moved(prior, "prior"), _moved(bias_prior, "bias_")
+        prior, bias_prior = _moved(prior, "prior"), _moved(bias_prior, "bias_prior")
     make = _Maker(
         estimator,
         {
@@ -142,40 +142,42 @@ class _Maker:
     kl_weight: float | None
 
     def __call__(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        make, arguments = self._class_and_arguments(layer)
         try:
-            return self._make(layer)
+            return make(kl_weight=self.kl_weight, **arguments)
         except ValueError as error:
             raise ValueError(
                 f"The layer {layer.name!r} of `model`: {error}"
             ) from error
 
-    def _make(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+    def _class_and_arguments(self, layer: Any) -> tuple[Any, Config]:
         if getattr(layer, "quantization_mode", None) is not None:
             raise ValueError(
-                "a quantized layer can't have a distribution over its "
-                f"weights. Received: {layer.quantization_mode=}"
+                f"The layer {layer.name!r} of `model` is quantized: its "
+                "weights can't have a distribution. Received: "
+                f"quantization_mode={layer.quantization_mode!r}"
             )
         counterpart = mapping.of_plain(layer)
-        if counterpart is None:
-            wrapper = mapping.wrapper()
-            if wrapper is None:
-                raise ValueError(
-                    f"{type(layer).__name__} has no variational counterpart. "
-                    f"Those that have one: {mapping.known()}"
-                )
-            return wrapper(
-                graph.copy_layer(layer),
-                name=layer.name,
-                kl_weight=self.kl_weight,
-                **self.distributions,
+        if counterpart is not None:
+            cls = counterpart.cls(self.estimator)
+            arguments = mapping.arguments(layer.get_config(), cls)
+            for name in counterpart.weights:
+                prefix = "bias_" if name == "bias" else ""
+                for kind in ("posterior", "prior"):
+                    value = self.distributions[prefix + kind]
+                    arguments[f"{name}_{kind}"] = value
+            return cls, arguments
+        wrapper = mapping.wrapper()
+        if wrapper is None:
+            raise ValueError(
+                f"The layer {layer.name!r} of `model` is of a class without a "
+                f"variational counterpart: {type(layer).__name__}. Those that "
+                f"have one: {mapping.known()}"
             )
-        cls = counterpart.cls(self.estimator)
-        arguments = mapping.arguments(layer.get_config(), cls)
-        for name in counterpart.weights:
-            prefix = "bias_" if name == "bias" else ""
-            for kind in ("posterior", "prior"):
-                arguments[f"{name}_{kind}"] = self.distributions[prefix + kind]
-        return cls(kl_weight=self.kl_weight, **arguments)
+        inner = graph.copy_layer(layer)
+        return wrapper, {"layer": inner, "name": layer.name} | dict(
+            self.distributions
+        )
 
 
 def _moved(prior: Identifier, argument: str) -> Identifier:
