@@ -236,8 +236,8 @@ def get(identifier: Identifier, argument: str = "prior") -> Prior | None:
     """A prior by name, config or object; None stays None (no KL).
 
     Args:
-        identifier: "normal", "pretrained", "scale_mixture", a config, an instance of
-            `Prior`, or None.
+        identifier: "normal", "pretrained", "scale_mixture", a config, an
+            instance of `Prior`, or None.
         argument: how error messages call the argument.
 
     Raises:

@@ -8,8 +8,6 @@ import numpy as np
 from tfpbnn.convert import graph, mapping
 from tfpbnn.layers import HomoscedasticScale
 
-Layer = keras.layers.Layer
-
 
 def to_deterministic(model: keras.Model) -> keras.Model:
     """A copy of a model in plain Keras layers, at the posterior mean.
@@ -51,22 +49,22 @@ def to_deterministic(model: keras.Model) -> keras.Model:
     return result.model
 
 
-def _is_ours(layer: Layer) -> bool:
+def _is_ours(layer: keras.layers.Layer) -> bool:
     in_package = type(layer).__module__.split(".")[0] == "tfpbnn"
     return in_package or mapping.is_variational(layer)
 
 
-def _has_plain(layer: Layer) -> bool:
+def _has_plain(layer: keras.layers.Layer) -> bool:
     known = mapping.of_variational(layer) is not None
     return known or _is_wrapper(layer) or isinstance(layer, HomoscedasticScale)
 
 
-def _is_wrapper(layer: Layer) -> bool:
+def _is_wrapper(layer: keras.layers.Layer) -> bool:
     wrapper = mapping.wrapper()
     return wrapper is not None and isinstance(layer, wrapper)
 
 
-def _plain(layer: Any) -> Layer:
+def _plain(layer: Any) -> keras.layers.Layer:
     counterpart = mapping.of_variational(layer)
     if counterpart is not None:
         config = mapping.arguments(layer.get_config(), counterpart.plain)
@@ -84,7 +82,7 @@ def _plain(layer: Any) -> Layer:
     return graph.copy_layer(layer)
 
 
-def _set_weights(old: Any, new: Layer) -> None:
+def _set_weights(old: Any, new: keras.layers.Layer) -> None:
     counterpart = mapping.of_variational(old)
     if counterpart is not None:
         values = counterpart.read(new)
@@ -106,7 +104,8 @@ def freeze_scales(model: keras.layers.Layer) -> None:
     Of all variational layers of a built model, in place: scales, and whatever
     else a posterior has beside its `loc`, stay as they are. To be called
     before `compile`, and again after loading: as in Keras, what is frozen
-    among a layer's weights is not saved. `model.trainable = True` undoes it.
+    among a layer's weights is not saved. `model.trainable = False` and then
+    `True` undoes it.
 
     Args:
         model: a built model or layer of any kind.
@@ -133,5 +132,5 @@ def freeze_scales(model: keras.layers.Layer) -> None:
 
 def _is_of_posterior(variable: keras.Variable) -> bool:
     """A family's variable other than `loc`; layers name their families so."""
-    *_, owner, name = ("", *variable.path.split("/"))
+    owner, _, name = variable.path.rpartition("/")
     return owner.endswith("_posterior") and name != "loc"

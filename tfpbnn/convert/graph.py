@@ -9,7 +9,6 @@ import keras
 from tfpbnn import models
 from tfpbnn.convert import mapping
 
-Layer = keras.layers.Layer
 # Other classes of models can't be made from inputs and outputs.
 _PLAIN = (
     keras.Sequential,
@@ -42,7 +41,7 @@ def is_graph(layer: Any) -> bool:
     return isinstance(layer, keras.Sequential | models._Functional)
 
 
-def leaves(model: keras.Model) -> Iterator[Layer]:
+def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """The layers of a model and of the models in it, each one once."""
     seen: set[int] = set()
     for layer in model.layers:
@@ -64,8 +63,8 @@ class Copy:
     def __init__(
         self,
         model: keras.Model,
-        replace: Callable[[Layer], Layer],
-        touched: Callable[[Layer], bool],
+        replace: Callable[[keras.layers.Layer], keras.layers.Layer],
+        touched: Callable[[keras.layers.Layer], bool],
         sequential: type[keras.Model] = keras.Sequential,
         functional: Any = keras.Model,
     ):
@@ -80,14 +79,16 @@ class Copy:
         """
         self._replace = replace
         self._touched = touched
-        self._copies: dict[int, Layer] = {}
+        self._copies: dict[int, keras.layers.Layer] = {}
         self._rebuilt: list[tuple[keras.Model, keras.Model]] = []
-        self.pairs: list[tuple[Layer, Layer]] = []
+        self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
         self.model = self._rebuild(model, sequential, functional)
         self._copy_frozen()
 
     def _visit(self, layer: Any) -> Any:
-        if not isinstance(layer, Layer):  # an operation of keras.ops
+        if not isinstance(
+            layer, keras.layers.Layer
+        ):  # an operation of keras.ops
             return layer
         if id(layer) not in self._copies:
             if is_graph(layer) and self._must_rebuild(layer):
@@ -142,7 +143,7 @@ def copy_compiled(model: keras.Model, new: keras.Model) -> None:
         )
 
 
-def copy_layer(layer: Layer) -> Layer:
+def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
     """A copy without the weights.
 
     Raises:

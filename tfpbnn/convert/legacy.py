@@ -4,7 +4,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfpbnn import models
@@ -202,9 +201,7 @@ def _nodes(outputs: list[Any]) -> list[Any]:
     done: dict[int, Any] = {}
     stack = [tensor.node for tensor in outputs]
     while stack:
-        waiting = [
-            n for n in stack[-1].parent_nodes if id(n) not in done
-        ]
+        waiting = [n for n in stack[-1].parent_nodes if id(n) not in done]
         if waiting:
             stack += waiting
         else:
@@ -231,7 +228,5 @@ def _run(
         call = new_layer(node.layer)
         kwargs = {k: v for k, v in kwargs.items() if v is not None}
     results = tf.nest.flatten(call(*args, **kwargs))
-    for old, new in zip(
-        tf.nest.flatten(node.outputs), results, strict=True
-    ):
+    for old, new in zip(tf.nest.flatten(node.outputs), results, strict=True):
         tensors[id(old)] = new

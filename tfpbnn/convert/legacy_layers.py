@@ -261,7 +261,7 @@ def plan_dense_variational(layer: Any) -> Plan:
     One distribution there is of the kernel and the bias, end to end.
     """
     inputs = tf.zeros([1, layer.input_spec.axes[-1]], layer.dtype)
-    shapes = {"kernel": (inputs.shape[-1], layer.units)}
+    shapes: dict[str, Any] = {"kernel": (inputs.shape[-1], layer.units)}
     if layer.use_bias:
         shapes["bias"] = (layer.units,)
     q, p = layer._posterior(inputs), layer._prior(inputs)

@@ -124,11 +124,11 @@ def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
 
     None is left out: it stands for the default, in both.
     """
-    known: set[str] = set()
+    takes: set[str] = set()
     for base in cls.__mro__:
-        if issubclass(base, keras.layers.Layer):
-            known |= set(inspect.signature(base.__init__).parameters)
-    return {k: v for k, v in config.items() if k in known and v is not None}
+        if issubclass(base, keras.layers.Layer) and "__init__" in vars(base):
+            takes |= set(inspect.signature(vars(base)["__init__"]).parameters)
+    return {k: v for k, v in config.items() if k in takes and v is not None}
 
 
 def is_variational(layer: keras.layers.Layer) -> bool:

@@ -7,10 +7,10 @@ import keras
 
 from tfpbnn.convert import graph, mapping
 
-Layer = keras.layers.Layer
 
-
-def choose(model: keras.Model, layers: Any, vectors: bool) -> list[Layer]:
+def choose(
+    model: keras.Model, layers: Any, vectors: bool
+) -> list[keras.layers.Layer]:
     """The layers that "all", "last", names, classes or a predicate choose.
 
     Args:
@@ -43,17 +43,17 @@ def choose(model: keras.Model, layers: Any, vectors: bool) -> list[Layer]:
     return chosen
 
 
-def _rank(layer: Layer) -> int:
+def _rank(layer: keras.layers.Layer) -> int:
     """The highest of a layer's weights."""
     return max([len(v.shape) for v in layer.weights], default=0)
 
 
-def _is_free(layer: Layer, vectors: bool) -> bool:
+def _is_free(layer: keras.layers.Layer, vectors: bool) -> bool:
     least = 1 if vectors else 2
     return _rank(layer) >= least and not mapping.is_variational(layer)
 
 
-def _notes(model: keras.Model, kernels: list[Layer]) -> str:
+def _notes(model: keras.Model, kernels: list[keras.layers.Layer]) -> str:
     """Why layers that a user may think of are not among the chosen."""
     frozen = [x.name for x in kernels if not x.trainable]
     done = [x.name for x in graph.leaves(model) if mapping.is_variational(x)]
@@ -61,7 +61,9 @@ def _notes(model: keras.Model, kernels: list[Layer]) -> str:
     return notes + (f". {done} are variational already" if done else "")
 
 
-def _last(model: keras.Model, kernels: list[Layer]) -> list[Layer]:
+def _last(
+    model: keras.Model, kernels: list[keras.layers.Layer]
+) -> list[keras.layers.Layer]:
     if len(model.outputs) > 1:
         raise ValueError(
             '`layers="last"` needs a model with one output. Received: '
@@ -72,11 +74,11 @@ def _last(model: keras.Model, kernels: list[Layer]) -> list[Layer]:
 
 
 def _matches(
-    model: keras.Model, leaves: list[Layer], item: Any
-) -> Iterable[Layer]:
+    model: keras.Model, leaves: list[keras.layers.Layer], item: Any
+) -> Iterable[keras.layers.Layer]:
     if isinstance(item, str):
         return _named(model, leaves, item)
-    if isinstance(item, Layer):
+    if isinstance(item, keras.layers.Layer):
         return _inside(item, leaves)
     if isinstance(item, type):
         return [x for x in leaves if isinstance(x, item)]
@@ -89,7 +91,9 @@ def _matches(
     )
 
 
-def _named(model: keras.Model, leaves: list[Layer], name: str) -> list[Layer]:
+def _named(
+    model: keras.Model, leaves: list[keras.layers.Layer], name: str
+) -> list[keras.layers.Layer]:
     named = [x for x in _walk(model) if x.name == name]
     if not named:
         raise ValueError(
@@ -99,14 +103,16 @@ def _named(model: keras.Model, leaves: list[Layer], name: str) -> list[Layer]:
     return [x for layer in named for x in _inside(layer, leaves)]
 
 
-def _walk(model: keras.Model) -> Iterator[Layer]:
+def _walk(model: keras.Model) -> Iterator[keras.layers.Layer]:
     for layer in model.layers:
         yield layer
         if graph.is_graph(layer):
             yield from _walk(layer)
 
 
-def _inside(layer: Layer, leaves: list[Layer]) -> list[Layer]:
+def _inside(
+    layer: keras.layers.Layer, leaves: list[keras.layers.Layer]
+) -> list[keras.layers.Layer]:
     """The layer itself, or of a model what can be chosen in it."""
     if graph.is_graph(layer):
         inner = {id(x) for x in graph.leaves(layer)}
@@ -119,7 +125,7 @@ def _inside(layer: Layer, leaves: list[Layer]) -> list[Layer]:
     return [x for x in leaves if id(x) in inner]
 
 
-def _why_not(layer: Layer) -> str:
+def _why_not(layer: keras.layers.Layer) -> str:
     if mapping.is_variational(layer):
         return "it is variational already."
     if not layer.weights:

@@ -99,11 +99,16 @@ def to_variational(
         for layer in selection.choose(model, layers, bias_posterior is not None)
     }
     if moped:
-        prior, bias_prior = _moved(prior, "prior"), _moved(bias_prior, "bias_prior")
+        prior, bias_prior = (
+            _moved(prior, "prior"),
+            _moved(bias_prior, "bias_prior"),
+        )
     make = _Maker(
         estimator,
         {
-            "posterior": "mean_field_normal" if posterior is None else posterior,
+            "posterior": "mean_field_normal"
+            if posterior is None
+            else posterior,
             "prior": prior,
             "bias_posterior": bias_posterior,
             "bias_prior": bias_prior,

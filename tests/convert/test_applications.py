@@ -1,0 +1,105 @@
+"""Architectures of Keras and KerasHub, with random weights."""
+
+import time
+
+import keras
+import numpy as np
+import pytest
+
+import tfpbnn
+from tfpbnn.convert import mapping
+from tfpbnn.layers.noise_state import NoiseState
+
+RNG = np.random.default_rng(0)
+
+
+def assert_converts(model, x, **kwargs):
+    bayes = tfpbnn.to_variational(model, **kwargs)
+    plain = tfpbnn.to_deterministic(bayes)
+    expected = keras.tree.flatten(model(x, training=False))
+    found = keras.tree.flatten(plain(x, training=False))
+    for a, b in zip(expected, found, strict=True):
+        np.testing.assert_array_equal(a, b)
+    return bayes
+
+
+@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV3Small"])
+def test_keras_applications(name):
+    build = getattr(keras.applications, name)
+    model = build(weights=None, input_shape=(32, 32, 3), classes=5)
+    x = RNG.normal(size=(2, 32, 32, 3))
+    start = time.perf_counter()
+    bayes = tfpbnn.to_variational(model, moped=True)
+    seconds = time.perf_counter() - start
+    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
+    expected = [
+        layer.name
+        for layer in model.layers
+        if isinstance(layer, kinds | keras.layers.Dense)
+    ]
+    found = [x.name for x in bayes.layers if isinstance(x, NoiseState)]
+    assert found == expected
+    plain = tfpbnn.to_deterministic(bayes)
+    np.testing.assert_array_equal(plain(x), model(x))
+    assert seconds < 10
+
+
+needs_wrapper = pytest.mark.skipif(
+    mapping.wrapper() is None, reason="needs tfpbnn.layers.Variational"
+)
+
+
+@needs_wrapper
+def test_a_small_bert_of_keras_hub():
+    hub = pytest.importorskip("keras_hub")
+    backbone = hub.models.BertBackbone(
+        vocabulary_size=50,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        intermediate_dim=16,
+        max_sequence_length=12,
+    )
+    ones = np.ones((2, 12), "int32")
+    x = {"token_ids": ones, "segment_ids": 0 * ones, "padding_mask": ones}
+    assert_converts(backbone, x, moped=True)
+    outputs = keras.layers.Dense(3, name="head")(
+        backbone(backbone.input)["pooled_output"]
+    )
+    model = keras.Model(backbone.input, outputs)
+    bayes = assert_converts(model, x, layers="last")
+    assert type(bayes.get_layer(backbone.name)) is type(backbone)
+
+
+@needs_wrapper
+def test_a_small_vit_of_keras_hub():
+    hub = pytest.importorskip("keras_hub")
+    backbone = hub.models.ViTBackbone(
+        image_shape=(16, 16, 3),
+        patch_size=8,
+        num_layers=1,
+        num_heads=2,
+        hidden_dim=8,
+        mlp_dim=16,
+    )
+    assert_converts(backbone, RNG.normal(size=(2, 16, 16, 3)))
+
+
+@needs_wrapper
+def test_layers_without_a_counterpart_are_wrapped(tmp_path):
+    inputs = keras.Input((6, 4))
+    h = keras.layers.TimeDistributed(keras.layers.Dense(3))(inputs)
+    h = keras.layers.GRU(3, name="gru")(h)
+    model = keras.Model(inputs, keras.layers.Dense(2)(h))
+    x = RNG.normal(size=(5, 6, 4)).astype("float32")
+    bayes = assert_converts(model, x, moped=True)
+    assert sum(isinstance(x, NoiseState) for x in bayes.layers) == 3
+    assert np.any(bayes(x) != model(x))
+
+
+def test_layers_without_a_counterpart_are_never_left_out():
+    if mapping.wrapper() is not None:
+        pytest.skip("they are wrapped")
+    layers = [keras.Input((6, 4)), keras.layers.GRU(3, name="gru")]
+    with pytest.raises(ValueError, match=r"'gru'.*without a variational"):
+        tfpbnn.to_variational(keras.Sequential(layers))
