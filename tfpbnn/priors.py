@@ -173,7 +173,7 @@ class ScaleMixture(Prior):
 
 
 @_registry.register
-class Pretrained(Prior):
+class MOPED(Prior):
     """Independent Normals about given weights, one location for each.
 
     The locations are weights of the layer, saved with it and zero until they
@@ -190,7 +190,7 @@ class Pretrained(Prior):
     Example:
     ```python
     layer = tfpbnn.layers.DenseFlipout(
-        8, kernel_prior=tfpbnn.priors.Pretrained(scale=0.5)
+        8, kernel_prior=tfpbnn.priors.MOPED(scale=0.5)
     )
     layer.build((None, 4))
     layer.kernel_prior.loc.assign(layer.kernel_posterior.loc)
@@ -227,7 +227,7 @@ class Pretrained(Prior):
 
 _PRIORS: dict[str, type[Prior]] = {
     "normal": Normal,
-    "pretrained": Pretrained,
+    "moped": MOPED,
     "scale_mixture": ScaleMixture,
 }
 
@@ -236,7 +236,7 @@ def get(identifier: Identifier, argument: str = "prior") -> Prior | None:
     """A prior by name, config or object; None stays None (no KL).
 
     Args:
-        identifier: "normal", "pretrained", "scale_mixture", a config, an
+        identifier: "moped", "normal", "scale_mixture", a config, an
             instance of `Prior`, or None.
         argument: how error messages call the argument.
 

@@ -23,25 +23,40 @@ def assert_converts(model, x, **kwargs):
     return bayes
 
 
-@pytest.mark.parametrize("name", ["ResNet50", "MobileNetV3Small"])
-def test_keras_applications(name):
-    build = getattr(keras.applications, name)
-    model = build(weights=None, input_shape=(32, 32, 3), classes=5)
-    x = RNG.normal(size=(2, 32, 32, 3))
-    start = time.perf_counter()
+def converted_names(model):
+    return [x.name for x in model.layers if isinstance(x, NoiseState)]
+
+
+def names_of(model, *classes):
+    return [x.name for x in model.layers if isinstance(x, classes)]
+
+
+def test_resnet50_within_ten_seconds():
+    model = keras.applications.ResNet50(
+        weights=None, input_shape=(32, 32, 3), classes=5
+    )
+    # Of the processor's time: other processes are not to fail it.
+    start = time.process_time()
     bayes = tfpbnn.to_variational(model, moped=True)
-    seconds = time.perf_counter() - start
-    kinds = keras.layers.Conv2D | keras.layers.DepthwiseConv2D
-    expected = [
-        layer.name
-        for layer in model.layers
-        if isinstance(layer, kinds | keras.layers.Dense)
-    ]
-    found = [x.name for x in bayes.layers if isinstance(x, NoiseState)]
-    assert found == expected
-    plain = tfpbnn.to_deterministic(bayes)
-    np.testing.assert_array_equal(plain(x), model(x))
-    assert seconds < 10
+    assert time.process_time() - start < 10
+    expected = names_of(model, keras.layers.Conv2D, keras.layers.Dense)
+    assert converted_names(bayes) == expected
+    for old in model.layers:
+        new = bayes.get_layer(old.name)
+        if old.name in expected:
+            np.testing.assert_array_equal(new.kernel_posterior.loc, old.kernel)
+        else:
+            assert type(new) is type(old)
+
+
+def test_mobilenet():
+    model = keras.applications.MobileNetV3Small(
+        weights=None, input_shape=(32, 32, 3), classes=5
+    )
+    bayes = assert_converts(model, RNG.normal(size=(2, 32, 32, 3)))
+    assert converted_names(bayes) == names_of(
+        model, keras.layers.Conv2D, keras.layers.DepthwiseConv2D
+    )
 
 
 needs_wrapper = pytest.mark.skipif(
@@ -86,7 +101,7 @@ def test_a_small_vit_of_keras_hub():
 
 
 @needs_wrapper
-def test_layers_without_a_counterpart_are_wrapped(tmp_path):
+def test_layers_without_a_counterpart_are_wrapped():
     inputs = keras.Input((6, 4))
     h = keras.layers.TimeDistributed(keras.layers.Dense(3))(inputs)
     h = keras.layers.GRU(3, name="gru")(h)

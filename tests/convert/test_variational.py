@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfpbnn
-from tests.checks import check_save, draws
+from tests.checks import draws
 from tests.layers.table import CASES
 from tests.statistics import assert_moments
 from tfpbnn import divergences, families, priors, random
@@ -266,18 +266,6 @@ def test_other_layers_are_shared_if_asked():
     bayes = tfpbnn.to_variational(model, "last", copy=False)
     assert bayes.layers[0] is model.layers[0]
     assert tfpbnn.to_variational(model, "last").layers[0] is not model.layers[0]
-
-
-def test_converted_models_survive_saving(tmp_path):
-    model = sequential("tanh")
-    cases = [
-        (tfpbnn.to_variational(model, moped=True), normal(3, 4)),
-        (
-            tfpbnn.to_variational(model, "last", bias_posterior=None),
-            normal(3, 4),
-        ),
-    ]
-    check_save(cases, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -85,9 +85,9 @@ def _plain(layer: Any) -> keras.layers.Layer:
 def _set_weights(old: Any, new: keras.layers.Layer) -> None:
     counterpart = mapping.of_variational(old)
     if counterpart is not None:
-        values = counterpart.read(new)
+        variables = counterpart.variables(new)
         for name, loc in counterpart.locs(old).items():
-            values[name].assign(loc)
+            variables[name].assign(loc)
     elif _is_wrapper(old):
         new.set_weights(old.layer.get_weights())
     elif isinstance(old, HomoscedasticScale):

@@ -74,11 +74,8 @@ def _targets(layer: keras.layers.Layer) -> list[tuple[str, Any, bool]]:
     if counterpart is None:
         return [(v.path, v, False) for v in layer.weights]
     points, random = [], []
-    for name in counterpart.weights:
-        posterior = getattr(layer, f"{name}_posterior")
+    for name, (posterior, _) in counterpart.distributions(layer).items():
         path = f"{layer.name}/{name}"
-        if posterior is None:
-            continue
         if not posterior.is_random:
             points.append((path, posterior, False))
         else:

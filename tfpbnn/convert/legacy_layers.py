@@ -114,13 +114,13 @@ def read_prior(
             f"be learned. It has variables of sizes {trained}"
         )
     if trained == [loc.size]:
-        return priors.Pretrained(width, learnable_loc=True), loc
+        return priors.MOPED(width, learnable_loc=True), loc
     if np.ptp(loc) == 0:
         is_learned = bool(trained)
         return priors.Normal(float(loc.flat[0]), width, is_learned), None
     if trained:
         raise Unmappable(f"`{argument}`: its Normals have several locations")
-    return priors.Pretrained(width), loc
+    return priors.MOPED(width), loc
 
 
 def _read_divergence(function: Any, q: Any, p: Any, argument: str) -> float:

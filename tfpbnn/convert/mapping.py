@@ -5,7 +5,6 @@ How to add one: an entry in `_WEIGHTS`.
 
 import dataclasses
 import inspect
-import operator
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,7 +12,7 @@ import keras
 import numpy as np
 
 from tfpbnn import fused, layers
-from tfpbnn.families import MeanFieldNormal
+from tfpbnn.families import Family, MeanFieldNormal
 from tfpbnn.types import Array, Config, Tensor
 
 SUFFIXES = {
@@ -29,7 +28,24 @@ _SEPARABLE = {
     "pointwise": "pointwise_kernel",
     "bias": "bias",
 }
-# The name of a Keras layer: our names of its weights, and its own attributes.
+_RECURRENT = {
+    "kernel": "kernel",
+    "recurrent": "recurrent_kernel",
+    "bias": "bias",
+}
+_ATTENTION = {
+    f"{ours}_dense.{weight}": f"{keras_name}/{weight}"
+    for ours, keras_name in (
+        ("query", "query"),
+        ("key", "key"),
+        ("value", "value"),
+        ("gate", "gate"),
+        ("output", "attention_output"),
+    )
+    for weight in ("kernel", "bias")
+}
+# The name of a Keras layer: our names of its weights, and how Keras's paths of
+# them end. Ours has the arguments `kernel_posterior` and so on.
 _WEIGHTS: dict[str, dict[str, str]] = {
     "Conv1D": _KERNEL,
     "Conv1DTranspose": _KERNEL,
@@ -42,8 +58,13 @@ _WEIGHTS: dict[str, dict[str, str]] = {
     "DepthwiseConv2D": _DEPTHWISE,
     "EinsumDense": _KERNEL,
     "Embedding": {"embeddings": "embeddings"},
+    "GRU": _RECURRENT,
+    "GroupQueryAttention": _ATTENTION,
+    "LSTM": _RECURRENT,
+    "MultiHeadAttention": _ATTENTION,
     "SeparableConv1D": _SEPARABLE,
     "SeparableConv2D": _SEPARABLE,
+    "SimpleRNN": _RECURRENT,
 }
 
 
@@ -54,7 +75,7 @@ class Counterpart:
     Attributes:
         plain: the Keras class.
         variational: ours, by estimator; not every layer has every estimator.
-        weights: our name of each weight: the attribute of the Keras layer.
+        weights: our name of each weight, and how Keras's path of it ends.
     """
 
     plain: type[keras.layers.Layer]
@@ -67,24 +88,42 @@ class Counterpart:
             estimator, self.variational["reparameterization"]
         )
 
-    def read(self, layer: keras.layers.Layer) -> dict[str, Tensor]:
-        """The weights of a built Keras layer, by our names."""
-        values = {
-            name: operator.attrgetter(path)(layer)
-            for name, path in self.weights.items()
+    def variables(self, layer: keras.layers.Layer) -> dict[str, keras.Variable]:
+        """The variables of a built Keras layer, by our names."""
+        return {
+            name: variable
+            for name, end in self.weights.items()
+            for variable in layer.weights
+            if variable.path.endswith(f"/{end}")
         }
-        return {k: v for k, v in values.items() if v is not None}
+
+    def read(self, layer: keras.layers.Layer) -> dict[str, Tensor]:
+        """The values of a built Keras layer's weights, by our names."""
+        # The attribute, if there is one, has LoRA's part in it.
+        return {
+            name: getattr(layer, self.weights[name], variable)
+            for name, variable in self.variables(layer).items()
+        }
 
     def locs(self, layer: keras.layers.Layer) -> dict[str, keras.Variable]:
         """The locations of a built variational layer's weights."""
-        locs = {}
-        for name, path in self.weights.items():
-            posterior = getattr(layer, f"{name}_posterior")
+        # Points of a layer that is a Keras layer too are variables of that.
+        locs = self.variables(layer) if isinstance(layer, self.plain) else {}
+        posteriors = self.distributions(layer)
+        return locs | {name: q.loc for name, (q, _) in posteriors.items()}
+
+    def distributions(
+        self, layer: keras.layers.Layer
+    ) -> dict[str, tuple[Any, Any]]:
+        """The posterior and the prior of each weight that has a posterior."""
+        found = {}
+        for name in self.weights:
+            inner, _, weight = name.rpartition(".")
+            owner = getattr(layer, inner, None) if inner else layer
+            posterior = getattr(owner, f"{weight}_posterior", None)
             if posterior is not None:
-                locs[name] = posterior.loc
-            elif isinstance(layer, self.plain):  # a weight that is a point
-                locs[name] = operator.attrgetter(path)(layer)
-        return locs
+                found[name] = posterior, getattr(owner, f"{weight}_prior")
+        return found
 
 
 def _counterpart(name: str, weights: Mapping[str, str]) -> Counterpart:
@@ -96,7 +135,11 @@ def _counterpart(name: str, weights: Mapping[str, str]) -> Counterpart:
     return Counterpart(getattr(keras.layers, name), variational, weights)
 
 
-_COUNTERPARTS = [_counterpart(*item) for item in _WEIGHTS.items()]
+_COUNTERPARTS = [
+    counterpart
+    for name, weights in _WEIGHTS.items()
+    if (counterpart := _counterpart(name, weights)).variational
+]
 # By class and not by `isinstance`: a subclass may compute something else.
 _BY_PLAIN = {c.plain: c for c in _COUNTERPARTS}
 _BY_VARIATIONAL = {
@@ -116,7 +159,7 @@ def of_variational(layer: Any) -> Counterpart | None:
 
 def known() -> list[str]:
     """The Keras layers that have counterparts."""
-    return sorted(_WEIGHTS)
+    return sorted(c.plain.__name__ for c in _COUNTERPARTS)
 
 
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
@@ -140,6 +183,18 @@ def is_variational(layer: keras.layers.Layer) -> bool:
 def wrapper() -> type[keras.layers.Layer] | None:
     """The layer that gives any other a distribution over its weights."""
     return getattr(layers, "Variational", None)
+
+
+def distributions(layer: Any) -> list[tuple[Any, Any]]:
+    """The (posterior, prior) of each weight of a built variational layer."""
+    counterpart = of_variational(layer)
+    if counterpart is not None:
+        return list(counterpart.distributions(layer).values())
+    return [
+        (posterior, getattr(layer, name.removesuffix("posterior") + "prior"))
+        for name, posterior in vars(layer).items()
+        if isinstance(posterior, Family)
+    ]
 
 
 def set_locs(plain: keras.layers.Layer, variational: Any) -> None:

@@ -2,7 +2,6 @@
 
 import dataclasses
 import math
-from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -94,27 +93,15 @@ def to_variational(
     """
     graph.check(model)
     _check(estimator, delta, moped, (posterior, bias_posterior))
-    ids = {
-        id(layer)
-        for layer in selection.choose(model, layers, bias_posterior is not None)
+    chosen = selection.choose(model, layers, bias_posterior is not None)
+    ids = {id(layer) for layer in chosen}
+    distributions = {
+        "posterior": "mean_field_normal" if posterior is None else posterior,
+        "prior": _moved(prior, "prior") if moped else prior,
+        "bias_posterior": bias_posterior,
+        "bias_prior": _moved(bias_prior, "bias_prior") if moped else bias_prior,
     }
-    if moped:
-        prior, bias_prior = (
-            _moved(prior, "prior"),
-            _moved(bias_prior, "bias_prior"),
-        )
-    make = _Maker(
-        estimator,
-        {
-            "posterior": "mean_field_normal"
-            if posterior is None
-            else posterior,
-            "prior": prior,
-            "bias_posterior": bias_posterior,
-            "bias_prior": bias_prior,
-        },
-        kl_weight,
-    )
+    make = _Maker(estimator, distributions, kl_weight)
 
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         if id(layer) in ids:
@@ -166,7 +153,8 @@ class _Maker:
         if counterpart is not None:
             cls = counterpart.cls(self.estimator)
             arguments = mapping.arguments(layer.get_config(), cls)
-            for name in counterpart.weights:
+            for path in counterpart.weights:
+                name = path.rpartition(".")[2]
                 prefix = "bias_" if name == "bias" else ""
                 for kind in ("posterior", "prior"):
                     value = self.distributions[prefix + kind]
@@ -188,23 +176,23 @@ class _Maker:
 def _moved(prior: Identifier, argument: str) -> Identifier:
     """A prior as wide, but about the weights that are yet to come."""
     resolved = priors.get(prior, argument)
-    if resolved is None or isinstance(resolved, priors.Pretrained):
+    if resolved is None or isinstance(resolved, priors.MOPED):
         return resolved
     if not isinstance(resolved, priors.Normal) or resolved.learnable_scale:
         raise ValueError(
             "`moped=True` moves a Normal prior, of a fixed scale, to the "
             f"weights. Received: {argument}={prior!r}"
         )
-    return priors.Pretrained(scale=resolved.initial_scale)
+    return priors.MOPED(scale=resolved.initial_scale)
 
 
 def _set_scales(
     layer: keras.layers.Layer, relative: bool, moped: bool, delta: float
 ) -> None:
     """Sets what is known only when the locs are: initial scales, priors."""
-    for posterior, prior in _distributions(layer):
+    for posterior, prior in mapping.distributions(layer):
         loc = keras.ops.convert_to_numpy(posterior.loc).astype("float64")
-        if isinstance(prior, priors.Pretrained):
+        if isinstance(prior, priors.MOPED):
             prior.loc.assign(loc)
         if not posterior.is_random:
             continue
@@ -215,14 +203,6 @@ def _set_scales(
         else:
             continue
         mapping.set_scale(posterior, np.maximum(scale, _LEAST_SCALE))
-
-
-def _distributions(layer: keras.layers.Layer) -> Iterator[tuple[Any, Any]]:
-    """The (posterior, prior) of each weight of a built layer."""
-    for name, value in list(vars(layer).items()):
-        if isinstance(value, families.Family) and name.endswith("_posterior"):
-            prior = name.removesuffix("posterior") + "prior"
-            yield value, getattr(layer, prior)
 
 
 def _check(
