@@ -88,6 +88,7 @@ def test_there_and_back_is_exactly_the_original():
     before = [np.copy(w) for w in model.get_weights()]
     plain = tfpbnn.to_deterministic(tfpbnn.to_variational(model, moped=True))
     assert [type(x) for x in plain.layers] == [type(x) for x in model.layers]
+    assert [x.name for x in plain.layers] == [x.name for x in model.layers]
     for old, new in zip(model.layers, plain.layers, strict=True):
         if isinstance(old, keras.layers.Dense):
             assert new.get_config() == old.get_config()

@@ -114,7 +114,9 @@ class Copy:
         else:
             # A twin without a loss: Keras would copy that too, or try to.
             twin = keras.Model(model.input, model.output)
-            twin = keras.models.clone_model(twin, clone_function=self._visit)
+            twin = keras.models.clone_model(
+                twin, _inputs(model), clone_function=self._visit
+            )
             new = functional(twin.input, twin.output, name=model.name)
         self._rebuilt.append((model, new))
         return new
@@ -127,6 +129,16 @@ class Copy:
         for old, new in self.pairs if frozen else ():
             if new.trainable != old.trainable:
                 new.trainable = old.trainable
+
+
+def _inputs(model: keras.Model) -> Any:
+    """Inputs of the same names, types and structure for another graph."""
+    copies = {
+        id(layer.output): copy_layer(layer).output
+        for layer in model.layers
+        if isinstance(layer, keras.layers.InputLayer)
+    }
+    return keras.tree.map_structure(lambda x: copies[id(x)], model.input)
 
 
 def copy_compiled(model: keras.Model, new: keras.Model) -> None:
