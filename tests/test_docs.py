@@ -101,12 +101,17 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.Model",
     "tfpbnn.Sequential",
     "tfpbnn.callbacks.KLWeight",
+    "tfpbnn.convert.from_tfp_layers",
+    "tfpbnn.convert.load_edward2_weights",
     "tfpbnn.evaluate",
+    "tfpbnn.freeze_scales",
     "tfpbnn.predict",
     "tfpbnn.plots.calibration_curve",
     "tfpbnn.plots.predictive_band",
     "tfpbnn.plots.reliability_diagram",
     "tfpbnn.plots.uncertainty_histogram",
+    "tfpbnn.to_deterministic",
+    "tfpbnn.to_variational",
 ]
 
 
