@@ -17,8 +17,6 @@ old_layers = tf_keras.layers
 tfd = tfp.distributions
 RNG = np.random.default_rng(0)
 
-pytestmark = pytest.mark.filterwarnings("ignore")  # of tfp and tf_keras
-
 DRAWS = 10_000
 FALSE_FAIL = 1e-6
 

@@ -1,7 +1,5 @@
 """What was converted is the same in a fresh process."""
 
-import pytest
-
 import tfpbnn
 from tests.checks import check_save
 from tests.convert import test_legacy, test_variational
@@ -9,7 +7,6 @@ from tests.convert.test_variational import normal
 from tfpbnn.convert import from_tfp_layers
 
 
-@pytest.mark.filterwarnings("ignore")  # of tfp and tf_keras
 def test_converted_and_migrated_models_survive_saving(tmp_path):
     plain = test_variational.sequential("tanh")
     legacy = test_legacy.randomize(test_legacy.dense_model())
