@@ -145,7 +145,7 @@ def new_draws(model, x):
     """All outputs side by side."""
     if len(model.outputs) > 1:
         together = keras.layers.Concatenate(name="together")(model.outputs)
-        model = keras.Model(model.inputs, together)
+        model = keras.Model(model.input, together)
     return draws(model, x, DRAWS)
 
 
