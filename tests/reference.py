@@ -134,3 +134,36 @@ def matrix(op, x, kernel_shape):
         columns.append(op(x, kernel))
     stacked = np.stack(columns, axis=-1)
     return stacked.reshape(*stacked.shape[:-1], *kernel_shape)
+
+
+def attention(query, value, key, kernels, biases, allowed):
+    """Attention of rank 3, one query of one head after another.
+
+    Args:
+        query: `[B, T, F]`.
+        value: `[B, S, G]`.
+        key: `[B, S, H]`.
+        kernels: by the part's name; keys and values may have fewer heads.
+        biases: likewise.
+        allowed: booleans `[B, T, S]`.
+    """
+
+    def project(x, part, head):
+        return x @ kernels[part][:, head] + biases[part][head]
+
+    heads, groups = kernels["query"].shape[1], kernels["key"].shape[1]
+    outputs = np.zeros((*query.shape[:2], kernels["output"].shape[2]))
+    outputs += biases["output"]
+    for b, h in itertools.product(range(len(query)), range(heads)):
+        group = h // (heads // groups)
+        q = project(query[b], "query", h)
+        k = project(key[b], "key", group)
+        v = project(value[b], "value", group)
+        for t in range(len(q)):
+            powers = np.exp(k @ q[t] / np.sqrt(q.shape[1])) * allowed[b, t]
+            mean = powers @ v / powers.sum()
+            if "gate" in kernels:
+                gate = project(query[b], "gate", h)[t]
+                mean = mean / (1 + np.exp(-gate))
+            outputs[b, t] += mean @ kernels["output"][h]
+    return outputs

@@ -15,11 +15,19 @@ import tfpbnn
 ROOT = pathlib.Path(tfpbnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TIERS = [
-    {"_backend", "_tfp", "types", "random"},
+    {"_backend", "_tfp", "types", "random", "progress"},
     {"_registry", "linear_ops", "fused", "families", "priors"},
     {"estimators", "divergences", "likelihoods", "metrics", "data"},
     {"layers"},
-    {"particles", "predictive", "predict", "callbacks", "models", "convert"},
+    {
+        "particles",
+        "predictive",
+        "predict",
+        "callbacks",
+        "convert",
+        "models",
+        "pruning",
+    },
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")

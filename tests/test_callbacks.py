@@ -83,6 +83,31 @@ def test_schedules(schedule, expected):
         np.testing.assert_allclose(weight.numpy(), 1 / 20)
 
 
+def test_temperature_and_floor():
+    """The weight that is left behind has the temperature, and no floor."""
+    callback = tfpbnn.callbacks.KLWeight(20, 4, temperature=0.1, floor=0.3)
+    weights, history, model = run(callback, epochs=5)
+    expected = 0.1 / 20 * np.array([0.3, 0.3, 0.5, 0.75, 1])
+    np.testing.assert_allclose(weights[:, 0], expected, rtol=1e-6)
+    np.testing.assert_allclose(history["kl_weight"], expected)
+    for weight in divergences.managed_weights(model):
+        np.testing.assert_allclose(weight.numpy(), 0.1 / 20)
+
+
+def test_own_models_leave_the_temperature_alone():
+    model = tfpbnn.Sequential([tfpbnn.layers.DenseFlipout(1)])
+    model.compile("sgd", "mse")
+    run(tfpbnn.callbacks.KLWeight(20, temperature=0.5), model=model)
+    np.testing.assert_allclose(model.layers[0].kl_weight.numpy(), 0.5 / 20)
+
+
+def test_keras_schedules():
+    schedule = keras.optimizers.schedules.PolynomialDecay(1.0, 4, 0.2)
+    callback = tfpbnn.callbacks.KLWeight(20, schedule=schedule)
+    factors = [callback.factor(epoch) for epoch in range(6)]
+    np.testing.assert_allclose(factors, [1, 0.8, 0.6, 0.4, 0.2, 0.2])
+
+
 def test_a_layers_own_weight_stays():
     _, _, model = run(
         tfpbnn.callbacks.KLWeight(20), model=make_model(kl_weight=0.3)
@@ -126,18 +151,21 @@ def test_a_model_without_kl():
 
 
 @pytest.mark.parametrize(
-    ("args", "match"),
+    ("kwargs", "match"),
     [
-        ((0,), "num_examples=0"),
-        ((-5,), "num_examples=-5"),
-        ((float("inf"),), "num_examples=inf"),
-        ((10, -1), "warmup_epochs=-1"),
-        ((10, 1, "cosine"), r"cyclical.*linear.*schedule='cosine'"),
+        ({"num_examples": 0}, "num_examples=0"),
+        ({"num_examples": -5}, "num_examples=-5"),
+        ({"num_examples": float("inf")}, "num_examples=inf"),
+        ({"warmup_epochs": -1}, "warmup_epochs=-1"),
+        ({"schedule": "cosine"}, r"cyclical.*linear.*schedule='cosine'"),
+        ({"temperature": 0.0}, "`temperature` must be .*temperature=0.0"),
+        ({"floor": -0.1}, "`floor` must be from 0 to 1.*floor=-0.1"),
+        ({"floor": 1.5}, "floor=1.5"),
     ],
 )
-def test_bad_arguments(args, match):
+def test_bad_arguments(kwargs, match):
     with pytest.raises(ValueError, match=match):
-        tfpbnn.callbacks.KLWeight(*args)
+        tfpbnn.callbacks.KLWeight(**{"num_examples": 10} | kwargs)
 
 
 def test_a_schedule_that_goes_negative():

@@ -110,6 +110,9 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.plots.predictive_band",
     "tfpbnn.plots.reliability_diagram",
     "tfpbnn.plots.uncertainty_histogram",
+    "tfpbnn.plots.weight_snr",
+    "tfpbnn.prune",
+    "tfpbnn.signal_to_noise",
     "tfpbnn.to_deterministic",
     "tfpbnn.to_variational",
 ]

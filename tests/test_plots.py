@@ -77,6 +77,41 @@ def test_uncertainty_histogram(kind):
     assert axes(plots.uncertainty_histogram(kind)).get_legend() is None
 
 
+def test_weight_snr():
+    snr = {"a/kernel": RNG.gamma(1.0, size=(40, 9)), "b/kernel": np.ones(4)}
+    snr["a/kernel"][:10] = 0
+    snr["b/kernel"][:] = 10.0
+    figure = plots.weight_snr(snr, title="weights")
+    ax, curve = figure.axes
+    labels = [t.get_text() for t in ax.get_legend().get_texts()]
+    assert labels == list(snr)
+    # Pruned weights are missing from their layer's area. (Outlines run along
+    # the bins and back along zero; a few small ratios are off the axis.)
+    for patch, area in zip(ax.patches, (0.75, 1.0), strict=True):
+        x, y = patch.get_xy().T
+        found = np.sum(np.diff(x) * (y[1:] + y[:-1]) / 2)
+        np.testing.assert_allclose(found, area, atol=0.01)
+    (line,) = curve.lines
+    decibels, share = line.get_data()
+    joined = np.concatenate([np.ravel(r) for r in snr.values()])
+    for i in (0, 250, 499):
+        above = np.mean(joined >= 10 ** (decibels[i] / 20) * (1 - 1e-9))
+        np.testing.assert_allclose(share[i], above)
+    np.testing.assert_allclose(decibels[-1], 20.0)
+
+
+def test_weight_snr_of_many_layers():
+    figure = plots.weight_snr({f"{i}/kernel": np.ones(3) for i in range(9)})
+    labels = [t.get_text() for t in figure.axes[0].get_legend().get_texts()]
+    assert labels == ["0/kernel", "8/kernel"]
+
+
+@pytest.mark.parametrize("snr", [{}, {"a": np.zeros(3)}])
+def test_weight_snr_of_nothing(snr):
+    with pytest.raises(ValueError, match="`snr` must have ratios above 0"):
+        plots.weight_snr(snr)
+
+
 def test_given_axes_are_drawn_on():
     ax = matplotlib.figure.Figure().add_subplot()
     assert plots.calibration_curve(REGRESSION, Y, ax=ax) is ax.figure

@@ -142,11 +142,32 @@ def test_several_inputs():
     assert tfpbnn.predict(model, x, 5, batch_size=8).mean.shape == (50, 1)
 
 
-def test_several_outputs_are_an_error():
+@pytest.mark.parametrize("form", [list, dict])
+def test_several_outputs(form):
     inputs = keras.Input((3,))
-    model = keras.Model(inputs, [layers.DenseFlipout(2)(inputs)] * 2)
-    with pytest.raises(ValueError, match=r"must have one output.*2 outputs"):
-        tfpbnn.predict(model, X, likelihood=likelihoods.Normal())
+    outputs = [
+        layers.DenseFlipout(2, name="number")(inputs),
+        layers.DenseFlipout(4, name="label")(inputs),
+    ]
+    losses = [likelihoods.Normal(), likelihoods.Categorical()]
+    y = [Y, (Y > 0).astype("int32")]
+    if form is dict:
+        names = ("number", "label")
+        outputs, losses, y = (
+            dict(zip(names, v, strict=True)) for v in (outputs, losses, y)
+        )
+    model = keras.Model(inputs, outputs)
+    model.compile("adam", losses)
+    p = tfpbnn.predict(model, X, 5, seed=0)
+    number, label = (p["number"], p["label"]) if form is dict else p
+    assert number.mean.shape == (50, 1)
+    assert label.probabilities.shape == (50, 4)
+    scores = tfpbnn.evaluate(model, X, y, 5, seed=0)
+    truth = y["number"] if form is dict else y[0]
+    assert scores["number_rmse"] == number.rmse(truth)
+    assert "label_ece" in scores
+    with pytest.raises(ValueError, match=r"an entry for each of.* 2 outputs"):
+        tfpbnn.predict(model, X, 5, likelihood=[likelihoods.Normal()])
 
 
 def test_subclassed_and_nested_models():
@@ -188,12 +209,15 @@ def test_training_is_seen_by_the_next_call():
     assert np.abs(before - after).max() > 1e-4
 
 
-def test_a_second_call_traces_nothing(model):
-    tfpbnn.predict(model, X, 5)
+@pytest.mark.parametrize(
+    ("draws", "kind"), [("coherent", "stack"), ("marginal", "apart")]
+)
+def test_a_second_call_traces_nothing(model, draws, kind):
+    tfpbnn.predict(model, X, 5, draws=draws)
     first = particles.draw_function(model, X)
-    tfpbnn.predict(model, X[:13], 7)
+    tfpbnn.predict(model, X[:13], 7, draws=draws)
     assert particles.draw_function(model, X) is first
-    assert first._draws.experimental_get_tracing_count() == 1
+    assert first.compiled(kind).experimental_get_tracing_count() == 1
 
 
 def test_a_changed_model_is_traced_anew():
@@ -213,19 +237,6 @@ def test_models_are_not_kept_alive():
     del model
     gc.collect()
     assert reference() is None
-
-
-def test_fused_draws_are_the_plain_ones():
-    """Large kernels take another route to the same numbers."""
-    model = keras.Sequential([keras.Input((160,)), layers.DenseFlipout(128)])
-    x = np.random.default_rng(0).normal(size=(4, 160)).astype("float32")
-    fast = tfpbnn.predict(model, x, 3, seed=0, likelihood=likelihoods.Normal())
-    key = tfpbnn.random.as_key(0)
-    for i in range(3):
-        draw = tfpbnn.random.fold(key, i)
-        layer_key = tfpbnn.random.fold(tfpbnn.random.fold(draw, 0), 0)
-        kernel = model.layers[0].kernel_posterior.sample(layer_key)
-        np.testing.assert_allclose(fast.outputs[i], x @ kernel, atol=1e-3)
 
 
 def test_nothing_random():
@@ -323,7 +334,11 @@ def test_plain_keras_losses():
 
 def test_progress_bar(model, capsys):
     tfpbnn.predict(model, X, 60, batch_size=10, verbose=1)
-    assert "15/15" in capsys.readouterr().out  # 5 batches x 3 steps of draws
+    assert "5/5" in capsys.readouterr().out
+    big = keras.Sequential([keras.Input((600,)), layers.DenseFlipout(512)])
+    big.compile("adam", likelihoods.Normal(scale=1.0))
+    tfpbnn.predict(big, np.ones((9, 600)), 60, 3, draws="coherent", verbose=1)
+    assert "9/9" in capsys.readouterr().out  # 3 batches x 3 steps of draws
     tfpbnn.predict(model, X, 60, batch_size=10)
     assert capsys.readouterr().out == ""
     odd = tf.data.Dataset.from_tensor_slices(X).batch(10)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import stats
+from scipy import special, stats
 
 from tests.statistics import FALSE_FAIL, assert_correlation, assert_moments
 from tfpbnn import random
@@ -34,6 +34,13 @@ def test_inversion_is_that_of_scipy():
     )
 
 
+def test_fast_inversion_is_that_of_scipy_in_every_cell():
+    words = np.arange(2**23, dtype=np.uint32) << 9
+    fast = tf.function(random.fast_normal_from_bits, jit_compile=True)
+    expected = special.ndtri((np.arange(2**23) + 0.5) / 2**23)
+    np.testing.assert_allclose(fast(tf.constant(words)), expected, rtol=2e-6)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
 def test_dtypes(dtype):
     draws = random.normal(random.as_key(3), [20_000], dtype)
@@ -52,6 +59,8 @@ def test_draws_agree_with_and_without_xla():
         compiled = tf.function(draw, jit_compile=jit_compile)()
         np.testing.assert_allclose(compiled[0], eager[0], atol=2e-5)
         np.testing.assert_array_equal(compiled[1], eager[1])
+    fast = tf.function(random.fast_normal, jit_compile=True)
+    np.testing.assert_allclose(fast(key, [1000]), eager[0], atol=2e-5)
 
 
 def test_signs_are_fair_and_independent():

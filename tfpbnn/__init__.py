@@ -8,6 +8,7 @@ from tfpbnn import (
     layers,
     likelihoods,
     metrics,
+    particles,
     plots,
     priors,
 )
@@ -15,6 +16,7 @@ from tfpbnn.convert import freeze_scales, to_deterministic, to_variational
 from tfpbnn.models import Model, Sequential
 from tfpbnn.predict import evaluate, predict
 from tfpbnn.predictive import Predictive
+from tfpbnn.pruning import prune, signal_to_noise
 
 __version__ = "0.1.0.dev0"
 
@@ -30,9 +32,12 @@ __all__ = [
     "layers",
     "likelihoods",
     "metrics",
+    "particles",
     "plots",
     "predict",
     "priors",
+    "prune",
+    "signal_to_noise",
     "to_deterministic",
     "to_variational",
 ]

@@ -20,26 +20,42 @@ def _cyclical(epoch: int, warmup_epochs: int) -> float:
 _SCHEDULES = {"cyclical": _cyclical, "linear": _linear}
 
 
+def _check_positive(name: str, value: float) -> None:
+    if not 0 < value < math.inf:
+        raise ValueError(
+            f"`{name}` must be a positive, finite number. Received: "
+            f"{name}={value!r}"
+        )
+
+
 class KLWeight(keras.callbacks.Callback):
     """Weights the KL as the loss needs it, and logs it.
 
     Keras averages the likelihood over examples, so the KL counts 1 /
-    `num_examples` there; a warm-up starts it at nothing. Adds `kl` (of all
+    `num_examples` there; a warm-up starts it at nothing. In all, the weight is
+    `temperature * max(floor, schedule) / num_examples`. Adds `kl` (of all
     layers, in nats, without its weight) and `kl_weight` to the logs. Layers
     that were given a `kl_weight` of their own keep it. When training ends the
-    weight is 1 / `num_examples`, wherever the schedule was.
+    weight is `temperature / num_examples`, wherever the schedule was.
 
     Args:
         num_examples: how many examples the training data has. (Not batches.)
         warmup_epochs: over how many epochs the weight rises from 0; 0 for none.
         schedule: "linear": rises once. "cyclical": rises over `warmup_epochs`,
             stays for as long, starts anew. Or a function from the epoch, which
-            counts from 0, to what the weight is multiplied with.
+            counts from 0, to what the weight is multiplied with, such as a
+            `keras.optimizers.schedules.LearningRateSchedule`.
+        temperature: what the KL is multiplied with in the end. Below 1 the
+            posterior is cold: narrower, as if each example counted
+            1 / `temperature` times. At 1 it is Bayes's.
+        floor: the least that the schedule multiplies with, so that the KL
+            never counts nothing.
 
     Raises:
-        ValueError: if `num_examples` is not positive, `warmup_epochs` is
-            negative, the schedule's name is unknown, or it gives a negative or
-            infinite factor; in `fit`, if the model has no KL.
+        ValueError: if `num_examples` or `temperature` is not positive and
+            finite, `warmup_epochs` is negative, `floor` is not from 0 to 1, the
+            schedule's name is unknown, or it gives a negative or infinite
+            factor; in `fit`, if the model has no KL.
 
     Example:
     ```python
@@ -53,7 +69,8 @@ class KLWeight(keras.callbacks.Callback):
 
     Reference:
         [Sonderby et al., 2016](https://arxiv.org/abs/1602.02282), linear;
-        [Fu et al., 2019](https://arxiv.org/abs/1903.10145), cyclical
+        [Fu et al., 2019](https://arxiv.org/abs/1903.10145), cyclical;
+        [Wenzel et al., 2020](https://arxiv.org/abs/2002.02405), temperature
     """
 
     def __init__(
@@ -61,17 +78,21 @@ class KLWeight(keras.callbacks.Callback):
         num_examples: int,
         warmup_epochs: int = 0,
         schedule: str | Callable[[int], float] = "linear",
+        *,
+        temperature: float = 1.0,
+        floor: float = 0.0,
     ):
         super().__init__()
-        if not 0 < num_examples < math.inf:
-            raise ValueError(
-                "`num_examples` must be a positive number. Received: "
-                f"num_examples={num_examples!r}"
-            )
+        _check_positive("num_examples", num_examples)
+        _check_positive("temperature", temperature)
         if not 0 <= warmup_epochs < math.inf:
             raise ValueError(
                 "`warmup_epochs` must be 0 or more. Received: "
                 f"warmup_epochs={warmup_epochs!r}"
+            )
+        if not 0 <= floor <= 1:
+            raise ValueError(
+                f"`floor` must be from 0 to 1. Received: floor={floor!r}"
             )
         if not callable(schedule) and schedule not in _SCHEDULES:
             raise ValueError(
@@ -81,6 +102,8 @@ class KLWeight(keras.callbacks.Callback):
         self.num_examples = num_examples
         self.warmup_epochs = warmup_epochs
         self.schedule = schedule
+        self.temperature = temperature
+        self.floor = floor
 
     def factor(self, epoch: int) -> float:
         """What the schedule multiplies the weight with in an epoch."""
@@ -93,7 +116,14 @@ class KLWeight(keras.callbacks.Callback):
                 "`schedule` must give finite numbers >= 0. Received: "
                 f"{value} for epoch {epoch}"
             )
-        return value
+        return max(self.floor, value)
+
+    def _weight(self, epoch: int) -> float:
+        return self.factor(epoch) * self._full_weight
+
+    @property
+    def _full_weight(self) -> float:
+        return self.temperature / self.num_examples
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Sees that there is something to weight."""
@@ -109,18 +139,18 @@ class KLWeight(keras.callbacks.Callback):
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the epoch's weight."""
-        self._assign(self.factor(epoch) / self.num_examples)
+        self._assign(self._weight(epoch))
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Logs the KL and its weight."""
         if logs is not None:
             terms = divergences.kl_terms(self.model)
             logs["kl"] = float(divergences.total_kl(terms))
-            logs["kl_weight"] = self.factor(epoch) / self.num_examples
+            logs["kl_weight"] = self._weight(epoch)
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leaves the full weight behind, for `evaluate` and more training."""
-        self._assign(1.0 / self.num_examples)
+        self._assign(self._full_weight)
 
     def _assign(self, value: float) -> None:
         for weight in divergences.managed_weights(self.model):

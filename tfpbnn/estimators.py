@@ -7,6 +7,8 @@ positions of an example, depend on each other, and so in the variance of the
 gradient.
 """
 
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfpbnn import fused, random
@@ -40,8 +42,7 @@ def local_reparameterization(
 
     Each example is independent of the others. So is each position within an
     example (the time steps of a rank-3 input), although they share a kernel:
-    their joint distribution is not the layer's. (Where the noise is fused,
-    examples may share its size, with independent signs: `fused.perturbed`.)
+    their joint distribution is not the layer's.
 
     Reference:
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
@@ -74,6 +75,73 @@ def flipout(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
     if op.x_axes:
         x = _signs(random.fold(key, 1), x, op.x_axes) * x
     return y + _signs(random.fold(key, 2), y, op.y_axes) * op(x, noise)
+
+
+def coherent(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
+    """For prediction: one draw of the kernel for all rows."""
+    if not posterior.is_random:
+        return mean(op, x, posterior)
+    return op(x, posterior.draws(key[tf.newaxis], _scope_signs())[0])
+
+
+def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
+    """`coherent` for S draws at once.
+
+    Args:
+        op: the operation.
+        x: `[S, B, ...]`, or `[1, B, ...]` if it is the same for all draws.
+        posterior: the kernel's.
+        keys: `[S, 2]`.
+
+    Returns:
+        `[S, B, ...]`, or what broadcasts to it.
+    """
+    if not posterior.is_random:
+        return _over_rows(lambda flat: mean(op, flat, posterior), x)
+    return op.stacked(x, posterior.draws(keys, _scope_signs()))
+
+
+def marginal(
+    op: LinearOp, x: Tensor, posterior: Family, keys: Tensor
+) -> Tensor:
+    """S draws at once, rows drawn apart: noise on the outputs.
+
+    Of the same distribution as `stacked` for each row, if the row meets each
+    element of the kernel once. Arguments are those of `stacked`; the rows'
+    numbers are those of the scope.
+    """
+    if not posterior.is_random:
+        return _over_rows(lambda flat: mean(op, flat, posterior), x)
+    scope = random.current_scope()
+    assert scope is not None
+    loc, variance = posterior.loc_and_variance()
+    y = _over_rows(lambda flat: op(flat, loc), x)
+    variance = _over_rows(lambda flat: op.squared(flat, variance), x)
+    size = y.shape[2:].num_elements()
+    noise = fused.normal_grid(keys, scope.rows, size)
+    sizes = tf.concat([tf.shape(noise)[:2], tf.shape(y)[2:]], 0)
+    noise = tf.cast(tf.reshape(noise, sizes), variance.dtype)
+    if scope.signs is not None:
+        signs = tf.reshape(scope.signs, [-1] + [1] * (len(y.shape) - 1))
+        noise *= tf.cast(signs, noise.dtype)
+    return y + tf.cast(tf.sqrt(variance) * noise, y.dtype)
+
+
+def _scope_signs() -> Tensor | None:
+    scope = random.current_scope()
+    if scope is None or scope.signs is None:
+        return None
+    return tf.reshape(scope.signs, [-1])
+
+
+def _over_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """`[S, B, ...]` through a function of `[S * B, ...]`."""
+    sizes = tf.shape(x)
+    y = function(tf.reshape(x, tf.concat([[-1], sizes[2:]], 0)))
+    shape = y.shape
+    y = tf.reshape(y, tf.concat([sizes[:2], tf.shape(y)[1:]], 0))
+    y.set_shape([x.shape[0], x.shape[1], *shape[1:]])
+    return y
 
 
 def _signs(key: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:

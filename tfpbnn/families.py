@@ -14,7 +14,10 @@ from keras import constraints, initializers, regularizers
 
 from tfpbnn import _registry, fused, random
 from tfpbnn._tfp import tfp
-from tfpbnn.types import Config, Identifier, Tensor
+from tfpbnn.types import Array, Config, Identifier, Tensor
+
+# An untransformed scale of which only the scale's floor, 1.2e-7, is left.
+_SILENT = -50.0
 
 
 class Family(_registry.Template):
@@ -53,10 +56,37 @@ class Family(_registry.Template):
         """`sample(key) - loc`."""
         return self.sample(key) - tf.convert_to_tensor(self.loc)
 
+    def before_draws(self) -> Any:
+        """What `draws` finds as `random.known(self)`, computed once."""
+        return None
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        """One draw for each of `keys [S, 2]`: `[S, *shape]`, for prediction.
+
+        Args:
+            keys: as above.
+            signs: of each draw's noise, `[S]`; None for 1.
+        """
+        loc = tf.convert_to_tensor(self.loc)
+        found = tf.map_fn(self.sample, keys, fn_output_signature=loc.dtype)
+        if signs is None:
+            return found
+        shape = [-1] + [1] * len(loc.shape)
+        return loc + tf.reshape(tf.cast(signs, loc.dtype), shape) * (
+            found - loc
+        )
+
     def variance(self) -> Tensor:
         """The variance of each element."""
         raise NotImplementedError(
             f"`{type(self).__name__}` has no elementwise variance."
+        )
+
+    def prune(self, keep: Array) -> None:
+        """Makes the elements where `keep` is False 0, without noise."""
+        del keep
+        raise NotImplementedError(
+            f"`{type(self).__name__}` cannot lose single weights."
         )
 
     def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
@@ -202,14 +232,22 @@ class MeanFieldNormal(_LocFamily):
         loc, untransformed = self._parameters()
         if not fused.is_enabled(untransformed):
             return loc + self.noise(key)
-        words = random.bits(key, loc.shape)
         if not fused.prepares_kl():
-            return fused.normal_sample(loc, untransformed, words)
+            return fused.normal_sample(loc, untransformed, key)
         draw, kl = fused.normal_sample_and_kl(
-            loc, untransformed, words, self._precision(loc)
+            loc, untransformed, key, self._precision(loc)
         )
         self.kept_kl.keep(kl)
         return draw
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        loc, scale = random.known(self) or self.before_draws()
+        if signs is None:
+            signs = tf.ones(tf.shape(keys)[:1], loc.dtype)
+        return fused.normal_draws(loc, scale, keys, signs)
+
+    def before_draws(self) -> tuple[Tensor, Tensor]:
+        return tf.convert_to_tensor(self.loc), self.scale
 
     def noise(self, key: Tensor) -> Tensor:
         _, untransformed = self._parameters()
@@ -219,13 +257,17 @@ class MeanFieldNormal(_LocFamily):
     def variance(self) -> Tensor:
         return tf.square(self.scale)
 
+    def prune(self, keep: Array) -> None:
+        loc, untransformed = self._parameters()
+        self.loc.assign(tf.where(keep, loc, 0))
+        self.untransformed_scale.assign(tf.where(keep, untransformed, _SILENT))
+
     def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
         loc, untransformed = self._parameters()
         if not fused.is_enabled(untransformed):
             return loc, self.noise(key)
-        words = random.bits(key, loc.shape)
         loc, noise, kl = fused.normal_noise_and_kl(
-            loc, untransformed, words, self._precision(loc)
+            loc, untransformed, key, self._precision(loc)
         )
         self.kept_kl.keep(kl)
         return loc, noise

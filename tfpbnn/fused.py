@@ -10,21 +10,23 @@ which layers open when training and for the draws of `predict`.
 """
 
 import contextlib
+import functools
+import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn.random import bits, normal_from_bits
+from tfpbnn import random
 from tfpbnn.types import Tensor
 
 # Below this many weights a compilation costs more than its loops save.
 MIN_SIZE = 2**14
 # Below this many outputs per example, likewise.
 MIN_OUTPUTS = 2**8
-# So many examples share the size, not the sign, of `perturbed`'s noise.
-SHARED = 8
+# Below this many numbers a draw, and this many a row, likewise in prediction.
+MIN_DRAW, MIN_ROW = 2**10, 2**4
 # Under the square root of local reparameterization: without it an all-zero
 # input has an infinite derivative there, times zero: NaN.
 VARIANCE_FLOOR = 1e-12
@@ -56,11 +58,13 @@ def applies(untransformed_scale: Tensor) -> bool:
     return untransformed_scale.dtype == tf.float32 and size >= MIN_SIZE
 
 
+def _is_on() -> bool:
+    return getattr(_local, "mode", (False, False))[0]
+
+
 def is_enabled(untransformed_scale: Tensor) -> bool:
     """Whether a draw with this scale is to be fused here and now."""
-    return getattr(_local, "mode", (False, False))[0] and applies(
-        untransformed_scale
-    )
+    return _is_on() and applies(untransformed_scale)
 
 
 def perturbs(outputs: Tensor, variance: Tensor) -> bool:
@@ -70,7 +74,7 @@ def perturbs(outputs: Tensor, variance: Tensor) -> bool:
     """
     size = outputs.shape[1:].num_elements()
     return (
-        getattr(_local, "mode", (False, False))[0]
+        _is_on()
         and outputs.dtype == variance.dtype == tf.float32
         and size is not None
         and size >= MIN_OUTPUTS
@@ -133,9 +137,9 @@ def _scale_and_slope(untransformed: Tensor) -> tuple[Tensor, Tensor]:
 
 
 @_compiled
-def _sample(loc: Tensor, untransformed: Tensor, words: Tensor) -> Any:
+def _sample(loc: Tensor, untransformed: Tensor, key: Tensor) -> Any:
     scale, slope = _scale_and_slope(untransformed)
-    standard = normal_from_bits(words)
+    standard = random.fast_normal(key, loc.shape)
     return loc + scale * standard, slope * standard
 
 
@@ -156,20 +160,20 @@ def _kl_terms(
 
 @_compiled
 def _sample_and_kl(
-    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+    loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
     scale, slope = _scale_and_slope(untransformed)
-    standard = normal_from_bits(words)
+    standard = random.fast_normal(key, loc.shape)
     rows, d_kl = _kl_terms(loc, scale, slope, precision)
     return loc + scale * standard, slope * standard, rows, d_kl
 
 
 @_compiled
 def _noise_and_kl(
-    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+    loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
     scale, slope = _scale_and_slope(untransformed)
-    standard = normal_from_bits(words)
+    standard = random.fast_normal(key, loc.shape)
     rows, d_kl = _kl_terms(loc, scale, slope, precision)
     return scale * standard, slope * standard, rows, d_kl
 
@@ -208,44 +212,88 @@ def _combine(
 
 
 @_compiled
-def _normals(words: Tensor) -> Tensor:
-    return normal_from_bits(words)
+def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
+    standard = random.fast_normal(key, tf.shape(mean))
+    variance += VARIANCE_FLOOR
+    inverse = tf.math.rsqrt(variance)
+    return mean + variance * inverse * standard, 0.5 * inverse * standard
+
+
+def _normal_grid(keys: Tensor, rows: Tensor, size: int, fast: bool) -> Tensor:
+    words = random.grid_bits(keys, rows, size)
+    if fast:
+        return random.fast_normal_from_bits(words)
+    return random.normal_from_bits(words)
+
+
+def _draws(
+    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor, fast: bool
+) -> Tensor:
+    row = tf.zeros([1], tf.int32)
+    noise = _normal_grid(keys, row, loc.shape.num_elements(), fast)
+    noise = tf.reshape(noise, [-1, *loc.shape])
+    signs = tf.reshape(signs, [-1] + [1] * len(loc.shape))
+    return loc + (signs * scale) * tf.cast(noise, loc.dtype)
 
 
 @_compiled
-def _perturbed(
-    mean: Tensor, variance: Tensor, standard: Tensor, words: Tensor
-) -> Any:
-    signed = []
-    for bit in range(SHARED):
-        # Bits that `normal_from_bits` has dropped: independent of the normal.
-        shifted = tf.bitwise.right_shift(words, tf.constant(bit, tf.uint32))
-        sign = tf.bitwise.left_shift(shifted, tf.constant(31, tf.uint32))
-        flipped = tf.bitwise.bitwise_xor(tf.bitcast(standard, tf.uint32), sign)
-        signed.append(tf.bitcast(flipped, tf.float32))
-    noise = tf.concat(signed, axis=0)[: tf.shape(mean)[0]]
-    variance += VARIANCE_FLOOR
-    inverse = tf.math.rsqrt(variance)
-    return mean + variance * inverse * noise, 0.5 * inverse * noise
+def _fused_draws(
+    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
+) -> Tensor:
+    return _draws(loc, scale, keys, signs, fast=True)
+
+
+def normal_draws(
+    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
+) -> Tensor:
+    """`loc + sign * scale * eps` for each of `keys [S, 2]`, `signs [S]`."""
+    if _is_on() and loc.shape.num_elements() >= MIN_DRAW:
+        return _fused_draws(loc, scale, keys, signs)
+    return _draws(loc, scale, keys, signs, fast=False)
+
+
+@functools.lru_cache(maxsize=64)
+def _fused_grid(size: int) -> Callable[..., Tensor]:
+    @_compiled
+    def grid(keys: Tensor, rows: Tensor) -> Tensor:
+        return _normal_grid(keys, rows, size, fast=True)
+
+    return grid
+
+
+def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+    """Normals `[S, B, size]`, each of its key, row number and place."""
+    if not _is_on() or size < MIN_ROW:
+        return _normal_grid(keys, rows, size, fast=False)
+    count = tf.size(rows)
+    padding = [[0, _round_up(count) - count]]
+    return _fused_grid(size)(keys, tf.pad(rows, padding))[:, :count]
+
+
+def _round_up(count: Tensor) -> Tensor:
+    """To a power of two, in quarters: XLA compiles anew for each number."""
+    bits = tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0)
+    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 2), count.dtype), 1)
+    return (count + step - 1) // step * step
 
 
 @tf.custom_gradient
-def normal_sample(loc: Tensor, untransformed: Tensor, words: Tensor) -> Any:
-    """`loc + scale * normal_from_bits(words)`."""
-    sample, slope = _sample(loc, untransformed, words)
+def normal_sample(loc: Tensor, untransformed: Tensor, key: Tensor) -> Any:
+    """`loc + scale * random.normal(key)`."""
+    sample, slope = _sample(loc, untransformed, key)
     return sample, lambda upstream: (upstream, upstream * slope, None)
 
 
 @tf.custom_gradient
 def normal_sample_and_kl(
-    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+    loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
     """A draw and `0.5 * precision * sum(scale^2 + loc^2) - sum(log(scale))`.
 
     The latter is the KL to Normal(0, precision^-1/2) but for constants.
     """
     sample, slope, rows, d_kl = _sample_and_kl(
-        loc, untransformed, words, precision
+        loc, untransformed, key, precision
     )
 
     def grad(d_sample: Tensor, upstream: Tensor) -> Any:
@@ -259,15 +307,13 @@ def normal_sample_and_kl(
 
 @tf.custom_gradient
 def normal_noise_and_kl(
-    loc: Tensor, untransformed: Tensor, words: Tensor, precision: Tensor
+    loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
-    """loc, `scale * normal_from_bits(words)`, and the KL as above.
+    """loc, `scale * random.normal(key)`, and the KL as above.
 
     loc goes through so that its gradients meet here too.
     """
-    noise, slope, rows, d_kl = _noise_and_kl(
-        loc, untransformed, words, precision
-    )
+    noise, slope, rows, d_kl = _noise_and_kl(loc, untransformed, key, precision)
 
     def grad(d_loc: Tensor, d_noise: Tensor, upstream: Tensor) -> Any:
         gradients = _combine(
@@ -311,20 +357,8 @@ def normal_kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
     return tf.reduce_sum(rows), grad
 
 
-def perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Tensor:
-    """`mean + sqrt(variance + VARIANCE_FLOOR) * eps` with normal eps.
-
-    The noise of an example is independent. Groups of `SHARED` examples have
-    the same |eps| with signs of their own, so they are uncorrelated: signs are
-    bits that the normals leave over, and normals are what costs most here.
-    """
-    sizes = tf.shape(mean)
-    groups = (sizes[0] + SHARED - 1) // SHARED
-    words = bits(key, tf.concat([[groups], sizes[1:]], 0))
-
-    @tf.custom_gradient
-    def perturb(mean: Tensor, variance: Tensor) -> Any:
-        result, slope = _perturbed(mean, variance, _normals(words), words)
-        return result, lambda upstream: (upstream, upstream * slope)
-
-    return perturb(mean, variance)
+@tf.custom_gradient
+def perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
+    """`mean + sqrt(variance + VARIANCE_FLOOR) * random.normal(key)`."""
+    result, slope = _perturbed(mean, variance, key)
+    return result, lambda upstream: (upstream, upstream * slope, None)

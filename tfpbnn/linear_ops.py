@@ -5,6 +5,7 @@ indices of the kernel.
 """
 
 import dataclasses
+import string
 from collections.abc import Callable, Sequence
 
 import keras
@@ -25,6 +26,9 @@ class LinearOp:
             coefficient squared, given x and the variances. The default fits
             operations that sum products of one x and one kernel element.
         dtype: of the kernel and the result, where it is not that of x.
+        apply_stack: `apply` for S kernels at once: x `[S or 1, B, ...]` and
+            kernels `[S, ...]` to `[S, B, ...]`, or a shape that broadcasts to
+            it. None where a loop over the kernels is as good.
     """
 
     apply: Callable[[Tensor, Tensor], Tensor]
@@ -32,10 +36,36 @@ class LinearOp:
     y_axes: tuple[int, ...]
     apply_squared: Callable[[Tensor, Tensor], Tensor] | None = None
     dtype: str | None = None
+    apply_stack: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor, kernel: Tensor) -> Tensor:
         """`apply`, with the kernel in the precision of the computation."""
         return self.apply(x, tf.cast(kernel, self.dtype or x.dtype))
+
+    def stacked(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """The results of S kernels: see `apply_stack`."""
+        kernels = tf.cast(kernels, self.dtype or x.dtype)
+        if self.apply_stack is not None:
+            return self.apply_stack(x, kernels)
+        dtype = self.dtype or x.dtype
+        if x.shape[0] == 1:
+            return tf.map_fn(
+                lambda kernel: self.apply(x[0], kernel),
+                kernels,
+                fn_output_signature=dtype,
+            )
+        return tf.map_fn(
+            lambda pair: self.apply(*pair),
+            (x, kernels),
+            fn_output_signature=dtype,
+        )
+
+    def meets_once(self, x_rank: int, y_rank: int) -> bool:
+        """Whether no two numbers of a row's result share a kernel element.
+
+        And so are independent of each other, for independent elements.
+        """
+        return (len(self.x_axes), len(self.y_axes)) == (x_rank - 1, y_rank - 1)
 
     def squared(self, x: Tensor, variance: Tensor) -> Tensor:
         """The variance of `apply(x, kernel)` for independent kernel elements.
@@ -50,7 +80,30 @@ class LinearOp:
 
 def dense() -> LinearOp:
     """`x [..., I]` times `kernel [I, O]`."""
-    return LinearOp(keras.ops.matmul, x_axes=(-1,), y_axes=(-1,))
+    return LinearOp(
+        keras.ops.matmul,
+        x_axes=(-1,),
+        y_axes=(-1,),
+        apply_stack=_stacked_matmul,
+    )
+
+
+def _stacked_matmul(x: Tensor, kernels: Tensor) -> Tensor:
+    """`[S or 1, B, ..., I]` times `[S, I, O]`."""
+    sizes = tf.shape(x)[1:-1]
+    count, units = tf.shape(kernels)[0], kernels.shape[-1]
+    if x.shape[0] == 1:
+        # One large product is faster than S small ones.
+        wide = tf.reshape(
+            tf.transpose(kernels, [1, 0, 2]), [kernels.shape[1], -1]
+        )
+        y = tf.reshape(x, [-1, x.shape[-1]]) @ wide
+        y = tf.transpose(tf.reshape(y, [-1, count, units]), [1, 0, 2])
+    else:
+        y = tf.reshape(x, [count, -1, x.shape[-1]]) @ kernels
+    y = tf.reshape(y, tf.concat([[count], sizes, [units]], 0))
+    y.set_shape([None, *x.shape[1:-1], units])
+    return y
 
 
 def channel_axis(data_format: str, rank: int) -> int:
@@ -142,10 +195,19 @@ def einsum(inputs: str, kernel: str, outputs: str) -> LinearOp:
             i - len(letters) for i, c in enumerate(letters) if c in kernel
         )
 
+    (draw, *_) = (c for c in string.ascii_letters if c not in equation)
+
+    def apply_stack(x: Tensor, kernels: Tensor) -> Tensor:
+        shared = x.shape[0] == 1
+        left = inputs if shared else draw + inputs
+        stacked = f"{left},{draw}{kernel}->{draw}{outputs}"
+        return keras.ops.einsum(stacked, x[0] if shared else x, kernels)
+
     return LinearOp(
         lambda x, weights: keras.ops.einsum(equation, x, weights),
         x_axes=axes(inputs),
         y_axes=axes(outputs),
+        apply_stack=apply_stack,
     )
 
 
@@ -155,8 +217,18 @@ def embedding(dtype: str) -> LinearOp:
     def apply(x: Tensor, kernel: Tensor) -> Tensor:
         return keras.ops.take(kernel, x, axis=0)
 
+    def apply_stack(x: Tensor, kernels: Tensor) -> Tensor:
+        if x.shape[0] == 1:
+            return tf.gather(kernels, x[0], axis=1)
+        return tf.gather(kernels, x, axis=1, batch_dims=1)
+
     return LinearOp(
-        apply, x_axes=(), y_axes=(-1,), apply_squared=apply, dtype=dtype
+        apply,
+        x_axes=(),
+        y_axes=(-1,),
+        apply_squared=apply,
+        dtype=dtype,
+        apply_stack=apply_stack,
     )
 
 
@@ -175,8 +247,16 @@ def bias(
     def apply(x: Tensor, kernel: Tensor) -> Tensor:
         return tf.broadcast_to(aligned(kernel, len(x.shape), axes), tf.shape(x))
 
+    def apply_stack(x: Tensor, kernels: Tensor) -> Tensor:
+        sizes = [1] * (len(x.shape) - 1)
+        for axis, size in zip(axes, kernels.shape[1:], strict=True):
+            sizes[axis] = size
+        return tf.reshape(kernels, [-1, *sizes])
+
     indexed = [a for i, a in enumerate(axes) if not shape or shape[i] != 1]
-    return LinearOp(apply, x_axes=(), y_axes=tuple(indexed))
+    return LinearOp(
+        apply, x_axes=(), y_axes=tuple(indexed), apply_stack=apply_stack
+    )
 
 
 def aligned(kernel: Tensor, rank: int, axes: Sequence[int]) -> Tensor:

@@ -1,27 +1,16 @@
 """From a posterior and data to a predictive distribution."""
 
-import math
-import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
-import numpy as np
 
-from tfpbnn import data, likelihoods, particles, random
-from tfpbnn.likelihoods import Likelihood
-from tfpbnn.predictive import (
-    ClassificationPredictive,
-    Predictive,
-    RegressionPredictive,
-)
+from tfpbnn import data, particles
+from tfpbnn.predictive import Predictive
 from tfpbnn.predictive.base import check_num_samples
-from tfpbnn.types import Array
+from tfpbnn.predictive.collect import Collector
 
-_BATCH_SIZE = 1024
-# Draws of one call of the compiled model: the bar moves, an interrupt is heard.
-_DRAWS_PER_STEP = 25
-# With verbose="auto", the bar appears on work that takes longer (seconds).
-_QUIET = 2.0
+_DRAWS = ("auto", "coherent", "marginal", "mean")
 
 
 def predict(
@@ -32,13 +21,17 @@ def predict(
     seed: int | None = None,
     verbose: Any = "auto",
     *,
-    draws: str = "coherent",
-    likelihood: Likelihood | None = None,
-) -> Predictive:
+    draws: str = "auto",
+    antithetic: bool = False,
+    keep_draws: bool = True,
+    memory_budget: int | None = None,
+    likelihood: Any = None,
+) -> Any:
     """The predictive distribution of a model's targets, over draws of weights.
 
-    The same seed gives the same numbers, whatever the batch size, on one
-    machine up to rounding. Dropout is off and BatchNorm in inference mode.
+    The same seed gives the same numbers, whatever the batch size and the
+    memory, on one machine up to rounding. Dropout is off and BatchNorm in
+    inference mode. An interrupt (Ctrl-C) ends with what is done, and a warning.
 
     Args:
         model: a built Keras model with random layers in it.
@@ -46,23 +39,43 @@ def predict(
             tf.data.Dataset or PyDataset, whose targets are ignored.
         num_samples: the number of draws S of the weights. Errors of the mean
             fall with its square root; 100 are enough for most plots.
-        batch_size: rows at a time, of arrays; default 1024.
+        batch_size: rows at a time, of arrays; default 1024, or fewer if they
+            would not fit `memory_budget`.
         seed: an integer; None takes one from Python's `random`, which
             `keras.utils.set_random_seed` seeds.
         verbose: "auto" (a progress bar if it takes over 2 s), 0 or 1.
         draws: "coherent": a draw is one function, the same weights for every
-            row. "mean": one pass at the posterior means, without epistemic
+            row, so that rows are correlated as they should be. "marginal":
+            each row has draws of its own, by noise on the outputs of layers;
+            exact for what is asked of rows one by one (means, variances,
+            entropies, quantiles, scores), not for `sample` or other joint
+            statistics of rows; much faster for few rows; only for Dense-like
+            layers that a row meets once, with independent Normals. "auto": the
+            cheaper of the two, counted for all rows of x, where both are
+            exact; else "coherent". `Predictive.draws` tells which it was.
+            "mean": one pass at the posterior means, without epistemic
             uncertainty; also for models with nothing random.
+        antithetic: whether draws come in pairs with noises of opposite signs.
+            Means then have smaller errors (none at all for linear models);
+            variances and quantiles hardly differ. Posteriors must be
+            symmetric.
+        keep_draws: False to keep averages over draws only (means, variances,
+            entropies), for outputs too large to keep S of.
+        memory_budget: about how many bytes to work in, beside the result;
+            default a quarter of the free memory.
         likelihood: what the outputs mean, for a model that was not compiled;
-            by default read off the compiled loss.
+            by default read off the compiled loss. For a model with several
+            outputs, one for each in the same structure.
 
     Returns:
-        A `RegressionPredictive` or `ClassificationPredictive`.
+        A `RegressionPredictive` or `ClassificationPredictive`; for a model
+        with several outputs, a list or dict of them in its structure.
 
     Raises:
         ValueError: if the model was not built, has no likelihood for a loss,
-            has nothing random in it or several outputs; if the outputs don't
-            fit the likelihood; if `num_samples` is not positive; if x has NaN.
+            or has nothing random in it; if the outputs don't fit the
+            likelihood; if `num_samples` is not positive; if x has NaN; if
+            draws="marginal" is not exact for the model.
         TypeError: if x is not one of the forms above.
 
     Example:
@@ -72,9 +85,23 @@ def predict(
     p = tfpbnn.predict(model, keras.random.normal((10, 4)), seed=0)
     p.mean, p.epistemic_variance, p.aleatoric_variance      # [10, 1] each
     ```
+
+    Reference:
+        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557), whose local
+        reparameterization marginal draws are
     """
+    run = _run(
+        model,
+        x,
+        num_samples,
+        batch_size,
+        draws,
+        seed,
+        antithetic,
+        memory_budget,
+    )
     predictive, _ = _predict(
-        model, x, num_samples, batch_size, seed, verbose, draws, likelihood
+        model, run, batch_size, verbose, likelihood, keep_draws
     )
     return predictive
 
@@ -88,8 +115,10 @@ def evaluate(
     seed: int | None = None,
     verbose: Any = "auto",
     *,
-    draws: str = "coherent",
-    likelihood: Likelihood | None = None,
+    draws: str = "auto",
+    antithetic: bool = False,
+    memory_budget: int | None = None,
+    likelihood: Any = None,
 ) -> dict[str, float]:
     """Scores of the predictive distribution against known targets.
 
@@ -105,7 +134,13 @@ def evaluate(
         seed: as for `predict`.
         verbose: as for `predict`.
         draws: as for `predict`.
+        antithetic: as for `predict`.
+        memory_budget: as for `predict`.
         likelihood: as for `predict`.
+
+    Returns:
+        The scores by name. Of a model with several outputs, as in Keras, the
+        names begin with those of the outputs: "out_1_nll".
 
     Raises:
         ValueError: as `predict`; if there are no targets, or they don't fit
@@ -119,8 +154,18 @@ def evaluate(
     tfpbnn.evaluate(model, x, y)                    # {"nll": .., "rmse": ..}
     ```
     """
+    run = _run(
+        model,
+        x,
+        num_samples,
+        batch_size,
+        draws,
+        seed,
+        antithetic,
+        memory_budget,
+    )
     predictive, targets = _predict(
-        model, x, num_samples, batch_size, seed, verbose, draws, likelihood
+        model, run, batch_size, verbose, likelihood, True
     )
     y = targets if y is None else y
     if y is None:
@@ -128,150 +173,81 @@ def evaluate(
             "`y` must be given, unless x is a dataset of (x, y) batches. "
             "Received: y=None"
         )
-    return predictive.evaluate(y)
+    if isinstance(predictive, Predictive):
+        return predictive.evaluate(y)
+    scores = {}
+    for name, one, target in zip(
+        _output_names(model),
+        keras.tree.flatten(predictive),
+        keras.tree.flatten(y),
+        strict=True,
+    ):
+        for score, value in one.evaluate(target).items():
+            scores[f"{name}_{score}"] = value
+    return scores
 
 
-def _predict(
+def _run(
     model: keras.Model,
     x: Any,
     num_samples: int,
     batch_size: int | None,
-    seed: int | None,
-    verbose: Any,
     draws: str,
-    likelihood: Likelihood | None,
-) -> tuple[Predictive, Array | None]:
+    seed: int | None,
+    antithetic: bool,
+    memory_budget: int | None,
+) -> particles.Run:
+    """A run over x, of checked arguments."""
     check_num_samples(num_samples)
-    batch_size = _check_batch_size(batch_size)
-    if draws not in ("coherent", "mean"):
+    _check_size("batch_size", batch_size)
+    _check_size("memory_budget", memory_budget)
+    if draws not in _DRAWS:
         raise ValueError(
-            f'`draws` must be "coherent" or "mean". Received: draws={draws!r}'
+            f"`draws` must be one of {list(_DRAWS)}. Received: draws={draws!r}"
         )
     _check_built(model)
-    loss = likelihood or _compiled_loss(model)
-    if not data.is_stream(x):
-        x = data.as_arrays("x", x)
-    if seed is None:
-        seed = random.any_seed()
-    stops = [0] if draws == "mean" else _stops(num_samples)
-    run = _Run(model, random.as_key(seed), stops)
-    outputs, targets = run.over(x, batch_size, verbose)
-    if draws != "mean":
-        run.check_random()
-    resolved = likelihoods.from_loss(loss, outputs.shape[-1])
-    kind = (
-        ClassificationPredictive
-        if resolved.is_classification
-        else RegressionPredictive
+    return particles.Run(
+        model,
+        x if data.is_stream(x) else data.as_arrays("x", x),
+        num_samples,
+        draws=draws,
+        seed=seed,
+        antithetic=antithetic,
+        memory_budget=memory_budget,
     )
-    return kind(outputs, resolved), targets
 
 
-def _stops(num_samples: int) -> list[int]:
-    return [
-        min(start + _DRAWS_PER_STEP, num_samples)
-        for start in range(0, num_samples, _DRAWS_PER_STEP)
-    ]
+def _predict(
+    model: keras.Model,
+    run: particles.Run,
+    batch_size: int | None,
+    verbose: Any,
+    likelihood: Any,
+    keep_draws: bool,
+) -> tuple[Any, Any]:
+    """The prediction, and the targets that a dataset brought."""
+    loss = likelihood or _compiled_loss(model)
+    collector = Collector(loss, _output_names(model), keep_draws)
+    batches, targets = run.over(batch_size, verbose, collector.collect)
+    run.check_random()
+    predictive = collector.predictives(batches, run.num_samples, run.draws)
+    return predictive, targets
 
 
-class _Run:
-    """One pass of a model over data, in steps of rows and draws."""
-
-    def __init__(self, model: keras.Model, key: Any, stops: list[int]):
-        self._model = model
-        self._key = key
-        self._stops = stops  # [0] for the posterior mean
-        self._states = particles.random_states(model)
-        self._function: particles.DrawFunction | None = None
-
-    def over(
-        self, x: Any, batch_size: int, verbose: Any
-    ) -> tuple[Array, Array | None]:
-        """Outputs `[S, N, ..., P]`, and the targets that x brought."""
-        total = data.num_batches(x, batch_size)
-        steps = None if total is None else total * len(self._stops)
-        bar = _Bar(steps, verbose)
-        outputs, targets = [], []
-        for batch, y in data.batches(x, batch_size):
-            outputs.append(self._batch(batch, bar))
-            if y is not None:
-                targets.append(np.asarray(y))
-        bar.close()
-        if not outputs:
-            raise ValueError("`x` must have one row or more. Received: none")
-        joined = np.concatenate(outputs, axis=1)
-        return joined, np.concatenate(targets) if targets else None
-
-    def _batch(self, batch: Any, bar: "_Bar") -> Array:
-        self._function = particles.draw_function(self._model, batch)
-        parts, start = [], 0
-        for stop in self._stops:
-            if stop == 0:
-                parts.append(self._function.mean(batch))
-            else:
-                parts.append(
-                    self._function.draws(batch, self._key, start, stop)
-                )
-            start = stop
-            bar.step()
-        return np.concatenate(parts)
-
-    def check_random(self) -> None:
-        """Raises if every draw was the same by construction."""
-        states = particles.random_states(self._model)
-        moved = any(
-            np.any(before != after)
-            for before, after in zip(self._states, states, strict=True)
-        )
-        assert self._function is not None
-        if not moved and self._function.num_random_layers == 0:
-            raise ValueError(
-                "`model` has nothing random in it, so all draws are the same. "
-                "Replace some of its layers by variational ones (such as "
-                'tfpbnn.layers.DenseFlipout), or pass draws="mean" for a '
-                "single pass."
-            )
+def _output_names(model: keras.Model) -> list[str]:
+    """Of several outputs: their keys in a dict, else as Keras names them."""
+    outputs = getattr(model, "output", None)
+    if isinstance(outputs, Mapping):
+        return sorted(outputs)
+    return list(getattr(model, "output_names", ["output"]))
 
 
-class _Bar:
-    """Keras's progress bar, shown at once, never, or when work is long."""
-
-    def __init__(self, total: int | None, verbose: Any):
-        if verbose not in ("auto", 0, 1, 2, True, False):
-            raise ValueError(
-                f'`verbose` must be "auto", 0 or 1. Received: {verbose!r}'
-            )
-        self._total = total
-        self._verbose = verbose
-        self._done = 0
-        self._started = time.monotonic()
-        self._bar: Any = None
-
-    def step(self) -> None:
-        self._done += 1
-        elapsed = time.monotonic() - self._started
-        if self._bar is None and self._verbose:
-            expected = elapsed * (self._total or math.inf) / self._done
-            is_long = elapsed > _QUIET / 2 and expected > _QUIET
-            if self._verbose != "auto" or is_long:
-                self._bar = keras.utils.Progbar(self._total, verbose=1)
-        if self._bar is not None:
-            self._bar.update(self._done, finalize=False)
-
-    def close(self) -> None:
-        if self._bar is not None:
-            self._bar.update(self._done, finalize=True)
-
-
-def _check_batch_size(batch_size: int | None) -> int:
-    if batch_size is None:
-        return _BATCH_SIZE
-    if not isinstance(batch_size, int) or batch_size < 1:
+def _check_size(name: str, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or value < 1):
         raise ValueError(
-            "`batch_size` must be None or a positive integer. Received: "
-            f"batch_size={batch_size!r}"
+            f"`{name}` must be None or a positive integer. Received: "
+            f"{name}={value!r}"
         )
-    return batch_size
 
 
 def _check_built(model: Any) -> None:

@@ -95,7 +95,7 @@ def test_draws_that_are_sure_of_different_labels():
 
 def test_variation_ratio_counts_votes():
     p = make((20, 8, 3))
-    p.outputs += np.arange(8)[:, None] * np.array([0, 0, 0.5])
+    p.outputs[:] += np.arange(8)[:, None] * np.array([0, 0, 0.5])
     for row in range(8):
         votes = np.bincount(p.outputs[:, row].argmax(-1), minlength=3)
         expected = 1 - votes.max() / 20

@@ -45,6 +45,16 @@ from tfpbnn.layers.embedding import (
     EmbeddingLocalReparameterization,
     EmbeddingReparameterization,
 )
+from tfpbnn.layers.group_query_attention import (
+    GroupQueryAttentionFlipout,
+    GroupQueryAttentionLocalReparameterization,
+    GroupQueryAttentionReparameterization,
+)
+from tfpbnn.layers.multi_head_attention import (
+    MultiHeadAttentionFlipout,
+    MultiHeadAttentionLocalReparameterization,
+    MultiHeadAttentionReparameterization,
+)
 from tfpbnn.layers.noise import HomoscedasticScale
 from tfpbnn.layers.separable_conv import (
     SeparableConv1DFlipout,
@@ -103,7 +113,13 @@ __all__ = [
     "EmbeddingFlipout",
     "EmbeddingLocalReparameterization",
     "EmbeddingReparameterization",
+    "GroupQueryAttentionFlipout",
+    "GroupQueryAttentionLocalReparameterization",
+    "GroupQueryAttentionReparameterization",
     "HomoscedasticScale",
+    "MultiHeadAttentionFlipout",
+    "MultiHeadAttentionLocalReparameterization",
+    "MultiHeadAttentionReparameterization",
     "SeparableConv1DFlipout",
     "SeparableConv1DLocalReparameterization",
     "SeparableConv1DReparameterization",

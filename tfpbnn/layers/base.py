@@ -107,6 +107,12 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
     def _posterior(self, name: str) -> Family:
         return getattr(self, f"{name}_posterior")
 
+    @property
+    def posteriors(self) -> list[Family]:
+        """The layer's own, of all its weights."""
+        found = map(self._posterior, self._weight_names)
+        return [posterior for posterior in found if posterior is not None]
+
     def build(self, input_shape: Any) -> None:
         self._build_noise()
         for name, shape in self._weight_shapes(tuple(input_shape)).items():
@@ -116,18 +122,61 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
                 self._add_kl(posterior, getattr(self, f"{name}_prior"))
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
-        in_scope = random.current_scope() is not None
-        key = self._draw_key()
+        scope, key = random.current_scope(), self._draw_key()
         # In a scope a draw is one function, the same kernel for every row:
         # what training estimators do across the rows is not wanted there.
-        estimate = (
-            estimators.reparameterization if in_scope else type(self)._estimate
-        )
-        with fused.enabled(in_scope, not in_scope and bool(training)):
-            outputs = self._linear(estimate, inputs, key)
+        with fused.enabled(scope is not None, scope is None and bool(training)):
+            if scope is not None and scope.is_stacked:
+                outputs = self._stacked(inputs, scope, key)
+            elif scope is not None:
+                outputs = self._linear(estimators.coherent, inputs, key)
+            else:
+                outputs = self._linear(type(self)._estimate, inputs, key)
         if self.activation is not None:
             outputs = self.activation(outputs)
         return outputs
+
+    def _stacked(
+        self, inputs: Tensor, scope: random.DrawScope, keys: Tensor
+    ) -> Tensor:
+        """S draws at once, `[S * B, ...]`; see `random.DrawScope`."""
+        estimate = (
+            estimators.stacked if scope.rows is None else estimators.marginal
+        )
+        count = tf.shape(keys)[0]
+        x = (
+            inputs[tf.newaxis]
+            if scope.is_shared
+            else tf.reshape(
+                inputs, tf.concat([[count, -1], tf.shape(inputs)[1:]], 0)
+            )
+        )
+        x.set_shape([1 if scope.is_shared else None, None, *inputs.shape[1:]])
+        y = self._linear(estimate, x, keys)
+        shape = y.shape[2:]
+        if y.shape[0] == 1:  # all its weights are points
+            y = tf.repeat(y, count, axis=0)
+        y = tf.reshape(y, tf.concat([[-1], tf.shape(y)[2:]], 0))
+        y.set_shape([None, *shape])
+        return y
+
+    def stacks(self) -> bool:
+        """Whether S draws at once can be faster than one by one."""
+        return all(op.apply_stack is not None for op in self._ops().values())
+
+    def rows_can_be_drawn_apart(self, input_shape: Shape) -> bool:
+        """Whether noise on the outputs has the distribution of each row."""
+        x_rank = len(input_shape)
+        y_rank = len(self.compute_output_shape(input_shape))
+        bias = self._posterior("bias") if self.use_bias else None
+        shares_bias = bias is not None and (
+            bias.is_random and len(self._bias_axes()) != y_rank - 1
+        )
+        if shares_bias:
+            return False
+        return all(
+            op.meets_once(x_rank, y_rank) for op in self._ops().values()
+        ) and all(p.independent_normal for p in self.posteriors)
 
     def _linear(
         self,

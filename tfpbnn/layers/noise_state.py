@@ -23,7 +23,7 @@ class NoiseState:
         self.initial_kl_weight = kl_weight
         self.kl_weight = divergences.add_weight(self, kl_weight)
         self.free_bits = _check_free_bits(free_bits)
-        self.noise_seed = _check_seed(seed)
+        self.noise_seed = check_seed(seed)
 
     def _build_noise(self) -> None:
         self.noise_state = self.add_weight(  # type: ignore[attr-defined]
@@ -34,6 +34,7 @@ class NoiseState:
             trainable=False,
             autocast=False,
         )
+        self.noise_state.is_noise = True  # how other code finds it
 
     def _initial_noise_state(self, shape: Any, dtype: Any) -> Tensor:
         """(seed, number of the next draw); a weight, so that it is saved."""
@@ -89,7 +90,8 @@ def _check_free_bits(value: float) -> float:
     return float(value)
 
 
-def _check_seed(seed: int | None) -> int | None:
+def check_seed(seed: int | None) -> int | None:
+    """The seed, if it is None or an integer; else raises."""
     if seed is not None and not isinstance(seed, int):
         raise TypeError(
             f"`seed` must be None or an integer. Received: seed={seed!r}"

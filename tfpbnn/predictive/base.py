@@ -25,45 +25,103 @@ class Predictive(abc.ABC):
     of the weights. Axes: S draws, N rows, P outputs, k targets (or classes).
 
     Attributes:
-        outputs: the model's outputs at each draw, `[S, N, ..., P]`.
         likelihood: what turns outputs into distributions.
+        draws: how draws were made: "coherent", each one function with the same
+            weights for all rows; "marginal", each row with draws of its own;
+            "mean", one pass at the posterior means.
     """
 
-    def __init__(self, outputs: Array, likelihood: Likelihood):
+    def __init__(
+        self, outputs: Array, likelihood: Likelihood, draws: str = "coherent"
+    ):
         """Wraps draws that were made already.
 
         Args:
             outputs: `[S, N, ..., P]`.
             likelihood: a `tfpbnn.likelihoods.Likelihood`.
+            draws: how they were made: "coherent", each with the same weights
+                for all rows, or "marginal", or "mean".
 
         Raises:
             ValueError: if the outputs have fewer than three axes, or don't fit
                 the likelihood.
         """
-        self.outputs = np.asarray(outputs)
-        if self.outputs.ndim < 3:
+        outputs = np.asarray(outputs)
+        if outputs.ndim < 3:
             raise ValueError(
                 "`outputs` must have the axes draws, rows and outputs. "
-                f"Received: outputs of shape {self.outputs.shape}"
+                f"Received: outputs of shape {outputs.shape}"
             )
-        likelihood.event_size(self.outputs.shape[-1])
+        likelihood.event_size(outputs.shape[-1])
+        self._outputs: Array | None = outputs
+        self._num_samples = outputs.shape[0]
         self.likelihood = likelihood
+        self.draws = draws
+
+    @classmethod
+    def without_draws(
+        cls: type[SelfT],
+        num_samples: int,
+        summaries: tuple[Array, ...],
+        likelihood: Likelihood,
+        draws: str,
+    ) -> SelfT:
+        """A prediction of which only averages over draws were kept."""
+        self = cls.__new__(cls)
+        self._outputs, self._num_samples = None, num_samples
+        self.likelihood, self.draws = likelihood, draws
+        self.summaries = summaries  # the cached property's value
+        return self
+
+    @property
+    def outputs(self) -> Array:
+        """The model's outputs at each draw, `[S, N, ..., P]`.
+
+        Raises:
+            ValueError: if they were not kept.
+        """
+        if self._outputs is None:
+            raise ValueError(
+                "The draws were not kept, so there are means, variances and "
+                "entropies only. For anything else, such as quantiles, "
+                "samples or log-probabilities, predict with keep_draws=True."
+            )
+        return self._outputs
 
     @property
     def num_samples(self) -> int:
         """S, the number of draws."""
-        return self.outputs.shape[0]
+        return self._num_samples
 
     def __len__(self) -> int:
-        return self.outputs.shape[1]
+        return (
+            len(self.summaries[0])
+            if self._outputs is None
+            else (self._outputs.shape[1])
+        )
 
     def __getitem__(self: SelfT, rows: Any) -> SelfT:
         """The prediction for some rows: a slice, a mask or indices."""
         if isinstance(rows, int | np.integer):
             rows = [rows]
-        return type(self)(self.outputs[:, rows], self.likelihood)
+        if self._outputs is not None:
+            return type(self)(
+                self._outputs[:, rows], self.likelihood, self.draws
+            )
+        parts = tuple(part[rows] for part in self.summaries)
+        return self.without_draws(
+            self.num_samples, parts, self.likelihood, self.draws
+        )
 
     @functools.cached_property
+    @abc.abstractmethod
+    def summaries(self) -> tuple[Array, ...]:
+        """What is averaged over draws, `[N, ...]` each.
+
+        A mean, its variance over draws, and further averages.
+        """
+
+    @property
     @abc.abstractmethod
     def _moments(self) -> tuple[Array, Array, Array]:
         """Mean, epistemic and aleatoric variance, `[N, ..., k]` each."""
@@ -99,8 +157,9 @@ class Predictive(abc.ABC):
     def sample(self, num_samples: int = 1, seed: int | None = None) -> Array:
         """Draws of the targets, `[num_samples, N, k]`; labels `[.., N]`.
 
-        Each sample is one draw of the weights, the same for all rows, plus the
-        likelihood's noise.
+        Each sample is one draw of the weights plus the likelihood's noise. If
+        `draws` is "coherent" the weights are the same for all rows, so that
+        rows are correlated as they should be.
 
         Args:
             num_samples: how many, a positive integer.

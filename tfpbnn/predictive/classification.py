@@ -39,7 +39,7 @@ class ClassificationPredictive(Predictive):
         return tf.stack([1 - yes, yes], axis=-1)
 
     @functools.cached_property
-    def _summaries(self) -> tuple[Array, Array, Array, Array]:
+    def summaries(self) -> tuple[Array, ...]:
         """Probabilities, their variance, expected entropy, votes."""
 
         def chunk(outputs: Tensor) -> tuple[Tensor, ...]:
@@ -54,9 +54,9 @@ class ClassificationPredictive(Predictive):
 
         return self._by_rows(chunk)
 
-    @functools.cached_property
+    @property
     def _moments(self) -> tuple[Array, Array, Array]:
-        p, epistemic, _, _ = self._summaries
+        p, epistemic, _, _ = self.summaries
         if not self._is_categorical:
             p, epistemic = p[..., 1], epistemic[..., 1]
         return p, epistemic, p * (1 - p) - epistemic
@@ -69,17 +69,17 @@ class ClassificationPredictive(Predictive):
     @property
     def labels(self) -> Array:
         """The most probable class, `[N]`."""
-        return np.argmax(self._summaries[0], axis=-1)
+        return np.argmax(self.summaries[0], axis=-1)
 
     @property
     def predictive_entropy(self) -> Array:
         """Entropy of the averaged probabilities, nats, `[N]`: total."""
-        return _entropy(tf.constant(self._summaries[0])).numpy()
+        return _entropy(tf.constant(self.summaries[0])).numpy()
 
     @property
     def expected_entropy(self) -> Array:
         """Average over draws of the entropy, nats, `[N]`: aleatoric."""
-        return self._summaries[2]
+        return self.summaries[2]
 
     @property
     def mutual_information(self) -> Array:
@@ -97,7 +97,7 @@ class ClassificationPredictive(Predictive):
     @property
     def variation_ratio(self) -> Array:
         """The share of draws whose own label is not the commonest, `[N]`."""
-        return 1.0 - np.max(self._summaries[3], axis=-1)
+        return 1.0 - np.max(self.summaries[3], axis=-1)
 
     def _hard_labels(self, y: Any) -> Array:
         y = self._check_targets(y)
@@ -106,15 +106,15 @@ class ClassificationPredictive(Predictive):
 
     def accuracy(self, y: Any) -> float:
         """The share of rows whose most probable class is the label."""
-        return metrics.accuracy(self._hard_labels(y), self._summaries[0])
+        return metrics.accuracy(self._hard_labels(y), self.summaries[0])
 
     def brier(self, y: Any) -> float:
         """Mean squared distance of probabilities and label, in [0, 2]."""
-        return metrics.brier(self._hard_labels(y), self._summaries[0])
+        return metrics.brier(self._hard_labels(y), self.summaries[0])
 
     def ece(self, y: Any, num_bins: int = 15) -> float:
         """Expected calibration error of the most probable class."""
-        return metrics.ece(self._hard_labels(y), self._summaries[0], num_bins)
+        return metrics.ece(self._hard_labels(y), self.summaries[0], num_bins)
 
     def confidence(self, y: Any) -> tuple[Array, Array]:
         """The top probability, and whether that class is right, flattened.
@@ -123,7 +123,7 @@ class ClassificationPredictive(Predictive):
             y: labels, one row for each predicted row.
         """
         right = self.labels == self._hard_labels(y)
-        return np.ravel(np.max(self._summaries[0], axis=-1)), np.ravel(right)
+        return np.ravel(np.max(self.summaries[0], axis=-1)), np.ravel(right)
 
     def evaluate(self, y: Any) -> dict[str, float]:
         """Scores: nll, accuracy, brier and ece.
@@ -141,7 +141,7 @@ class ClassificationPredictive(Predictive):
     def _columns(self) -> dict[str, Array]:
         return {
             "label": self.labels,
-            "probability": np.max(self._summaries[0], axis=-1),
+            "probability": np.max(self.summaries[0], axis=-1),
             "predictive_entropy": self.predictive_entropy,
             "expected_entropy": self.expected_entropy,
             "mutual_information": self.mutual_information,

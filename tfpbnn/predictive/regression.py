@@ -29,7 +29,9 @@ class RegressionPredictive(Predictive):
     """
 
     @functools.cached_property
-    def _moments(self) -> tuple[Array, Array, Array]:
+    def summaries(self) -> tuple[Array, ...]:
+        """Mean, its variance over draws, and the mean variance of the noise."""
+
         def chunk(outputs: Tensor) -> tuple[Tensor, ...]:
             marginals = self.likelihood.marginals(outputs)
             means = marginals.mean()
@@ -41,6 +43,11 @@ class RegressionPredictive(Predictive):
             )
 
         return self._by_rows(chunk)
+
+    @property
+    def _moments(self) -> tuple[Array, Array, Array]:
+        mean, epistemic, aleatoric = self.summaries
+        return mean, epistemic, aleatoric
 
     @property
     def _centers(self) -> tuple[Array, Array]:
@@ -200,15 +207,15 @@ class RegressionPredictive(Predictive):
         }
 
     def _columns(self) -> dict[str, Array]:
-        lower, upper = self.interval(0.9)
-        return {
+        columns = {
             "mean": self.mean,
             "stddev": self.stddev,
             "epistemic_stddev": np.sqrt(self.epistemic_variance),
             "aleatoric_stddev": np.sqrt(self.aleatoric_variance),
-            "lower_90": lower,
-            "upper_90": upper,
         }
+        if self._outputs is not None:
+            columns["lower_90"], columns["upper_90"] = self.interval(0.9)
+        return columns
 
     def _kind(self) -> str:
         return f"{type(self.likelihood).__name__} regression"

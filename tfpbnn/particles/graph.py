@@ -1,0 +1,284 @@
+"""A model as a list of calls, split where its randomness begins."""
+
+import math
+from collections.abc import Callable, Iterable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.layers.base import VariationalLayer
+from tfpbnn.layers.noise_state import NoiseState
+from tfpbnn.types import Tensor
+
+# `keras.Model(inputs, outputs)` is of this class, which has no public name.
+_Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
+# Of Keras's own layers these may hold layers of the user's.
+_HOLDERS = (keras.layers.Wrapper, keras.layers.RNN, keras.Model)
+Tensors = dict[int, Tensor]
+
+
+class Call(NamedTuple):
+    """One call of a layer, or of an operation of `keras.ops`, in a model.
+
+    Attributes:
+        op: what is called.
+        args: with KerasTensors in place of tensors.
+        kwargs: likewise.
+        outputs: KerasTensors, flat.
+        is_touched: whether the outputs differ between draws.
+    """
+
+    op: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    outputs: list[keras.KerasTensor]
+    is_touched: bool
+
+    @property
+    def inputs(self) -> list[keras.KerasTensor]:
+        return _keras_tensors((self.args, self.kwargs))
+
+    @property
+    def is_random(self) -> bool:
+        return is_random(self.op)
+
+    @property
+    def weights_per_row(self) -> int:
+        """How many products of a weight a row takes."""
+        if not isinstance(self.op, keras.layers.Layer):
+            return 0
+        positions = math.prod(size or 1 for size in self.outputs[0].shape[1:-1])
+        kernels = (v for v in self.op.trainable_variables if len(v.shape) > 1)
+        return positions * sum(math.prod(v.shape) for v in kernels)
+
+    def do(self, get: Callable[[Any], Any], tensors: Tensors) -> None:
+        """Calls the layer, and puts its outputs among the tensors."""
+        args = keras.tree.map_structure(get, self.args)
+        kwargs = keras.tree.map_structure(get, self.kwargs)
+        found = keras.tree.flatten(self.op(*args, **kwargs))
+        for key, tensor in zip(self.outputs, found, strict=True):
+            tensors[id(key)] = tensor
+
+
+class Graph:
+    """The calls of a Functional or Sequential model, in order.
+
+    Nested models are laid open. `before` does the calls that are the same for
+    all draws, `after` the rest.
+
+    Attributes:
+        calls: all of them.
+        outputs: KerasTensors, in the structure of the model's outputs.
+    """
+
+    def __init__(self, model: keras.Model):
+        """Reads the model.
+
+        Raises:
+            ValueError: if its calls can't be known, as those of a subclassed
+                model; see `can_read`.
+        """
+        self.calls: list[Call] = []
+        self._touched: set[int] = set()
+        # As the model itself, it takes its inputs in other structures too.
+        self._entry = keras.Model(_input_of(model), list(model.inputs))
+        self._inputs, self.outputs = self._trace(model, None)
+
+    @property
+    def touched_calls(self) -> list[Call]:
+        """The calls that differ between draws."""
+        return [call for call in self.calls if call.is_touched]
+
+    @property
+    def random_calls(self) -> list[Call]:
+        """The calls of random layers."""
+        return [call for call in self.calls if call.is_random]
+
+    def is_touched(self, tensor: keras.KerasTensor) -> bool:
+        return id(tensor) in self._touched
+
+    def before(self, x: Any) -> Tensors:
+        """Does what is the same for all draws, of one batch."""
+        entered = keras.tree.flatten(self._entry(x))
+        tensors: Tensors = {
+            id(key): tensor
+            for key, tensor in zip(self._inputs, entered, strict=True)
+        }
+
+        def get(leaf: Any) -> Any:
+            is_tensor = isinstance(leaf, keras.KerasTensor)
+            return tensors[id(leaf)] if is_tensor else leaf
+
+        def run() -> None:
+            for call in self.calls:
+                if not call.is_touched:
+                    call.do(get, tensors)
+
+        _inference(function=run, training=False)
+        return tensors
+
+    def after(self, tensors: Tensors, scope: random.DrawScope) -> Any:
+        """Does the rest in a scope; gives the model's outputs.
+
+        In a stacked scope they are `[S * B, ...]`.
+        """
+        tensors, repeated = dict(tensors), {}
+
+        def get_shared(leaf: Any) -> Any:
+            is_tensor = isinstance(leaf, keras.KerasTensor)
+            return tensors[id(leaf)] if is_tensor else leaf
+
+        def get(leaf: Any) -> Any:
+            if not isinstance(leaf, keras.KerasTensor):
+                return leaf
+            if not scope.is_stacked or self.is_touched(leaf):
+                return tensors[id(leaf)]
+            if id(leaf) not in repeated:
+                repeated[id(leaf)] = _repeat(tensors[id(leaf)], scope.key)
+            return repeated[id(leaf)]
+
+        def run() -> None:
+            for call in self.touched_calls:
+                scope.is_shared = (
+                    scope.is_stacked
+                    and isinstance(call.op, VariationalLayer)
+                    and not any(map(self.is_touched, call.inputs))
+                )
+                call.do(get_shared if scope.is_shared else get, tensors)
+
+        _inference(function=run, training=False)
+        return keras.tree.map_structure(get, self.outputs)
+
+    def _trace(self, model: keras.Model, sources: Any) -> tuple[Any, Any]:
+        """Appends a model's calls; its inputs, flat, and its outputs.
+
+        Args:
+            model: the model, or one in it.
+            sources: of the inputs of a nested model.
+        """
+        inputs = keras.tree.map_structure(
+            lambda x: keras.Input(
+                batch_shape=x.shape, dtype=x.dtype, name=x.name
+            ),
+            _input_of(model),
+        )
+        flat = keras.tree.flatten(inputs)
+        self._alias(sources or [], flat)
+        if isinstance(model, keras.Sequential):
+            (x,) = flat
+            for layer in model.layers:
+                x = self._call(layer, x)
+            return flat, x
+        # Only for Keras's walk over the graph: the layers stay the model's.
+        clone = keras.models.clone_model(
+            model,
+            input_tensors=inputs,
+            clone_function=lambda layer: layer,
+            call_function=self._call,
+        )
+        return flat, clone.output
+
+    def _call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
+        inputs = _keras_tensors((args, kwargs))
+        if (
+            can_read(op)
+            and not kwargs
+            and _same_structure(_input_of(op), *args)
+        ):
+            _, outputs = self._trace(op, inputs)
+            return outputs
+        outputs = op(*args, **kwargs)
+        touched = is_random(op) or any(map(self.is_touched, inputs))
+        flat = keras.tree.flatten(outputs)
+        self._add(Call(op, args, kwargs, flat, touched))
+        return outputs
+
+    def _alias(self, sources: list[Any], targets: list[Any]) -> None:
+        if sources:
+            for source, target in zip(sources, targets, strict=True):
+                touched = self.is_touched(source)
+                self._add(Call(_same, (source,), {}, [target], touched))
+
+    def _add(self, call: Call) -> None:
+        self.calls.append(call)
+        if call.is_touched:
+            self._touched.update(id(tensor) for tensor in call.outputs)
+
+
+def _input_of(model: Any) -> Any:
+    """A model's inputs in its own structure."""
+    is_one = isinstance(model, keras.Sequential)
+    return model.inputs[0] if is_one else model.input
+
+
+def can_read(model: Any) -> bool:
+    """Whether the calls of a model can be known: not if it is subclassed."""
+    if isinstance(model, keras.Sequential):
+        plain = type(model).call is keras.Sequential.call
+        return plain and bool(model.layers) and bool(model.inputs)
+    return (
+        isinstance(model, _Functional) and type(model).call is _Functional.call
+    )
+
+
+def is_random(op: Any) -> bool:
+    """Whether a layer's outputs differ between draws of one input.
+
+    Keras's own layers don't, in inference; of a user's layer with a seed of
+    its own it can't be known.
+    """
+    if isinstance(op, NoiseState):
+        return True
+    if not isinstance(op, keras.layers.Layer):
+        return False
+    if any(hasattr(v, "is_noise") for v in op.variables):
+        return True
+    if is_own(op) and not isinstance(op, _HOLDERS):
+        return False
+    weights = {id(v) for v in op.weights}
+    return any(id(v) not in weights for v in op.variables)
+
+
+def is_own(op: Any) -> bool:
+    """Whether a layer or operation is one of Keras's, or of this package."""
+    return type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
+
+
+def _same(x: Tensor) -> Tensor:
+    return x
+
+
+def _same_structure(expected: Any, *args: Any) -> bool:
+    try:
+        keras.tree.assert_same_structure(expected, *args)
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _keras_tensors(structure: Any) -> list[keras.KerasTensor]:
+    leaves: Iterable[Any] = keras.tree.flatten(structure)
+    return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
+
+
+def _repeat(tensor: Tensor, keys: Tensor) -> Tensor:
+    """`[B, ...]` to `[S * B, ...]`, draw by draw."""
+    multiples = [tf.shape(keys)[0]] + [1] * (len(tensor.shape) - 1)
+    return tf.tile(tensor, multiples)
+
+
+class _Inference(keras.layers.Layer):
+    """Calls a function in which layers are not to train."""
+
+    def __init__(self) -> None:
+        super().__init__(dtype="float32", autocast=False, name="inference")
+        self.built = True
+
+    def call(self, function: Callable[[], Any], training: bool = False) -> Any:
+        del training  # Keras hands it on to the layers that are called.
+        return function()
+
+
+_inference = _Inference()

@@ -1,0 +1,123 @@
+"""From a model's outputs, which come in pieces, to predictions."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn import likelihoods
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.predictive import streaming
+from tfpbnn.predictive.base import Predictive
+from tfpbnn.predictive.classification import ClassificationPredictive
+from tfpbnn.predictive.regression import RegressionPredictive
+from tfpbnn.types import Array
+
+
+class Collector:
+    """Collects outputs, or averages over draws, of each piece of rows.
+
+    A model has one output, or several in a list or dict; the predictions come
+    in the same structure.
+    """
+
+    def __init__(self, loss: Any, names: list[str], keep_draws: bool):
+        """Begins with nothing.
+
+        Args:
+            loss: a likelihood or Keras loss, or one for each output.
+            names: of the model's outputs.
+            keep_draws: whether outputs are kept, or averages only.
+        """
+        self._loss = loss
+        self._names = names
+        self._keep_draws = keep_draws
+        self._structure: Any = None
+        self._likelihoods: list[Likelihood] = []
+
+    def collect(self, pieces: Iterator[Any]) -> list[Any]:
+        """Of each output what is kept of one piece of rows.
+
+        Args:
+            pieces: outputs of some draws after another, `[d, B, ..., P]`.
+        """
+        kept: list[list[Any]] = []
+        for outputs in pieces:
+            leaves = keras.tree.flatten(outputs)
+            if not self._likelihoods:
+                self._structure = keras.tree.map_structure(lambda _: 0, outputs)
+                self._likelihoods = self._resolve(leaves)
+            kept.append(
+                leaves
+                if self._keep_draws
+                else list(map(self._average, leaves, self._likelihoods))
+            )
+        join = np.concatenate if self._keep_draws else streaming.merge
+        return [join(parts) for parts in zip(*kept, strict=True)]
+
+    def predictives(
+        self, batches: list[list[Any]], num_samples: int, draws: str
+    ) -> Any:
+        """The predictions, from what was collected of all rows."""
+        found = [
+            self._join(parts, likelihood, num_samples, draws)
+            for parts, likelihood in zip(
+                zip(*batches, strict=True), self._likelihoods, strict=True
+            )
+        ]
+        return keras.tree.pack_sequence_as(self._structure, found)
+
+    def _join(
+        self,
+        parts: tuple[Any, ...],
+        likelihood: Likelihood,
+        num_samples: int,
+        draws: str,
+    ) -> Predictive:
+        if self._keep_draws:
+            outputs = np.concatenate(parts, axis=1)
+            return _kind(likelihood)(outputs, likelihood, draws)
+        averages = tuple(map(np.concatenate, zip(*parts, strict=True)))
+        return _kind(likelihood).without_draws(
+            num_samples, averages, likelihood, draws
+        )
+
+    def _average(
+        self, outputs: Array, likelihood: Likelihood
+    ) -> tuple[int, tuple[Array, ...]]:
+        p = _kind(likelihood)(outputs, likelihood)
+        return p.num_samples, p.summaries
+
+    def _resolve(self, leaves: list[Array]) -> list[Likelihood]:
+        """The likelihood of each output."""
+        loss = self._loss
+        if isinstance(loss, Mapping):
+            missing = [name for name in self._names if name not in loss]
+            if missing:
+                raise ValueError(
+                    "`likelihood` (or the compiled loss) must have an entry "
+                    f"for each output. Received: {sorted(loss)}, without "
+                    f"{missing}"
+                )
+            losses = [loss[name] for name in self._names]
+        elif isinstance(loss, list | tuple):
+            losses = list(loss)
+        else:
+            losses = [loss] * len(leaves)
+        if len(losses) != len(leaves):
+            raise ValueError(
+                "`likelihood` (or the compiled loss) must have an entry for "
+                f"each of the model's {len(leaves)} outputs. Received: "
+                f"{len(losses)}"
+            )
+        return [
+            likelihoods.from_loss(one, leaf.shape[-1])
+            for one, leaf in zip(losses, leaves, strict=True)
+        ]
+
+
+def _kind(likelihood: Likelihood) -> type[Predictive]:
+    if likelihood.is_classification:
+        return ClassificationPredictive
+    return RegressionPredictive
