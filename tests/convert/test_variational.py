@@ -348,3 +348,26 @@ def test_a_layer_that_cannot_be_copied_is_named():
         tfpbnn.to_variational(model, "last")
     bayes = tfpbnn.to_variational(model, "last", copy=False)
     assert len(variational_names(bayes)) == 1
+
+
+@pytest.mark.parametrize("use_bias", [True, False])
+def test_attention_layers_have_counterparts(use_bias):
+    query, value = keras.Input((3, 4)), keras.Input((5, 4))
+    attention = keras.layers.MultiHeadAttention(2, 3, use_bias=use_bias)
+    grouped = keras.layers.GroupQueryAttention(3, 4, 2, use_bias=use_bias)
+    outputs = grouped(attention(query, value), value)
+    model = randomize(keras.Model([query, value], outputs))
+    x = [normal(2, 3, 4), normal(2, 5, 4)]
+    bayes = tfpbnn.to_variational(model, moped=True)
+    assert [type(layer).__name__ for layer in bayes.layers[2:]] == [
+        "MultiHeadAttentionFlipout",
+        "GroupQueryAttentionFlipout",
+    ]
+    layer = bayes.layers[2].query_dense
+    kernel = layer.kernel_posterior.loc.numpy()
+    np.testing.assert_array_equal(layer.kernel_prior.loc, kernel)
+    scale = np.maximum(0.1 * np.abs(kernel), 1e-5)
+    np.testing.assert_allclose(layer.kernel_posterior.scale, scale, rtol=1e-4)
+    assert np.any(bayes(x) != model(x))
+    plain = tfpbnn.to_deterministic(bayes)
+    np.testing.assert_array_equal(plain(x), model(x))
