@@ -112,6 +112,24 @@ def test_layers_without_a_counterpart_are_wrapped():
     assert np.any(bayes(x) != model(x))
 
 
+@needs_wrapper
+@pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN"])
+def test_recurrent_layers_have_counterparts(name):
+    cls = getattr(keras.layers, name)
+    model = keras.Sequential(
+        [
+            keras.Input((6, 4)),
+            cls(3, return_sequences=True),
+            keras.layers.Bidirectional(cls(3, use_bias=False)),
+        ]
+    )
+    x = RNG.normal(size=(5, 6, 4)).astype("float32")
+    bayes = assert_converts(model, x, moped=True)
+    kinds = [type(layer).__name__ for layer in bayes.layers]
+    assert kinds == [f"{name}Reparameterization", "Variational"]
+    assert np.any(bayes(x) != model(x))
+
+
 def test_layers_without_a_counterpart_are_never_left_out():
     if mapping.wrapper() is not None:
         pytest.skip("they are wrapped")

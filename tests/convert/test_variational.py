@@ -371,3 +371,27 @@ def test_attention_layers_have_counterparts(use_bias):
     assert np.any(bayes(x) != model(x))
     plain = tfpbnn.to_deterministic(bayes)
     np.testing.assert_array_equal(plain(x), model(x))
+
+
+def test_adapted_and_quantized_layers():
+    model = sequential()
+    first, _, last = model.layers
+    first.enable_lora(2)
+    first.lora_kernel_b.assign(normal(2, 6))
+    x = normal(3, 4)
+    bayes = tfpbnn.to_variational(model)
+    np.testing.assert_allclose(at_mean(bayes, x), model(x), rtol=1e-4)
+    last.quantize("int8")
+    with pytest.raises(ValueError, match=r"'last_one' of `model` is quantized"):
+        tfpbnn.to_variational(model)
+
+
+@pytest.mark.parametrize("policy", ["mixed_float16", "bfloat16", "float64"])
+def test_precision(policy):
+    keras.config.set_dtype_policy(policy)
+    model, x = sequential(), normal(3, 4)
+    bayes = tfpbnn.to_variational(model, moped=True)
+    dtype = "float64" if policy == "float64" else "float32"
+    assert bayes.layers[0].kernel_posterior.loc.dtype == dtype
+    np.testing.assert_array_equal(at_mean(bayes, x), model(x))
+    np.testing.assert_array_equal(tfpbnn.to_deterministic(bayes)(x), model(x))

@@ -168,9 +168,8 @@ class _Maker:
                 f"have one: {mapping.known()}"
             )
         inner = graph.copy_layer(layer)
-        return wrapper, {"layer": inner, "name": layer.name} | dict(
-            self.distributions
-        )
+        own = {"layer": inner, "name": layer.name}
+        return wrapper, own | self.distributions
 
 
 def _moved(prior: Identifier, argument: str) -> Identifier:
