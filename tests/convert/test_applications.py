@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 import tfpbnn
-from tfpbnn.convert import mapping
 from tfpbnn.layers.noise_state import NoiseState
 
 RNG = np.random.default_rng(0)
@@ -59,12 +58,6 @@ def test_mobilenet():
     )
 
 
-needs_wrapper = pytest.mark.skipif(
-    mapping.wrapper() is None, reason="needs tfpbnn.layers.Variational"
-)
-
-
-@needs_wrapper
 def test_a_small_bert_of_keras_hub():
     hub = pytest.importorskip("keras_hub")
     backbone = hub.models.BertBackbone(
@@ -86,7 +79,6 @@ def test_a_small_bert_of_keras_hub():
     assert type(bayes.get_layer(backbone.name)) is type(backbone)
 
 
-@needs_wrapper
 def test_a_small_vit_of_keras_hub():
     hub = pytest.importorskip("keras_hub")
     backbone = hub.models.ViTBackbone(
@@ -100,7 +92,6 @@ def test_a_small_vit_of_keras_hub():
     assert_converts(backbone, RNG.normal(size=(2, 16, 16, 3)))
 
 
-@needs_wrapper
 def test_layers_without_a_counterpart_are_wrapped():
     inputs = keras.Input((6, 4))
     h = keras.layers.TimeDistributed(keras.layers.Dense(3))(inputs)
@@ -112,7 +103,6 @@ def test_layers_without_a_counterpart_are_wrapped():
     assert np.any(bayes(x) != model(x))
 
 
-@needs_wrapper
 @pytest.mark.parametrize("name", ["LSTM", "GRU", "SimpleRNN"])
 def test_recurrent_layers_have_counterparts(name):
     cls = getattr(keras.layers, name)
@@ -128,11 +118,3 @@ def test_recurrent_layers_have_counterparts(name):
     kinds = [type(layer).__name__ for layer in bayes.layers]
     assert kinds == [f"{name}Reparameterization", "Variational"]
     assert np.any(bayes(x) != model(x))
-
-
-def test_layers_without_a_counterpart_are_never_left_out():
-    if mapping.wrapper() is not None:
-        pytest.skip("they are wrapped")
-    layers = [keras.Input((6, 4)), keras.layers.GRU(3, name="gru")]
-    with pytest.raises(ValueError, match=r"'gru'.*without a variational"):
-        tfpbnn.to_variational(keras.Sequential(layers))

@@ -6,7 +6,7 @@ import keras
 import numpy as np
 
 from tfpbnn.convert import graph, mapping
-from tfpbnn.layers import HomoscedasticScale
+from tfpbnn.layers import HomoscedasticScale, Variational
 
 
 def to_deterministic(model: keras.Model) -> keras.Model:
@@ -56,12 +56,7 @@ def _is_ours(layer: keras.layers.Layer) -> bool:
 
 def _has_plain(layer: keras.layers.Layer) -> bool:
     known = mapping.of_variational(layer) is not None
-    return known or _is_wrapper(layer) or isinstance(layer, HomoscedasticScale)
-
-
-def _is_wrapper(layer: keras.layers.Layer) -> bool:
-    wrapper = mapping.wrapper()
-    return wrapper is not None and isinstance(layer, wrapper)
+    return known or isinstance(layer, Variational | HomoscedasticScale)
 
 
 def _plain(layer: Any) -> keras.layers.Layer:
@@ -69,7 +64,7 @@ def _plain(layer: Any) -> keras.layers.Layer:
     if counterpart is not None:
         config = mapping.arguments(layer.get_config(), counterpart.plain)
         return counterpart.plain.from_config(config)
-    if _is_wrapper(layer):
+    if isinstance(layer, Variational):
         return graph.copy_layer(layer.layer)
     if isinstance(layer, HomoscedasticScale):
         # [x, raw] is x @ [1, 0] + [0, raw].
@@ -88,7 +83,7 @@ def _set_weights(old: Any, new: keras.layers.Layer) -> None:
         variables = counterpart.variables(new)
         for name, loc in counterpart.locs(old).items():
             variables[name].assign(loc)
-    elif _is_wrapper(old):
+    elif isinstance(old, Variational):
         new.set_weights(old.layer.get_weights())
     elif isinstance(old, HomoscedasticScale):
         raw = keras.ops.convert_to_numpy(old.raw_scale)

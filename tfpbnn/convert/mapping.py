@@ -135,11 +135,7 @@ def _counterpart(name: str, weights: Mapping[str, str]) -> Counterpart:
     return Counterpart(getattr(keras.layers, name), variational, weights)
 
 
-_COUNTERPARTS = [
-    counterpart
-    for name, weights in _WEIGHTS.items()
-    if (counterpart := _counterpart(name, weights)).variational
-]
+_COUNTERPARTS = [_counterpart(*item) for item in _WEIGHTS.items()]
 # By class and not by `isinstance`: a subclass may compute something else.
 _BY_PLAIN = {c.plain: c for c in _COUNTERPARTS}
 _BY_VARIATIONAL = {
@@ -155,11 +151,6 @@ def of_plain(layer: Any) -> Counterpart | None:
 def of_variational(layer: Any) -> Counterpart | None:
     """The counterpart of one of our layers, if it has one."""
     return _BY_VARIATIONAL.get(type(layer))
-
-
-def known() -> list[str]:
-    """The Keras layers that have counterparts."""
-    return sorted(c.plain.__name__ for c in _COUNTERPARTS)
 
 
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
@@ -178,11 +169,6 @@ def is_variational(layer: keras.layers.Layer) -> bool:
     """Whether it is, or contains, a variational layer."""
     # Every variational layer has a KL weight.
     return any(hasattr(v, "is_managed") for v in layer.variables)
-
-
-def wrapper() -> type[keras.layers.Layer] | None:
-    """The layer that gives any other a distribution over its weights."""
-    return getattr(layers, "Variational", None)
 
 
 def distributions(layer: Any) -> list[tuple[Any, Any]]:

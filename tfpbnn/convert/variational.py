@@ -9,6 +9,7 @@ import numpy as np
 
 from tfpbnn import families, models, priors
 from tfpbnn.convert import graph, mapping, selection
+from tfpbnn.layers import Variational
 from tfpbnn.types import Config, Identifier
 
 # A weight of zero would have a scale of zero, whose logarithm is in the KL.
@@ -160,16 +161,9 @@ class _Maker:
                     value = self.distributions[prefix + kind]
                     arguments[f"{name}_{kind}"] = value
             return cls, arguments
-        wrapper = mapping.wrapper()
-        if wrapper is None:
-            raise ValueError(
-                f"The layer {layer.name!r} of `model` is of a class without a "
-                f"variational counterpart: {type(layer).__name__}. Those that "
-                f"have one: {mapping.known()}"
-            )
         inner = graph.copy_layer(layer)
         own = {"layer": inner, "name": layer.name}
-        return wrapper, own | self.distributions
+        return Variational, own | self.distributions
 
 
 def _moved(prior: Identifier, argument: str) -> Identifier:
