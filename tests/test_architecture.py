@@ -24,6 +24,7 @@ TIERS = [
         "predictive",
         "predict",
         "callbacks",
+        "convert",
         "models",
         "pruning",
     },

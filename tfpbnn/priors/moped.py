@@ -29,6 +29,7 @@ class MOPED(NormalPrior):
     Args:
         scale: the standard deviation, a positive number, or "he" for
             `sqrt(2 / fan_in)`.
+        learnable_loc: whether the means are learned with the posterior.
 
     Raises:
         ValueError: if `scale` is neither.
@@ -46,8 +47,14 @@ class MOPED(NormalPrior):
         [Krishnan et al., 2020](https://arxiv.org/abs/1906.05323)
     """
 
-    def __init__(self, scale: float | str = 1.0, **kwargs: Any):
+    def __init__(
+        self,
+        scale: float | str = 1.0,
+        learnable_loc: bool = False,
+        **kwargs: Any,
+    ):
         super().__init__(**kwargs)
+        self.learnable_loc = bool(learnable_loc)
         self.initial_scale = check_scale("scale", scale)
         self._initial_loc: str | Callable[..., Tensor] = "zeros"
 
@@ -62,7 +69,7 @@ class MOPED(NormalPrior):
         super().build(shape)
         self.fixed_scale = scale_for(self.initial_scale, self.weight_shape)
         self.loc = self.add_parameter(
-            "loc", shape, self._initial_loc, trainable=False
+            "loc", shape, self._initial_loc, trainable=self.learnable_loc
         )
 
     @property
@@ -70,7 +77,10 @@ class MOPED(NormalPrior):
         return tf.constant(self.fixed_scale, self.parameter_dtype)
 
     def get_config(self) -> Config:
-        return super().get_config() | {"scale": self.initial_scale}
+        return super().get_config() | {
+            "scale": self.initial_scale,
+            "learnable_loc": self.learnable_loc,
+        }
 
 
 def moped(layer: Any, *, delta: float = 0.1, **weights: Any) -> None:
