@@ -6,10 +6,11 @@ With no scale our layers are Keras's with the same weights.
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.layers.table import ESTIMATORS
+from tests.layers.table import CASES, ESTIMATORS
 from tfpbnn import families, layers, random
 
 FEW = settings(max_examples=8, deadline=None, derandomize=True)
@@ -22,7 +23,6 @@ OPS = ["Dense", "Embedding"]
 OPS += [f"Conv{n}D{t}" for t in ("", "Transpose") for n in (1, 2, 3)]
 OPS += [f"{k}Conv{n}D" for k in ("Depthwise", "Separable") for n in (1, 2)]
 KERNELS = {
-    "Embedding": ["embeddings"],
     "Depthwise": ["depthwise"],
     "Separable": ["depthwise", "pointwise"],
 }
@@ -156,27 +156,51 @@ def check(op, estimator, kwargs, shape, known):
 
 
 def without_scale(op):
-    names = next((KERNELS[k] for k in KERNELS if op.startswith(k)), ["kernel"])
-    if op != "Embedding":
-        names = [*names, "bias"]
-    return {f"{name}_posterior": NO_SCALE for name in names}
+    if op == "Embedding":
+        return {"embeddings_posterior": NO_SCALE}
+    kernels = next(
+        (KERNELS[k] for k in KERNELS if op.startswith(k)), ["kernel"]
+    )
+    return {f"{name}_posterior": NO_SCALE for name in (*kernels, "bias")} | {
+        "bias_initializer": "random_normal"
+    }
 
 
 def check_shapes(ours, inputs, symbolic):
     """Sizes that need not be known, of the batch and of other axes."""
     assert ours.compute_output_shape(inputs.shape) == symbolic.shape
-    outputs = ours(inputs)
-    assert outputs.shape == symbolic.shape
+    assert ours(inputs).shape == symbolic.shape
 
 
 def check_values(ours, theirs, x):
     posteriors = [getattr(ours, f"{n}_posterior") for n in ours._weight_names]
     theirs.set_weights([p.loc.numpy() for p in posteriors if p is not None])
     expected = theirs(x)
-    y = ours(x)
-    assert y.shape == expected.shape == ours.compute_output_shape(x.shape)
-    np.testing.assert_allclose(y, expected, rtol=1e-5, atol=1e-5)
-    if theirs.supports_masking and isinstance(theirs, keras.layers.Embedding):
-        np.testing.assert_array_equal(y._keras_mask, expected._keras_mask)
-    with random.draw_scope(None):  # the posterior means
-        np.testing.assert_allclose(ours(x), expected, rtol=1e-6, atol=1e-6)
+    assert expected.shape == ours.compute_output_shape(x.shape)
+    np.testing.assert_allclose(ours(x), expected, rtol=1e-5, atol=1e-5)
+    with random.draw_scope(None):
+        means = ours(x)
+    np.testing.assert_allclose(means, expected, rtol=1e-6, atol=1e-6)
+    if isinstance(theirs, keras.layers.Embedding):
+        mask, expected = ours.compute_mask(x), theirs.compute_mask(x)
+        np.testing.assert_array_equal(mask, expected)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_graphs_need_not_know_sizes(case):
+    """A graph for any batch and any number of positions."""
+    known = [None] * (case.x.ndim - 1) + [case.x.shape[-1]]
+    if case.op == "Embedding":
+        known[-1] = None
+    made = [case.cls(e)(**case.kwargs | case.extra) for e in ESTIMATORS]
+    for layer in made:
+        layer.build(tuple(known))
+
+    def run(x):
+        return [layer(x) for layer in made]
+
+    signature = [tf.TensorSpec(known, case.x.dtype)]
+    run = tf.function(run, input_signature=signature, autograph=False)
+    shape = case.keras(**case.kwargs)(case.x).shape
+    for y in run(case.x):
+        assert y.shape == shape

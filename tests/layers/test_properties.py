@@ -22,7 +22,7 @@ prior_objects = st.one_of(
 arguments = st.fixed_dictionaries(
     {
         "units": st.integers(1, 6),
-        "activation": st.sampled_from([None, "relu", "tanh", "softmax"]),
+        "activation": st.sampled_from([None, "relu", "tanh", "softplus"]),
         "use_bias": st.booleans(),
         "kernel_posterior": st.sampled_from(
             [None, "mean_field_normal", "point_estimate"]
