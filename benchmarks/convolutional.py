@@ -1,8 +1,8 @@
 """A training step of a convolutional network, through `fit`.
 
-28x28x1, convolutions of 32 and 64 filters of 3x3, each with a pool of 2x2, and 10
-outputs; batch 128, Adam and default `compile` arguments, against plain Keras and
-tfp.layers, measured as in `training.py`. (tfp.layers has no local
+28x28x1, convolutions of 32 and 64 filters of 3x3, each with a pool of 2x2, and
+10 outputs; batch 128, Adam and default `compile` arguments, against plain Keras
+and tfp.layers, measured as in `training.py`. (tfp.layers has no local
 reparameterization of convolutions.)
 
     python -m benchmarks.convolutional [--rounds 15] [--no-tfp]
