@@ -169,14 +169,10 @@ FULL = [
 
 def every(cases):
     """(case, estimator) pairs and their names, for `parametrize`."""
-    return _named([(case, name) for case in cases for name in ESTIMATORS])
-
-
-def one_each(cases):
-    """A pair for each case: the estimators in turn, where time is short."""
-    return _named([(case, ESTIMATORS[i % 3]) for i, case in enumerate(cases)])
-
-
-def _named(pairs):
-    ids = [f"{i}-{case}{name}" for i, (case, name) in enumerate(pairs)]
-    return {"argvalues": pairs, "ids": ids}
+    pairs = [(case, name) for case in cases for name in ESTIMATORS]
+    return {
+        "argvalues": pairs,
+        "ids": [
+            f"{i // 3}-{case}{name}" for i, (case, name) in enumerate(pairs)
+        ],
+    }
