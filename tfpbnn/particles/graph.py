@@ -14,8 +14,13 @@ from tfpbnn.types import Tensor
 
 # `keras.Model(inputs, outputs)` is of this class, which has no public name.
 _Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
-# Of Keras's own layers these may hold layers of the user's.
-_HOLDERS = (keras.layers.Wrapper, keras.layers.RNN, keras.Model)
+# Of Keras's own layers these may hold layers, or code, of the user's.
+_HOLDERS = (
+    keras.layers.Lambda,
+    keras.layers.RNN,
+    keras.layers.Wrapper,
+    keras.Model,
+)
 Tensors = dict[int, Tensor]
 
 
@@ -44,12 +49,15 @@ class Call(NamedTuple):
     def is_random(self) -> bool:
         return is_random(self.op)
 
-    @property
-    def weights_per_row(self) -> int:
-        """How many products of a weight a row takes."""
+    def weights_per_row(self, unknown: int) -> int:
+        """How many products of a weight a row takes.
+
+        Args:
+            unknown: what axes of unknown size have, in all.
+        """
         if not isinstance(self.op, keras.layers.Layer):
             return 0
-        positions = math.prod(size or 1 for size in self.outputs[0].shape[1:-1])
+        positions = size(self.outputs[0].shape[1:-1], unknown)
         kernels = (v for v in self.op.trainable_variables if len(v.shape) > 1)
         return positions * sum(math.prod(v.shape) for v in kernels)
 
@@ -95,6 +103,21 @@ class Graph:
     def random_calls(self) -> list[Call]:
         """The calls of random layers."""
         return [call for call in self.calls if call.is_random]
+
+    def unknown_size(self, x: Any) -> int:
+        """What axes of unknown size (of time, of images) have in x, in all."""
+        return max(
+            math.prod(
+                found
+                for found, known in zip(
+                    leaf.shape[1:], key.shape[1:], strict=False
+                )
+                if known is None
+            )
+            for leaf, key in zip(
+                keras.tree.flatten(x), self._inputs, strict=False
+            )
+        )
 
     def is_touched(self, tensor: keras.KerasTensor) -> bool:
         return id(tensor) in self._touched
@@ -181,6 +204,8 @@ class Graph:
         return flat, clone.output
 
     def _call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
+        # Layers take it from `_inference`, as they do from a model's call.
+        kwargs.pop("training", None)
         inputs = _keras_tensors((args, kwargs))
         if (
             can_read(op)
@@ -223,6 +248,46 @@ def can_read(model: Any) -> bool:
     )
 
 
+def open_spec(model: Any, x: Any) -> Any:
+    """The specs of inputs like x, with any number of rows.
+
+    And with any size where a readable model takes any, for sequences and images
+    that differ from call to call.
+    """
+
+    def spec(leaf: Any, key: Any) -> tf.TensorSpec:
+        sizes = [
+            None if known is None else found
+            for found, known in zip(leaf.shape, key.shape, strict=True)
+        ]
+        return tf.TensorSpec([None, *sizes[1:]], leaf.dtype)
+
+    like = x
+    if can_read(model) and _same_structure(_input_of(model), x):
+        like = _input_of(model)
+        pairs = zip(
+            keras.tree.flatten(x), keras.tree.flatten(like), strict=True
+        )
+        if any(len(leaf.shape) != len(key.shape) for leaf, key in pairs):
+            like = x
+    return keras.tree.map_structure(spec, x, like)
+
+
+def layers_of(model: Any) -> list[Any]:
+    """The layers of a model, and of the models in it."""
+    found: list[Any] = []
+    for layer in getattr(model, "layers", []):
+        found += [layer, *layers_of(layer)]
+    return found
+
+
+def size(shape: Iterable[int | None], unknown: int) -> int:
+    """The number of elements, if axes of unknown size have so many in all."""
+    sizes = list(shape)
+    known = math.prod(n for n in sizes if n is not None)
+    return known * (unknown if None in sizes else 1)
+
+
 def is_random(op: Any) -> bool:
     """Whether a layer's outputs differ between draws of one input.
 
@@ -235,15 +300,16 @@ def is_random(op: Any) -> bool:
         return False
     if any(hasattr(v, "is_noise") for v in op.variables):
         return True
-    if is_own(op) and not isinstance(op, _HOLDERS):
+    if is_own(op):
         return False
     weights = {id(v) for v in op.weights}
     return any(id(v) not in weights for v in op.variables)
 
 
 def is_own(op: Any) -> bool:
-    """Whether a layer or operation is one of Keras's, or of this package."""
-    return type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
+    """Whether all that an operation does is Keras's, or this package's."""
+    ours = type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
+    return ours and not isinstance(op, _HOLDERS)
 
 
 def _same(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import data
+from tfpbnn.particles.graph import layers_of
 from tfpbnn.types import Tensor
 
 _BATCH_SIZE = 1024
@@ -56,7 +57,7 @@ def stack_predict(
     function = _function(model, [v.path for v in variables], x)
     parts = [
         function(batch, stacks)
-        for batch, _ in data.batches(x, batch_size or 1024)
+        for batch, _ in data.batches(x, batch_size or _BATCH_SIZE)
     ]
     return keras.tree.map_structure(
         lambda *leaves: np.concatenate(leaves, axis=1), *parts
@@ -106,7 +107,8 @@ def _function(
     specs = keras.tree.map_structure(
         lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x
     )
-    key = (tuple(id(v) for v in variables), repr(specs))
+    parts = [id(part) for part in (*layers_of(model), *variables)]
+    key = repr((parts, specs))
     if key not in functions:
         functions[key] = _compile(weakref.ref(model), variables, specs)
     return functions[key]
