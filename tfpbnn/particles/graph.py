@@ -92,7 +92,9 @@ class Graph:
         self._touched: set[int] = set()
         # As the model itself, it takes its inputs in other structures too.
         self._entry = keras.Model(_input_of(model), list(model.inputs))
-        self._inputs, self.outputs = self._trace(model, None)
+        inputs = keras.tree.map_structure(_input_like, _input_of(model))
+        self._inputs = keras.tree.flatten(inputs)
+        self.outputs = self._walk(model, inputs)
 
     @property
     def touched_calls(self) -> list[Call]:
@@ -174,62 +176,62 @@ class Graph:
         _inference(function=run, training=False)
         return keras.tree.map_structure(get, self.outputs)
 
-    def _trace(self, model: keras.Model, sources: Any) -> tuple[Any, Any]:
-        """Appends a model's calls; its inputs, flat, and its outputs.
-
-        Args:
-            model: the model, or one in it.
-            sources: of the inputs of a nested model.
-        """
-        inputs = keras.tree.map_structure(
-            lambda x: keras.Input(
-                batch_shape=x.shape, dtype=x.dtype, name=x.name
-            ),
-            _input_of(model),
-        )
-        flat = keras.tree.flatten(inputs)
-        self._alias(sources or [], flat)
+    def _walk(self, model: keras.Model, inputs: Any) -> Any:
         if isinstance(model, keras.Sequential):
-            (x,) = flat
             for layer in model.layers:
-                x = self._call(layer, x)
-            return flat, x
+                inputs = self._call(layer, inputs)
+            return inputs
         # Only for Keras's walk over the graph: the layers stay the model's.
-        clone = keras.models.clone_model(
+        return keras.models.clone_model(
             model,
             input_tensors=inputs,
             clone_function=lambda layer: layer,
             call_function=self._call,
-        )
-        return flat, clone.output
+        ).output
 
     def _call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
         # Layers take it from `_inference`, as they do from a model's call.
         kwargs.pop("training", None)
-        inputs = _keras_tensors((args, kwargs))
-        if (
-            can_read(op)
-            and not kwargs
-            and _same_structure(_input_of(op), *args)
-        ):
-            _, outputs = self._trace(op, inputs)
-            return outputs
         outputs = op(*args, **kwargs)
-        touched = is_random(op) or any(map(self.is_touched, inputs))
+        inputs = _keras_tensors((args, kwargs))
         flat = keras.tree.flatten(outputs)
+        if _can_open(op, args, kwargs):
+            inner = keras.tree.map_structure(_input_like, _input_of(op))
+            self._alias(inputs, keras.tree.flatten(inner))
+            # The walk around this one needs tensors of its own graph.
+            self._alias(keras.tree.flatten(self._walk(op, inner)), flat)
+            return outputs
+        touched = is_random(op) or any(map(self.is_touched, inputs))
         self._add(Call(op, args, kwargs, flat, touched))
         return outputs
 
     def _alias(self, sources: list[Any], targets: list[Any]) -> None:
-        if sources:
-            for source, target in zip(sources, targets, strict=True):
-                touched = self.is_touched(source)
-                self._add(Call(_same, (source,), {}, [target], touched))
+        for source, target in zip(sources, targets, strict=True):
+            args, touched = (source, target.dtype), self.is_touched(source)
+            self._add(Call(_same, args, {}, [target], touched))
 
     def _add(self, call: Call) -> None:
         self.calls.append(call)
         if call.is_touched:
             self._touched.update(id(tensor) for tensor in call.outputs)
+
+
+def _input_like(x: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name)
+
+
+def _can_open(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is of a model in the model, and of its inputs alone."""
+    # Keras gives models a mask, mostly of None.
+    has_more = bool(_keras_tensors(kwargs)) or not set(kwargs) <= {"mask"}
+    if (
+        has_more
+        or not can_read(op)
+        or not _same_structure(_input_of(op), *args)
+    ):
+        return False
+    pairs = zip(_keras_tensors(args), op.inputs, strict=True)
+    return all(len(x.shape) == len(own.shape) for x, own in pairs)
 
 
 def _input_of(model: Any) -> Any:
@@ -242,7 +244,7 @@ def can_read(model: Any) -> bool:
     """Whether the calls of a model can be known: not if it is subclassed."""
     if isinstance(model, keras.Sequential):
         plain = type(model).call is keras.Sequential.call
-        return plain and bool(model.layers) and bool(model.inputs)
+        return plain and bool(getattr(model, "inputs", None))
     return (
         isinstance(model, _Functional) and type(model).call is _Functional.call
     )
@@ -312,8 +314,9 @@ def is_own(op: Any) -> bool:
     return ours and not isinstance(op, _HOLDERS)
 
 
-def _same(x: Tensor) -> Tensor:
-    return x
+def _same(x: Tensor, dtype: str) -> Tensor:
+    """A tensor on its way into or out of a model in the model."""
+    return x if x.dtype == dtype else tf.cast(x, dtype)
 
 
 def _same_structure(expected: Any, *args: Any) -> bool:

@@ -69,7 +69,8 @@ class Run:
         if not (batch_size or self._is_stream):
             size = min(size, self._most_rows(self._x))
         total = data.num_batches(self._x, size)
-        done, collected = 0, []
+        done = 0
+        collected: list[Any] = []
         targets: list[Any] = []
         bar = Bar(verbose)
         try:
