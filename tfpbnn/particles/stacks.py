@@ -54,7 +54,7 @@ def stack_predict(
     """
     variables, stacks = _matched(model, stacked_variables)
     x = data.as_arrays("x", x)
-    function = _function(model, [v.path for v in variables], x)
+    function = _function(model, variables, x)
     parts = [
         function(batch, stacks)
         for batch, _ in data.batches(x, batch_size or _BATCH_SIZE)
