@@ -22,18 +22,20 @@ def check_layer(cls, kwargs, x):
 
 def check_config(cls, kwargs, x):
     layer = cls(**kwargs)
-    again = cls.from_config(layer.get_config())
+    again = type(layer).from_config(layer.get_config())
     assert again.get_config() == layer.get_config()
     layer(x)
     assert layer.get_config() == again.get_config(), "building changed it"
     config = keras.saving.serialize_keras_object(layer)
     loaded = keras.saving.deserialize_keras_object(config, safe_mode=True)
     assert loaded.get_config() == layer.get_config()
-    assert config["registered_name"] == f"tfpbnn>layers.{cls.__name__}"
+    assert config["registered_name"] == f"tfpbnn>layers.{type(layer).__name__}"
     paths = [v.path for v in layer.weights]
     for name in layer._weight_names:
         if name != "bias" or layer.use_bias:
-            assert f"{layer.name}/{name}_posterior/loc" in paths
+            posterior = getattr(layer, f"{name}_posterior")
+            assert posterior.path == f"{layer.name}/{name}_posterior"
+            assert posterior.loc.path in paths
 
 
 def check_shapes(cls, kwargs, x):

@@ -7,6 +7,7 @@ from tfpbnn import (
     layers,
     likelihoods,
     metrics,
+    particles,
     plots,
     priors,
 )
@@ -27,6 +28,7 @@ __all__ = [
     "layers",
     "likelihoods",
     "metrics",
+    "particles",
     "plots",
     "predict",
     "priors",

@@ -36,8 +36,13 @@ class Family(_registry.Template):
     symmetric_independent = False
 
     @abc.abstractmethod
-    def build(self, shape: Any) -> None:
-        """Makes the variables for weights of `shape`."""
+    def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
+        """Makes the variables for weights of `shape`.
+
+        Args:
+            shape: of the weights.
+            loc: a Keras layer's variable that is to be the location.
+        """
 
     @property
     @abc.abstractmethod

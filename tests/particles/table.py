@@ -135,6 +135,14 @@ def attention():
     return keras.Model(x, dense(2)(h[:, -1])), SEQUENCES
 
 
+def recurrent():
+    x = keras.Input((5, 3))
+    noisy = NOISY | {"recurrent_posterior": WIDE}
+    h = layers.GRUReparameterization(3, return_sequences=True, **noisy)(x)
+    h = layers.Variational(keras.layers.LSTM(3), prior=None)(h)
+    return keras.Model(x, dense(2)(h)), SEQUENCES
+
+
 def einsum():
     x = keras.Input((5, 3))
     cls = layers.EinsumDenseLocalReparameterization
@@ -190,6 +198,7 @@ MODELS = {
     training_by_hand: True,
     conv: False,
     attention: False,
+    recurrent: False,
     einsum: True,
     masked: False,
     any_length: True,

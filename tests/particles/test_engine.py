@@ -113,6 +113,16 @@ def test_kinds_have_the_same_signs():
     assert np.abs(stack[0] - stack[2]).min() > 1e-4
 
 
+def test_layers_that_run_kerass_code_have_the_signs_too():
+    layer = layers.Variational(keras.layers.Dense(2))
+    model = keras.Sequential([keras.Input((3,)), layer])
+    function = engine.DrawFunction(model, table.X, antithetic=True)
+    draws = function.draws(table.X, KEY, 0, 2)
+    mean = function.mean(table.X)[0]
+    np.testing.assert_allclose(draws.mean(0), mean, atol=1e-5)
+    assert np.abs(draws[0] - draws[1]).max() > 0.05
+
+
 def test_draws_and_layers_are_independent():
     x, ones = keras.Input((1,)), np.ones((1, 1), "float32")
     both = [layers.DenseFlipout(1, **table.NOISY)(x) for _ in range(2)]

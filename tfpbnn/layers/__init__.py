@@ -56,6 +56,11 @@ from tfpbnn.layers.multi_head_attention import (
     MultiHeadAttentionReparameterization,
 )
 from tfpbnn.layers.noise import HomoscedasticScale
+from tfpbnn.layers.recurrent import (
+    GRUReparameterization,
+    LSTMReparameterization,
+    SimpleRNNReparameterization,
+)
 from tfpbnn.layers.separable_conv import (
     SeparableConv1DFlipout,
     SeparableConv1DLocalReparameterization,
@@ -64,6 +69,7 @@ from tfpbnn.layers.separable_conv import (
     SeparableConv2DLocalReparameterization,
     SeparableConv2DReparameterization,
 )
+from tfpbnn.layers.wrapper import Variational
 
 # The spellings of tfp.layers.
 Convolution1DFlipout = Conv1DFlipout
@@ -113,10 +119,12 @@ __all__ = [
     "EmbeddingFlipout",
     "EmbeddingLocalReparameterization",
     "EmbeddingReparameterization",
+    "GRUReparameterization",
     "GroupQueryAttentionFlipout",
     "GroupQueryAttentionLocalReparameterization",
     "GroupQueryAttentionReparameterization",
     "HomoscedasticScale",
+    "LSTMReparameterization",
     "MultiHeadAttentionFlipout",
     "MultiHeadAttentionLocalReparameterization",
     "MultiHeadAttentionReparameterization",
@@ -126,4 +134,6 @@ __all__ = [
     "SeparableConv2DFlipout",
     "SeparableConv2DLocalReparameterization",
     "SeparableConv2DReparameterization",
+    "SimpleRNNReparameterization",
+    "Variational",
 ]

@@ -1,6 +1,5 @@
 """Goes over data in pieces that fit the memory."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -81,6 +80,8 @@ class Run:
                 bar.expect(total and total * len(pieces) * self._steps(pieces))
                 found = [collect(self._draws(part, bar)) for part in pieces]
                 done, collected = done + 1, collected + found
+                if done == 1:
+                    _check_fits(found, total)
                 if y is not None:
                     targets.append(keras.tree.map_structure(np.asarray, y))
         except KeyboardInterrupt:
@@ -175,9 +176,23 @@ class Run:
         return [piece for piece, _ in data.batches(batch, most)]
 
 
+def _check_fits(found: Any, batches: int | None) -> None:
+    """Raises if so many batches of what was collected can't be held."""
+    sizes = (getattr(x, "nbytes", 0) for x in keras.tree.flatten(found))
+    total = sum(sizes) * (batches or 1)
+    if total > free_memory():
+        raise ValueError(
+            f"The draws of all rows take {total / 2**30:.1f} GiB, more than "
+            "the memory that is free. Predict with keep_draws=False, which "
+            "keeps averages over draws, or fewer rows or draws at a time."
+        )
+
+
 def free_memory() -> int:
     """Bytes of memory that the machine has to spare; a guess if unknown."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":") for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
         return 2**31
