@@ -38,6 +38,7 @@ def model():
 def draws(request, monkeypatch):
     """How draws are made; the loop is what large models take."""
     if request.param == "loop":
+        monkeypatch.setattr(costs, "_SMALL_IF_SHARED", 0)
         monkeypatch.setattr(costs, "_SMALL", 0)
         return "coherent"
     return request.param
@@ -311,3 +312,15 @@ def test_auto_takes_marginal_for_few_rows_and_coherent_for_many():
     one = tf.data.Dataset.from_tensors(np.ones((1, 64)))
     assert predict(model, one, 2).draws == "coherent"
     assert predict(*table.conv(), 2).draws == "coherent"
+
+
+def test_changed_weights_are_seen(model, draws):
+    """Outputs of the last layer at its loc plus 1 are higher by 1."""
+    before = predict(model, X, 3, draws=draws).outputs
+    bias = model.layers[-1].bias_posterior.loc
+    bias.assign_add([1.0, 0.0])
+    after = predict(model, X, 3, draws=draws).outputs
+    bias.assign_sub([1.0, 0.0])
+    np.testing.assert_allclose(
+        after - before, np.eye(2)[0] + 0 * after, atol=1e-5
+    )

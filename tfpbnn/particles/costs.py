@@ -18,6 +18,8 @@ _DRAWS_PER_STEP = 25
 _SHARED = 0.1
 # Below so many operations a draw, a loop's overhead is more than its work.
 _SMALL = 2**26
+# The same if draws have their inputs in common: they are one large product.
+_SMALL_IF_SHARED = 2**29
 
 
 @dataclasses.dataclass(frozen=True)
@@ -28,6 +30,7 @@ class Costs:
         can_stack: whether all draws can go through the network at once.
         can_draw_apart: whether noise on the outputs of layers has the
             distribution of each row.
+        shares_inputs: whether random layers are given the same by all draws.
         flops_per_row: of what differs between draws.
         shared_flops_per_row: of what doesn't.
         normals: of the kernels.
@@ -39,6 +42,7 @@ class Costs:
 
     can_stack: bool = False
     can_draw_apart: bool = False
+    shares_inputs: bool = False
     flops_per_row: int = 0
     shared_flops_per_row: int = 0
     normals: int = 0
@@ -49,7 +53,8 @@ class Costs:
 
     def stacking_pays(self, rows: int) -> bool:
         """Whether to do all draws at once, rather than one by one."""
-        return self.can_stack and self._coherent(rows) < _SMALL
+        limit = _SMALL_IF_SHARED if self.shares_inputs else _SMALL
+        return self.can_stack and self._coherent(rows) < limit
 
     def drawing_apart_pays(self, rows: int) -> bool:
         """Whether to draw each row apart, of so many rows in all."""
@@ -104,6 +109,9 @@ def count(graph: Graph | None, x: Any) -> Costs:
     return Costs(
         can_stack=can_stack,
         can_draw_apart=can_stack and is_used_once and all(map(_apart, random)),
+        shares_inputs=not any(
+            graph.is_touched(x) for call in random for x in call.inputs
+        ),
         flops_per_row=flops(touched),
         shared_flops_per_row=flops(untouched),
         normals=sum(_kernel_sizes(call) for call in random),
