@@ -273,6 +273,7 @@ def test_a_users_own_noise_counts_as_random():
         ({"num_samples": 2.5}, "num_samples=2.5"),
         ({"batch_size": 0}, "batch_size=0"),
         ({"draws": "some"}, "draws='some'"),
+        ({"memory_budget": 0}, "memory_budget=0"),
         ({"verbose": "loud"}, "'loud'"),
     ],
 )
@@ -311,6 +312,18 @@ def test_evaluate(model):
     again = tfpbnn.evaluate(model, dataset, num_samples=20, seed=1)
     for name, score in scores.items():
         np.testing.assert_allclose(again[name], score, rtol=1e-4)
+
+
+def test_evaluate_draws_as_predict_does(model):
+    for kwargs in (
+        {"draws": "marginal"},
+        {"draws": "coherent", "antithetic": True},
+        {"draws": "mean"},
+    ):
+        scores = tfpbnn.evaluate(model, X, Y, 10, seed=1, **kwargs)
+        p = tfpbnn.predict(model, X, 10, seed=1, **kwargs)
+        assert p.draws == kwargs["draws"]
+        assert scores["nll"] == p.nll(Y)
 
 
 def test_evaluate_without_targets(model):
