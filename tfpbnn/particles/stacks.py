@@ -47,8 +47,8 @@ def stack_predict(
     Example:
     ```python
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    stacks = [np.stack([v, 2 * v]) for v in model.get_weights()]
-    y = tfpbnn.particles.stack_predict(model, stacks, np.ones((5, 4)))
+    stacks = [keras.ops.stack([v, 2 * v]) for v in model.get_weights()]
+    y = tfpbnn.particles.stack_predict(model, stacks, keras.ops.ones((5, 4)))
     y.shape                                                     # (2, 5, 2)
     ```
     """
