@@ -74,8 +74,7 @@ def test_counts():
     assert costs.count(Graph(model), np.zeros((1, 5))) == costs.Costs(
         can_stack=True,
         can_draw_apart=True,
-        # Scales count as products too, but for loc's sake: each has two.
-        flops_per_row=2 * 2 * (4 * 3 + 3 * 2),
+        flops_per_row=2 * (4 * 3 + 3 * 2),
         shared_flops_per_row=2 * 5 * 4,
         normals=4 * 3 + 3 * 2 + 2,
         normals_per_row=3 + 2,
@@ -83,6 +82,18 @@ def test_counts():
         shared_bytes_per_row=4 * 4,
         output_bytes_per_row=4 * 2,
     )
+
+
+def test_draws_with_inputs_in_common_are_stacked_for_longer():
+    """They are one product, `[B, I] x [I, S * O]`."""
+    x = keras.Input((3,))
+    h = table.dense(3)(x)
+    for outputs, shared in ((h, True), (table.dense(3)(h), False)):
+        counted = costs.count(Graph(keras.Model(x, outputs)), table.X)
+        assert counted.shares_inputs == shared
+        rows = 2**26 // counted.flops_per_row
+        assert counted.stacking_pays(rows // 2)
+        assert counted.stacking_pays(2 * rows) == shared
 
 
 def test_sizes_that_a_model_leaves_open_are_those_of_the_inputs():

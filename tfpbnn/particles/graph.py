@@ -58,7 +58,12 @@ class Call(NamedTuple):
         if not isinstance(self.op, keras.layers.Layer):
             return 0
         positions = size(self.outputs[0].shape[1:-1], unknown)
-        kernels = (v for v in self.op.trainable_variables if len(v.shape) > 1)
+        weights = (
+            [posterior.loc for posterior in self.op.posteriors]
+            if isinstance(self.op, VariationalLayer)
+            else self.op.trainable_variables
+        )
+        kernels = (v for v in weights if len(v.shape) > 1)
         return positions * sum(math.prod(v.shape) for v in kernels)
 
     def do(self, get: Callable[[Any], Any], tensors: Tensors) -> None:
