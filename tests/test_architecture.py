@@ -16,7 +16,7 @@ ROOT = pathlib.Path(tfpbnn.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
 TIERS = [
     {"_backend", "_tfp", "types", "random", "progress"},
-    {"_registry", "linear_ops", "fused", "families", "priors"},
+    {"_registry", "_scales", "linear_ops", "fused", "families", "priors"},
     {"estimators", "divergences", "likelihoods", "metrics", "data"},
     {"layers"},
     {
@@ -24,6 +24,7 @@ TIERS = [
         "predictive",
         "predict",
         "callbacks",
+        "convert",
         "models",
         "pruning",
     },
@@ -114,7 +115,13 @@ def public_classes():
 
 
 def test_all_is_sorted_and_complete():
-    for module in (tfpbnn, tfpbnn.layers, tfpbnn.likelihoods):
+    for module in (
+        tfpbnn,
+        tfpbnn.families,
+        tfpbnn.layers,
+        tfpbnn.likelihoods,
+        tfpbnn.priors,
+    ):
         assert module.__all__ == sorted(module.__all__)
         for name in module.__all__:
             assert getattr(module, name) is not None
@@ -122,12 +129,21 @@ def test_all_is_sorted_and_complete():
 
 ABSTRACT = {
     "Family",
+    "Hyperprior",
+    "IndependentNormal",
     "Likelihood",
+    "LocFamily",
+    "LocalGlobal",
     "Predictive",
+    "NormalPrior",
     "Prior",
+    "RankFamily",
+    "ScaleFamily",
+    "ScaledPrior",
     "Template",
     "VariationalLayer",
     "NoiseState",
+    "ZeroCentered",
     "Model",  # FunctionalModel is what Keras makes of it
 }
 

@@ -101,7 +101,10 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.Model",
     "tfpbnn.Sequential",
     "tfpbnn.callbacks.KLWeight",
+    "tfpbnn.convert.from_tfp_layers",
+    "tfpbnn.convert.load_edward2_weights",
     "tfpbnn.evaluate",
+    "tfpbnn.freeze_scales",
     "tfpbnn.predict",
     "tfpbnn.plots.calibration_curve",
     "tfpbnn.plots.predictive_band",
@@ -110,6 +113,8 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.plots.weight_snr",
     "tfpbnn.prune",
     "tfpbnn.signal_to_noise",
+    "tfpbnn.to_deterministic",
+    "tfpbnn.to_variational",
 ]
 
 

@@ -3,6 +3,7 @@
 from tfpbnn import _backend  # noqa: F401, I001  first: it checks the backend
 from tfpbnn import (
     callbacks,
+    convert,
     families,
     layers,
     likelihoods,
@@ -11,6 +12,7 @@ from tfpbnn import (
     plots,
     priors,
 )
+from tfpbnn.convert import freeze_scales, to_deterministic, to_variational
 from tfpbnn.models import Model, Sequential
 from tfpbnn.predict import evaluate, predict
 from tfpbnn.predictive import Predictive
@@ -23,8 +25,10 @@ __all__ = [
     "Predictive",
     "Sequential",
     "callbacks",
+    "convert",
     "evaluate",
     "families",
+    "freeze_scales",
     "layers",
     "likelihoods",
     "metrics",
@@ -34,4 +38,6 @@ __all__ = [
     "priors",
     "prune",
     "signal_to_noise",
+    "to_deterministic",
+    "to_variational",
 ]

@@ -170,8 +170,8 @@ def check(name: str, posterior: Family, argument: str) -> None:
             "weights that are independent Normals",
         ),
         "flipout": (
-            posterior.symmetric_independent,
-            "weights that are independent and symmetric about their loc",
+            posterior.sign_symmetric,
+            "noise whose distribution stays the same if signs are flipped",
         ),
     }
     holds, need = needs.get(name, (True, ""))

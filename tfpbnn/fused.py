@@ -3,7 +3,7 @@
 A training step reads and writes every weight many times; as graph operations
 that is most of its time (benchmarks/README.md). Here each pass is compiled into
 one loop and its gradient is written in closed form; in training the KL and its
-gradient come out of the estimator's own pass. `families.py` has the plain form,
+gradient come out of the estimator's own pass. `families` has the plain form,
 which tests hold together with this one. Exports need the plain form, since the
 model server runs without XLA: so passes are fused only inside of `enabled`,
 which layers open when training and for the draws of `predict`.
