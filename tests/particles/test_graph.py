@@ -205,14 +205,14 @@ def test_a_bias_that_positions_share_is_one_draw():
         assert counted.can_draw_apart == exact
 
 
-def test_families_whose_weights_depend_on_each_other_are_not_drawn_apart(
-    monkeypatch,
-):
-    model, x = table.sequential()
-    assert costs.count(Graph(model), x).can_draw_apart
-    posterior = model.layers[0].kernel_posterior
-    monkeypatch.setattr(posterior, "independent_normal", False, raising=False)
-    assert not costs.count(Graph(model), x).can_draw_apart
+def test_families_whose_weights_depend_on_each_other_are_not_drawn_apart():
+    for family, exact in (
+        ("mean_field_normal", True),
+        ("low_rank_normal", False),
+    ):
+        layer = layers.DenseReparameterization(2, kernel_posterior=family)
+        model = keras.Sequential([keras.Input((3,)), layer])
+        assert costs.count(Graph(model), table.X).can_draw_apart == exact
 
 
 def test_auto_is_the_cheaper_by_count():
