@@ -81,7 +81,12 @@ def coherent(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
     """For prediction: one draw of the kernel for all rows."""
     if not posterior.is_random:
         return mean(op, x, posterior)
-    return op(x, posterior.draws(key[tf.newaxis], _scope_signs())[0])
+    return op(x, scope_draw(posterior, key))
+
+
+def scope_draw(posterior: Family, key: Tensor) -> Tensor:
+    """One draw of the weights, with the sign of the current scope."""
+    return posterior.draws(key[tf.newaxis], _scope_signs())[0]
 
 
 def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:

@@ -251,9 +251,13 @@ def normal_draws(
     loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
 ) -> Tensor:
     """`loc + sign * scale * eps` for each of `keys [S, 2]`, `signs [S]`."""
-    if _is_on() and loc.shape.num_elements() >= MIN_DRAW:
+    signs = tf.cast(signs, loc.dtype)
+    if not _is_on() or loc.shape.num_elements() < MIN_DRAW:
+        return _draws(loc, scale, keys, signs, fast=False)
+    if keys.shape[0] is not None:
         return _fused_draws(loc, scale, keys, signs)
-    return _draws(loc, scale, keys, signs, fast=False)
+    count = tf.shape(keys)[0]
+    return _fused_draws(loc, scale, _padded(keys), _padded(signs))[:count]
 
 
 @functools.lru_cache(maxsize=64)
@@ -269,16 +273,20 @@ def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     """Normals `[S, B, size]`, each of its key, row number and place."""
     if not _is_on() or size < MIN_ROW:
         return _normal_grid(keys, rows, size, fast=False)
-    count = tf.size(rows)
-    padding = [[0, _round_up(count) - count]]
-    return _fused_grid(size)(keys, tf.pad(rows, padding))[:, :count]
+    grid = _fused_grid(size)(_padded(keys), _padded(rows))
+    return grid[: tf.shape(keys)[0], : tf.size(rows)]
 
 
-def _round_up(count: Tensor) -> Tensor:
-    """To a power of two, in quarters: XLA compiles anew for each number."""
+def _padded(x: Tensor) -> Tensor:
+    """With zeros, to few lengths: XLA compiles anew for each.
+
+    They are the powers of two and seven numbers between two of them.
+    """
+    count = tf.shape(x)[0]
     bits = tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0)
-    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 2), count.dtype), 1)
-    return (count + step - 1) // step * step
+    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 3), count.dtype), 1)
+    missing = (count + step - 1) // step * step - count
+    return tf.pad(x, [[0, missing]] + [[0, 0]] * (len(x.shape) - 1))
 
 
 @tf.custom_gradient

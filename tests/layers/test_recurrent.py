@@ -121,7 +121,11 @@ def record_draws(layer):
             kept.append(original(key))
             return kept[-1]
 
-        posterior.sample = sample
+        def draws(keys, signs, *, original=posterior.draws, kept=kept):
+            kept.append(original(keys, signs)[0])
+            return kept[-1][None]
+
+        posterior.sample, posterior.draws = sample, draws
     return drawn
 
 

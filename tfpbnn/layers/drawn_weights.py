@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import families, fused, random
+from tfpbnn import estimators, families, fused, random
 from tfpbnn.families import Family
 from tfpbnn.layers.noise_state import NoiseState, own_prior
 from tfpbnn.types import Config, Identifier, Tensor
@@ -28,6 +28,10 @@ class _AsStored(keras.layers.Layer):
 
 
 _as_stored = _AsStored()
+
+
+def _sample(posterior: Family, key: Tensor) -> Tensor:
+    return posterior.sample(key)
 
 
 class _DrawScope(keras.StatelessScope):
@@ -106,7 +110,8 @@ class _DrawnWeights(NoiseState, keras.layers.Layer):
             return function()
         in_scope = random.current_scope() is not None
         with fused.enabled(in_scope, not in_scope and bool(training)):
-            drawn = _as_stored(function=lambda: self._draw(key))
+            draw = estimators.scope_draw if in_scope else _sample
+            drawn = _as_stored(function=lambda: self._draw(draw, key))
         with _DrawScope(drawn) as scope:
             outputs = function()
         for loss in scope.losses:
@@ -114,9 +119,11 @@ class _DrawnWeights(NoiseState, keras.layers.Layer):
             self.add_loss(tf.identity(loss))
         return outputs
 
-    def _draw(self, key: Tensor) -> list[tuple[keras.Variable, Tensor]]:
+    def _draw(
+        self, draw: Callable[[Family, Tensor], Tensor], key: Tensor
+    ) -> list[tuple[keras.Variable, Tensor]]:
         return [
-            (posterior.loc, posterior.sample(random.fold(key, number)))
+            (posterior.loc, draw(posterior, random.fold(key, number)))
             for number, name in enumerate(self._weight_names)
             if (posterior := self._posterior(name)).is_random
         ]
