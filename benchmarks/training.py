@@ -4,16 +4,14 @@ The same network, 784-512-512-10, batch 128, Adam and default `compile`
 arguments, in one process; rounds are interleaved, and what is reported is the
 median over rounds of the ratio to plain Keras in the same round.
 
-    python benchmarks/training.py [--rounds 15] [--no-tfp]
+    python -m benchmarks.training [--rounds 15] [--no-tfp]
 """
-
-import argparse
-import time
 
 import keras
 import numpy as np
 
 import tfpbnn
+from benchmarks import measure
 
 BATCH, STEPS = 128, 60
 WIDTHS = (512, 512, 10)
@@ -66,47 +64,15 @@ def tfp_network(name):
     return model
 
 
-def models(with_tfp):
-    found = {"Keras, deterministic": keras_network(keras.layers.Dense)}
-    for name, layer in LAYERS.items():
-        found[f"tfpbnn {name}"] = keras_network(layer, kl_weight=1 / len(X))
-        if with_tfp:
-            found[f"tfp.layers {name}"] = tfp_network(name)
-    return found
-
-
-def measure(rounds, with_tfp):
-    """Milliseconds per step, `[rounds]` for each model."""
-    networks = models(with_tfp)
-    for model in networks.values():
-        model.fit(X, Y, batch_size=BATCH, verbose=0)
-    times = {name: [] for name in networks}
-    for _ in range(rounds):
-        for name, model in networks.items():
-            start = time.perf_counter()
-            model.fit(X, Y, batch_size=BATCH, verbose=0)
-            times[name].append((time.perf_counter() - start) / STEPS * 1e3)
-    return {name: np.array(t) for name, t in times.items()}
-
-
 def main():
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--no-tfp", action="store_true")
-    args = parser.parse_args()
-    times = measure(args.rounds, not args.no_tfp)
-    plain = times["Keras, deterministic"]
-    print(f"{'':36}{'ms':>8}{'ratio':>8}{'25-75 %':>14}{'tfp/ours':>10}")
-    for name, t in times.items():
-        ratio = t / plain
-        low, high = np.quantile(ratio, [0.25, 0.75])
-        theirs = times.get(name.replace("tfpbnn", "tfp.layers"))
-        gain = "" if theirs is None or theirs is t else np.median(theirs / t)
-        print(
-            f"{name:36}{np.median(t):8.2f}{np.median(ratio):8.2f}"
-            f"{f'{low:.2f}-{high:.2f}':>14}"
-            + (f"{gain:10.2f}" if gain != "" else "")
-        )
+    args = measure.arguments(__doc__)
+    models = measure.models(
+        lambda: keras_network(keras.layers.Dense),
+        lambda name: keras_network(LAYERS[name], kl_weight=1 / len(X)),
+        None if args.no_tfp else tfp_network,
+        dict.fromkeys(LAYERS, True),
+    )
+    measure.report(measure.steps(models, X, Y, BATCH, args.rounds))
 
 
 if __name__ == "__main__":

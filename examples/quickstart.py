@@ -84,7 +84,9 @@ def classification(epochs, figures):
     outputs = likelihood.params_size(len(np.unique(y_train)))
     plain = network(keras.layers.Dense, 64, outputs)
     train(plain, likelihood, x_train, y_train, epochs)
-    bayes = network(DenseFlipout, 64, outputs)
+    # Scales that start small beside the weights: less noise to train through.
+    layer = functools.partial(DenseFlipout, kernel_posterior="he_normal")
+    bayes = network(layer, 64, outputs)
     train(bayes, likelihood, x_train, y_train, epochs)
 
     p = tfpbnn.predict(bayes, x_test, num_samples=200, seed=0)

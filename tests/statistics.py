@@ -53,6 +53,36 @@ def assert_correlation(a, b, expected, false_fail=FALSE_FAIL):
     assert abs(z) < stats.norm.isf(false_fail / 2), f"correlation {found:.3f}"
 
 
+def assert_covariance(draws, mean, covariance, false_fail=FALSE_FAIL):
+    """Draws `[S, P]` of any distribution have these first two moments.
+
+    Each by its t statistic, whose standard error is the draws' own: so pairs
+    that are uncorrelated but dependent, and products of Normals, are in order.
+
+    Args:
+        draws: independent along the first axis.
+        mean: `[P]`.
+        covariance: `[P, P]`.
+        false_fail: the chance of an alarm if all is right, to leading order.
+    """
+    centred = np.asarray(draws, np.float64) - mean
+    count, size = centred.shape
+    limit = stats.norm.isf(false_fail / (size**2 + 3 * size))
+    variance = np.diag(covariance)
+    error = centred.mean(0) / np.sqrt(variance / count)
+    assert np.abs(error).max() < limit, f"{np.abs(error).max():.1f} errors"
+    found = centred.T @ centred / count
+    fourth = (centred**2).T @ (centred**2) / count
+    error = np.sqrt(np.maximum(fourth - found**2, 0) / count)
+    size = np.sqrt(np.outer(variance, variance))
+    wrong = np.abs(found - covariance) - limit * error
+    assert wrong.max() < 1e-6 * size.max(), (
+        f"correlations off by up to {np.max((found - covariance) / size):.3f}"
+    )
+    # An error of 15 % of the standard deviations, and 3 errors off, is seen.
+    assert np.max((limit + 3) * error / size) < 0.15, f"{count} are too few"
+
+
 def assert_mean(draws, mean, false_fail=FALSE_FAIL):
     """Draws `[S]` of any distribution have a mean, by the t statistic."""
     draws = np.asarray(draws, np.float64)

@@ -18,7 +18,7 @@ TIERS = [
     {"_backend", "_tfp", "types", "random", "progress"},
     {
         "_registry",
-        "drop_connect",
+        "_scales",
         "families",
         "fused",
         "linear_ops",
@@ -34,6 +34,7 @@ TIERS = [
         "callbacks",
         "cloning",
         "dropout",
+        "convert",
         "models",
         "pruning",
     },
@@ -124,7 +125,13 @@ def public_classes():
 
 
 def test_all_is_sorted_and_complete():
-    for module in (tfpbnn, tfpbnn.layers, tfpbnn.likelihoods):
+    for module in (
+        tfpbnn,
+        tfpbnn.families,
+        tfpbnn.layers,
+        tfpbnn.likelihoods,
+        tfpbnn.priors,
+    ):
         assert module.__all__ == sorted(module.__all__)
         for name in module.__all__:
             assert getattr(module, name) is not None
@@ -132,12 +139,21 @@ def test_all_is_sorted_and_complete():
 
 ABSTRACT = {
     "Family",
+    "Hyperprior",
+    "IndependentNormal",
     "Likelihood",
+    "LocFamily",
+    "LocalGlobal",
     "Predictive",
+    "NormalPrior",
     "Prior",
+    "RankFamily",
+    "ScaleFamily",
+    "ScaledPrior",
     "Template",
     "VariationalLayer",
     "NoiseState",
+    "ZeroCentered",
     "Model",  # FunctionalModel is what Keras makes of it
 }
 

@@ -167,3 +167,32 @@ def test_no_warning_when_set_or_not_training():
 def test_bad_weight(value):
     with pytest.raises(ValueError, match="`kl_weight` must be None or"):
         tfpbnn.layers.DenseFlipout(1, kl_weight=value)
+
+
+@pytest.mark.parametrize(
+    "prior",
+    [
+        priors.Normal(0.2, 0.7),
+        priors.Normal(scale="he"),
+        priors.Normal(scale=0.3, learnable_scale=True),
+        priors.MOPED(0.5),
+    ],
+    ids=["loc", "he", "learned", "moped"],
+)
+def test_fused_kl_of_normal_priors(prior):
+    """Large kernels take XLA's pass, with the same value and gradients."""
+    posterior, prior = wide_normal(), prior.copy(name="p", dtype="float32")
+    posterior.build((128, 128))
+    prior.build_for(posterior)
+    posterior.loc.assign(posterior.loc + 0.1)
+    variables = posterior.trainable_variables + prior.trainable_variables
+    values = [v.value for v in variables]
+    assert divergences._is_fusable(posterior, prior)
+    with tf.GradientTape(persistent=True) as tape:
+        fused = divergences.kl_divergence(posterior, prior, KEY)
+        plain = divergences._kl_of_weights(posterior, prior, KEY)
+    np.testing.assert_allclose(fused, plain, rtol=1e-5)
+    for a, b in zip(
+        tape.gradient(fused, values), tape.gradient(plain, values), strict=True
+    ):
+        np.testing.assert_allclose(a, b, rtol=1e-3, atol=1e-4)

@@ -101,10 +101,13 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.Model",
     "tfpbnn.Sequential",
     "tfpbnn.callbacks.KLWeight",
+    "tfpbnn.convert.from_tfp_layers",
+    "tfpbnn.convert.load_edward2_weights",
     "tfpbnn.dropout.precision",
     "tfpbnn.dropout.weight_decay",
     "tfpbnn.evaluate",
     "tfpbnn.families.DropConnect",
+    "tfpbnn.freeze_scales",
     "tfpbnn.mc_dropout",
     "tfpbnn.predict",
     "tfpbnn.plots.calibration_curve",
@@ -114,6 +117,8 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.plots.weight_snr",
     "tfpbnn.prune",
     "tfpbnn.signal_to_noise",
+    "tfpbnn.to_deterministic",
+    "tfpbnn.to_variational",
 ]
 
 

@@ -189,7 +189,7 @@ def test_a_point_has_no_noise(name):
 def test_families_that_an_estimator_does_not_hold_for():
     class Odd(families.PointEstimate):
         independent_normal = False
-        symmetric_independent = False
+        sign_symmetric = False
 
     for name in ("local_reparameterization", "flipout"):
         with pytest.raises(ValueError, match=f"{name}.*kernel_posterior=Odd"):

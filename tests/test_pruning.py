@@ -148,7 +148,9 @@ def test_pruned_weights_are_zero_in_every_draw():
     loc = model.layers[0].kernel_posterior.loc
     loc.assign(np.where(np.arange(48).reshape(16, 3) == 22, 9.0, 1e-3))
     x = RNG.normal(size=(5, 16)).astype("float32")
-    outputs = tfpbnn.predict(tfpbnn.prune(model, 1e-9), x, 20, seed=0).outputs
+    outputs = tfpbnn.predict(
+        tfpbnn.prune(model, 1e-9), x, 20, seed=0, draws="coherent"
+    ).outputs
     np.testing.assert_allclose(outputs[..., [0, 2]], 0, atol=1e-5)
     weights = outputs[..., 1] / x[:, 7]
     np.testing.assert_allclose(weights, weights[:, :1] + 0 * weights, rtol=1e-4)

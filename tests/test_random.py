@@ -122,3 +122,70 @@ def test_scope_closes_after_an_error():
     with pytest.raises(KeyError), random.draw_scope(None):
         raise KeyError
     assert random.current_scope() is None
+
+
+# Key, counter and words, from the known answers of Random123.
+KNOWN = [
+    ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
+    ((2**32 - 1,) * 2, (2**32 - 1,) * 2, (0x1CB996FC, 0xBB002BE7)),
+    (
+        (0x13198A2E, 0x03707344),
+        (0x243F6A88, 0x85A308D3),
+        (0xC4923A9C, 0x483DF7A0),
+    ),
+]
+
+
+@pytest.mark.parametrize("jit_compile", [False, True])
+def test_threefry_gives_the_known_answers(jit_compile):
+    columns = np.array(KNOWN, np.uint32).transpose(1, 2, 0)
+    key, counter, expected = (tuple(map(tf.constant, c)) for c in columns)
+    function = tf.function(random.threefry, jit_compile=jit_compile)
+    np.testing.assert_array_equal(function(key, counter), expected)
+
+
+def test_words_of_a_grid_have_addresses():
+    keys = tf.stack([random.fold(random.as_key(3), i) for i in range(4)])
+    whole = random.grid_bits(keys, tf.range(6), 7).numpy()
+    assert whole.shape == (4, 6, 7)
+    assert len(np.unique(whole)) == whole.size
+    rows = tf.constant([5, 0, 2], tf.int64)
+    part = random.grid_bits(keys[1:3], rows, 7).numpy()
+    np.testing.assert_array_equal(part, whole[1:3][:, [5, 0, 2]])
+
+
+def test_seeds_beyond_32_bits_give_grids_of_their_own():
+    keys = [random.as_key(s) for s in (1, 2, 1 + 2**32, 1 + 2**33, -1)]
+    words = random.grid_bits(tf.stack(keys), tf.range(1), 8).numpy()
+    assert len(np.unique(words)) == words.size
+
+
+def test_normals_of_a_grid_are_independent():
+    """Between keys, rows and places, the two words of a counter included."""
+    keys = random.fold(random.as_key(5), tf.range(50_000))
+    words = random.grid_bits(keys, tf.range(2), 4)
+    z = random.normal_from_bits(words).numpy()
+    assert_moments(z, 0.0, 1.0)
+    for a, b in [
+        (z[:, 0, 0], z[:, 0, 1]),
+        (z[:, 0, 0], z[:, 0, 2]),
+        (z[:, 0, 0], z[:, 1, 0]),
+        (z[1:, 0, 0], z[:-1, 0, 0]),
+    ]:
+        assert_correlation(a, b, 0.0)
+        assert_correlation(a**2, b**2, 0.0)
+
+
+def test_scopes_say_what_is_stacked_and_known():
+    key, owner = random.as_key(1), object()
+    assert not random.DrawScope(None).is_stacked
+    assert not random.DrawScope(key).is_stacked
+    assert random.known(owner) is None
+    scope = random.DrawScope(key[None], known={id(owner): 3})
+    assert scope.is_stacked
+    with random.entered(scope):
+        assert random.known(owner) == 3
+        assert random.known(object()) is None
+    # A key among others gives a layer what it gives alone.
+    one = random.DrawScope(key).key_for(owner)
+    np.testing.assert_array_equal(scope.key_for(owner)[0], one)

@@ -3,14 +3,17 @@
 from tfpbnn import _backend  # noqa: F401, I001  first: it checks the backend
 from tfpbnn import (
     callbacks,
+    convert,
     dropout,
     families,
     layers,
     likelihoods,
     metrics,
+    particles,
     plots,
     priors,
 )
+from tfpbnn.convert import freeze_scales, to_deterministic, to_variational
 from tfpbnn.dropout import mc_dropout
 from tfpbnn.models import Model, Sequential
 from tfpbnn.predict import evaluate, predict
@@ -24,16 +27,21 @@ __all__ = [
     "Predictive",
     "Sequential",
     "callbacks",
+    "convert",
     "dropout",
     "evaluate",
     "families",
+    "freeze_scales",
     "layers",
     "likelihoods",
     "mc_dropout",
     "metrics",
+    "particles",
     "plots",
     "predict",
     "priors",
     "prune",
     "signal_to_noise",
+    "to_deterministic",
+    "to_variational",
 ]

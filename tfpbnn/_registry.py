@@ -1,7 +1,7 @@
 """Registration and look-up of the objects that layers take by name."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
 import keras
@@ -29,7 +29,7 @@ def snake_case(name: str) -> str:
 def get(
     identifier: Identifier,
     base: Any,
-    known: Mapping[str, type[T]],
+    known: Mapping[str, Callable[[], T]],
     argument: str,
 ) -> T | None:
     """Resolves a name, a config or an object to an instance of `base`.
@@ -39,7 +39,7 @@ def get(
             "mean_field_normal"), a Keras config of a registered object, an
             instance, or None.
         base: the class that the result must be an instance of.
-        known: the classes that go by a name, by their snake-case name.
+        known: what makes an instance, usually its class, by snake-case name.
         argument: the argument's name, for error messages.
 
     Raises:
@@ -60,9 +60,10 @@ def get(
         identifier = keras.saving.deserialize_keras_object(dict(identifier))
         if isinstance(identifier, base):
             return identifier
+    public = ".".join([*base.__module__.split(".")[:2], base.__name__])
     raise TypeError(
         f"`{argument}` must be a name, a config or an instance of "
-        f"`{base.__module__}.{base.__name__}`. Received: "
+        f"`{public}`. Received: "
         f"{argument}={identifier!r} of type {type(identifier).__name__}"
     )
 

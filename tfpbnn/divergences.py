@@ -9,15 +9,16 @@ import math
 import warnings
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, TypeGuard
 
 import keras
 import tensorflow as tf
 
 from tfpbnn import fused, priors, random
 from tfpbnn._tfp import tfp
-from tfpbnn.families import Family, MeanFieldNormal, PointEstimate
+from tfpbnn.families import Family, MeanFieldNormal
 from tfpbnn.priors import Prior
+from tfpbnn.priors.normal import NormalPrior
 from tfpbnn.types import Tensor
 
 _KL_KEY = 0x4B4C
@@ -36,34 +37,70 @@ _UNSET = (
 def kl_divergence(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
     """`KL(posterior || prior)` in nats, a float32 scalar.
 
-    Exact where TFP has a closed form. Otherwise the posterior's entropy (exact
-    if TFP has it) is taken from an unbiased estimate of the cross entropy from
-    one draw. For a `PointEstimate` it is the negative log density of the prior.
+    The cross entropy, exact if the prior knows it, less the entropy, exact if
+    the posterior knows it; what neither does takes TFP's registered form, or
+    else draws. For a `PointEstimate`, whose entropy counts as zero, it is the
+    negative log density of the prior. Of a prior whose own parameters have a
+    posterior, their KL is added.
 
     Args:
         posterior: a built family.
         prior: a prior built for the same shape.
         key: the key of the draw, if one is needed.
     """
-    if isinstance(posterior, PointEstimate):
-        return -_log_density(prior, tf.convert_to_tensor(posterior.loc))
     if _is_fusable(posterior, prior):
-        return _fused_kl(posterior, prior)
-    q = posterior.distribution()
+        kl = _fused_kl(posterior, prior)
+    else:
+        kl = _kl_of_weights(posterior, prior, key)
+    extra = prior.extra_divergence()
+    return kl if extra is None else kl + tf.cast(extra, tf.float32)
+
+
+def _kl_of_weights(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
+    cross_entropy = prior.cross_entropy(posterior)
+    if cross_entropy is not None:
+        negative = _negative_entropy(posterior, key)
+        return tf.cast(cross_entropy, tf.float32) + negative
     try:
-        kl = tfp.distributions.kl_divergence(q, prior.distribution())
+        kl = tfp.distributions.kl_divergence(
+            posterior.distribution(), prior.distribution()
+        )
     except NotImplementedError:
-        kl = monte_carlo_kl(posterior, prior, key)
+        return monte_carlo_kl(posterior, prior, key)
     return tf.cast(kl, tf.float32)
 
 
-def _fused_kl(posterior: MeanFieldNormal, prior: priors.Normal) -> Tensor:
+def _negative_entropy(posterior: Family, key: Tensor) -> Tensor:
+    try:
+        return -tf.cast(posterior.entropy(), tf.float32)
+    except NotImplementedError:
+        log_prob = posterior.distribution().log_prob(posterior.sample(key))
+        return tf.cast(log_prob, tf.float32)
+
+
+def monte_carlo_kl(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
+    """An unbiased estimate of the KL of the weights, from one draw of noise.
+
+    The cross entropy is the mean over `loc + noise` and, if those are as
+    likely, `loc - noise`: odd terms cancel.
+    """
+    loc, noise = posterior.loc_and_noise(key)
+    signs = [1, -1] if posterior.is_normal or posterior.sign_symmetric else [1]
+    log_prob = prior.distribution().log_prob
+    densities = [
+        tf.cast(log_prob(loc + sign * noise), tf.float32) for sign in signs
+    ]
+    negative_entropy = _negative_entropy(posterior, key)
+    return negative_entropy - tf.add_n(densities) / len(densities)
+
+
+def _fused_kl(posterior: MeanFieldNormal, prior: NormalPrior) -> Tensor:
     """From the estimator's pass, if that has prepared it; else of its own."""
     loc = tf.convert_to_tensor(posterior.loc)
     kl = posterior.kept_kl.take()
     if kl is None or posterior.prior_precision is None:
         kl = fused.normal_kl(
-            loc if prior.initial_loc == 0 else loc - prior.loc,
+            loc if _is_about_zero(prior) else loc - prior.loc,
             tf.convert_to_tensor(posterior.untransformed_scale),
             1 / tf.square(prior.scale),
         )
@@ -73,32 +110,23 @@ def _fused_kl(posterior: MeanFieldNormal, prior: priors.Normal) -> Tensor:
 
 def prepare(posterior: Family, prior: Prior) -> None:
     """Tells the posterior which KL its fused passes are to prepare."""
-    is_fixed = isinstance(prior, priors.Normal) and not prior.learnable_scale
-    if not isinstance(posterior, MeanFieldNormal) or not is_fixed:
-        return
-    if prior.initial_loc == 0:
-        posterior.prior_precision = prior.initial_scale**-2
+    if (
+        isinstance(posterior, MeanFieldNormal)
+        and _is_about_zero(prior)
+        and prior.fixed_scale is not None
+    ):
+        posterior.prior_precision = prior.fixed_scale**-2
 
 
-def monte_carlo_kl(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
-    """An unbiased estimate of the KL from one draw of the posterior."""
-    draw = posterior.sample(key)
-    q = posterior.distribution()
-    try:
-        negative_entropy = -q.entropy()
-    except NotImplementedError:
-        negative_entropy = q.log_prob(draw)
-    return tf.cast(negative_entropy, tf.float32) - _log_density(prior, draw)
-
-
-def _log_density(prior: Prior, weights: Tensor) -> Tensor:
-    return tf.cast(prior.distribution().log_prob(weights), tf.float32)
+def _is_about_zero(prior: Prior) -> TypeGuard[priors.Normal]:
+    return isinstance(prior, priors.Normal) and prior.initial_loc == 0
 
 
 def _is_fusable(posterior: Family, prior: Prior) -> bool:
     return (
         isinstance(posterior, MeanFieldNormal)
-        and isinstance(prior, priors.Normal)
+        and isinstance(prior, NormalPrior)
+        and not prior.scale.shape.rank
         and fused.applies(tf.convert_to_tensor(posterior.untransformed_scale))
     )
 

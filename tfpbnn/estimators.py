@@ -81,7 +81,12 @@ def coherent(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
     """For prediction: one draw of the kernel for all rows."""
     if not posterior.is_random:
         return mean(op, x, posterior)
-    return op(x, posterior.draws(key[tf.newaxis], _scope_signs())[0])
+    return op(x, scope_draw(posterior, key))
+
+
+def scope_draw(posterior: Family, key: Tensor) -> Tensor:
+    """One draw of the weights, with the sign of the current scope."""
+    return posterior.draws(key[tf.newaxis], _scope_signs())[0]
 
 
 def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
@@ -165,8 +170,8 @@ def check(name: str, posterior: Family, argument: str) -> None:
             "weights that are independent Normals",
         ),
         "flipout": (
-            posterior.symmetric_independent,
-            "weights that are independent and symmetric about their loc",
+            posterior.sign_symmetric,
+            "noise whose distribution stays the same if signs are flipped",
         ),
     }
     holds, need = needs.get(name, (True, ""))

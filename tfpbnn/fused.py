@@ -3,7 +3,7 @@
 A training step reads and writes every weight many times; as graph operations
 that is most of its time (benchmarks/README.md). Here each pass is compiled into
 one loop and its gradient is written in closed form; in training the KL and its
-gradient come out of the estimator's own pass. `families.py` has the plain form,
+gradient come out of the estimator's own pass. `families` has the plain form,
 which tests hold together with this one. Exports need the plain form, since the
 model server runs without XLA: so passes are fused only inside of `enabled`,
 which layers open when training and for the draws of `predict`.
@@ -213,7 +213,11 @@ def _combine(
 
 @_compiled
 def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
-    standard = random.fast_normal(key, tf.shape(mean))
+    size = mean.shape[1:].num_elements()
+    rows = tf.range(tf.shape(mean)[0])
+    # Not `random.normal`'s numbers: philox's bits would take twice the time.
+    standard = _normal_grid(key[tf.newaxis], rows, size, fast=True)
+    standard = tf.reshape(standard, tf.shape(mean))
     variance += VARIANCE_FLOOR
     inverse = tf.math.rsqrt(variance)
     return mean + variance * inverse * standard, 0.5 * inverse * standard
@@ -247,9 +251,13 @@ def normal_draws(
     loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
 ) -> Tensor:
     """`loc + sign * scale * eps` for each of `keys [S, 2]`, `signs [S]`."""
-    if _is_on() and loc.shape.num_elements() >= MIN_DRAW:
+    signs = tf.cast(signs, loc.dtype)
+    if not _is_on() or loc.shape.num_elements() < MIN_DRAW:
+        return _draws(loc, scale, keys, signs, fast=False)
+    if keys.shape[0] is not None:
         return _fused_draws(loc, scale, keys, signs)
-    return _draws(loc, scale, keys, signs, fast=False)
+    count = tf.shape(keys)[0]
+    return _fused_draws(loc, scale, _padded(keys), _padded(signs))[:count]
 
 
 @functools.lru_cache(maxsize=64)
@@ -265,16 +273,20 @@ def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     """Normals `[S, B, size]`, each of its key, row number and place."""
     if not _is_on() or size < MIN_ROW:
         return _normal_grid(keys, rows, size, fast=False)
-    count = tf.size(rows)
-    padding = [[0, _round_up(count) - count]]
-    return _fused_grid(size)(keys, tf.pad(rows, padding))[:, :count]
+    grid = _fused_grid(size)(_padded(keys), _padded(rows))
+    return grid[: tf.shape(keys)[0], : tf.size(rows)]
 
 
-def _round_up(count: Tensor) -> Tensor:
-    """To a power of two, in quarters: XLA compiles anew for each number."""
+def _padded(x: Tensor) -> Tensor:
+    """With zeros, to few lengths: XLA compiles anew for each.
+
+    They are the powers of two and seven numbers between two of them.
+    """
+    count = tf.shape(x)[0]
     bits = tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0)
-    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 2), count.dtype), 1)
-    return (count + step - 1) // step * step
+    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 3), count.dtype), 1)
+    missing = (count + step - 1) // step * step - count
+    return tf.pad(x, [[0, missing]] + [[0, 0]] * (len(x.shape) - 1))
 
 
 @tf.custom_gradient
@@ -359,6 +371,6 @@ def normal_kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
 
 @tf.custom_gradient
 def perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
-    """`mean + sqrt(variance + VARIANCE_FLOOR) * random.normal(key)`."""
+    """`mean + sqrt(variance + VARIANCE_FLOOR) * eps` with normal eps."""
     result, slope = _perturbed(mean, variance, key)
     return result, lambda upstream: (upstream, upstream * slope, None)

@@ -184,8 +184,8 @@ def threefry(
 def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     """`size` random words for each key and each row number.
 
-    Each word depends on its key, the number of its row and its place in the
-    row, and on nothing else that is asked for.
+    Each word depends on its key, the number of its row, its place in the row
+    and the row's size, and on no other key or row that is asked for.
 
     Args:
         keys: `[S, 2]`.

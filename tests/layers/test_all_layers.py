@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.checks import check_layer, check_save
+from tests.checks import check_save, check_training, check_untrained
 from tests.layers.table import CASES, ESTIMATORS, FULL, every
 from tfpbnn import families, layers, priors
 
@@ -23,7 +23,24 @@ DENSE = [
 
 @pytest.mark.parametrize(("case", "estimator"), **every([*CASES, *FULL]))
 def test_layer(case, estimator):
-    check_layer(case.cls(estimator), case.kwargs | case.extra, case.x)
+    check_untrained(case.cls(estimator), case.kwargs | case.extra, case.x)
+
+
+@pytest.mark.parametrize("case", FULL, ids=str)
+def test_fit_with_all_arguments(case):
+    kwargs = case.kwargs | {"kl_weight": 0.1}
+    kwargs.pop("name", None)  # one model has one of each name
+    made = [case.cls(estimator)(**kwargs) for estimator in ESTIMATORS]
+    check_training(made, case.x, jit_compile=False)
+
+
+@pytest.mark.parametrize("number", range(len(CASES)))
+def test_fit_under_xla(number):
+    """With the estimators in turn: `test_mixed_precision` trains them all."""
+    case = CASES[number]
+    cls = case.cls(ESTIMATORS[number % 3])
+    layer = cls(**case.kwargs | case.extra, kl_weight=0.1)
+    check_training([layer], case.x, jit_compile=True)
 
 
 def test_all_layers_load_in_a_fresh_process(tmp_path):
@@ -35,20 +52,59 @@ def test_all_layers_load_in_a_fresh_process(tmp_path):
     check_save(cases, tmp_path)
 
 
-@pytest.mark.parametrize(("case", "estimator"), **every(CASES))
-def test_mixed_precision(case, estimator):
-    layer = case.cls(estimator)(
-        **case.kwargs | case.extra, dtype="mixed_float16", kl_weight=0.01
-    )
-    model = keras.Sequential([layer])
-    y = model(case.x)
-    assert y.dtype == "float16"
-    assert {loss.dtype for loss in layer.losses} == {tf.float32}
-    for variable in layer.trainable_variables:
-        assert variable.dtype == "float32"
-    model.compile("adam", "mse")
-    history = model.fit(case.x, np.zeros(y.shape), epochs=2, verbose=0)
-    assert np.all(np.isfinite(history.history["loss"]))
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_summary(case):
+    """Parameters: two for each of a kernel's, one for each of the bias's."""
+    plain = case.keras(**case.kwargs)
+    plain(case.x)
+    last = plain.weights[-1]
+    biases = np.prod(last.shape) if last.name == "bias" else 0
+    expected = 2 * plain.count_params() - biases
+    for estimator in ESTIMATORS:
+        layer = case.cls(estimator)(**case.kwargs)
+        model = keras.Sequential([layer])
+        model(case.x)
+        lines = []
+        model.summary(print_fn=lines.append)
+        assert f"Trainable params: {expected:,} (" in "".join(lines)
+        # Beside: the KL's weight, and the noise's state, two integers.
+        assert "Non-trainable params: 3 (" in "".join(lines)
+
+
+@pytest.mark.parametrize(
+    ("cls", "name"),
+    [
+        (layers.Conv2DFlipout, "conv2d_flipout"),
+        (
+            layers.Conv2DTransposeLocalReparameterization,
+            "conv2d_transpose_local_reparameterization",
+        ),
+    ],
+)
+def test_paths_read(cls, name):
+    keras.backend.clear_session()  # names are numbered
+    layer = cls(2, 2)
+    layer.build((None, 4, 4, 3))
+    assert [v.path for v in layer.trainable_variables] == [
+        f"{name}/kernel_posterior/loc",
+        f"{name}/kernel_posterior/untransformed_scale",
+        f"{name}/bias_posterior/loc",
+    ]
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_mixed_precision(case):
+    kwargs = case.kwargs | case.extra
+    made = [
+        case.cls(estimator)(**kwargs, dtype="mixed_float16", kl_weight=0.01)
+        for estimator in ESTIMATORS
+    ]
+    for layer in made:
+        assert layer(case.x).dtype == "float16"
+        assert {loss.dtype for loss in layer.losses} == {tf.float32}
+        for variable in layer.trainable_variables:
+            assert variable.dtype == "float32"
+    check_training(made, case.x, jit_compile=False)
 
 
 @pytest.mark.parametrize("op", sorted({case.op for case in CASES}))
@@ -77,10 +133,16 @@ def test_arguments_are_those_of_keras(op, estimator):
 
 @pytest.mark.parametrize("cls", DENSE)
 @pytest.mark.parametrize(
-    "policy",
-    ["mixed_float16", "mixed_bfloat16", "float64", "float16", "bfloat16"],
+    ("policy", "jit_compile"),
+    [
+        ("mixed_float16", False),
+        ("mixed_float16", True),
+        ("mixed_bfloat16", False),
+        ("float64", False),
+        ("float16", False),
+        ("bfloat16", False),
+    ],
 )
-@pytest.mark.parametrize("jit_compile", [False, True])
 def test_precision(cls, policy, jit_compile):
     """Compute in the policy's type; posterior and KL in float32 or more."""
     layer = cls(
@@ -98,7 +160,7 @@ def test_precision(cls, policy, jit_compile):
         assert {v.dtype for v in posterior.variables} == {wide}
     assert {loss.dtype for loss in layer.losses} == {tf.float32}
     model.compile("adam", "mse", jit_compile=jit_compile)
-    history = model.fit(X3, np.zeros((6, 4, 3)), epochs=2, verbose=0)
+    history = model.fit(X3, np.zeros((6, 4, 3)), verbose=0)
     assert np.all(np.isfinite(history.history["loss"]))
 
 
@@ -112,20 +174,6 @@ def test_kl_of_large_kernel_in_half_precision(cls):
     scale = layer.kernel_posterior.scale.numpy().astype("float64")
     expected = np.sum(-np.log(scale) + scale**2 / 2)  # (1 + s^2 - 1) / 2
     np.testing.assert_allclose(kl, expected, rtol=1e-5)
-
-
-@pytest.mark.parametrize("cls", DENSE)
-def test_no_scale_is_the_keras_layer(cls):
-    tiny = families.MeanFieldNormal(
-        untransformed_scale_initializer=keras.initializers.Constant(-40.0)
-    )
-    layer = cls(3, activation="tanh", kernel_posterior=tiny)
-    plain = keras.layers.Dense(3, activation="tanh")
-    layer(X3), plain(X3)
-    kernel = layer.kernel_posterior.loc.numpy()
-    plain.set_weights([kernel, np.array([0.1, 0.2, 0.3])])
-    layer.bias_posterior.loc.assign([0.1, 0.2, 0.3])
-    np.testing.assert_allclose(layer(X3), plain(X3), atol=1e-5)
 
 
 @pytest.mark.parametrize("cls", DENSE)

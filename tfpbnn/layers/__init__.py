@@ -75,6 +75,11 @@ from tfpbnn.layers.multi_head_attention import (
     MultiHeadAttentionReparameterization,
 )
 from tfpbnn.layers.noise import HomoscedasticScale
+from tfpbnn.layers.recurrent import (
+    GRUReparameterization,
+    LSTMReparameterization,
+    SimpleRNNReparameterization,
+)
 from tfpbnn.layers.separable_conv import (
     SeparableConv1DFlipout,
     SeparableConv1DLocalReparameterization,
@@ -84,6 +89,7 @@ from tfpbnn.layers.separable_conv import (
     SeparableConv2DReparameterization,
 )
 from tfpbnn.layers.variational_dropout import VariationalDropout
+from tfpbnn.layers.wrapper import Variational
 
 # The spellings of tfp.layers.
 Convolution1DFlipout = Conv1DFlipout
@@ -138,10 +144,12 @@ __all__ = [
     "EmbeddingFlipout",
     "EmbeddingLocalReparameterization",
     "EmbeddingReparameterization",
+    "GRUReparameterization",
     "GroupQueryAttentionFlipout",
     "GroupQueryAttentionLocalReparameterization",
     "GroupQueryAttentionReparameterization",
     "HomoscedasticScale",
+    "LSTMReparameterization",
     "MCAlphaDropout",
     "MCDropout",
     "MCGaussianDropout",
@@ -159,5 +167,7 @@ __all__ = [
     "SeparableConv2DFlipout",
     "SeparableConv2DLocalReparameterization",
     "SeparableConv2DReparameterization",
+    "SimpleRNNReparameterization",
+    "Variational",
     "VariationalDropout",
 ]

@@ -59,8 +59,8 @@ class _DepthwiseConv(VariationalLayer):
             depth_multiplier: output channels for each input channel.
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
-            dilation_rate: an integer, or one for each spatial axis; not
-                together with strides above 1.
+            dilation_rate: an integer, or one for each spatial axis; together
+                with strides above 1 only where Keras's layer takes both.
             activation: a Keras activation.
             use_bias: whether to add a bias.
             depthwise_initializer: and all that follows, as `kernel_initializer`
@@ -118,7 +118,6 @@ class _DepthwiseConv(VariationalLayer):
         self.dilation_rate = arguments.integers(
             "dilation_rate", dilation_rate, self._rank
         )
-        arguments.no_stride_with_dilation(self.strides, self.dilation_rate)
         self.padding = arguments.padding(padding)
         self.data_format = arguments.data_format(data_format)
 

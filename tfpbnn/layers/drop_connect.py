@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfpbnn import _registry, estimators
-from tfpbnn.drop_connect import DropConnect
+from tfpbnn.families import DropConnect
 from tfpbnn.layers.conv import _Conv
 from tfpbnn.layers.dense import _Dense
 from tfpbnn.types import Config

@@ -14,8 +14,9 @@ from tfpbnn.types import Config, Identifier, Shape, Tensor
 class _Embedding(VariationalLayer):
     """Rows of a table by their numbers; the table has a distribution.
 
-    Numbers outside of the table are treated as in `keras.layers.Embedding`: on
-    a CPU an error, on a GPU and under XLA zeros or another row, silently.
+    Numbers outside of the table are treated as in `keras.layers.Embedding`:
+    negative ones count from the end, and for what then is not in the table a
+    CPU raises an error; a GPU and XLA take zeros or another row, silently.
 
     Input shape:
         `(batch, ...)` integers from 0 to `input_dim - 1`.

@@ -61,7 +61,7 @@ class NoiseState:
         """Hangs the KL of a built posterior on its `loc`."""
         if prior is None:
             return
-        prior.build(posterior.loc.shape)
+        prior.build_for(posterior)
         divergences.KLRegularizer(
             posterior,
             prior,

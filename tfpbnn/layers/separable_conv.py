@@ -64,8 +64,8 @@ class _SeparableConv(VariationalLayer):
             padding: "valid" or "same".
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
-            dilation_rate: an integer, or one for each spatial axis; not
-                together with strides above 1.
+            dilation_rate: an integer, or one for each spatial axis; together
+                with strides above 1 only where Keras's layer takes both.
             depth_multiplier: depthwise channels for each input channel.
             activation: a Keras activation.
             use_bias: whether to add a bias.
@@ -138,7 +138,6 @@ class _SeparableConv(VariationalLayer):
         self.dilation_rate = arguments.integers(
             "dilation_rate", dilation_rate, self._rank
         )
-        arguments.no_stride_with_dilation(self.strides, self.dilation_rate)
         self.padding = arguments.padding(padding)
         self.data_format = arguments.data_format(data_format)
 

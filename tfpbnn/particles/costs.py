@@ -4,15 +4,23 @@ import dataclasses
 import math
 from typing import Any
 
+import keras
+
 from tfpbnn.layers.base import VariationalLayer
 from tfpbnn.layers.noise_state import NoiseState
-from tfpbnn.particles.graph import Call, Graph, is_own
+from tfpbnn.particles.graph import Call, Graph, is_own, size
 
 # A normal takes the time of so many floating-point operations of a product,
 # with the products on all cores (measured on two).
 _NORMAL = 300
+# Draws in one call of a loop, at least: the bar moves, an interrupt is heard.
+_DRAWS_PER_STEP = 25
+# In a call, what all draws share is at most such a part of what they don't.
+_SHARED = 0.1
 # Below so many operations a draw, a loop's overhead is more than its work.
 _SMALL = 2**26
+# The same if draws have their inputs in common: they are one large product.
+_SMALL_IF_SHARED = 2**29
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,24 +31,31 @@ class Costs:
         can_stack: whether all draws can go through the network at once.
         can_draw_apart: whether noise on the outputs of layers has the
             distribution of each row.
+        shares_inputs: whether random layers are given the same by all draws.
         flops_per_row: of what differs between draws.
+        shared_flops_per_row: of what doesn't.
         normals: of the kernels.
         normals_per_row: of the outputs, if rows are drawn apart.
         bytes_per_row: of the outputs of all layers that differ between draws.
         shared_bytes_per_row: of those that don't.
+        output_bytes_per_row: of the model's outputs.
     """
 
     can_stack: bool = False
     can_draw_apart: bool = False
+    shares_inputs: bool = False
     flops_per_row: int = 0
+    shared_flops_per_row: int = 0
     normals: int = 0
     normals_per_row: int = 0
     bytes_per_row: int = 0
     shared_bytes_per_row: int = 0
+    output_bytes_per_row: int = 0
 
     def stacking_pays(self, rows: int) -> bool:
         """Whether to do all draws at once, rather than one by one."""
-        return self.can_stack and self._coherent(rows) < _SMALL
+        limit = _SMALL_IF_SHARED if self.shares_inputs else _SMALL
+        return self.can_stack and self._coherent(rows) < limit
 
     def drawing_apart_pays(self, rows: int) -> bool:
         """Whether to draw each row apart, of so many rows in all."""
@@ -48,15 +63,43 @@ class Costs:
         apart = (_NORMAL * self.normals_per_row + 2 * self.flops_per_row) * rows
         return self.can_draw_apart and apart < self._coherent(rows)
 
+    def draws_at_once(self, rows: int, budget: int) -> int:
+        """How many stacked draws fit so many bytes, one or more."""
+        each = self.bytes_per_row * rows + 4 * self.normals
+        return max(1, budget // max(1, each))
+
+    def draws_per_loop(self, rows: int, budget: int) -> int:
+        """How many draws of a loop to do in one call, one or more.
+
+        Each call does again what all draws share, and keeps its outputs.
+        """
+        shared = self.shared_flops_per_row * rows / _SHARED
+        count = math.ceil(shared / max(1, self._coherent(rows)))
+        most = budget // max(1, self.output_bytes_per_row * rows)
+        return max(1, min(max(_DRAWS_PER_STEP, count), most))
+
     def _coherent(self, rows: int) -> int:
         """What a draw of the kernels and its products cost."""
         return _NORMAL * self.normals + self.flops_per_row * rows
 
 
-def count(graph: Graph | None) -> Costs:
-    """The costs of a model; None for one whose calls can't be known."""
+def count(graph: Graph | None, x: Any) -> Costs:
+    """The costs of a model; None for one whose calls can't be known.
+
+    Args:
+        graph: the model's.
+        x: inputs, for the sizes that the model leaves open.
+    """
     if graph is None:
         return Costs()
+    unknown = graph.unknown_size(x)
+
+    def sizes(tensors: list[Any]) -> int:
+        return sum(size(tensor.shape[1:], unknown) for tensor in tensors)
+
+    def flops(calls: list[Call]) -> int:
+        return 2 * sum(call.weights_per_row(unknown) for call in calls)
+
     touched, random = graph.touched_calls, graph.random_calls
     untouched = [call for call in graph.calls if not call.is_touched]
     can_stack = all(map(_goes_row_by_row, touched)) and all(
@@ -66,12 +109,16 @@ def count(graph: Graph | None) -> Costs:
     return Costs(
         can_stack=can_stack,
         can_draw_apart=can_stack and is_used_once and all(map(_apart, random)),
-        flops_per_row=2 * sum(call.weights_per_row for call in touched),
+        shares_inputs=not any(
+            graph.is_touched(x) for call in random for x in call.inputs
+        ),
+        flops_per_row=flops(touched),
+        shared_flops_per_row=flops(untouched),
         normals=sum(_kernel_sizes(call) for call in random),
-        normals_per_row=sum(_size_per_row(call.outputs) for call in random),
-        bytes_per_row=4 * sum(_size_per_row(call.outputs) for call in touched),
-        shared_bytes_per_row=4
-        * sum(_size_per_row(call.outputs) for call in untouched),
+        normals_per_row=sum(sizes(call.outputs) for call in random),
+        bytes_per_row=4 * sum(sizes(call.outputs) for call in touched),
+        shared_bytes_per_row=4 * sum(sizes(call.outputs) for call in untouched),
+        output_bytes_per_row=4 * sizes(keras.tree.flatten(graph.outputs)),
     )
 
 
@@ -84,7 +131,19 @@ def _goes_row_by_row(call: Call) -> bool:
     has_mask = any(
         getattr(x, "_keras_mask", None) is not None for x in call.inputs
     )
-    return is_plain and keeps_rows and not has_mask
+    is_apart = keeps_rows and not has_mask and not _goes_along_rows(call)
+    return is_plain and is_apart
+
+
+def _goes_along_rows(call: Call) -> bool:
+    """Whether an operation along an axis, such as a softmax, is along rows."""
+    if call.is_random:
+        return False
+    axes = getattr(call.op, "axis", ())
+    if axes is None:  # all of them
+        return True
+    ranks = [len(x.shape) for x in call.inputs]
+    return any(axis == 0 or -axis in ranks for axis in keras.tree.flatten(axes))
 
 
 def _apart(call: Call) -> bool:
@@ -100,7 +159,3 @@ def _kernel_sizes(call: Call) -> int:
     return sum(
         math.prod(p.loc.shape) for p in call.op.posteriors if p.is_random
     )
-
-
-def _size_per_row(tensors: list[Any]) -> int:
-    return sum(math.prod(n or 1 for n in t.shape[1:]) for t in tensors)

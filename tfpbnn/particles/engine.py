@@ -11,8 +11,8 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.layers.base import VariationalLayer
-from tfpbnn.particles.costs import count
-from tfpbnn.particles.graph import Graph, can_read
+from tfpbnn.particles.costs import Costs, count
+from tfpbnn.particles.graph import Graph, can_read, layers_of, open_spec
 from tfpbnn.types import Array, Tensor
 
 _compiled: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
@@ -37,7 +37,6 @@ class DrawFunction:
     depends on the key and on its own number and, with `apart`, on the row's.
 
     Attributes:
-        costs: what draws cost, counted.
         num_random_layers: how many layers draw; of a model whose calls can't
             be read, known after a call.
     """
@@ -47,12 +46,19 @@ class DrawFunction:
         self._model = weakref.ref(model)
         self._antithetic = antithetic
         self._graph = Graph(model) if can_read(model) else None
-        self.costs = count(self._graph)
+        self._costs: dict[tuple[Any, ...], Costs] = {}
         self.num_random_layers = (
             len(self._graph.random_calls) if self._graph else 0
         )
-        self._inputs = keras.tree.map_structure(_any_number_of_rows, x)
+        self._inputs = open_spec(model, x)
         self._functions: dict[str, Any] = {}
+
+    def costs(self, x: Any) -> Costs:
+        """What draws cost, counted, for inputs like x."""
+        shapes = tuple(tuple(leaf.shape[1:]) for leaf in keras.tree.flatten(x))
+        if shapes not in self._costs:
+            self._costs[shapes] = count(self._graph, x)
+        return self._costs[shapes]
 
     def draws(self, x: Any, key: Tensor, start: int, stop: int) -> Any:
         """Outputs of the draws `start` to `stop`, `[stop - start, B, ...]`.
@@ -60,7 +66,7 @@ class DrawFunction:
         The same weights for every row.
         """
         rows = len(keras.tree.flatten(x)[0])
-        kind = "stack" if self.costs.stacking_pays(rows) else "loop"
+        kind = "stack" if self.costs(x).stacking_pays(rows) else "loop"
         return _to_numpy(self.compiled(kind)(x, key, start, stop))
 
     def draws_apart(
@@ -190,20 +196,16 @@ def draw_function(
 
     A model that was rebuilt (layers added or exchanged) gets a new one.
     """
-    specs = keras.tree.map_structure(_any_number_of_rows, x)
-    variables = tuple(id(variable) for variable in model.variables)
+    parts = [id(part) for part in (*layers_of(model), *model.variables)]
     functions = _compiled.setdefault(model, {})
-    if functions.get("variables") != variables:
+    if functions.get("parts") != parts:
         functions.clear()  # They hold on to compiled graphs.
-        functions["variables"] = variables
-    key = repr((keras.tree.map_structure(repr, specs), antithetic))
+        functions["parts"] = parts
+    specs = keras.tree.map_structure(repr, open_spec(model, x))
+    key = repr((specs, antithetic))
     if key not in functions:
         functions[key] = DrawFunction(model, x, antithetic)
     return functions[key]
-
-
-def _any_number_of_rows(leaf: Any) -> tf.TensorSpec:
-    return tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype)
 
 
 def _wide(model: keras.Model) -> tf.DType:

@@ -8,13 +8,19 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.layers.base import VariationalLayer
 from tfpbnn.layers.noise_state import NoiseState
 from tfpbnn.types import Tensor
 
 # `keras.Model(inputs, outputs)` is of this class, which has no public name.
 _Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
-# Of Keras's own layers these may hold layers of the user's.
-_HOLDERS = (keras.layers.Wrapper, keras.layers.RNN, keras.Model)
+# Of Keras's own layers these may hold layers, or code, of the user's.
+_HOLDERS = (
+    keras.layers.Lambda,
+    keras.layers.RNN,
+    keras.layers.Wrapper,
+    keras.Model,
+)
 Tensors = dict[int, Tensor]
 
 
@@ -43,13 +49,21 @@ class Call(NamedTuple):
     def is_random(self) -> bool:
         return is_random(self.op)
 
-    @property
-    def weights_per_row(self) -> int:
-        """How many products of a weight a row takes."""
+    def weights_per_row(self, unknown: int) -> int:
+        """How many products of a weight a row takes.
+
+        Args:
+            unknown: what axes of unknown size have, in all.
+        """
         if not isinstance(self.op, keras.layers.Layer):
             return 0
-        positions = math.prod(size or 1 for size in self.outputs[0].shape[1:-1])
-        kernels = (v for v in self.op.trainable_variables if len(v.shape) > 1)
+        positions = size(self.outputs[0].shape[1:-1], unknown)
+        weights = (
+            [posterior.loc for posterior in self.op.posteriors]
+            if isinstance(self.op, VariationalLayer)
+            else self.op.trainable_variables
+        )
+        kernels = (v for v in weights if len(v.shape) > 1)
         return positions * sum(math.prod(v.shape) for v in kernels)
 
     def do(self, get: Callable[[Any], Any], tensors: Tensors) -> None:
@@ -83,7 +97,9 @@ class Graph:
         self._touched: set[int] = set()
         # As the model itself, it takes its inputs in other structures too.
         self._entry = keras.Model(_input_of(model), list(model.inputs))
-        self._inputs, self.outputs = self._trace(model, None)
+        inputs = keras.tree.map_structure(_input_like, _input_of(model))
+        self._inputs = keras.tree.flatten(inputs)
+        self.outputs = self._walk(model, inputs)
 
     @property
     def touched_calls(self) -> list[Call]:
@@ -94,6 +110,21 @@ class Graph:
     def random_calls(self) -> list[Call]:
         """The calls of random layers."""
         return [call for call in self.calls if call.is_random]
+
+    def unknown_size(self, x: Any) -> int:
+        """What axes of unknown size (of time, of images) have in x, in all."""
+        return max(
+            math.prod(
+                found
+                for found, known in zip(
+                    leaf.shape[1:], key.shape[1:], strict=False
+                )
+                if known is None
+            )
+            for leaf, key in zip(
+                keras.tree.flatten(x), self._inputs, strict=False
+            )
+        )
 
     def is_touched(self, tensor: keras.KerasTensor) -> bool:
         return id(tensor) in self._touched
@@ -150,60 +181,62 @@ class Graph:
         _inference(function=run, training=False)
         return keras.tree.map_structure(get, self.outputs)
 
-    def _trace(self, model: keras.Model, sources: Any) -> tuple[Any, Any]:
-        """Appends a model's calls; its inputs, flat, and its outputs.
-
-        Args:
-            model: the model, or one in it.
-            sources: of the inputs of a nested model.
-        """
-        inputs = keras.tree.map_structure(
-            lambda x: keras.Input(
-                batch_shape=x.shape, dtype=x.dtype, name=x.name
-            ),
-            _input_of(model),
-        )
-        flat = keras.tree.flatten(inputs)
-        self._alias(sources or [], flat)
+    def _walk(self, model: keras.Model, inputs: Any) -> Any:
         if isinstance(model, keras.Sequential):
-            (x,) = flat
             for layer in model.layers:
-                x = self._call(layer, x)
-            return flat, x
+                inputs = self._call(layer, inputs)
+            return inputs
         # Only for Keras's walk over the graph: the layers stay the model's.
-        clone = keras.models.clone_model(
+        return keras.models.clone_model(
             model,
             input_tensors=inputs,
             clone_function=lambda layer: layer,
             call_function=self._call,
-        )
-        return flat, clone.output
+        ).output
 
     def _call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
-        inputs = _keras_tensors((args, kwargs))
-        if (
-            can_read(op)
-            and not kwargs
-            and _same_structure(_input_of(op), *args)
-        ):
-            _, outputs = self._trace(op, inputs)
-            return outputs
+        # Layers take it from `_inference`, as they do from a model's call.
+        kwargs.pop("training", None)
         outputs = op(*args, **kwargs)
-        touched = is_random(op) or any(map(self.is_touched, inputs))
+        inputs = _keras_tensors((args, kwargs))
         flat = keras.tree.flatten(outputs)
+        if _can_open(op, args, kwargs):
+            inner = keras.tree.map_structure(_input_like, _input_of(op))
+            self._alias(inputs, keras.tree.flatten(inner))
+            # The walk around this one needs tensors of its own graph.
+            self._alias(keras.tree.flatten(self._walk(op, inner)), flat)
+            return outputs
+        touched = is_random(op) or any(map(self.is_touched, inputs))
         self._add(Call(op, args, kwargs, flat, touched))
         return outputs
 
     def _alias(self, sources: list[Any], targets: list[Any]) -> None:
-        if sources:
-            for source, target in zip(sources, targets, strict=True):
-                touched = self.is_touched(source)
-                self._add(Call(_same, (source,), {}, [target], touched))
+        for source, target in zip(sources, targets, strict=True):
+            args, touched = (source, target.dtype), self.is_touched(source)
+            self._add(Call(_same, args, {}, [target], touched))
 
     def _add(self, call: Call) -> None:
         self.calls.append(call)
         if call.is_touched:
             self._touched.update(id(tensor) for tensor in call.outputs)
+
+
+def _input_like(x: keras.KerasTensor) -> keras.KerasTensor:
+    return keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name)
+
+
+def _can_open(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
+    """Whether a call is of a model in the model, and of its inputs alone."""
+    # Keras gives models a mask, mostly of None.
+    has_more = bool(_keras_tensors(kwargs)) or not set(kwargs) <= {"mask"}
+    if (
+        has_more
+        or not can_read(op)
+        or not _same_structure(_input_of(op), *args)
+    ):
+        return False
+    pairs = zip(_keras_tensors(args), op.inputs, strict=True)
+    return all(len(x.shape) == len(own.shape) for x, own in pairs)
 
 
 def _input_of(model: Any) -> Any:
@@ -216,10 +249,50 @@ def can_read(model: Any) -> bool:
     """Whether the calls of a model can be known: not if it is subclassed."""
     if isinstance(model, keras.Sequential):
         plain = type(model).call is keras.Sequential.call
-        return plain and bool(model.layers) and bool(model.inputs)
+        return plain and bool(getattr(model, "inputs", None))
     return (
         isinstance(model, _Functional) and type(model).call is _Functional.call
     )
+
+
+def open_spec(model: Any, x: Any) -> Any:
+    """The specs of inputs like x, with any number of rows.
+
+    And with any size where a readable model takes any, for sequences and images
+    that differ from call to call.
+    """
+
+    def spec(leaf: Any, key: Any) -> tf.TensorSpec:
+        sizes = [
+            None if known is None else found
+            for found, known in zip(leaf.shape, key.shape, strict=True)
+        ]
+        return tf.TensorSpec([None, *sizes[1:]], leaf.dtype)
+
+    like = x
+    if can_read(model) and _same_structure(_input_of(model), x):
+        like = _input_of(model)
+        pairs = zip(
+            keras.tree.flatten(x), keras.tree.flatten(like), strict=True
+        )
+        if any(len(leaf.shape) != len(key.shape) for leaf, key in pairs):
+            like = x
+    return keras.tree.map_structure(spec, x, like)
+
+
+def layers_of(model: Any) -> list[Any]:
+    """The layers of a model, and of the models in it."""
+    found: list[Any] = []
+    for layer in getattr(model, "layers", []):
+        found += [layer, *layers_of(layer)]
+    return found
+
+
+def size(shape: Iterable[int | None], unknown: int) -> int:
+    """The number of elements, if axes of unknown size have so many in all."""
+    sizes = list(shape)
+    known = math.prod(n for n in sizes if n is not None)
+    return known * (unknown if None in sizes else 1)
 
 
 def is_random(op: Any) -> bool:
@@ -234,19 +307,21 @@ def is_random(op: Any) -> bool:
         return False
     if any(hasattr(v, "is_noise") for v in op.variables):
         return True
-    if is_own(op) and not isinstance(op, _HOLDERS):
+    if is_own(op):
         return False
     weights = {id(v) for v in op.weights}
     return any(id(v) not in weights for v in op.variables)
 
 
 def is_own(op: Any) -> bool:
-    """Whether a layer or operation is one of Keras's, or of this package."""
-    return type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
+    """Whether all that an operation does is Keras's, or this package's."""
+    ours = type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
+    return ours and not isinstance(op, _HOLDERS)
 
 
-def _same(x: Tensor) -> Tensor:
-    return x
+def _same(x: Tensor, dtype: str) -> Tensor:
+    """A tensor on its way into or out of a model in the model."""
+    return x if x.dtype == dtype else tf.cast(x, dtype)
 
 
 def _same_structure(expected: Any, *args: Any) -> bool:

@@ -1,6 +1,5 @@
 """Goes over data in pieces that fit the memory."""
 
-import os
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -13,8 +12,6 @@ from tfpbnn.particles import engine
 from tfpbnn.progress import Bar
 
 _BATCH_SIZE = 1024
-# Draws of one call of a loop: the bar moves, an interrupt is heard.
-_DRAWS_PER_STEP = 25
 _LEAST_MEMORY = 2**28
 
 # From outputs `[d, B, ...]` of some draws after another to what is kept.
@@ -53,7 +50,9 @@ class Run:
         if not self._is_stream:
             self._function = self._function_for(x)
             if draws == "auto":
-                pays = self._function.costs.drawing_apart_pays(data.length(x))
+                pays = self._function.costs(x).drawing_apart_pays(
+                    data.length(x)
+                )
                 self.draws = "marginal" if pays else "coherent"
         elif draws == "auto":
             self.draws = "coherent"
@@ -69,6 +68,7 @@ class Run:
         if not (batch_size or self._is_stream):
             size = min(size, self._most_rows(self._x))
         total = data.num_batches(self._x, size)
+        done = 0
         collected: list[Any] = []
         targets: list[Any] = []
         bar = Bar(verbose)
@@ -79,14 +79,16 @@ class Run:
                     pieces = self._split(batch, self._most_rows(batch))
                 bar.expect(total and total * len(pieces) * self._steps(pieces))
                 found = [collect(self._draws(part, bar)) for part in pieces]
-                collected += found
+                done, collected = done + 1, collected + found
+                if done == 1:
+                    _check_fits(found, total)
                 if y is not None:
                     targets.append(keras.tree.map_structure(np.asarray, y))
         except KeyboardInterrupt:
             if not collected:
                 raise
             warnings.warn(
-                f"Interrupted: the prediction is of the first {len(collected)} "
+                f"Interrupted: the prediction is of the first {done} "
                 f"of {total or 'an unknown number of'} batches.",
                 stacklevel=4,
             )
@@ -119,7 +121,7 @@ class Run:
 
     def _function_for(self, x: Any) -> engine.DrawFunction:
         function = engine.draw_function(self._model, x, self._antithetic)
-        if self.draws == "marginal" and not function.costs.can_draw_apart:
+        if self.draws == "marginal" and not function.costs(x).can_draw_apart:
             raise ValueError(
                 'draws="marginal" is exact only where each row meets each '
                 "kernel once: in Functional or Sequential models whose random "
@@ -133,7 +135,7 @@ class Run:
         function = self._function = self._function_for(batch)
         rows = data.length(batch)
         start = 0
-        for stop in self._stops(function, rows):
+        for stop in self._stops(function, batch):
             if self.draws == "mean":
                 yield function.mean(batch)
             elif self.draws == "marginal":
@@ -146,25 +148,24 @@ class Run:
             bar.step()
         self._first_row += rows
 
-    def _stops(self, function: engine.DrawFunction, rows: int) -> list[int]:
+    def _stops(self, function: engine.DrawFunction, batch: Any) -> list[int]:
         """Where the steps of draws end."""
-        costs = function.costs
         if self.draws == "mean":
             return [1]
-        step = _DRAWS_PER_STEP
+        costs, rows = function.costs(batch), data.length(batch)
         if self.draws == "marginal" or costs.stacking_pays(rows):
-            each = costs.bytes_per_row * rows + 4 * costs.normals
-            step = max(1, self._budget // max(1, each))
+            step = costs.draws_at_once(rows, self._budget)
+        else:
+            step = costs.draws_per_loop(rows, self._budget)
         stops = range(step, self.num_samples, step)
         return [*stops, self.num_samples]
 
     def _steps(self, pieces: list[Any]) -> int:
-        rows = data.length(pieces[0])
-        return len(self._stops(self._function_for(pieces[0]), rows))
+        return len(self._stops(self._function_for(pieces[0]), pieces[0]))
 
     def _most_rows(self, x: Any) -> int:
         """How many rows, at the least number of draws, fit the memory."""
-        costs = self._function_for(x).costs
+        costs = self._function_for(x).costs(x)
         each = costs.shared_bytes_per_row + 2 * costs.bytes_per_row
         return max(1, self._budget // max(1, each))
 
@@ -175,9 +176,23 @@ class Run:
         return [piece for piece, _ in data.batches(batch, most)]
 
 
+def _check_fits(found: Any, batches: int | None) -> None:
+    """Raises if so many batches of what was collected can't be held."""
+    sizes = (getattr(x, "nbytes", 0) for x in keras.tree.flatten(found))
+    total = sum(sizes) * (batches or 1)
+    if total > free_memory():
+        raise ValueError(
+            f"The draws of all rows take {total / 2**30:.1f} GiB, more than "
+            "the memory that is free. Predict with keep_draws=False, which "
+            "keeps averages over draws, or fewer rows or draws at a time."
+        )
+
+
 def free_memory() -> int:
     """Bytes of memory that the machine has to spare; a guess if unknown."""
     try:
-        return os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (AttributeError, OSError, ValueError):
+        with open("/proc/meminfo") as file:
+            lines = dict(line.split(":") for line in file)
+        return int(lines["MemAvailable"].split()[0]) * 1024
+    except (OSError, KeyError, ValueError):
         return 2**31

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import data
+from tfpbnn.particles.graph import layers_of
 from tfpbnn.types import Tensor
 
 _BATCH_SIZE = 1024
@@ -46,17 +47,17 @@ def stack_predict(
     Example:
     ```python
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
-    stacks = [np.stack([v, 2 * v]) for v in model.get_weights()]
-    y = tfpbnn.particles.stack_predict(model, stacks, np.ones((5, 4)))
+    stacks = [keras.ops.stack([v, 2 * v]) for v in model.get_weights()]
+    y = tfpbnn.particles.stack_predict(model, stacks, keras.ops.ones((5, 4)))
     y.shape                                                     # (2, 5, 2)
     ```
     """
     variables, stacks = _matched(model, stacked_variables)
     x = data.as_arrays("x", x)
-    function = _function(model, [v.path for v in variables], x)
+    function = _function(model, variables, x)
     parts = [
         function(batch, stacks)
-        for batch, _ in data.batches(x, batch_size or 1024)
+        for batch, _ in data.batches(x, batch_size or _BATCH_SIZE)
     ]
     return keras.tree.map_structure(
         lambda *leaves: np.concatenate(leaves, axis=1), *parts
@@ -106,7 +107,8 @@ def _function(
     specs = keras.tree.map_structure(
         lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x
     )
-    key = (tuple(id(v) for v in variables), repr(specs))
+    parts = [id(part) for part in (*layers_of(model), *variables)]
+    key = repr((parts, specs))
     if key not in functions:
         functions[key] = _compile(weakref.ref(model), variables, specs)
     return functions[key]

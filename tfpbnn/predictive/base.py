@@ -275,6 +275,14 @@ class Predictive(abc.ABC):
             )
         return np.concatenate(results)
 
+    @property
+    def _outputs_shape(self) -> tuple[int, ...]:
+        """`(N, ..., P)`, if draws were kept or not."""
+        if self._outputs is not None:
+            return self._outputs.shape[1:]
+        *rows, targets = self.mean.shape
+        return (*rows, self.likelihood.params_size(targets))
+
     def _check_targets(self, y: Any) -> Array:
         """Targets aligned with the outputs, and sure to be in the support."""
         y = np.asarray(y)
@@ -283,9 +291,8 @@ class Predictive(abc.ABC):
                 f"`y` must have one row for each of the {len(self)} predicted "
                 f"rows. Received: y of shape {y.shape}"
             )
-        outputs = tf.constant(self.outputs[0], tf.float64)
-        num_outputs = self.outputs.shape[-1]
-        words, low, high = self.likelihood.support(num_outputs)
+        outputs = tf.zeros(self._outputs_shape, tf.float64)
+        words, low, high = self.likelihood.support(outputs.shape[-1])
         valid = np.isfinite(y) & (y >= low) & (y <= high)
         if self.likelihood.is_integral(y, outputs):
             valid &= np.mod(np.where(valid, y, 0), 1) == 0

@@ -3,20 +3,17 @@
 import math
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfpbnn import _registry, fused
 from tfpbnn._tfp import tfp
-from tfpbnn.families import _LocFamily
+from tfpbnn.families.base import LocFamily
 from tfpbnn.noise_numbers import Numbers, signed
 from tfpbnn.types import Array, Config, Identifier, Tensor
 
 
-@keras.saving.register_keras_serializable(
-    _registry.PACKAGE, "families.DropConnect"
-)
-class DropConnect(_LocFamily):
+@_registry.register
+class DropConnect(LocFamily):
     """Each weight is 0 with probability `rate`, else `loc / (1 - rate)`.
 
     The mean is `loc`. As the posterior of a `Reparameterization` layer this is
@@ -84,6 +81,12 @@ class DropConnect(_LocFamily):
 
     def prune(self, keep: Array) -> None:
         self.loc.assign(tf.where(keep, tf.convert_to_tensor(self.loc), 0))
+
+    def entropy(self) -> Tensor:
+        """Of what is dropped: a constant."""
+        terms = [p * math.log(p) for p in (self.rate, 1 - self.rate) if p]
+        size = math.prod(self.loc.shape)
+        return tf.constant(-size * sum(terms), self.parameter_dtype)
 
     def distribution(self) -> Any:
         loc = tf.convert_to_tensor(self.loc)

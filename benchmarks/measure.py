@@ -1,0 +1,73 @@
+"""What the benchmarks of training steps share: rounds and their table."""
+
+import argparse
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+def arguments(description: str) -> argparse.Namespace:
+    """`--rounds` and `--no-tfp`."""
+    parser = argparse.ArgumentParser(description=description.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--no-tfp", action="store_true")
+    return parser.parse_args()
+
+
+def steps(
+    models: dict[str, Any], x: Any, y: Any, batch_size: int, rounds: int
+) -> dict[str, np.ndarray]:
+    """Milliseconds per step of `fit`, `[rounds]` for each model."""
+
+    def fit(model: Any) -> None:
+        model.fit(x, y, batch_size=batch_size, verbose=0)
+
+    for model in models.values():
+        fit(model)
+    times: dict[str, list[float]] = {name: [] for name in models}
+    for _ in range(rounds):
+        for name, model in models.items():
+            start = time.perf_counter()
+            fit(model)
+            seconds = time.perf_counter() - start
+            times[name].append(seconds / (len(x) / batch_size) * 1e3)
+    return {name: np.array(t) for name, t in times.items()}
+
+
+def report(times: dict[str, np.ndarray]) -> None:
+    """The median over rounds of the ratio to the first model in the round."""
+    plain = next(iter(times.values()))
+    print(f"{'':36}{'ms':>8}{'ratio':>8}{'25-75 %':>14}{'tfp/ours':>10}")
+    for name, t in times.items():
+        ratio = t / plain
+        low, high = np.quantile(ratio, [0.25, 0.75])
+        line = f"{name:36}{np.median(t):8.2f}{np.median(ratio):8.2f}"
+        line += f"{f'{low:.2f}-{high:.2f}':>14}"
+        theirs = times.get(name.replace("tfpbnn", "tfp.layers"))
+        if theirs is not None and theirs is not t:
+            line += f"{np.median(theirs / t):10.2f}"
+        print(line)
+
+
+def models(
+    plain: Callable[[], Any],
+    ours: Callable[[str], Any],
+    theirs: Callable[[str], Any] | None,
+    names: dict[str, bool],
+) -> dict[str, Any]:
+    """Plain Keras first, then ours beside those of tfp.layers.
+
+    Args:
+        plain: makes the deterministic network.
+        ours: makes the network of an estimator.
+        theirs: likewise of tfp.layers, or None.
+        names: the estimators, and whether tfp.layers has them.
+    """
+    found = {"Keras, deterministic": plain()}
+    for name, has_theirs in names.items():
+        found[f"tfpbnn {name}"] = ours(name)
+        if theirs is not None and has_theirs:
+            found[f"tfp.layers {name}"] = theirs(name)
+    return found

@@ -1,0 +1,131 @@
+"""From variational layers back to plain Keras ones."""
+
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn.convert import graph, mapping
+from tfpbnn.layers import HomoscedasticScale, Variational
+
+
+def to_deterministic(model: keras.Model) -> keras.Model:
+    """A copy of a model in plain Keras layers, at the posterior mean.
+
+    It needs no tfpbnn to load and run. It is not compiled, since its loss
+    might need it: `compile` it to train on. The inverse of `to_variational`.
+
+    Args:
+        model: a built Functional or Sequential model, which is not changed.
+
+    Returns:
+        A `keras.Sequential` or a `keras.Model`.
+
+    Raises:
+        TypeError: if `model` is subclassed.
+        ValueError: if `model` is not built, or has layers of this package with
+            no plain counterpart; the message names them.
+
+    Example:
+    ```python
+    plain = tfpbnn.to_deterministic(model)
+    plain.save("plain.keras")
+    ```
+    """
+    graph.check(model)
+    unknown = [
+        f"{x.name} ({type(x).__name__})"
+        for x in graph.leaves(model)
+        if _is_ours(x) and not _has_plain(x)
+    ]
+    if unknown:
+        raise ValueError(
+            "`model` must have no layers without a plain counterpart. "
+            f"Received: {', '.join(unknown)}"
+        )
+    result = graph.Copy(model, _plain, _is_ours)
+    for old, new in result.pairs:
+        _set_weights(old, new)
+    return result.model
+
+
+def _is_ours(layer: keras.layers.Layer) -> bool:
+    in_package = type(layer).__module__.split(".")[0] == "tfpbnn"
+    return in_package or mapping.is_variational(layer)
+
+
+def _has_plain(layer: keras.layers.Layer) -> bool:
+    known = mapping.of_variational(layer) is not None
+    return known or isinstance(layer, Variational | HomoscedasticScale)
+
+
+def _plain(layer: Any) -> keras.layers.Layer:
+    counterpart = mapping.of_variational(layer)
+    if counterpart is not None:
+        config = mapping.arguments(layer.get_config(), counterpart.plain)
+        return counterpart.plain.from_config(config)
+    if isinstance(layer, Variational):
+        return graph.copy_layer(layer.layer)
+    if isinstance(layer, HomoscedasticScale):
+        # [x, raw] is x @ [1, 0] + [0, raw].
+        return keras.layers.Dense(
+            2 * layer.raw_scale.shape[0],
+            name=layer.name,
+            dtype=layer.dtype_policy,
+            trainable=layer.trainable,
+        )
+    return graph.copy_layer(layer)
+
+
+def _set_weights(old: Any, new: keras.layers.Layer) -> None:
+    counterpart = mapping.of_variational(old)
+    if counterpart is not None:
+        variables = counterpart.variables(new)
+        for name, loc in counterpart.locs(old).items():
+            variables[name].assign(loc)
+    elif isinstance(old, Variational):
+        new.set_weights(old.layer.get_weights())
+    elif isinstance(old, HomoscedasticScale):
+        raw = keras.ops.convert_to_numpy(old.raw_scale)
+        kernel = np.eye(len(raw), 2 * len(raw))
+        new.set_weights([kernel, np.concatenate([np.zeros_like(raw), raw])])
+    else:
+        new.set_weights(old.get_weights())
+
+
+def freeze_scales(model: keras.layers.Layer) -> None:
+    """Leaves only the locations of the posteriors to be trained.
+
+    Of all variational layers of a built model, in place: scales, and whatever
+    else a posterior has beside its `loc`, stay as they are. To be called
+    before `compile`, and again after loading: as in Keras, what is frozen
+    among a layer's weights is not saved. `model.trainable = False` and then
+    `True` undoes it.
+
+    Args:
+        model: a built model or layer of any kind.
+
+    Raises:
+        ValueError: if there is no posterior in it.
+
+    Example:
+    ```python
+    tfpbnn.freeze_scales(model)
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    model.fit(x, y, verbose=0)
+    ```
+    """
+    variables = [v for v in model.variables if _is_of_posterior(v)]
+    if not variables:
+        raise ValueError(
+            "`model` must be built and have posteriors with scales. Received: "
+            f"model={model!r}"
+        )
+    for variable in variables:
+        variable.trainable = False
+
+
+def _is_of_posterior(variable: keras.Variable) -> bool:
+    """A family's variable other than `loc`; layers name their families so."""
+    owner, _, name = variable.path.rpartition("/")
+    return owner.endswith("_posterior") and name != "loc"

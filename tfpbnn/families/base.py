@@ -1,0 +1,297 @@
+"""What all posterior families share."""
+
+import abc
+import math
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import constraints, initializers, regularizers
+
+from tfpbnn import _registry, _scales, fused, random
+from tfpbnn._tfp import tfp
+from tfpbnn.types import Array, Config, Identifier, Tensor
+
+# The entropy of a standard Normal.
+NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
+
+
+class Family(_registry.Template):
+    """A distribution over one weight tensor, with variables of its own.
+
+    Attributes:
+        is_random: False if `sample` always gives the same.
+        is_normal: the weights are jointly Normal with mean `loc`.
+        independent_normal: and independent, as local reparameterization
+            requires.
+        sign_symmetric: the distribution of `sample - loc` stays the same if
+            the signs of any elements are flipped, as Flipout requires. So
+            elements are symmetric and uncorrelated, but need not be
+            independent.
+    """
+
+    is_random = True
+    is_normal = False
+    independent_normal = False
+    sign_symmetric = False
+
+    @abc.abstractmethod
+    def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
+        """Makes the variables for weights of `shape`.
+
+        Args:
+            shape: of the weights.
+            loc: a Keras layer's variable that is to be the location.
+        """
+
+    @property
+    @abc.abstractmethod
+    def loc(self) -> keras.Variable:
+        """The location: the mean, or what `draws="mean"` is to use."""
+
+    @abc.abstractmethod
+    def sample(self, key: Tensor) -> Tensor:
+        """One draw of the weights, differentiable in the variables."""
+
+    @abc.abstractmethod
+    def distribution(self) -> Any:
+        """The TFP distribution; its event is the whole weight tensor."""
+
+    def noise(self, key: Tensor) -> Tensor:
+        """`sample(key) - loc`."""
+        return self.sample(key) - tf.convert_to_tensor(self.loc)
+
+    def before_draws(self) -> Any:
+        """What `draws` finds as `random.known(self)`, computed once."""
+        return None
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        """One draw for each of `keys [S, 2]`: `[S, *shape]`, for prediction.
+
+        Args:
+            keys: as above.
+            signs: of each draw's noise, `[S]`; None for 1.
+        """
+        loc = tf.convert_to_tensor(self.loc)
+        found = tf.map_fn(self.sample, keys, fn_output_signature=loc.dtype)
+        if signs is None:
+            return found
+        shape = [-1] + [1] * len(loc.shape)
+        return loc + tf.reshape(tf.cast(signs, loc.dtype), shape) * (
+            found - loc
+        )
+
+    def variance(self) -> Tensor:
+        """The variance of each element, for families whose mean is `loc`."""
+        raise NotImplementedError(
+            f"`{type(self).__name__}` has no elementwise variance."
+        )
+
+    def prune(self, keep: Array) -> None:
+        """Makes the elements where `keep` is False 0, without noise."""
+        del keep
+        raise NotImplementedError(
+            f"`{type(self).__name__}` cannot lose single weights."
+        )
+
+    def entropy(self) -> Tensor:
+        """The entropy in nats; 0 for a point.
+
+        Raises:
+            NotImplementedError: if it has no closed form. Divergences then
+                take `distribution().log_prob` of a draw.
+        """
+        return self.distribution().entropy()
+
+    def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
+        """What Flipout asks for, in one call so that it can be one pass."""
+        return tf.convert_to_tensor(self.loc), self.noise(key)
+
+    def loc_and_variance(self) -> tuple[Tensor, Tensor]:
+        """What local reparameterization asks for, likewise."""
+        return tf.convert_to_tensor(self.loc), self.variance()
+
+
+class LocFamily(Family):
+    """A family with a free location.
+
+    A subclass says how samples, or the noise about `loc`, are drawn.
+    """
+
+    def __init__(
+        self,
+        loc_initializer: Identifier = None,
+        loc_regularizer: Identifier = None,
+        loc_constraint: Identifier = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.loc_initializer = initializers.get(
+            loc_initializer or initializers.RandomNormal(stddev=0.1)
+        )
+        self.loc_regularizer = regularizers.get(loc_regularizer)
+        self.loc_constraint = constraints.get(loc_constraint)
+        self._loc: keras.Variable | None = None
+
+    def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
+        if loc is not None:
+            self._loc = loc
+            return
+        self._loc = self.add_parameter(
+            "loc",
+            shape,
+            self.loc_initializer,
+            regularizer=self.loc_regularizer,
+            constraint=self.loc_constraint,
+        )
+
+    @property
+    def loc(self) -> keras.Variable:
+        if self._loc is None:
+            raise ValueError(
+                f"`{self.name}` has no weights yet: call the layer or model "
+                "on some data, or `build` it, first."
+            )
+        return self._loc
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "loc_initializer": initializers.serialize(self.loc_initializer),
+            "loc_regularizer": regularizers.serialize(self.loc_regularizer),
+            "loc_constraint": constraints.serialize(self.loc_constraint),
+        }
+
+
+class ScaleFamily(LocFamily):
+    """A family with a free location and scales that start somewhere.
+
+    Where they start is the same argument in all of them, in the space of
+    `scale = 1.2e-7 + softplus(untransformed_scale)`, whatever a family makes
+    of it.
+    """
+
+    def __init__(
+        self,
+        loc_initializer: Identifier = None,
+        untransformed_scale_initializer: Identifier = None,
+        loc_regularizer: Identifier = None,
+        loc_constraint: Identifier = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            loc_initializer, loc_regularizer, loc_constraint, **kwargs
+        )
+        self.untransformed_scale_initializer = initializers.get(
+            untransformed_scale_initializer
+            or initializers.RandomNormal(mean=-3.0, stddev=0.1)
+        )
+
+    def _add_untransformed_scale(self, shape: Any, **kwargs: Any) -> None:
+        self.untransformed_scale = self.add_parameter(
+            "untransformed_scale",
+            shape,
+            self.untransformed_scale_initializer,
+            **kwargs,
+        )
+
+    def _initial_scale(self, shape: Any, dtype: Any) -> Tensor:
+        """Scales to start from, for weights of `shape`."""
+        raw = self.untransformed_scale_initializer(shape, dtype=dtype)
+        return _scales.positive(tf.convert_to_tensor(raw))
+
+    def _typical_scale(self, shape: Any, dtype: Any) -> Tensor:
+        """Their geometric mean, for families with fewer scales than weights."""
+        scale = self._initial_scale(shape, dtype)
+        return tf.exp(tf.reduce_mean(tf.math.log(scale)))
+
+    def sample(self, key: Tensor) -> Tensor:
+        return tf.convert_to_tensor(self.loc) + self.noise(key)
+
+    @abc.abstractmethod
+    def noise(self, key: Tensor) -> Tensor: ...
+
+    def _standard(self, key: Tensor, shape: Any) -> Tensor:
+        """Standard normals in the dtype of the variables."""
+        return random.normal(key, shape, self.parameter_dtype)
+
+    @property
+    def scale(self) -> Tensor:
+        """The scales of the weights, in the dtype of the variables."""
+        return _scales.positive(tf.convert_to_tensor(self.untransformed_scale))
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "untransformed_scale_initializer": initializers.serialize(
+                self.untransformed_scale_initializer
+            ),
+        }
+
+
+class RankFamily(ScaleFamily):
+    """A family with a matrix of `rank` columns."""
+
+    def __init__(
+        self,
+        rank: int = 2,
+        loc_initializer: Identifier = None,
+        untransformed_scale_initializer: Identifier = None,
+        loc_regularizer: Identifier = None,
+        loc_constraint: Identifier = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            loc_initializer,
+            untransformed_scale_initializer,
+            loc_regularizer,
+            loc_constraint,
+            **kwargs,
+        )
+        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
+            raise ValueError(
+                f"`rank` must be a positive integer. Received: rank={rank!r}"
+            )
+        self.rank = rank
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"rank": self.rank}
+
+
+class IndependentNormal(Family):
+    """What independent Normals have in common, given `loc` and `scale`."""
+
+    is_normal = True
+    independent_normal = True
+    sign_symmetric = True
+    scale: Any
+
+    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+        loc, scale = random.known(self) or self.before_draws()
+        if signs is None:
+            signs = tf.ones(tf.shape(keys)[:1], loc.dtype)
+        return fused.normal_draws(loc, scale, keys, signs)
+
+    def before_draws(self) -> tuple[Tensor, Tensor]:
+        return tf.convert_to_tensor(self.loc), self.scale
+
+    def noise(self, key: Tensor) -> Tensor:
+        scale = self.scale
+        return scale * random.normal(key, scale.shape, scale.dtype)
+
+    def variance(self) -> Tensor:
+        return tf.square(self.scale)
+
+    def entropy(self) -> Tensor:
+        return tf.reduce_sum(tf.math.log(self.scale) + NORMAL_ENTROPY)
+
+    def distribution(self) -> Any:
+        loc = tf.convert_to_tensor(self.loc)
+        normal = tfp.distributions.Normal(loc, self.scale)
+        return tfp.distributions.Independent(normal, len(loc.shape))
+
+
+def reshaped(distribution: Any, shape: Any) -> Any:
+    """A distribution over vectors or matrices as one over `shape`."""
+    reshape = tfp.bijectors.Reshape(
+        tuple(shape), tuple(distribution.event_shape)
+    )
+    return tfp.distributions.TransformedDistribution(distribution, reshape)

@@ -1,0 +1,71 @@
+"""Triangular factors of covariance matrices."""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import _registry, _scales
+from tfpbnn._tfp import tfp
+from tfpbnn.types import Tensor
+
+
+class CholeskyFactor:
+    """`diag(scale) (I + lower)`: a triangular matrix, by variables of a family.
+
+    The rows of `lower` are in units of the row's scale, so one step length
+    fits all, and the determinant is that of the scales.
+    """
+
+    def __init__(
+        self,
+        family: _registry.Template,
+        name: str,
+        size: int,
+        initial_scale: Callable[[Any, Any], Tensor],
+    ):
+        """Makes the variables.
+
+        Args:
+            family: what owns them.
+            name: what their names start with.
+            size: number of rows.
+            initial_scale: function of (shape, dtype), of one or `size` scales.
+        """
+
+        def initializer(shape: Any, dtype: Any) -> Tensor:
+            scale = initial_scale(shape, dtype)
+            return tf.broadcast_to(_scales.untransformed(scale), shape)
+
+        self.size = size
+        self._untransformed_scale = family.add_parameter(
+            f"{name}_untransformed_scale", (size,), initializer
+        )
+        # A matrix of one row has nothing below its diagonal.
+        self._lower = (
+            family.add_parameter(
+                f"{name}_lower", (size * (size - 1) // 2,), "zeros"
+            )
+            if size > 1
+            else None
+        )
+
+    def _scale(self) -> Tensor:
+        return _scales.positive(tf.convert_to_tensor(self._untransformed_scale))
+
+    def matrix(self) -> Tensor:
+        scale = self._scale()
+        unit = tf.eye(self.size, dtype=scale.dtype)
+        if self._lower is not None:
+            packed = tf.convert_to_tensor(self._lower)
+            lower = tfp.math.fill_triangular(packed)
+            unit += tf.pad(lower, [[1, 0], [0, 1]])
+        return scale[:, tf.newaxis] * unit
+
+    def variance(self) -> Tensor:
+        """The diagonal of the covariance."""
+        return tf.reduce_sum(tf.square(self.matrix()), axis=1)
+
+    def log_determinant(self) -> Tensor:
+        """Of the factor: half that of the covariance."""
+        return tf.reduce_sum(tf.math.log(self._scale()))

@@ -1,0 +1,60 @@
+"""Where the scales of deep networks start."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import _registry, _scales
+from tfpbnn.families.mean_field_normal import MeanFieldNormal
+from tfpbnn.types import Config, Tensor
+
+
+@_registry.register
+class HeScale(keras.initializers.Initializer):
+    """Scales that start at `fraction * sqrt(2 / fan_in)`.
+
+    An `untransformed_scale_initializer`. The noise of a unit's input is then a
+    small part of its signal in layers of any width, as deep networks need;
+    fan-in is what it is to Keras's initializers.
+
+    Args:
+        fraction: of He's standard deviation, a positive number.
+
+    Raises:
+        ValueError: if `fraction` is not a positive number.
+
+    Example:
+    ```python
+    posterior = tfpbnn.families.LowRankNormal(
+        loc_initializer="he_normal",
+        untransformed_scale_initializer=tfpbnn.families.HeScale(0.05),
+    )
+    ```
+
+    Reference:
+        [He et al., 2015](https://arxiv.org/abs/1502.01852)
+    """
+
+    def __init__(self, fraction: float = 0.1):
+        self.fraction = _scales.check_positive("fraction", fraction)
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+        dtype = dtype or keras.config.floatx()
+        scale = tf.constant(self.fraction * _scales.he(tuple(shape)), dtype)
+        return tf.fill(shape, _scales.untransformed(scale))
+
+    def get_config(self) -> Config:
+        return {"fraction": self.fraction}
+
+
+def he_normal() -> MeanFieldNormal:
+    """Independent Normals that start as deep ReLU networks need.
+
+    `loc` as Keras's `HeNormal`, and scales at a tenth of its standard
+    deviation (`HeScale`). By name: `kernel_posterior="he_normal"`, which goes
+    with `kernel_prior="he_normal"`.
+    """
+    return MeanFieldNormal(
+        loc_initializer="he_normal", untransformed_scale_initializer=HeScale()
+    )

@@ -1,0 +1,78 @@
+"""Independent Normals whose scales are tied by a low-rank factorization."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import initializers
+
+from tfpbnn import _registry, _scales, fused
+from tfpbnn.families.base import IndependentNormal, RankFamily
+from tfpbnn.types import Tensor
+
+# The relative spread of factors at the start: equal ones would stay equal.
+_SPREAD = 0.1
+
+
+@_registry.register
+class KTiedNormal(IndependentNormal, RankFamily):
+    """Independent Normals with `scale = rows columns`, of rank `rank`.
+
+    The kernel is seen as a matrix `[inputs, units]` (its last axis are the
+    units). Its scales are a product of positive matrices `[inputs, rank]` and
+    `[rank, units]`: hardly more variables than a plain layer has, and
+    gradients of the scales that are less noisy, since many weights share each.
+    With `rank=1` the scales are those of a matrix Normal with diagonal
+    covariances (`MatrixNormal` has full ones).
+
+    Args:
+        rank: number of terms in the product, a positive integer.
+        loc_initializer: default `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: where scales start, as in
+            `MeanFieldNormal`; the geometric mean of what it gives is taken.
+        loc_regularizer: a Keras regularizer, beside the KL.
+        loc_constraint: a Keras constraint.
+
+    Raises:
+        ValueError: if `rank` is not a positive integer.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.DenseFlipout(
+        8, kernel_posterior=tfpbnn.families.KTiedNormal(rank=2)
+    )
+    y = layer(x)
+    ```
+
+    Reference:
+        [Swiatkowski et al., 2020](https://arxiv.org/abs/2002.02655)
+    """
+
+    def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
+        super().build(shape, loc)
+        inputs, units = _scales.matrix_shape(shape)
+
+        def initializer(factor_shape: Any, dtype: Any) -> Tensor:
+            return self._initial_factor(shape, factor_shape, dtype)
+
+        self.untransformed_rows = self.add_parameter(
+            "untransformed_rows", (inputs, self.rank), initializer
+        )
+        self.untransformed_columns = self.add_parameter(
+            "untransformed_columns", (self.rank, units), initializer
+        )
+
+    def _initial_factor(self, shape: Any, factor_shape: Any, dtype: Any) -> Any:
+        typical = self._typical_scale(shape, dtype)
+        spread = initializers.RandomNormal(stddev=_SPREAD)
+        factor = tf.exp(spread(factor_shape, dtype=dtype))
+        return _scales.untransformed(tf.sqrt(typical / self.rank) * factor)
+
+    @property
+    def scale(self) -> Tensor:
+        rows, columns = (
+            tf.math.softplus(tf.convert_to_tensor(factor))
+            for factor in (self.untransformed_rows, self.untransformed_columns)
+        )
+        matrix = fused.SCALE_FLOOR + tf.matmul(rows, columns)
+        return tf.reshape(matrix, self.loc.shape)

@@ -1,0 +1,137 @@
+"""Independent Normals."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+from keras import constraints, regularizers
+
+from tfpbnn import _registry, fused
+from tfpbnn.families.base import IndependentNormal, ScaleFamily
+from tfpbnn.types import Array, Config, Identifier, Tensor
+
+# An untransformed scale of which only the scale's floor, 1.2e-7, is left.
+_SILENT = -50.0
+
+
+@_registry.register
+class MeanFieldNormal(IndependentNormal, ScaleFamily):
+    """Independent Normals: `w = loc + scale * eps`, one pair per weight.
+
+    `scale = 1.2e-7 + softplus(untransformed_scale)`. The defaults are those of
+    TFP's `default_mean_field_normal_fn`: scales start at about 0.0486.
+
+    Args:
+        loc_initializer: default `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: default
+            `RandomNormal(mean=-3.0, stddev=0.1)`.
+        loc_regularizer: a Keras regularizer, beside the KL.
+        loc_constraint: a Keras constraint.
+        untransformed_scale_regularizer: a Keras regularizer.
+        untransformed_scale_constraint: a Keras constraint.
+
+    Example:
+    ```python
+    small = keras.initializers.Constant(-5.0)       # scales start at 0.0067
+    layer = tfpbnn.layers.DenseFlipout(
+        8,
+        kernel_posterior=tfpbnn.families.MeanFieldNormal(
+            untransformed_scale_initializer=small
+        ),
+    )
+    ```
+
+    Reference:
+        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    """
+
+    def __init__(
+        self,
+        loc_initializer: Identifier = None,
+        untransformed_scale_initializer: Identifier = None,
+        loc_regularizer: Identifier = None,
+        untransformed_scale_regularizer: Identifier = None,
+        loc_constraint: Identifier = None,
+        untransformed_scale_constraint: Identifier = None,
+        **kwargs: Any,
+    ):
+        super().__init__(
+            loc_initializer,
+            untransformed_scale_initializer,
+            loc_regularizer,
+            loc_constraint,
+            **kwargs,
+        )
+        # Set by a prior that is Normal about zero: fused passes prepare its KL.
+        self.prior_precision: float | None = None
+        self.kept_kl = fused.KeptTensor()
+        self.untransformed_scale_regularizer = regularizers.get(
+            untransformed_scale_regularizer
+        )
+        self.untransformed_scale_constraint = constraints.get(
+            untransformed_scale_constraint
+        )
+
+    def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
+        super().build(shape, loc)
+        self._add_untransformed_scale(
+            shape,
+            regularizer=self.untransformed_scale_regularizer,
+            constraint=self.untransformed_scale_constraint,
+        )
+
+    def _parameters(self) -> tuple[Tensor, Tensor]:
+        return (
+            tf.convert_to_tensor(self.loc),
+            tf.convert_to_tensor(self.untransformed_scale),
+        )
+
+    def sample(self, key: Tensor) -> Tensor:
+        loc, untransformed = self._parameters()
+        if not fused.is_enabled(untransformed):
+            return loc + self.noise(key)
+        if not fused.prepares_kl():
+            return fused.normal_sample(loc, untransformed, key)
+        draw, kl = fused.normal_sample_and_kl(
+            loc, untransformed, key, self._precision(loc)
+        )
+        self.kept_kl.keep(kl)
+        return draw
+
+    def prune(self, keep: Array) -> None:
+        loc, untransformed = self._parameters()
+        self.loc.assign(tf.where(keep, loc, 0))
+        self.untransformed_scale.assign(tf.where(keep, untransformed, _SILENT))
+
+    def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
+        loc, untransformed = self._parameters()
+        if not fused.is_enabled(untransformed):
+            return loc, self.noise(key)
+        loc, noise, kl = fused.normal_noise_and_kl(
+            loc, untransformed, key, self._precision(loc)
+        )
+        self.kept_kl.keep(kl)
+        return loc, noise
+
+    def loc_and_variance(self) -> tuple[Tensor, Tensor]:
+        loc, untransformed = self._parameters()
+        if not fused.is_enabled(untransformed):
+            return loc, self.variance()
+        loc, variance, kl = fused.normal_variance_and_kl(
+            loc, untransformed, self._precision(loc)
+        )
+        self.kept_kl.keep(kl)
+        return loc, variance
+
+    def _precision(self, loc: Tensor) -> Tensor:
+        return tf.constant(self.prior_precision or 0.0, loc.dtype)
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "untransformed_scale_regularizer": regularizers.serialize(
+                self.untransformed_scale_regularizer
+            ),
+            "untransformed_scale_constraint": constraints.serialize(
+                self.untransformed_scale_constraint
+            ),
+        }

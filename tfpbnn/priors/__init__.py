@@ -1,0 +1,68 @@
+"""Priors over a layer's weights.
+
+How to add one: subclass `Prior`, give it `distribution` (and `cross_entropy`
+where it has a closed form), and add it to `_PRIORS`. Parameters that are
+learned from the data are variables made in `build`; if they have a posterior,
+its KL is the prior's `extra_divergence`.
+"""
+
+from collections.abc import Callable
+
+from tfpbnn import _registry
+from tfpbnn.priors.base import Prior
+from tfpbnn.priors.heavy_tailed import Laplace, StudentT
+from tfpbnn.priors.hierarchical import HierarchicalNormal
+from tfpbnn.priors.horseshoe import Horseshoe, RegularizedHorseshoe
+from tfpbnn.priors.hyperpriors import HalfCauchy, Hyperprior, InverseGamma
+from tfpbnn.priors.moped import MOPED, moped
+from tfpbnn.priors.normal import Normal, he_normal
+from tfpbnn.priors.scale_mixture import ScaleMixture
+from tfpbnn.types import Identifier
+
+_PRIORS: dict[str, Callable[[], Prior]] = {
+    "he_normal": he_normal,
+    "hierarchical_normal": HierarchicalNormal,
+    "horseshoe": Horseshoe,
+    "laplace": Laplace,
+    "moped": MOPED,
+    "normal": Normal,
+    "regularized_horseshoe": RegularizedHorseshoe,
+    "scale_mixture": ScaleMixture,
+    "spike_and_slab": ScaleMixture,
+    "student_t": StudentT,
+}
+
+
+def get(identifier: Identifier, argument: str = "prior") -> Prior | None:
+    """A prior by name, config or object; None stays None (no KL).
+
+    Args:
+        identifier: a name ("normal", "he_normal", "spike_and_slab" for a
+            `ScaleMixture`, the other classes'), a config, an instance of
+            `Prior`, or None.
+        argument: how error messages call the argument.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+        TypeError: for something that is not a prior.
+    """
+    return _registry.get(identifier, Prior, _PRIORS, argument)
+
+
+__all__ = [  # noqa: RUF022  it takes MOPED for a constant
+    "HalfCauchy",
+    "HierarchicalNormal",
+    "Horseshoe",
+    "Hyperprior",
+    "InverseGamma",
+    "Laplace",
+    "MOPED",
+    "Normal",
+    "Prior",
+    "RegularizedHorseshoe",
+    "ScaleMixture",
+    "StudentT",
+    "get",
+    "he_normal",
+    "moped",
+]

@@ -1,0 +1,109 @@
+"""What all priors share."""
+
+import abc
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import _registry, _scales
+from tfpbnn.families import Family
+from tfpbnn.types import Tensor
+
+_HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
+
+
+class Prior(_registry.Template):
+    """A distribution over one weight tensor, before the data."""
+
+    def build(self, shape: Any) -> None:
+        """Makes the variables, if any, for weights of `shape`."""
+        self.weight_shape = tuple(shape)
+
+    def build_for(self, posterior: Family) -> None:
+        """`build` for the weights of a built posterior."""
+        self.build(posterior.loc.shape)
+
+    @abc.abstractmethod
+    def distribution(self) -> Any:
+        """The TFP distribution; its event is the whole weight tensor."""
+
+    def cross_entropy(self, posterior: Family) -> Tensor | None:
+        """The expectation of `-log p(w)` over a posterior; None if unknown.
+
+        Where it is None, divergences estimate it from draws.
+        """
+        del posterior
+        return None
+
+    def extra_divergence(self) -> Tensor | None:
+        """The KL of what the prior itself has a posterior of, in nats."""
+        return None
+
+
+def check_scale(name: str, scale: float | str) -> float | str:
+    """Raises unless `scale` is a positive number or "he"."""
+    if scale == "he":
+        return "he"
+    if isinstance(scale, str):
+        raise ValueError(
+            f'`{name}` must be a positive number or "he". Received: '
+            f"{name}={scale!r}"
+        )
+    return _scales.check_positive(name, scale)
+
+
+def scale_for(scale: float | str, shape: Sequence[int]) -> float:
+    """A scale as a number: "he" is `sqrt(2 / fan_in)`."""
+    return _scales.he(shape) if isinstance(scale, str) else scale
+
+
+def check_axis(axis: Any) -> int | tuple[int, ...] | None:
+    """Raises unless `axis` is None, an integer or a sequence of them."""
+    if axis is None or isinstance(axis, int):
+        return axis
+    if not all(isinstance(a, int) for a in axis):
+        raise TypeError(
+            "`axis` must be None, an integer or a sequence of integers. "
+            f"Received: axis={axis!r}"
+        )
+    return tuple(axis)
+
+
+def scales_shape(
+    shape: Sequence[int], axis: int | tuple[int, ...] | None
+) -> tuple[int, ...]:
+    """The shape of scales that differ along `axis`; broadcasts to `shape`."""
+    if axis is None:
+        return ()
+    axes = (axis,) if isinstance(axis, int) else axis
+    rank = len(shape)
+    if any(not -rank <= a < rank for a in axes):
+        raise ValueError(
+            f"`axis` must be axes of the weight. Received: axis={axis}, for a "
+            f"weight of shape {tuple(shape)}"
+        )
+    kept = {a % rank for a in axes}
+    return tuple(n if i in kept else 1 for i, n in enumerate(shape))
+
+
+def normal_cross_entropy(
+    posterior: Family, loc: Tensor, log_scale: Tensor, precision: Tensor
+) -> Tensor | None:
+    """Of independent Normals, given expectations over their scales.
+
+    Exact for every posterior whose mean and variances are known, Normal or not.
+
+    Args:
+        posterior: a built family.
+        loc: of the Normals.
+        log_scale: the expectations of `log(scale)`.
+        precision: the expectations of `scale ** -2`.
+    """
+    try:
+        mean, variance = posterior.loc_and_variance()
+    except NotImplementedError:
+        return None
+    squares = variance + tf.square(mean - loc)
+    return tf.reduce_sum(0.5 * precision * squares + log_scale + _HALF_LOG_2PI)

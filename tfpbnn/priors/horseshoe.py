@@ -1,0 +1,176 @@
+"""Horseshoe priors: most weights vanish, the others are hardly shrunk."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import _registry, _scales
+from tfpbnn.priors.base import check_axis, scales_shape
+from tfpbnn.priors.hierarchical import ScaledPrior
+from tfpbnn.priors.hyperpriors import HalfCauchy, InverseGamma, mean_softplus
+from tfpbnn.types import Config, Tensor
+
+
+class LocalGlobal(ScaledPrior):
+    """The half-Cauchy scales that horseshoes share."""
+
+    def __init__(
+        self,
+        global_scale: float = 1.0,
+        local_scale: float = 1.0,
+        axis: int | tuple[int, ...] = -1,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        self.global_hyperprior = HalfCauchy(
+            _scales.check_positive("global_scale", global_scale)
+        )
+        self.local_hyperprior = HalfCauchy(
+            _scales.check_positive("local_scale", local_scale)
+        )
+        self.axis = check_axis(axis)
+
+    def build(self, shape: Any) -> None:
+        super().build(shape)
+        self.global_posterior = self._own_scale(
+            "global_scale", (), self.global_hyperprior
+        )
+        self.local_posterior = self._own_scale(
+            "local_scale",
+            scales_shape(self.weight_shape, self.axis),
+            self.local_hyperprior,
+        )
+
+    def extra_divergence(self) -> Tensor:
+        return self.global_posterior.divergence(
+            self.global_hyperprior
+        ) + self.local_posterior.divergence(self.local_hyperprior)
+
+    def _log_scale(self) -> Tensor:
+        return self.global_posterior.mean_log + self.local_posterior.mean_log
+
+    def _precision(self) -> Tensor:
+        return self.global_posterior.precision * self.local_posterior.precision
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "global_scale": self.global_hyperprior.scale,
+            "local_scale": self.local_hyperprior.scale,
+            "axis": self.axis,
+        }
+
+
+@_registry.register
+class Horseshoe(LocalGlobal):
+    """`w ~ N(0, (global local)^2)` with half-Cauchy scales, both learned.
+
+    One global scale per weight tensor draws everything to zero; local scales,
+    whose tails are heavy, let a few weights (by default: the incoming weights
+    of a unit, together) get away. The scales have log-normal posteriors that
+    are trained with the weights; their KL, exact by quadrature, is part of the
+    layer's. (In the posterior, weights and scales are independent: the centred
+    parameterization.)
+
+    Args:
+        global_scale: the median of the global scale before the data, a
+            positive number. Less shrinks more.
+        local_scale: the median of the local scales before the data.
+        axis: the axes of the weight along which local scales differ: -1 for
+            one per output unit (units are pruned), 0 for one per input of a
+            dense layer (inputs are), (0, 1) for one per weight of it.
+
+    Raises:
+        ValueError: if a scale is not positive; when built, if the weight has
+            no such axis.
+
+    Example:
+    ```python
+    prior = tfpbnn.priors.Horseshoe(axis=0)         # which inputs matter?
+    layer = tfpbnn.layers.DenseFlipout(8, kernel_prior=prior)
+    y = layer(x)
+    layer.kernel_prior.scale                        # [4, 1]: one per input
+    ```
+
+    Reference:
+        [Carvalho et al., 2010](https://doi.org/10.1093/biomet/asq017);
+        [Ghosh et al., 2019](https://www.jmlr.org/papers/v20/19-236.html)
+    """
+
+
+@_registry.register
+class RegularizedHorseshoe(LocalGlobal):
+    """A horseshoe with a slab: weights that get away are kept to a finite size.
+
+    Precisions add up: `1 / scale^2 = 1 / (global local)^2 + 1 / slab^2`, with
+    `slab^2` inverse-gamma, so that large weights are as under a Student's t
+    with `slab_df` degrees of freedom and scale `slab_scale`. Where data don't
+    say how large a weight is (separable classes), the plain horseshoe lets it
+    grow without end.
+
+    Args:
+        global_scale: as in `Horseshoe`.
+        local_scale: as in `Horseshoe`.
+        axis: as in `Horseshoe`.
+        slab_scale: how large weights that matter are, a positive number.
+        slab_df: how sure that is, a positive number.
+
+    Raises:
+        ValueError: if a number is not positive; when built, if the weight has
+            no such axis.
+
+    Example:
+    ```python
+    prior = tfpbnn.priors.RegularizedHorseshoe(global_scale=0.1)
+    layer = tfpbnn.layers.DenseFlipout(8, kernel_prior=prior)
+    y = layer(x)
+    ```
+
+    Reference:
+        [Piironen and Vehtari, 2017](https://arxiv.org/abs/1707.01694);
+        [Ghosh et al., 2019](https://www.jmlr.org/papers/v20/19-236.html)
+    """
+
+    def __init__(
+        self,
+        global_scale: float = 1.0,
+        local_scale: float = 1.0,
+        axis: int | tuple[int, ...] = -1,
+        slab_scale: float = 2.0,
+        slab_df: float = 4.0,
+        **kwargs: Any,
+    ):
+        super().__init__(global_scale, local_scale, axis, **kwargs)
+        self.slab_scale = _scales.check_positive("slab_scale", slab_scale)
+        self.slab_df = _scales.check_positive("slab_df", slab_df)
+        self.slab_hyperprior = InverseGamma(
+            0.5 * self.slab_df, 0.5 * self.slab_df * self.slab_scale**2
+        )
+
+    def build(self, shape: Any) -> None:
+        super().build(shape)
+        self.slab_posterior = self._own_scale("slab", (), self.slab_hyperprior)
+
+    def extra_divergence(self) -> Tensor:
+        slab = self.slab_posterior.divergence(self.slab_hyperprior)
+        return super().extra_divergence() + slab
+
+    def _log_scale(self) -> Tensor:
+        """`log(spread) - softplus(2 log(spread / slab)) / 2`, in the mean."""
+        spread = super()._log_scale()
+        parts = (
+            self.global_posterior,
+            self.local_posterior,
+            self.slab_posterior,
+        )
+        variance = sum(tf.square(part.sd_log) for part in parts)
+        above = spread - self.slab_posterior.mean_log
+        return spread - 0.5 * mean_softplus(2 * above, 2 * tf.sqrt(variance))
+
+    def _precision(self) -> Tensor:
+        return super()._precision() + self.slab_posterior.precision
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "slab_scale": self.slab_scale,
+            "slab_df": self.slab_df,
+        }

@@ -1,0 +1,184 @@
+"""Priors over the scales of priors, and the posterior that scales have.
+
+Everything is in s = log(scale), where the posterior is Normal and densities are
+smooth and without bounds.
+"""
+
+import abc
+import math
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import _registry, _scales
+from tfpbnn.families.base import NORMAL_ENTROPY
+from tfpbnn.types import Config, Identifier, Tensor
+
+# Gauss-Hermite nodes and weights, of expectations over a standard Normal.
+_NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
+_WEIGHTS = _WEIGHTS / math.sqrt(2 * math.pi)
+_INITIAL_SD = 0.1
+
+
+class Hyperprior(abc.ABC):
+    """A distribution over a positive scale."""
+
+    @property
+    @abc.abstractmethod
+    def typical(self) -> float:
+        """A scale to start from."""
+
+    @abc.abstractmethod
+    def cross_entropy(self, loc: Tensor, sd: Tensor) -> Tensor:
+        """`-log p(s)` in expectation over `s ~ N(loc, sd^2)`, elementwise."""
+
+    @abc.abstractmethod
+    def get_config(self) -> Config: ...
+
+    @classmethod
+    def from_config(cls, config: Config) -> "Hyperprior":
+        return cls(**config)
+
+
+@_registry.register
+class HalfCauchy(Hyperprior):
+    """The positive half of a Cauchy: hardly a bound on large scales.
+
+    Args:
+        scale: the median, a positive number.
+
+    Raises:
+        ValueError: if `scale` is not positive.
+
+    Reference:
+        [Gelman, 2006](https://doi.org/10.1214/06-BA117A)
+    """
+
+    def __init__(self, scale: float = 1.0):
+        self.scale = _scales.check_positive("scale", scale)
+
+    @property
+    def typical(self) -> float:
+        return self.scale
+
+    def cross_entropy(self, loc: Tensor, sd: Tensor) -> Tensor:
+        above = loc - math.log(self.scale)
+        return math.log(math.pi / 2) - above + mean_softplus(2 * above, 2 * sd)
+
+    def get_config(self) -> Config:
+        return {"scale": self.scale}
+
+
+@_registry.register
+class InverseGamma(Hyperprior):
+    """`scale ** 2` is inverse-gamma: the conjugate prior of a variance.
+
+    Args:
+        concentration: a positive number; half the number of weights that it
+            counts as.
+        scale: of the inverse gamma, a positive number. The mode of the
+            variance is `scale / (concentration + 1)`.
+
+    Raises:
+        ValueError: if one of them is not positive.
+    """
+
+    def __init__(self, concentration: float = 1.0, scale: float = 1.0):
+        self.concentration = _scales.check_positive(
+            "concentration", concentration
+        )
+        self.scale = _scales.check_positive("scale", scale)
+
+    @property
+    def typical(self) -> float:
+        return math.sqrt(self.scale / self.concentration)
+
+    def cross_entropy(self, loc: Tensor, sd: Tensor) -> Tensor:
+        constant = (
+            math.lgamma(self.concentration)
+            - self.concentration * math.log(self.scale)
+            - math.log(2.0)
+        )
+        precision = tf.exp(2 * tf.square(sd) - 2 * loc)
+        return constant + 2 * self.concentration * loc + self.scale * precision
+
+    def get_config(self) -> Config:
+        return {"concentration": self.concentration, "scale": self.scale}
+
+
+def get(identifier: Identifier, argument: str = "hyperprior") -> Hyperprior:
+    """A hyperprior by name ("half_cauchy", "inverse_gamma"), config or object.
+
+    Raises:
+        ValueError: for an unknown name; the message lists the known ones.
+        TypeError: for something that is not a hyperprior, None included.
+    """
+    known = {"half_cauchy": HalfCauchy, "inverse_gamma": InverseGamma}
+    found = _registry.get(identifier, Hyperprior, known, argument)
+    if found is None:
+        raise TypeError(f"`{argument}` must not be None.")
+    return found
+
+
+def mean_softplus(loc: Tensor, sd: Tensor) -> Tensor:
+    """The mean of `softplus(x)` for `x ~ N(loc, sd^2)`, by quadrature."""
+    nodes = tf.constant(_NODES, loc.dtype)
+    weights = tf.constant(_WEIGHTS, loc.dtype)
+    x = loc[..., tf.newaxis] + sd[..., tf.newaxis] * nodes
+    return tf.reduce_sum(weights * tf.math.softplus(x), axis=-1)
+
+
+@_registry.register
+class ScalePosterior(_registry.Template):
+    """Independent log-normal posteriors of positive scales: part of a prior.
+
+    Their KL to a hyperprior is exact: a closed form or a quadrature of a
+    smooth function of one dimension.
+    """
+
+    def build(self, shape: Any, start: float) -> None:
+        """Makes the variables, of `shape`; scales start at `start`."""
+        self.loc = self.add_parameter(
+            "loc",
+            shape,
+            lambda shape, dtype: tf.fill(
+                shape, tf.constant(math.log(start), dtype)
+            ),
+        )
+        self.untransformed_sd = self.add_parameter(
+            "untransformed_sd",
+            shape,
+            lambda shape, dtype: tf.fill(
+                shape, _scales.untransformed(tf.constant(_INITIAL_SD, dtype))
+            ),
+        )
+
+    @property
+    def mean_log(self) -> Tensor:
+        """The mean of `log(scale)`."""
+        return tf.convert_to_tensor(self.loc)
+
+    @property
+    def sd_log(self) -> Tensor:
+        """The standard deviation of `log(scale)`."""
+        return _scales.positive(tf.convert_to_tensor(self.untransformed_sd))
+
+    @property
+    def median(self) -> Tensor:
+        """The median of the scale."""
+        return tf.exp(self.mean_log)
+
+    @property
+    def precision(self) -> Tensor:
+        """The mean of `scale ** -2`."""
+        return tf.exp(2 * tf.square(self.sd_log) - 2 * self.mean_log)
+
+    def divergence(self, hyperprior: Hyperprior) -> Tensor:
+        """The KL to a hyperprior, in nats."""
+        sd = self.sd_log
+        return tf.reduce_sum(
+            hyperprior.cross_entropy(self.mean_log, sd)
+            - tf.math.log(sd)
+            - NORMAL_ENTROPY
+        )

@@ -1,0 +1,136 @@
+"""Normal priors."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import _registry, _scales
+from tfpbnn._tfp import tfp
+from tfpbnn.families import Family
+from tfpbnn.priors.base import (
+    Prior,
+    check_axis,
+    check_scale,
+    normal_cross_entropy,
+    scale_for,
+    scales_shape,
+)
+from tfpbnn.types import Config, Tensor
+
+
+class NormalPrior(Prior):
+    """Independent Normals, whose subclasses say where and how wide.
+
+    Attributes:
+        fixed_scale: the one scale of all weights, if it is a constant.
+    """
+
+    fixed_scale: float | None = None
+    loc: Any
+    scale: Any
+
+    def distribution(self) -> Any:
+        # Not by tfd.BatchBroadcast, which has no closed-form KL in TFP 0.25.
+        normal = tfp.distributions.Normal(
+            tf.broadcast_to(self.loc, self.weight_shape),
+            tf.broadcast_to(self.scale, self.weight_shape),
+        )
+        return tfp.distributions.Independent(normal, len(self.weight_shape))
+
+    def cross_entropy(self, posterior: Family) -> Tensor | None:
+        loc, scale = tf.convert_to_tensor(self.loc), self.scale
+        return normal_cross_entropy(
+            posterior, loc, tf.math.log(scale), 1 / tf.square(scale)
+        )
+
+
+@_registry.register
+class Normal(NormalPrior):
+    """Independent Normals with one location, and scales given or learned.
+
+    Args:
+        loc: the mean, a number.
+        scale: the standard deviation, a positive number, or "he" for
+            `sqrt(2 / fan_in)`, with which deep ReLU networks are functions of
+            the same size at any width.
+        learnable_scale: whether the scale is learned with the posterior
+            (empirical Bayes); `scale` is then where it starts.
+        axis: the axes of the weight along which learned scales differ. None
+            learns one per weight tensor, -1 one per output unit (of dense and
+            convolutional kernels), 0 one per input of a dense layer (automatic
+            relevance determination).
+
+    Raises:
+        ValueError: if `loc` is not finite, `scale` is not positive, or `axis`
+            is given for a scale that is not learned; when built, if the weight
+            has no such axis.
+
+    Example:
+    ```python
+    wide = tfpbnn.priors.Normal(scale=3.0)
+    learned = tfpbnn.priors.Normal(scale=1.0, learnable_scale=True)
+    layer = tfpbnn.layers.DenseFlipout(8, kernel_prior=learned)
+    ```
+    """
+
+    def __init__(
+        self,
+        loc: float = 0.0,
+        scale: float | str = 1.0,
+        learnable_scale: bool = False,
+        axis: int | tuple[int, ...] | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(**kwargs)
+        if not (isinstance(loc, int | float) and math.isfinite(loc)):
+            raise ValueError(
+                f"`loc` must be a finite number. Received: loc={loc!r}"
+            )
+        self.initial_loc = float(loc)
+        self.initial_scale = check_scale("scale", scale)
+        self.learnable_scale = bool(learnable_scale)
+        self.axis = check_axis(axis)
+        if axis is not None and not learnable_scale:
+            raise ValueError(
+                "`axis` says along which axes learned scales differ: it needs "
+                f"`learnable_scale=True`. Received: axis={axis!r}"
+            )
+
+    def build(self, shape: Any) -> None:
+        super().build(shape)
+        start = scale_for(self.initial_scale, self.weight_shape)
+        if not self.learnable_scale:
+            self.fixed_scale = start
+            return
+        self.untransformed_scale = self.add_parameter(
+            "untransformed_scale",
+            scales_shape(self.weight_shape, self.axis),
+            lambda shape, dtype: tf.fill(
+                shape, _scales.untransformed(tf.constant(start, dtype))
+            ),
+        )
+
+    @property
+    def loc(self) -> Tensor:
+        return tf.constant(self.initial_loc, self.parameter_dtype)
+
+    @property
+    def scale(self) -> Tensor:
+        if self.learnable_scale:
+            raw = tf.convert_to_tensor(self.untransformed_scale)
+            return _scales.positive(raw)
+        return tf.constant(self.fixed_scale, self.parameter_dtype)
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "loc": self.initial_loc,
+            "scale": self.initial_scale,
+            "learnable_scale": self.learnable_scale,
+            "axis": self.axis,
+        }
+
+
+def he_normal() -> Normal:
+    """`Normal(scale="he")`: by name, `kernel_prior="he_normal"`."""
+    return Normal(scale="he")
