@@ -29,7 +29,7 @@ from tests.layers.attention import (
 )
 from tests.layers.table import ESTIMATORS, normal
 from tests.statistics import assert_correlation, assert_moments
-from tfpbnn import random
+from tfpbnn import estimators, random
 
 # The arguments of the layer, the inputs and the arguments of the call.
 CASES = {
@@ -174,8 +174,12 @@ def test_a_draw_is_the_layer_with_the_drawn_weights(op, estimator):
     kernels, biases = {}, {}
     for name, projection in projections(layer).items():
         key = keys[name]
-        kernel = projection.kernel_posterior.sample(random.fold(key, 0))
-        bias = projection.bias_posterior.sample(random.fold(key, 1))
+        kernel = estimators.scope_draw(
+            projection.kernel_posterior, random.fold(key, 0)
+        )
+        bias = estimators.scope_draw(
+            projection.bias_posterior, random.fold(key, 1)
+        )
         kernels[name], biases[name] = kernel.numpy(), bias.numpy()
     allowed = mask & (np.abs(before) < 3)
     expected = reference.attention(Q, V, K, kernels, biases, allowed)
