@@ -1,6 +1,6 @@
 """From a model's outputs, which come in pieces, to predictions."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -53,7 +53,7 @@ class Collector:
                 if self._keep_draws
                 else list(map(self._average, leaves, self._likelihoods))
             )
-        join = np.concatenate if self._keep_draws else streaming.merge
+        join = _joined if self._keep_draws else streaming.merge
         return [join(parts) for parts in zip(*kept, strict=True)]
 
     def predictives(
@@ -76,7 +76,7 @@ class Collector:
         draws: str,
     ) -> Predictive:
         if self._keep_draws:
-            outputs = np.concatenate(parts, axis=1)
+            outputs = _joined(parts, axis=1)
             return _kind(likelihood)(outputs, likelihood, draws)
         averages = tuple(map(np.concatenate, zip(*parts, strict=True)))
         return _kind(likelihood).without_draws(
@@ -115,6 +115,11 @@ class Collector:
             likelihoods.from_loss(one, leaf.shape[-1])
             for one, leaf in zip(losses, leaves, strict=True)
         ]
+
+
+def _joined(parts: Sequence[Array], axis: int = 0) -> Array:
+    """The parts along an axis, without a copy if there is one."""
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 def _kind(likelihood: Likelihood) -> type[Predictive]:
