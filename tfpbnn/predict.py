@@ -31,7 +31,8 @@ def predict(
 
     The same seed gives the same numbers, whatever the batch size and the
     memory, on one machine up to rounding. Keras's dropout is off (see
-    `tfpbnn.mc_dropout`) and BatchNorm in inference mode. An interrupt (Ctrl-C) ends with what is done, and a warning.
+    `tfpbnn.mc_dropout`) and BatchNorm in inference mode. An interrupt (Ctrl-C)
+    ends with what is done, and a warning.
 
     Args:
         model: a built Keras model with random layers in it.
