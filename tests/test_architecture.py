@@ -38,6 +38,7 @@ TIERS = [
         "models",
         "pruning",
     },
+    {"ensembles", "export"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")
@@ -138,6 +139,8 @@ def test_all_is_sorted_and_complete():
 
 
 ABSTRACT = {
+    "DrawFunction",
+    "Posterior",
     "Family",
     "Hyperprior",
     "IndependentNormal",

@@ -244,6 +244,7 @@ class DrawScope:
         is_shared: whether the layer that is called next is given `[B, ...]`.
         signs: of the noise, 1 or -1, `[S]` or a number; None for 1.
         known: what was computed for an object before the draws, by its id.
+        numbers: of the draws, a number or `[S]`; None if they have none.
         num_layers: how many random layers have asked so far.
     """
 
@@ -253,13 +254,15 @@ class DrawScope:
         rows: Tensor | None = None,
         signs: Tensor | None = None,
         known: dict[int, Any] | None = None,
+        numbers: Tensor | None = None,
     ):
         self.key = key
         self.rows = rows
         self.signs = signs
         self.is_shared = False
         self.known = known or {}
-        self._numbers: dict[int, int] = {}
+        self.numbers = numbers
+        self._layers: dict[int, int] = {}
 
     @property
     def is_stacked(self) -> bool:
@@ -267,10 +270,10 @@ class DrawScope:
 
     @property
     def num_layers(self) -> int:
-        return len(self._numbers)
+        return len(self._layers)
 
     def key_for(self, layer: Any) -> Tensor | None:
-        number = self._numbers.setdefault(id(layer), len(self._numbers))
+        number = self._layers.setdefault(id(layer), len(self._layers))
         return None if self.key is None else fold(self.key, number)
 
 

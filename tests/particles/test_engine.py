@@ -7,7 +7,7 @@ import pytest
 from tests.particles import table
 from tests.statistics import assert_correlation
 from tfpbnn import layers, random
-from tfpbnn.particles import engine
+from tfpbnn.particles import engine, layer_draws
 
 KEY = random.as_key(3)
 
@@ -57,7 +57,7 @@ def of_draw(outputs, number):
 @pytest.mark.parametrize("make", table.MODELS, ids=lambda f: f.__name__)
 def test_draws_are_the_model_with_the_drawn_kernels(make):
     model, x = table.settled(make)
-    function = engine.DrawFunction(model, x, antithetic=False)
+    function = layer_draws.LayerDraws(model, x, antithetic=False)
     assert function.costs(x).can_stack == table.MODELS[make]
     half = make is table.half_precision
     tolerances = {
@@ -79,7 +79,7 @@ def test_draws_are_the_model_with_the_drawn_kernels(make):
 def test_a_draw_in_numpy():
     """The same for an MLP, from the words of the key on."""
     model, x = table.sequential()
-    found = engine.DrawFunction(model, x, False).draws(x, KEY, 5, 6)[0]
+    found = layer_draws.LayerDraws(model, x, False).draws(x, KEY, 5, 6)[0]
     h = x
     for i, layer in enumerate(model.layers):
         key = random.fold(random.fold(KEY, 5), i)
@@ -97,7 +97,7 @@ def test_a_draw_in_numpy():
 def test_kinds_have_the_same_signs():
     """Antithetic draws, in a loop and at once: pairs about the mean."""
     model = keras.Sequential([keras.Input((3,)), table.dense(2)])
-    function = engine.DrawFunction(model, table.X, antithetic=True)
+    function = layer_draws.LayerDraws(model, table.X, antithetic=True)
     stack, loop = (
         function.compiled(kind)(table.X, KEY, 0, 6).numpy()
         for kind in ("stack", "loop")
@@ -116,7 +116,7 @@ def test_kinds_have_the_same_signs():
 def test_layers_that_run_kerass_code_have_the_signs_too():
     layer = layers.Variational(keras.layers.Dense(2))
     model = keras.Sequential([keras.Input((3,)), layer])
-    function = engine.DrawFunction(model, table.X, antithetic=True)
+    function = layer_draws.LayerDraws(model, table.X, antithetic=True)
     draws = function.draws(table.X, KEY, 0, 2)
     mean = function.mean(table.X)[0]
     np.testing.assert_allclose(draws.mean(0), mean, atol=1e-5)
@@ -127,7 +127,7 @@ def test_draws_and_layers_are_independent():
     x, ones = keras.Input((1,)), np.ones((1, 1), "float32")
     both = [layers.DenseFlipout(1, **table.NOISY)(x) for _ in range(2)]
     model = keras.Model(x, keras.layers.Concatenate()(both))
-    function = engine.DrawFunction(model, ones, antithetic=False)
+    function = layer_draws.LayerDraws(model, ones, antithetic=False)
     for y in (
         function.draws(ones, KEY, 0, 20_000),
         function.draws_apart(ones, KEY, 0, 20_000, 0),
@@ -141,7 +141,7 @@ def test_draws_and_layers_are_independent():
 def test_rows_apart_have_numbers():
     """A row's draws are its own, whatever rows come with it."""
     model, x = table.sequential()
-    function = engine.DrawFunction(model, x, antithetic=False)
+    function = layer_draws.LayerDraws(model, x, antithetic=False)
     whole = function.draws_apart(x, KEY, 0, 3, 10)
     part = function.draws_apart(x[2:], KEY, 1, 3, 12)
     np.testing.assert_allclose(part, whole[1:, 2:], atol=1e-6)

@@ -7,7 +7,7 @@ import pytest
 import tfpbnn
 from tests.particles import table
 from tfpbnn import layers, random
-from tfpbnn.particles import costs, engine
+from tfpbnn.particles import costs, engine, layer_draws
 from tfpbnn.particles.graph import Graph, can_read
 
 KEY = random.as_key(0)
@@ -38,7 +38,7 @@ def test_what_is_the_same_for_all_draws_is_done_once(kind):
             after,
         ]
     )
-    function = engine.DrawFunction(model, table.X, antithetic=False)
+    function = layer_draws.LayerDraws(model, table.X, antithetic=False)
     rows = [np.arange(4)] if kind == "apart" else []
     counts = []
     for _ in range(2):
@@ -160,7 +160,7 @@ def test_which_models_can_be_read():
 def test_reading_leaves_the_model_as_it_was(tmp_path):
     model, x = table.shared_model()
     config, summary = model.get_config(), model.count_params()
-    engine.DrawFunction(model, x, False).draws(x, KEY, 0, 2)
+    layer_draws.LayerDraws(model, x, False).draws(x, KEY, 0, 2)
     assert model.get_config() == config
     assert model.count_params() == summary
     assert model.layers[1].output.shape == (None, 3)

@@ -15,7 +15,7 @@ from tests.layers.table import normal
 from tests.particles import table
 from tests.statistics import FALSE_FAIL, assert_correlation
 from tfpbnn import likelihoods
-from tfpbnn.particles import costs, engine
+from tfpbnn.particles import costs, engine, functions
 
 X = normal(7, 3)
 FIXED = likelihoods.Normal(scale=1.0)
@@ -261,8 +261,8 @@ def test_an_interrupt_keeps_the_rows_that_are_done(model, monkeypatch):
             raise KeyboardInterrupt
         return draws(self, x, *args)
 
-    draws = engine.DrawFunction.draws
-    monkeypatch.setattr(engine.DrawFunction, "draws", interrupt)
+    draws = functions.DrawFunction.draws
+    monkeypatch.setattr(functions.DrawFunction, "draws", interrupt)
     spec = tf.TensorSpec([None, 3])
     stream = tf.data.Dataset.from_generator(batches, output_signature=spec)
     kwargs = {"draws": "coherent", "memory_budget": 300}

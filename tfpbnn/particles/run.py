@@ -121,6 +121,15 @@ class Run:
 
     def _function_for(self, x: Any) -> engine.DrawFunction:
         function = engine.draw_function(self._model, x, self._antithetic)
+        # There is no more to learn from the same draws again.
+        most = function.num_draws or self.num_samples
+        self.num_samples = min(self.num_samples, most)
+        if self.draws == "mean" and not function.has_mean:
+            raise ValueError(
+                'draws="mean" needs a posterior that one network can stand '
+                f"for. Received: model {self._model.name}, an ensemble. "
+                "Average its members: `predict` without `draws=`."
+            )
         if self.draws == "marginal" and not function.costs(x).can_draw_apart:
             raise ValueError(
                 'draws="marginal" is exact only where each row meets each '

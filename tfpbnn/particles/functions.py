@@ -1,0 +1,120 @@
+"""A model's outputs for draws of its weights, compiled once."""
+
+import abc
+import functools
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.particles.costs import Costs
+from tfpbnn.types import Tensor
+
+_NUMBER = tf.TensorSpec([], tf.int64)
+_KEY = tf.TensorSpec([2], tf.int64)
+# A function of the inputs and of these, by kind.
+_SIGNATURES: dict[str, list[Any]] = {
+    "mean": [],
+    "loop": [_KEY, _NUMBER, _NUMBER],
+    "stack": [_KEY, _NUMBER, _NUMBER],
+    "apart": [_KEY, _NUMBER, _NUMBER, tf.TensorSpec([None], tf.int64)],
+}
+
+
+class DrawFunction(abc.ABC):
+    """Outputs for draws of a posterior, compiled for one kind of x.
+
+    The numbers are the same for every kind of function: a draw depends on the
+    key and on its own number and, with `apart`, on the row's.
+
+    Attributes:
+        num_random_layers: how many layers draw; of a model whose calls can't
+            be read, known after a call.
+        num_draws: how many draws there are; None if there is no end.
+        has_mean: whether one network stands for all.
+    """
+
+    num_random_layers = 0
+    num_draws: int | None = None
+    has_mean = True
+
+    def __init__(self, inputs: Any):
+        self._inputs = inputs
+        self._functions: dict[str, Any] = {}
+
+    @abc.abstractmethod
+    def costs(self, x: Any) -> Costs:
+        """What draws cost, counted, for inputs like x."""
+
+    @abc.abstractmethod
+    def trace(self, kind: str, x: Any, *arguments: Tensor) -> Any:
+        """The outputs as a graph, with no function compiled around it.
+
+        Args:
+            kind: "mean" (no arguments), "loop" or "stack" (key `[2]`, number
+                of the first draw, one past that of the last), or "apart" (the
+                same and the numbers of the rows, `[B]`).
+            x: inputs, B rows.
+            *arguments: int64 tensors.
+
+        Returns:
+            `[stop - start, B, ...]`, or `[1, B, ...]` for "mean".
+        """
+
+    def draws(self, x: Any, key: Tensor, start: int, stop: int) -> Any:
+        """Outputs of the draws `start` to `stop`, `[stop - start, B, ...]`.
+
+        The same weights for every row.
+        """
+        rows = len(keras.tree.flatten(x)[0])
+        kind = "stack" if self.costs(x).stacking_pays(rows) else "loop"
+        return _to_numpy(self.compiled(kind)(x, key, start, stop))
+
+    def draws_apart(
+        self, x: Any, key: Tensor, start: int, stop: int, first_row: int
+    ) -> Any:
+        """Likewise, with draws of its own for each row.
+
+        Args:
+            x: inputs, B rows.
+            key: of all draws.
+            start: the number of the first draw.
+            stop: one past the number of the last.
+            first_row: the number of x's first row.
+        """
+        rows = len(keras.tree.flatten(x)[0])
+        numbers = tf.range(first_row, first_row + rows, dtype=tf.int64)
+        return _to_numpy(self.compiled("apart")(x, key, start, stop, numbers))
+
+    def mean(self, x: Any) -> Any:
+        """Outputs at the posterior means, `[1, B, ...]`."""
+        return _to_numpy(self.compiled("mean")(x))
+
+    def compiled(self, kind: str) -> Any:
+        """The function of a kind, made when first asked for."""
+        if kind not in self._functions:
+            self._functions[kind] = tf.function(
+                functools.partial(self.trace, kind),
+                input_signature=[self._inputs, *_SIGNATURES[kind]],
+                autograph=False,
+            )
+        return self._functions[kind]
+
+
+def wide(model: keras.Model) -> tf.DType:
+    """The type of a model's outputs: at least float32."""
+    return tf.float64 if model.compute_dtype == "float64" else tf.float32
+
+
+def keys_and_signs(
+    key: Tensor, numbers: Tensor, antithetic: bool
+) -> tuple[Tensor, Any]:
+    """The draws' keys, and the signs of their noise (None for all 1)."""
+    if not antithetic:
+        return random.fold(key, numbers), None
+    return random.fold(key, numbers // 2), 1 - 2 * (numbers % 2)
+
+
+def _to_numpy(outputs: Any) -> Any:
+    return keras.tree.map_structure(lambda y: y.numpy(), outputs)

@@ -1,0 +1,144 @@
+"""Draws of a model's layers."""
+
+import math
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.layers.base import VariationalLayer
+from tfpbnn.particles.costs import Costs, count
+from tfpbnn.particles.functions import DrawFunction, keys_and_signs, wide
+from tfpbnn.particles.graph import (
+    Graph,
+    can_read,
+    is_random,
+    layers_of,
+    open_spec,
+)
+from tfpbnn.particles.posterior import keras_spec
+from tfpbnn.types import Tensor
+
+
+class LayerDraws(DrawFunction):
+    """A model's outputs for draws of its random layers.
+
+    What no random layer has touched is computed once for all draws. From there
+    on, draws go through the network one by one, in a loop in the graph, or all
+    at once, `[S * B, ...]`, where operations are so small that the loop would
+    take longer than its work.
+    """
+
+    def __init__(self, model: keras.Model, x: Any, antithetic: bool):
+        super().__init__(open_spec(model, x))
+        # The function is kept with the model: it must not keep the model alive.
+        self._model = weakref.ref(model)
+        self._antithetic = antithetic
+        self._graph = Graph(model) if can_read(model) else None
+        self._costs: dict[tuple[Any, ...], Costs] = {}
+        self.num_random_layers = (
+            len(self._graph.random_calls) if self._graph else 0
+        )
+        self.num_draws = _num_draws(model)
+        self.has_mean = self.num_draws is None
+
+    def costs(self, x: Any) -> Costs:
+        shapes = tuple(tuple(leaf.shape[1:]) for leaf in keras.tree.flatten(x))
+        if shapes not in self._costs:
+            self._costs[shapes] = count(self._graph, x)
+        return self._costs[shapes]
+
+    def trace(self, kind: str, x: Any, *arguments: Tensor) -> Any:
+        model = self._model()
+        assert model is not None
+        after = self._start(model, x)
+        if kind == "mean":
+            outputs = after(random.DrawScope(None))
+            return keras.tree.map_structure(lambda y: y[tf.newaxis], outputs)
+        key, start, stop, *more = arguments
+        known = self._before_draws()
+        if kind == "loop":
+            types = self._output_types(model, x)
+            return self._loop(after, key, start, stop, known, types)
+        numbers = tf.range(start, stop)
+        keys, signs = keys_and_signs(key, numbers, self._antithetic)
+        (rows,) = more or (None,)
+        scope = random.DrawScope(keys, rows, signs, known, numbers)
+
+        def unstack(y: Tensor) -> Tensor:
+            shape = tf.concat([[stop - start, -1], tf.shape(y)[1:]], 0)
+            return tf.reshape(y, tf.cast(shape, tf.int32))
+
+        return keras.tree.map_structure(unstack, after(scope))
+
+    def _start(
+        self, model: keras.Model, x: Any
+    ) -> Callable[[random.DrawScope], Any]:
+        """The rest of the network, after what all draws have in common."""
+        graph, dtype = self._graph, wide(model)
+        tensors = None if graph is None else graph.before(x)
+
+        def after(scope: random.DrawScope) -> Any:
+            with random.entered(scope):
+                if graph is None or tensors is None:
+                    outputs = model(x, training=False)
+                    self.num_random_layers = scope.num_layers
+                else:
+                    outputs = graph.after(tensors, scope)
+            return keras.tree.map_structure(
+                lambda y: tf.cast(y, dtype), outputs
+            )
+
+        return after
+
+    def _loop(
+        self,
+        after: Callable[[random.DrawScope], Any],
+        key: Tensor,
+        start: Tensor,
+        stop: Tensor,
+        known: dict[int, Any],
+        types: Any,
+    ) -> Any:
+        def draw(number: Tensor) -> Any:
+            own_key, sign = keys_and_signs(key, number, self._antithetic)
+            return after(random.DrawScope(own_key, None, sign, known, number))
+
+        # Two at a time: the noise of one hides behind the products of another.
+        return tf.map_fn(
+            draw,
+            tf.range(start, stop),
+            parallel_iterations=2,
+            fn_output_signature=types,
+        )
+
+    def _output_types(self, model: keras.Model, x: Any) -> Any:
+        if self._graph is not None:
+            outputs = self._graph.outputs
+        else:
+            outputs = model.compute_output_spec(keras_spec(x))
+        return keras.tree.map_structure(lambda _: wide(model), outputs)
+
+    def _before_draws(self) -> dict[int, Any]:
+        """What draws of a posterior have in common, by its id."""
+        calls = self._graph.random_calls if self._graph else []
+        posteriors = [
+            posterior
+            for call in calls
+            if isinstance(call.op, VariationalLayer)
+            for posterior in call.op.posteriors
+        ]
+        return {id(p): p.before_draws() for p in posteriors}
+
+
+def _num_draws(model: keras.Model) -> int | None:
+    """How many different draws the model has; None if there is no end."""
+    counts: list[Any] = [
+        getattr(layer, "num_draws", None)
+        for layer in layers_of(model)
+        if is_random(layer) and not layers_of(layer)
+    ]
+    return math.lcm(*counts) if counts and None not in counts else None

@@ -1,0 +1,53 @@
+"""What a model is whose draws are more than draws of its layers."""
+
+import abc
+from typing import Any
+
+import keras
+
+from tfpbnn.types import Tensor
+
+
+class Posterior(abc.ABC):
+    """A mixin for Keras models that are distributions over whole networks.
+
+    An ensemble, SWAG, chains: `tfpbnn.predict` and all that builds on it ask
+    nothing of them but `draw`.
+
+    Attributes:
+        num_draws: how many draws there are, so that number s and s +
+            `num_draws` are the same; None if there is no end.
+        has_mean: whether there is one network that stands for all.
+    """
+
+    num_draws: int | None = None
+    has_mean: bool = True
+
+    @abc.abstractmethod
+    def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
+        """The outputs of one network, as a graph.
+
+        Args:
+            x: inputs, B rows.
+            number: the draw's, an integer tensor.
+            key: the draw's, `[2]`, for what is random in it; None asks for the
+                network that stands for all.
+
+        Returns:
+            `[B, ...]`, in the structure of one network's outputs.
+        """
+
+    @abc.abstractmethod
+    def draw_spec(self, x: Any) -> Any:
+        """KerasTensors like what `draw` returns, for inputs of a spec like x.
+
+        Args:
+            x: KerasTensors.
+        """
+
+
+def keras_spec(x: Any) -> Any:
+    """KerasTensors like tensors or TensorSpecs."""
+    return keras.tree.map_structure(
+        lambda t: keras.KerasTensor(tuple(t.shape), t.dtype.name), x
+    )
