@@ -209,6 +209,11 @@ def uniforms(seed: int, shape: Any) -> np.ndarray:
     return np.random.default_rng(seed).uniform(size=shape)
 
 
+def generator(seed: int | None) -> np.random.Generator:
+    """NumPy's generator; None follows Keras's seed, as everywhere."""
+    return np.random.default_rng(any_seed() if seed is None else seed)
+
+
 def choices(
     seed: int | None, high: int, size: int
 ) -> tuple[np.ndarray, Tensor]:

@@ -1,0 +1,265 @@
+"""What ensembles with stacked weights share."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.ensembles import executors, fitting, networks
+from tfpbnn.ensembles.batches import MemberBatch, members_first
+from tfpbnn.ensembles.history import MemberLosses
+from tfpbnn.ensembles.learning import Learning
+from tfpbnn.ensembles.stacks import Stacks
+from tfpbnn.ensembles.steps import choose_batch, for_each
+from tfpbnn.particles import Posterior
+from tfpbnn.particles.graph import is_random, layers_of
+from tfpbnn.particles.posterior import keras_spec
+from tfpbnn.types import Config, Tensor
+
+
+class Members(Sequence):
+    """An ensemble's members, made when asked for.
+
+    No list: Keras would save the models of all lists that a model has.
+    """
+
+    def __init__(self, ensemble: "StackedEnsemble"):
+        self._ensemble = ensemble
+
+    def __len__(self) -> int:
+        return self._ensemble.num_members
+
+    def __getitem__(self, index: Any) -> Any:
+        numbers = range(len(self))[index]
+        if isinstance(numbers, range):
+            return [self._ensemble.member(number) for number in numbers]
+        return self._ensemble.member(numbers)
+
+
+class StackedEnsemble(Posterior, keras.Model):
+    """A Keras model of M networks, whose weights are stacks `[M, ...]`.
+
+    Attributes:
+        num_members: M.
+        member_history: the losses of each member and epoch of the last `fit`:
+            "loss" and, if there is validation data, "val_loss".
+    """
+
+    has_mean = False
+
+    def __init__(
+        self,
+        members: Sequence[keras.Model],
+        *,
+        alike: bool,
+        options: "fitting.Options",
+        name: str | None,
+        **kwargs: Any,
+    ):
+        """From networks, whose weights are copied.
+
+        Args:
+            members: M networks whose variables have the same shapes.
+            alike: whether they differ in nothing else, so that one can stand
+                for all.
+            options: how they are trained.
+            name: of the model.
+            **kwargs: of any Keras model.
+        """
+        super().__init__(name=name, **kwargs)
+        self.num_members = len(members)
+        self.options = options
+        self._batch = (
+            choose_batch(self.num_members, options.member_batch)
+            if alike
+            else self.num_members
+        )
+        values = [[np.asarray(v) for v in m.variables] for m in members]
+        self._stacks = Stacks(self, members[: 1 if alike else None], values)
+        self._learning = Learning(
+            self, self._stacks, self._batch, options.adversarial_epsilon
+        )
+        self._layout = "shared"
+        self.train_losses = MemberLosses(self.num_members)
+        self.test_losses = MemberLosses(self.num_members)
+        self.member_history: dict[str, list[Any]] = {}
+        is_noisy = any(map(is_random, layers_of(members[0])))
+        self.num_draws = None if is_noisy else self.num_members
+        self.built = True
+        if members[0].compiled:
+            self.compile_from_config(members[0].get_compile_config())
+
+    @property
+    def members(self) -> "Members":
+        """The networks, as plain Keras models with copies of the weights.
+
+        A sequence whose items are made when asked for, compiled as the ensemble
+        is, with optimizers that start anew.
+        """
+        return Members(self)
+
+    def member(self, number: int) -> keras.Model:
+        """One of `members`."""
+        template = self._stacks.network(number)
+        network = networks.from_config(networks.config_of(template))
+        networks.set_values(network, self.member_values(number))
+        if self.compiled:
+            network.compile_from_config(self.get_compile_config())
+        return network
+
+    def set_member(self, number: int, network: keras.Model) -> None:
+        """Replaces a member's weights by those of a network like it."""
+        self.set_member_values(
+            number, [np.asarray(v) for v in network.variables]
+        )
+
+    def member_values(self, number: int) -> list[Any]:
+        """NumPy values of a member's variables."""
+        return self._stacks.values(number)
+
+    def set_member_values(self, number: int, values: Sequence[Any]) -> None:
+        """Puts back what `member_values` gave."""
+        self._stacks.assign(number, values)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """The outputs of all members, `[B, M, ...]`."""
+
+        def work(network: Any, state: Any, part: Any) -> Any:
+            del part
+            outputs, _ = self._stacks.call(
+                network, state, lambda n: n(inputs, training=training)
+            )
+            return outputs
+
+        types = self.member_output_types(inputs)
+        outputs = for_each(self._stacks, self._batch, work, types)
+        return keras.tree.map_structure(members_first, outputs)
+
+    def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
+        del kwargs
+
+        def spec(y: keras.KerasTensor) -> keras.KerasTensor:
+            shape = (y.shape[0], self.num_members, *y.shape[1:])
+            return keras.KerasTensor(shape, y.dtype)
+
+        return keras.tree.map_structure(spec, self.draw_spec(inputs))
+
+    def draw_spec(self, x: Any) -> Any:
+        return self._stacks.network(0).compute_output_spec(x)
+
+    def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
+        del key  # Random layers take it from the scope.
+        member = tf.cast(number % self.num_members, tf.int32)
+        state = self._stacks.slice(member)
+
+        def run(network: keras.Model) -> Any:
+            outputs, _ = self._stacks.call(
+                network, state, lambda n: n(x, training=False)
+            )
+            return outputs
+
+        branches = [
+            functools.partial(run, network) for network in self._stacks.networks
+        ]
+        if len(branches) == 1:
+            return branches[0]()
+        return tf.switch_case(member, branches)
+
+    def member_output_types(self, x: Any) -> Any:
+        """TensorFlow's types of a member's outputs, for inputs like x."""
+        return keras.tree.map_structure(
+            lambda y: tf.as_dtype(y.dtype), self.draw_spec(keras_spec(x))
+        )
+
+    def fit(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.fit`, of all members at once.
+
+        Args:
+            *args: as in Keras.
+            **kwargs: as in Keras, and those of `fit_members`.
+
+        Returns:
+            Keras's history: losses are averages over members, and metrics are
+            of the outputs of all of them. `member_history` has each one's loss.
+
+        Raises:
+            ValueError: if data are not arrays where members are to have an
+                order or weights of their own.
+        """
+        return fitting.fit(self, super().fit, args, kwargs)
+
+    def load_members(self, directory: Any) -> list[int]:
+        """Takes over the members that jobs have finished, from their folder.
+
+        Args:
+            directory: what `fit` was given.
+
+        Returns:
+            The numbers of those that are not there.
+        """
+        return executors.load_members(self, directory)
+
+    def templates(self) -> tuple[keras.Model, ...]:
+        """What members are traced with; their weights are not the members'."""
+        return self._stacks.networks
+
+    def use_layout(self, layout: str) -> None:
+        """Says what of the next data has an axis of members."""
+        if layout != self._layout:
+            self._layout = layout
+            self.train_function = None  # It has seen the other one.
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        batch = MemberBatch(
+            self._layout,
+            self.num_members,
+            *keras.utils.unpack_x_y_sample_weight(data),
+        )
+        self._learning.build(batch)
+        losses, outputs = self._learning.train(batch)
+        return self._logged(self.train_losses, losses, batch, outputs)
+
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        batch = MemberBatch(
+            "shared",
+            self.num_members,
+            *keras.utils.unpack_x_y_sample_weight(data),
+        )
+        self._learning.build(batch)
+        losses, outputs = self._learning.test(batch)
+        return self._logged(self.test_losses, losses, batch, outputs)
+
+    def _logged(
+        self,
+        kept: MemberLosses,
+        losses: Tensor,
+        batch: MemberBatch,
+        y_pred: Any,
+    ) -> dict[str, Tensor]:
+        rows = batch.num_rows
+        kept.update(losses, rows)
+        for metric in self.metrics:
+            if metric.name == "loss":
+                metric.update_state(tf.reduce_mean(losses), sample_weight=rows)
+        y, weights = batch.pooled()
+        pooled = keras.tree.map_structure(
+            lambda t: tf.concat(tf.unstack(t, self.num_members), 0), y_pred
+        )
+        return self.compute_metrics(None, y, pooled, weights)
+
+    def get_config(self) -> Config:
+        return {
+            "name": self.name,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "members": [
+                networks.config_of(network) for network in self._stacks.networks
+            ],
+            "num_members": self.num_members,
+            **self.options.config(),
+        }
+
+    def get_build_config(self) -> None:
+        """Built by the constructor."""

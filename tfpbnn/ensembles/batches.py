@@ -1,0 +1,83 @@
+"""A batch of training data, as the members of an ensemble see it."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.types import Tensor
+
+# What has an axis of members, behind that of rows: nothing, the weights of
+# rows, or all.
+LAYOUTS = ("shared", "weights", "own")
+
+
+class MemberBatch:
+    """x, y and weights of rows, in one of `LAYOUTS`.
+
+    Attributes:
+        own: what differs between members, `[M, B, ...]` each.
+    """
+
+    def __init__(
+        self, layout: str, num_members: int, x: Any, y: Any, weights: Any
+    ):
+        self._num_members = num_members
+        self._layout = layout
+        self._shared = (x, y, weights)
+        own: Any = ()
+        if layout == "own":
+            own = (x, y, weights)
+        elif layout == "weights":
+            own = weights
+        self.own = _map(members_first, own)
+
+    @property
+    def first(self) -> tuple[Any, Any, Any]:
+        """x, y and weights of the first member."""
+        return self.of(_map(lambda t: t[0], self.own))
+
+    @property
+    def num_rows(self) -> Tensor:
+        """Of each member."""
+        x, _, _ = self._shared
+        return tf.shape(keras.tree.flatten(x)[0])[0]
+
+    def of(self, part: Any) -> tuple[Any, Any, Any]:
+        """x, y and weights of a member, from its part of `own`."""
+        if self._layout == "own":
+            return part
+        x, y, weights = self._shared
+        return x, y, part if self._layout == "weights" else weights
+
+    def pooled(self) -> tuple[Any, Any]:
+        """Y and weights of all rows of all members, member by member."""
+
+        def tile(leaf: Tensor) -> Tensor:
+            rest = [1] * (len(leaf.shape) - 1)
+            return tf.tile(leaf, [self._num_members, *rest])
+
+        def join(leaf: Tensor) -> Tensor:
+            return tf.concat(tf.unstack(leaf, self._num_members), 0)
+
+        _, y, weights = self._shared
+        if self._layout == "own":
+            _, y, weights = self.own
+            return _map(join, (y, weights))
+        y = _map(tile, y)
+        if self._layout == "weights":
+            return y, join(self.own)
+        return y, _map(tile, weights)
+
+
+def _map(function: Callable[[Tensor], Any], structure: Any) -> Any:
+    """Of all tensors in a structure; None stays."""
+    return keras.tree.map_structure(
+        lambda leaf: None if leaf is None else function(leaf), structure
+    )
+
+
+def members_first(leaf: Tensor) -> Tensor:
+    """`[B, M, ...]` to `[M, B, ...]`, and back."""
+    return tf.transpose(leaf, [1, 0, *range(2, len(leaf.shape))])

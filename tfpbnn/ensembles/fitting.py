@@ -1,0 +1,157 @@
+"""Which way an ensemble is fitted, and what each way needs of the data."""
+
+import dataclasses
+import inspect
+import math
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tfpbnn import data, divergences, random
+from tfpbnn.ensembles.executors import fit_in_jobs
+from tfpbnn.ensembles.feeds import MemberFeed, example_weights
+from tfpbnn.ensembles.history import MemberHistory
+from tfpbnn.types import Array, Config
+from tfpbnn.updates import is_elementwise
+
+# What `fit` takes beside Keras's arguments.
+_OWN = ("executor", "directory", "members")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How members are trained: see `DeepEnsemble`."""
+
+    bootstrap: str | None = None
+    shuffle: str = "shared"
+    member_batch: int | str = "auto"
+    adversarial_epsilon: float = 0.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bootstrap not in (None, "poisson"):
+            raise ValueError(
+                '`bootstrap` must be None or "poisson". Received: '
+                f"bootstrap={self.bootstrap!r}"
+            )
+        if self.shuffle not in ("shared", "own"):
+            raise ValueError(
+                '`shuffle` must be "shared" or "own". Received: '
+                f"shuffle={self.shuffle!r}"
+            )
+        if not 0 <= self.adversarial_epsilon < math.inf:
+            raise ValueError(
+                "`adversarial_epsilon` must be a finite number >= 0. "
+                f"Received: adversarial_epsilon={self.adversarial_epsilon!r}"
+            )
+
+    @property
+    def needs_feed(self) -> bool:
+        """Whether members see rows or weights of their own."""
+        return self.bootstrap is not None or self.shuffle == "own"
+
+    def bootstrap_counts(self, rows: int, num_members: int) -> Array:
+        """How often each member sees each row, `[N, M]`."""
+        counts = random.generator(self.seed).poisson(1.0, (rows, num_members))
+        return counts.astype("float32")
+
+    def config(self) -> Config:
+        return dataclasses.asdict(self)
+
+
+def fit(
+    model: Any,
+    plain: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """`model.fit`, where `plain` is Keras's."""
+    own = {name: kwargs.pop(name) for name in _OWN if name in kwargs}
+    bound = inspect.signature(plain).bind(*args, **kwargs)
+    given = bound.arguments
+    _weight_kl(model, given)
+    if own.get("executor") is not None:
+        return fit_in_jobs(model, given, **own)
+    if own:
+        raise ValueError(
+            f"`{next(iter(own))}` needs `executor`. Received: executor=None"
+        )
+    if not is_elementwise(model.optimizer):
+        warnings.warn(
+            "Members are trained one after the other: a step of "
+            f"{type(model.optimizer).__name__} depends on whole tensors, so "
+            "that stacks can't be trained by one.",
+            stacklevel=3,
+        )
+        return fit_in_jobs(model, given, executor=None)
+    given["callbacks"] = _with_history(given.get("callbacks"))
+    if not model.options.needs_feed:
+        model.use_layout("shared")
+        return plain(*bound.args, **bound.kwargs)
+    is_own = model.options.shuffle == "own"
+    model.use_layout("own" if is_own else "weights")
+    return plain(**_fed(model, given))
+
+
+def _with_history(callbacks: Any) -> Any:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(MemberHistory())
+        return callbacks
+    flat = [] if callbacks is None else keras.tree.flatten(callbacks)
+    return [MemberHistory(), *flat]
+
+
+def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Keras's arguments, with the data in a `MemberFeed`."""
+    given = dict(given)
+    if data.is_stream(given.get("x")):
+        raise ValueError(
+            "An order or weights of each member's own need all rows at hand. "
+            f"Received: x of type {type(given['x']).__name__}. Pass arrays, "
+            'or make the ensemble with bootstrap=None and shuffle="shared"'
+        )
+    x = data.as_arrays("x", given.pop("x", None))
+    y = data.as_arrays("y", given.pop("y", None))
+    weights = example_weights(
+        y, given.pop("sample_weight", None), given.pop("class_weight", None)
+    )
+    split = given.pop("validation_split", 0.0)
+    rows = (x, y, weights)
+    if split and given.get("validation_data") is None:
+        start = math.floor(data.length(x) * (1 - split))
+        given["validation_data"] = _part(rows, slice(start, None))
+        rows = _part(rows, slice(0, start))
+    feed = MemberFeed(
+        rows,
+        model.num_members,
+        batch_size=given.pop("batch_size", None) or 32,
+        shuffle=given.pop("shuffle", True),
+        own_order=model.options.shuffle == "own",
+        bootstrap=model.options.bootstrap is not None,
+        seed=model.options.seed,
+    )
+    # Keras would shuffle whole batches.
+    return given | {"x": feed, "shuffle": False}
+
+
+def _part(rows: tuple[Any, Any, Any], part: slice) -> tuple[Any, Any, Any]:
+    return keras.tree.map_structure(
+        lambda a: None if a is None else a[part], rows
+    )
+
+
+def _weight_kl(model: Any, given: dict[str, Any]) -> None:
+    """As `tfpbnn.Model`, if members have a KL whose weight was left open."""
+    managed = divergences.managed_weights(model)
+    if not managed:
+        return
+    count = data.count_examples(
+        given.get("x"), given.get("validation_split") or 0.0
+    )
+    for weight in managed:
+        weight.assign(keras.ops.full(weight.shape, 1 / count))
+    for network in model.templates():
+        for weight in divergences.managed_weights(network):
+            weight.assign(1 / count)

@@ -1,0 +1,140 @@
+"""Ensembles of networks of different architectures."""
+
+import functools
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import _registry
+from tfpbnn.ensembles import executors, networks
+from tfpbnn.ensembles.fitting import Options
+from tfpbnn.particles import Posterior
+from tfpbnn.types import Config, Tensor
+
+
+@_registry.register
+class MixedEnsemble(Posterior, keras.Model):
+    """Networks that may differ in all but their inputs and outputs.
+
+    What `DeepEnsemble.from_models` makes of such. `fit` trains the members one
+    after the other, or as jobs of an `executor`; `tfpbnn.predict` averages
+    over them.
+
+    Args:
+        models: built networks whose outputs have the same shapes. They are
+            the members themselves, not copies.
+        name: of the model.
+        **kwargs: `dtype` of any Keras model.
+
+    Call arguments:
+        inputs: as of a member.
+
+    Input shape:
+        That of a member.
+
+    Output shape:
+        `(batch_size, num_members, ...)`, for each output of a member.
+
+    Raises:
+        ValueError: if there is no model, one is there twice, or outputs have
+            different shapes.
+
+    Example:
+    ```python
+    def build(width):
+        return keras.Sequential([
+            keras.Input((4,)),
+            keras.layers.Dense(width, activation="relu"),
+            keras.layers.Dense(2),
+        ])
+
+    ensemble = tfpbnn.ensembles.MixedEnsemble([build(8), build(16)])
+    ensemble.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    ensemble.fit(x, y, epochs=2, verbose=0)
+    tfpbnn.predict(ensemble, x).epistemic_variance
+    ```
+    """
+
+    has_mean = False
+
+    def __init__(
+        self,
+        models: Sequence[keras.Model],
+        name: str | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(name=name, **kwargs)
+        networks.check_count(len(models), "models")
+        self.members = networks.check_distinct(models)
+        self.num_members = self.num_draws = len(models)
+        self.options = Options()
+        self.member_history: dict[str, list[Any]] = {}
+        self.built = True
+        if models[0].compiled:
+            self.compile_from_config(models[0].get_compile_config())
+
+    def member(self, number: int) -> keras.Model:
+        """One of `members`, compiled as the ensemble is."""
+        network = self.members[number]
+        if self.compiled:
+            network.compile_from_config(self.get_compile_config())
+        return network
+
+    def set_member(self, number: int, network: keras.Model) -> None:
+        """Replaces a member's weights by those of a network like it."""
+        values = [np.asarray(v) for v in network.variables]
+        networks.set_values(self.members[number], values)
+
+    def load_members(self, directory: Any) -> list[int]:
+        """As `DeepEnsemble.load_members`."""
+        return executors.load_members(self, directory)
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """The outputs of all members, `[B, M, ...]`."""
+        outputs = [m(inputs, training=training) for m in self.members]
+        return keras.tree.map_structure(
+            lambda *leaves: tf.stack(leaves, axis=1), *outputs
+        )
+
+    def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
+        del key
+        branches = [
+            functools.partial(member, x, training=False)
+            for member in self.members
+        ]
+        index = tf.cast(number % self.num_members, tf.int32)
+        return tf.switch_case(index, branches)
+
+    def draw_spec(self, x: Any) -> Any:
+        return self.members[0].compute_output_spec(x)
+
+    def fit(
+        self,
+        x: Any = None,
+        y: Any = None,
+        *,
+        executor: Any = None,
+        directory: Any = None,
+        members: Sequence[int] | None = None,
+        **kwargs: Any,
+    ) -> keras.callbacks.History:
+        """Fits each member; see `DeepEnsemble.fit`."""
+        given = kwargs | {"x": x, "y": y}
+        return executors.fit_in_jobs(self, given, executor, directory, members)
+
+    def get_config(self) -> Config:
+        return {
+            "name": self.name,
+            "dtype": keras.saving.serialize_keras_object(self.dtype_policy),
+            "models": [networks.config_of(member) for member in self.members],
+        }
+
+    @classmethod
+    def from_config(cls, config: Config, custom_objects: Any = None) -> Any:
+        del custom_objects
+        config = dict(config)
+        models = [networks.from_config(one) for one in config.pop("models")]
+        return cls(models, **config)

@@ -1,0 +1,173 @@
+"""Networks of one architecture: whether they are, and how more are made."""
+
+import json
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+
+from tfpbnn.predict import _check_built as check_built
+from tfpbnn.types import Config
+
+# What networks of one architecture may differ in.
+_IGNORED = ("build_config", "compile_config", "seed", "shared_object_id")
+
+
+def make(build: Any, num_members: int) -> list[keras.Model]:
+    """`num_members` networks with weights of their own.
+
+    Args:
+        build: a function that makes a network, or a network to make more like.
+        num_members: how many.
+
+    Raises:
+        TypeError: if it is neither.
+        ValueError: if the function gives one object twice.
+    """
+    if isinstance(build, keras.Model):
+        return [fresh(build) for _ in range(num_members)]
+    if not callable(build):
+        raise TypeError(
+            "`model` must be a keras.Model, or a function that builds one. "
+            f"Received: model={build!r}"
+        )
+    return check_distinct([build() for _ in range(num_members)])
+
+
+def check_count(num_members: Any, argument: str = "num_members") -> int:
+    """A number of members."""
+    if not isinstance(num_members, int) or num_members < 1:
+        raise ValueError(
+            f"`{argument}` must be a positive integer. Received: "
+            f"{argument}={num_members!r}"
+        )
+    return num_members
+
+
+def check_alike(members: Sequence[keras.Model]) -> None:
+    """Raises unless members differ in nothing but their weights."""
+    if not have_stacks(members):
+        shapes = [
+            [tuple(v.shape) for v in m.trainable_variables] for m in members
+        ]
+        raise ValueError(
+            "Members must have variables of the same shapes to be trained "
+            f"together. Received: shapes {shapes}. Networks that differ go "
+            "into `DeepEnsemble.from_models`, after training or before"
+        )
+    if not are_alike(members):
+        raise ValueError(
+            "Members must differ in nothing but their weights. Received: "
+            "networks with different configs. Use `HyperEnsemble` for "
+            "hyperparameters of each member's own"
+        )
+
+
+def check_distinct(networks: Sequence[Any]) -> list[keras.Model]:
+    """The networks, if they are built models and not one twice."""
+    for network in networks:
+        check_built(network)
+    if len({id(network) for network in networks}) < len(networks):
+        raise ValueError(
+            "`model` must build a new network each time that it is called, "
+            "layers and all. Received: a function that returned the same "
+            "object twice"
+        )
+    shapes = {str(_output_shapes(network)) for network in networks}
+    if len(shapes) > 1:
+        raise ValueError(
+            "Members must have outputs of the same shape. Received: outputs "
+            f"of shapes {sorted(shapes)}"
+        )
+    return list(networks)
+
+
+def _output_shapes(network: keras.Model) -> Any:
+    if not hasattr(network, "output"):
+        return None
+    return keras.tree.map_structure(lambda y: y.shape, network.output)
+
+
+def fresh(network: keras.Model) -> keras.Model:
+    """One more like it, with new initial weights.
+
+    What is not trained (frozen layers, adapted preprocessing) keeps its values.
+    """
+    check_built(network)
+    copy = from_config(config_of(network))
+    for old, new in zip(network.variables, copy.variables, strict=True):
+        if not old.trainable and not _is_noise(old, network):
+            new.assign(old)
+    return copy
+
+
+def _is_noise(variable: keras.Variable, network: keras.Model) -> bool:
+    is_weight = any(variable is weight for weight in network.weights)
+    return hasattr(variable, "is_noise") or not is_weight
+
+
+def config_of(network: keras.Model) -> Config:
+    """What `from_config` makes the network from again."""
+    config = keras.saving.serialize_keras_object(network)
+    config.pop("compile_config", None)
+    return config
+
+
+def from_config(config: Config) -> keras.Model:
+    """A built network, with new initial weights."""
+    network = keras.saving.deserialize_keras_object(config)
+    if not network.built:
+        network.build_from_config(config["build_config"])
+    network.built = True  # Keras builds a subclass's layers without saying so
+    return network
+
+
+def set_values(network: keras.Model, values: Sequence[Any]) -> None:
+    """Assigns all variables, in the order of `network.variables`."""
+    for variable, value in zip(network.variables, values, strict=True):
+        variable.assign(value)
+
+
+def are_alike(networks: Sequence[keras.Model]) -> bool:
+    """Whether one network can stand for all with other weights in it."""
+    first, *others = map(_signature, networks)
+    return all(other == first for other in others)
+
+
+def have_stacks(networks: Sequence[keras.Model]) -> bool:
+    """Whether their variables have the same shapes, one by one."""
+    first, *others = (
+        [tuple(v.shape) for v in network.variables] for network in networks
+    )
+    return all(other == first for other in others)
+
+
+def _signature(network: keras.Model) -> str:
+    """The config, with numbers for the names in it."""
+    config = _stripped(network.get_config())
+    text = json.dumps(config, default=str)
+    for number, name in enumerate(dict.fromkeys(_names(config))):
+        text = text.replace(json.dumps(name), f'"{number}"')
+    return text
+
+
+def _names(config: Any) -> Iterator[str]:
+    if isinstance(config, dict):
+        if isinstance(config.get("name"), str):
+            yield config["name"]
+        config = list(config.values())
+    if isinstance(config, list):
+        for value in config:
+            yield from _names(value)
+
+
+def _stripped(config: Any) -> Any:
+    if isinstance(config, dict):
+        return {
+            key: _stripped(value)
+            for key, value in config.items()
+            if key not in _IGNORED and not key.endswith("_initializer")
+        }
+    if isinstance(config, list | tuple):
+        return [_stripped(value) for value in config]
+    return config

@@ -1,0 +1,76 @@
+"""The same work for all members, in one graph."""
+
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.ensembles.stacks import MemberState, Stacks
+from tfpbnn.types import Tensor
+
+# From a member's network, state and part of the data to a structure of tensors.
+Work = Callable[[keras.Model, MemberState, Any], Any]
+# Beyond this many side by side a trace takes longer than it saves.
+_MOST_SIDE_BY_SIDE = 16
+
+
+def choose_batch(num_members: int, member_batch: int | str) -> int:
+    """How many members to do side by side, of the user's argument."""
+    if member_batch == "auto":
+        most = min(num_members, _MOST_SIDE_BY_SIDE)
+        return max(n for n in range(1, most + 1) if num_members % n == 0)
+    if not isinstance(member_batch, int) or not member_batch >= 1:
+        raise ValueError(
+            '`member_batch` must be "auto" or a positive integer. Received: '
+            f"member_batch={member_batch!r}"
+        )
+    if num_members % member_batch:
+        raise ValueError(
+            "`member_batch` must divide `num_members`. Received: "
+            f"member_batch={member_batch}, num_members={num_members}"
+        )
+    return member_batch
+
+
+def for_each(
+    stacks: Stacks, batch: int, work: Work, types: Any, own: Any = None
+) -> Any:
+    """What `work` gives for each member, stacked: `[M, ...]`.
+
+    Args:
+        stacks: the members.
+        batch: how many are side by side in the graph, which is faster; a loop
+            in the graph goes over such groups, which is shorter.
+        work: see `Work`.
+        types: of what it returns.
+        own: a structure of `[M, ...]` tensors, of each member's data.
+    """
+
+    def one(member: Any) -> Any:
+        part = keras.tree.map_structure(
+            lambda t: None if t is None else t[member], own
+        )
+        return work(stacks.network(member), stacks.slice(member), part)
+
+    def group(first: Any) -> Any:
+        parts = [one(first + i) for i in range(batch)]
+        return keras.tree.map_structure(lambda *a: tf.stack(a), *parts)
+
+    if batch == stacks.size:
+        return group(0)
+    groups = tf.map_fn(
+        group,
+        tf.range(0, stacks.size, batch),
+        parallel_iterations=2,
+        fn_output_signature=types,
+    )
+    return keras.tree.map_structure(_join_groups, groups)
+
+
+def _join_groups(groups: Tensor) -> Tensor:
+    """`[G, k, ...]` to `[G * k, ...]`."""
+    shape = groups.shape[2:]
+    joined = tf.reshape(groups, tf.concat([[-1], tf.shape(groups)[2:]], 0))
+    joined.set_shape([None, *shape])
+    return joined
