@@ -35,6 +35,16 @@ def is_elementwise(optimizer: Any) -> bool:
     return type(inner) in ELEMENTWISE
 
 
+def is_proportional(optimizer: Any) -> bool:
+    """Whether a step is in proportion to the learning rate, a number."""
+    scheduled = isinstance(
+        getattr(optimizer, "_learning_rate", None),
+        keras.optimizers.schedules.LearningRateSchedule,
+    )
+    is_linear = type(optimizer) is not keras.optimizers.Ftrl
+    return is_elementwise(optimizer) and is_linear and not scheduled
+
+
 def apply_gradients(
     optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]
 ) -> None:

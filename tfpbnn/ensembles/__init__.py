@@ -2,12 +2,15 @@
 
 from tfpbnn.ensembles.deep_ensemble import DeepEnsemble
 from tfpbnn.ensembles.early_stopping import MemberEarlyStopping
-from tfpbnn.ensembles.executors import MemberTrainingError
+from tfpbnn.ensembles.executors import MemberTrainingError, process_pool
+from tfpbnn.ensembles.hyper_ensemble import HyperEnsemble
 from tfpbnn.ensembles.mixed_ensemble import MixedEnsemble
 
 __all__ = [
     "DeepEnsemble",
+    "HyperEnsemble",
     "MemberEarlyStopping",
     "MemberTrainingError",
     "MixedEnsemble",
+    "process_pool",
 ]

@@ -77,8 +77,7 @@ class StackedEnsemble(Posterior, keras.Model):
             if alike
             else self.num_members
         )
-        values = [[np.asarray(v) for v in m.variables] for m in members]
-        self._stacks = Stacks(self, members[: 1 if alike else None], values)
+        self._stacks = Stacks(self, members, alike)
         self._learning = Learning(
             self, self._stacks, self._batch, options.adversarial_epsilon
         )
@@ -105,16 +104,16 @@ class StackedEnsemble(Posterior, keras.Model):
         """One of `members`."""
         template = self._stacks.network(number)
         network = networks.from_config(networks.config_of(template))
-        networks.set_values(network, self.member_values(number))
+        variables = self._stacks.variables(network)
+        networks.set_values(variables, self.member_values(number))
         if self.compiled:
             network.compile_from_config(self.get_compile_config())
         return network
 
     def set_member(self, number: int, network: keras.Model) -> None:
         """Replaces a member's weights by those of a network like it."""
-        self.set_member_values(
-            number, [np.asarray(v) for v in network.variables]
-        )
+        variables = self._stacks.variables(network)
+        self.set_member_values(number, [np.asarray(v) for v in variables])
 
     def member_values(self, number: int) -> list[Any]:
         """NumPy values of a member's variables."""
@@ -249,6 +248,11 @@ class StackedEnsemble(Posterior, keras.Model):
             lambda t: tf.concat(tf.unstack(t, self.num_members), 0), y_pred
         )
         return self.compute_metrics(None, y, pooled, weights)
+
+    def summary(self, *args: Any, **kwargs: Any) -> None:
+        """As in Keras, of one member: all are like it."""
+        print(f"{self.name}: {self.num_members} members like")
+        self._stacks.network(0).summary(*args, **kwargs)
 
     def get_config(self) -> Config:
         return {

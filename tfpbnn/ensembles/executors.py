@@ -17,8 +17,8 @@ from tfpbnn.ensembles.feeds import example_weights
 from tfpbnn.ensembles.job_data import load_arrays, save_arrays
 from tfpbnn.progress import Bar
 
-# Of Keras's `fit`, what a job is given with the rest.
-_DATA = ("x", "y", "sample_weight", "validation_data")
+# What all jobs read from the same files.
+_SHARED = ("x", "y", "validation_data")
 
 
 class MemberTrainingError(RuntimeError):
@@ -159,14 +159,16 @@ def _fit_by(
     numbers: Sequence[int],
     folder: pathlib.Path,
 ) -> dict[int, Any]:
-    for name in _DATA[:2]:
+    for name in ("x", "validation_data"):
         if data.is_stream(given.get(name)):
             raise ValueError(
                 f"`{name}` must be arrays if there is an `executor`, so that "
                 f"jobs can be given them. Received: {type(given[name])}"
             )
+    shared = {name: given[name] for name in _SHARED if name in given}
+    paths = save_arrays(shared, folder, "data")
     futures = {
-        _submit(executor, model, given, number, folder): number
+        _submit(executor, model, given, number, folder, paths): number
         for number in numbers
     }
     bar = Bar(given.get("verbose", "auto"))
@@ -177,15 +179,18 @@ def _fit_by(
             number = futures[future]
             try:
                 histories[number] = future.result()
-            except Exception as error:
-                failures[number] = error
-            else:
                 path = _path(folder, number)
                 model.set_member(number, keras.saving.load_model(path))
+            except Exception as error:
+                failures[number] = error
             bar.step()
     finally:
         for future in futures:
             future.cancel()
+        concurrent.futures.wait(futures)
+        for pattern in ("*.npy", "*.start.keras"):
+            for file in folder.glob(pattern):
+                file.unlink()
         bar.close()
     if failures:
         raise MemberTrainingError(failures, folder)
@@ -193,10 +198,17 @@ def _fit_by(
 
 
 def _submit(
-    executor: Any, model: Any, given: dict[str, Any], number: int, folder: Any
+    executor: Any,
+    model: Any,
+    given: dict[str, Any],
+    number: int,
+    folder: pathlib.Path,
+    shared: Any,
 ) -> concurrent.futures.Future:
     own = _own(model, given, number)
-    rows = {name: own.pop(name) for name in _DATA if name in own}
+    for name in _SHARED:
+        own.pop(name, None)
+    weights = {"sample_weight": own.pop("sample_weight", None)}
     start = folder / f"member_{number}.start.keras"
     model.member(number).save(start)
     _path(folder, number).unlink(missing_ok=True)
@@ -205,7 +217,7 @@ def _submit(
         train_member,
         str(start),
         str(_path(folder, number)),
-        save_arrays(rows, folder, number),
+        shared | save_arrays(weights, folder, f"member_{number}"),
         own,
     )
 

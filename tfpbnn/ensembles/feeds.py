@@ -14,8 +14,9 @@ from tfpbnn.types import Array
 class MemberFeed(keras.utils.PyDataset):
     """Batches in which members see rows, or weights, of their own.
 
-    Gives (x, y, weights). With an order of each member's own, all have an axis
-    of members behind that of rows, `[B, M, ...]`; else only the weights have.
+    Gives (x, y), and weights if there are any. With an order of each member's
+    own, all have an axis of members behind that of rows, `[B, M, ...]`; else
+    only the weights have.
     """
 
     def __init__(
@@ -73,7 +74,7 @@ class MemberFeed(keras.utils.PyDataset):
     def num_batches(self) -> int:
         return math.ceil(self._size / self._batch_size)
 
-    def __getitem__(self, index: int) -> tuple[Any, Any, Any]:
+    def __getitem__(self, index: int) -> tuple[Any, ...]:
         start = index * self._batch_size
         rows = self._orders[start : start + self._batch_size]
         weights = self._weights
@@ -86,7 +87,7 @@ class MemberFeed(keras.utils.PyDataset):
             return array[rows]
 
         x, y = keras.tree.map_structure(take, (self._x, self._y))
-        return x, y, weights
+        return (x, y) if weights is None else (x, y, weights)
 
 
 def example_weights(

@@ -7,31 +7,29 @@ import keras
 import numpy as np
 
 
-def save_arrays(arrays: Any, folder: pathlib.Path, number: int) -> Any:
-    """Writes arrays; a structure of their paths, and of what is no array.
+def save_arrays(arrays: Any, folder: pathlib.Path, name: str) -> Any:
+    """Writes arrays; their structure with paths in their places.
 
     Args:
-        arrays: a structure; what members have in common is written once.
+        arrays: a structure of arrays and None.
         folder: where to.
-        number: of the member.
+        name: how the files' names begin.
     """
-    count = 0
+    paths = []
 
     def save(leaf: Any) -> Any:
-        nonlocal count
         if leaf is None:
             return None
-        array = np.asarray(leaf)
-        path = folder / f"member_{number}.data_{count}.npy"
-        count += 1
-        np.save(path, array)
-        return str(path)
+        paths.append(folder / f"{name}_{len(paths)}.npy")
+        np.save(paths[-1], np.asarray(leaf))
+        return str(paths[-1])
 
     return keras.tree.map_structure(save, arrays)
 
 
 def load_arrays(paths: Any) -> Any:
-    """The arrays of `save_arrays`."""
+    """The arrays of `save_arrays`, read as they are needed."""
     return keras.tree.map_structure(
-        lambda path: None if path is None else np.load(path), paths
+        lambda path: None if path is None else np.load(path, mmap_mode="r"),
+        paths,
     )

@@ -1,14 +1,17 @@
 """A step of training, or of evaluation, of all members at once."""
 
+import weakref
+from collections.abc import Sequence
 from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfpbnn.ensembles.batches import MemberBatch
 from tfpbnn.ensembles.stacks import MemberState, Stacks
 from tfpbnn.ensembles.steps import for_each
 from tfpbnn.types import Tensor
-from tfpbnn.updates import apply_gradients
+from tfpbnn.updates import apply_gradients, is_proportional
 
 
 class Learning:
@@ -32,6 +35,8 @@ class Learning:
         self._stacks = stacks
         self._batch = batch
         self._epsilon = epsilon
+        self._rates: tuple[float | None, ...] = ()
+        self._common_rates: Any = weakref.WeakKeyDictionary()
 
     def train(self, batch: MemberBatch) -> tuple[Tensor, Any]:
         """Updates all members; their losses `[M]` and outputs `[M, B, ...]`."""
@@ -59,13 +64,14 @@ class Learning:
             self._stacks, self._batch, work, types, batch.own
         )
         found = [None if i in missing else g for i, g in enumerate(gradients)]
-        with _without_clipping(self._model.optimizer):
-            apply_gradients(
-                self._model.optimizer, found, self._stacks.trainable
-            )
+        self._update(found)
         for variable, value in zip(self._stacks.other, other, strict=True):
             variable.assign(value)
         return losses, y_pred
+
+    def use_rates(self, rates: Sequence[float | None]) -> None:
+        """Gives members learning rates of their own; None for the common."""
+        self._rates = tuple(rates)
 
     def test(self, batch: MemberBatch) -> tuple[Tensor, Any]:
         """The members' losses `[M]` and outputs `[M, B, ...]`."""
@@ -99,6 +105,38 @@ class Learning:
             self._model.compute_metrics(x, y, y_pred, weights)
 
         tf.function(dry, autograph=False).get_concrete_function(x, y, weights)
+
+    def _update(self, gradients: list[Any]) -> None:
+        """A step of the optimizer, to each member's own rate."""
+        optimizer, stacks = self._model.optimizer, self._stacks.trainable
+        before = [tf.identity(v.value) for v in stacks] if self._rates else []
+        with _without_clipping(optimizer):
+            apply_gradients(optimizer, gradients, stacks)
+        for variable, old in zip(stacks, before, strict=False):
+            # Steps are in proportion to the rate.
+            shape = [-1] + [1] * (len(old.shape) - 1)
+            factors = tf.reshape(tf.cast(self._factors(), old.dtype), shape)
+            variable.assign(old + factors * (variable.value - old))
+
+    def _factors(self) -> Tensor:
+        """The members' rates over the optimizer's, when it first trains."""
+        optimizer = self._model.optimizer
+        if optimizer not in self._common_rates:
+            if not is_proportional(optimizer):
+                raise ValueError(
+                    "Members' own learning rates need an optimizer whose step "
+                    "is in proportion to its rate, which is a number. "
+                    f"Received: {type(optimizer).__name__}"
+                )
+            with tf.init_scope():
+                rate = float(
+                    keras.ops.convert_to_numpy(optimizer.learning_rate)
+                )
+            self._common_rates[optimizer] = rate
+        common = self._common_rates[optimizer]
+        return tf.constant(
+            [1.0 if rate is None else rate / common for rate in self._rates]
+        )
 
     def _loss(self, network: Any, data: tuple[Any, Any, Any]) -> Any:
         x, y, weights = data

@@ -86,7 +86,7 @@ class MixedEnsemble(Posterior, keras.Model):
     def set_member(self, number: int, network: keras.Model) -> None:
         """Replaces a member's weights by those of a network like it."""
         values = [np.asarray(v) for v in network.variables]
-        networks.set_values(self.members[number], values)
+        networks.set_values(self.members[number].variables, values)
 
     def load_members(self, directory: Any) -> list[int]:
         """As `DeepEnsemble.load_members`."""
@@ -123,6 +123,8 @@ class MixedEnsemble(Posterior, keras.Model):
     ) -> keras.callbacks.History:
         """Fits each member; see `DeepEnsemble.fit`."""
         given = kwargs | {"x": x, "y": y}
+        if not self.optimizer.built:  # It stays unused, but Keras saves it.
+            self.optimizer.build(self.trainable_variables)
         return executors.fit_in_jobs(self, given, executor, directory, members)
 
     def get_config(self) -> Config:

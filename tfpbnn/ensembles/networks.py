@@ -44,17 +44,22 @@ def check_count(num_members: Any, argument: str = "num_members") -> int:
     return num_members
 
 
+def check_stacks(members: Sequence[keras.Model]) -> None:
+    """Raises unless variables have the same shapes, one by one."""
+    shapes = [[tuple(v.shape) for v in m.weights] for m in members]
+    for number, own in enumerate(shapes):
+        if own != shapes[0]:
+            raise ValueError(
+                "Members must have variables of the same shapes to be trained "
+                f"together. Received: {own} of member {number}, {shapes[0]} of "
+                "the first. Networks that differ go into "
+                "`DeepEnsemble.from_models`"
+            )
+
+
 def check_alike(members: Sequence[keras.Model]) -> None:
     """Raises unless members differ in nothing but their weights."""
-    if not have_stacks(members):
-        shapes = [
-            [tuple(v.shape) for v in m.trainable_variables] for m in members
-        ]
-        raise ValueError(
-            "Members must have variables of the same shapes to be trained "
-            f"together. Received: shapes {shapes}. Networks that differ go "
-            "into `DeepEnsemble.from_models`, after training or before"
-        )
+    check_stacks(members)
     if not are_alike(members):
         raise ValueError(
             "Members must differ in nothing but their weights. Received: "
@@ -122,23 +127,17 @@ def from_config(config: Config) -> keras.Model:
     return network
 
 
-def set_values(network: keras.Model, values: Sequence[Any]) -> None:
-    """Assigns all variables, in the order of `network.variables`."""
-    for variable, value in zip(network.variables, values, strict=True):
+def set_values(
+    variables: Sequence[keras.Variable], values: Sequence[Any]
+) -> None:
+    """Assigns values to variables."""
+    for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
 
 
 def are_alike(networks: Sequence[keras.Model]) -> bool:
     """Whether one network can stand for all with other weights in it."""
     first, *others = map(_signature, networks)
-    return all(other == first for other in others)
-
-
-def have_stacks(networks: Sequence[keras.Model]) -> bool:
-    """Whether their variables have the same shapes, one by one."""
-    first, *others = (
-        [tuple(v.shape) for v in network.variables] for network in networks
-    )
     return all(other == first for other in others)
 
 

@@ -34,32 +34,36 @@ class Stacks:
     def __init__(
         self,
         owner: keras.Model,
-        networks: Sequence[keras.Model],
-        values: Sequence[Sequence[Any]],
+        members: Sequence[keras.Model],
+        alike: bool,
     ):
         """Adds the stacks to the owner's variables.
 
         Args:
             owner: the model that the variables are to belong to.
-            networks: see the attributes.
-            values: of the variables of each member, in the order of
-                `network.variables`.
+            members: M networks.
+            alike: whether one of them can stand for all.
         """
-        self.networks = tuple(networks)
-        self.size = len(values)
+        self.networks = tuple(members[: 1 if alike else None])
+        self.size = len(members)
         network = self.networks[0]
+        values = [
+            [np.asarray(v) for v in self.variables(member)]
+            for member in members
+        ]
         is_trained = {id(v) for v in network.trainable_variables}
         stacks = [
             _add_stack(
                 owner,
+                network.name,
                 variable,
                 [row[i] for row in values],
                 id(variable) in is_trained,
             )
-            for i, variable in enumerate(network.variables)
+            for i, variable in enumerate(self.variables(network))
         ]
         self._all = stacks
-        pairs = list(zip(network.variables, stacks, strict=True))
+        pairs = list(zip(self.variables(network), stacks, strict=True))
         self.trainable = [
             next(s for v, s in pairs if v is variable)
             for variable in network.trainable_variables
@@ -70,8 +74,17 @@ class Stacks:
         """What a member is traced with; a tensor will do if all share one."""
         return self.networks[member if len(self.networks) > 1 else 0]
 
+    def variables(self, network: keras.Model) -> list[keras.Variable]:
+        """Those of a network that are in stacks.
+
+        Of networks that differ, so in the layers that draw, not the states of
+        what Keras draws: each has its own, as many as it needs.
+        """
+        is_alone = len(self.networks) == 1
+        return network.variables if is_alone else network.weights
+
     def values(self, member: int) -> list[Any]:
-        """NumPy values of one member's variables, as `network.variables`."""
+        """NumPy values of one member's variables, in that order."""
         return [np.array(stack[member]) for stack in self._all]
 
     def assign(self, member: int, values: Sequence[Any]) -> None:
@@ -98,28 +111,23 @@ class Stacks:
             What the function does, and the values that variables which are not
             trained have afterwards.
         """
-        variables = _split(network)
+        stacked = self.variables(network)
+        trained = {id(v) for v in network.trainable_variables}
+        other = [v for v in stacked if id(v) not in trained]
         mapping = [
-            *zip(variables.trainable, state.trainable, strict=True),
-            *zip(variables.other, state.other, strict=True),
+            *zip(network.trainable_variables, state.trainable, strict=True),
+            *zip(other, state.other, strict=True),
         ]
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
             result = function(network)
-        after = [
+        for variable in network.variables[len(stacked) :]:
+            if (value := scope.get_current_value(variable)) is not None:
+                variable.assign(value)
+        after = map(scope.get_current_value, other)
+        return result, [
             old if new is None else tf.convert_to_tensor(new)
-            for old, new in zip(
-                state.other,
-                map(scope.get_current_value, variables.other),
-                strict=True,
-            )
+            for old, new in zip(state.other, after, strict=True)
         ]
-        return result, after
-
-
-def _split(network: keras.Model) -> Any:
-    trained = {id(v) for v in network.trainable_variables}
-    other = [v for v in network.variables if id(v) not in trained]
-    return MemberState(network.trainable_variables, other)
 
 
 class _PerMember(keras.constraints.Constraint):
@@ -134,6 +142,7 @@ class _PerMember(keras.constraints.Constraint):
 
 def _add_stack(
     owner: keras.Model,
+    network: str,
     variable: keras.Variable,
     values: list[Any],
     trainable: bool,
@@ -143,7 +152,7 @@ def _add_stack(
 
     # Keras takes no slashes in names.
     stack = owner.add_weight(
-        name=variable.path.replace("/", "."),
+        name=variable.path.removeprefix(f"{network}/").replace("/", "."),
         shape=(len(values), *variable.shape),
         dtype=variable.dtype,
         initializer=initial,
