@@ -76,7 +76,7 @@ import keras, numpy as np, tfpbnn
 for folder in json.loads(sys.argv[1]):
     x = np.load(folder + "/x.npy")
     model = keras.saving.load_model(folder + "/model.keras")
-    again = keras.models.clone_model(model)
+    again = type(model).from_config(model.get_config())
     again.load_weights(folder + "/model.weights.h5")
     for i, m in enumerate((model, again)):
         np.save(f"{folder}/y{i}.npy", m(x, training=False))

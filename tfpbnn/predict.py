@@ -237,6 +237,8 @@ def _predict(
 
 def _output_names(model: keras.Model) -> list[str]:
     """Of several outputs: their keys in a dict, else as Keras names them."""
+    if isinstance(model, particles.Posterior):
+        model = model.template()
     outputs = getattr(model, "output", None)
     if isinstance(outputs, Mapping):
         return sorted(outputs)

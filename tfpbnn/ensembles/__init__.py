@@ -5,6 +5,7 @@ from tfpbnn.ensembles.early_stopping import MemberEarlyStopping
 from tfpbnn.ensembles.executors import MemberTrainingError, process_pool
 from tfpbnn.ensembles.hyper_ensemble import HyperEnsemble
 from tfpbnn.ensembles.mixed_ensemble import MixedEnsemble
+from tfpbnn.ensembles.ray_executor import RayExecutor
 
 __all__ = [
     "DeepEnsemble",
@@ -12,5 +13,6 @@ __all__ = [
     "MemberEarlyStopping",
     "MemberTrainingError",
     "MixedEnsemble",
+    "RayExecutor",
     "process_pool",
 ]

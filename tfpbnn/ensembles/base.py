@@ -146,8 +146,8 @@ class StackedEnsemble(Posterior, keras.Model):
 
         return keras.tree.map_structure(spec, self.draw_spec(inputs))
 
-    def draw_spec(self, x: Any) -> Any:
-        return self._stacks.network(0).compute_output_spec(x)
+    def template(self) -> keras.Model:
+        return self._stacks.network(0)
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
         del key  # Random layers take it from the scope.
@@ -252,7 +252,7 @@ class StackedEnsemble(Posterior, keras.Model):
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """As in Keras, of one member: all are like it."""
         print(f"{self.name}: {self.num_members} members like")
-        self._stacks.network(0).summary(*args, **kwargs)
+        self.template().summary(*args, **kwargs)
 
     def get_config(self) -> Config:
         return {

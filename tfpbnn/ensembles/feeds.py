@@ -21,49 +21,40 @@ class MemberFeed(keras.utils.PyDataset):
 
     def __init__(
         self,
-        arrays: tuple[Any, Any, Any],
-        num_members: int,
+        x: Any,
+        y: Any,
+        weights: Array | None,
         *,
         batch_size: int,
         shuffle: bool,
-        own_order: bool,
-        bootstrap: bool,
+        num_orders: int,
         seed: int | None,
     ):
         """Begins the first epoch.
 
         Args:
-            arrays: x, y and weights of rows (None for all 1).
-            num_members: M.
+            x: inputs, N rows.
+            y: targets.
+            weights: of rows for each member, `[N, M]`; None for all 1.
             batch_size: of a batch, in rows of each member.
             shuffle: whether there is a new order for each epoch.
-            own_order: whether each member has an order of its own.
-            bootstrap: whether rows have weights that are Poisson of mean 1,
-                drawn once.
-            seed: of orders and weights; None takes one from Python's `random`.
+            num_orders: M for an order of each member's own, 1 for one of all.
+            seed: of the orders; None takes one from Python's `random`.
         """
         super().__init__()
-        self._x, self._y, self._weights = arrays
-        self._size = data.length(self._x)
-        self._members = num_members
+        self._x, self._y, self._weights = x, y, weights
+        self._size = data.length(x)
         self._batch_size = batch_size
         self._shuffle = shuffle
-        self._own_order = own_order
+        self._num_orders = num_orders
         self._generator = random.generator(seed)
-        if bootstrap:
-            counts = self._generator.poisson(1.0, (self._size, num_members))
-            own = 1.0 if self._weights is None else self._weights[:, None]
-            self._weights = (counts * own).astype("float32")
-        elif self._weights is not None:
-            self._weights = np.repeat(self._weights[:, None], num_members, 1)
         self.on_epoch_end()
 
     def on_epoch_end(self) -> None:
         """Draws the orders of the next epoch."""
-        columns = self._members if self._own_order else 1
         self._orders = np.stack(
-            [self._order() for _ in range(columns)], axis=1
-        )  # [N, M] or [N, 1]
+            [self._order() for _ in range(self._num_orders)], axis=1
+        )
 
     def _order(self) -> Array:
         if self._shuffle:
@@ -79,8 +70,8 @@ class MemberFeed(keras.utils.PyDataset):
         rows = self._orders[start : start + self._batch_size]
         weights = self._weights
         if weights is not None:
-            weights = weights[rows, np.arange(self._members)]
-        if not self._own_order:
+            weights = weights[rows, np.arange(weights.shape[1])]
+        if self._num_orders == 1:
             rows = rows[:, 0]
 
         def take(array: Array) -> Array:

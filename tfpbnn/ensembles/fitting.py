@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfpbnn import data, divergences, random
 from tfpbnn.ensembles.executors import fit_in_jobs
@@ -123,17 +124,28 @@ def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
         start = math.floor(data.length(x) * (1 - split))
         given["validation_data"] = _part(rows, slice(start, None))
         rows = _part(rows, slice(0, start))
+    x, y, weights = rows
     feed = MemberFeed(
-        rows,
-        model.num_members,
+        x,
+        y,
+        _member_weights(model, data.length(x), weights),
         batch_size=given.pop("batch_size", None) or 32,
         shuffle=given.pop("shuffle", True),
-        own_order=model.options.shuffle == "own",
-        bootstrap=model.options.bootstrap is not None,
+        num_orders=model.num_members if model.options.shuffle == "own" else 1,
         seed=model.options.seed,
     )
     # Keras would shuffle whole batches.
     return given | {"x": feed, "shuffle": False}
+
+
+def _member_weights(model: Any, size: int, weights: Any) -> Array | None:
+    """The weights of rows for each member, `[N, M]`, if there are any."""
+    if model.options.bootstrap is None:
+        if weights is None:
+            return None
+        return np.repeat(weights[:, np.newaxis], model.num_members, axis=1)
+    counts = model.options.bootstrap_counts(size, model.num_members)
+    return counts if weights is None else counts * weights[:, np.newaxis]
 
 
 def _part(rows: tuple[Any, Any, Any], part: slice) -> tuple[Any, Any, Any]:

@@ -15,7 +15,7 @@ def save_arrays(arrays: Any, folder: pathlib.Path, name: str) -> Any:
         folder: where to.
         name: how the files' names begin.
     """
-    paths = []
+    paths: list[pathlib.Path] = []
 
     def save(leaf: Any) -> Any:
         if leaf is None:

@@ -108,8 +108,8 @@ class MixedEnsemble(Posterior, keras.Model):
         index = tf.cast(number % self.num_members, tf.int32)
         return tf.switch_case(index, branches)
 
-    def draw_spec(self, x: Any) -> Any:
-        return self.members[0].compute_output_spec(x)
+    def template(self) -> keras.Model:
+        return self.members[0]
 
     def fit(
         self,

@@ -1,6 +1,5 @@
 """Networks of one architecture: whether they are, and how more are made."""
 
-import json
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -141,13 +140,19 @@ def are_alike(networks: Sequence[keras.Model]) -> bool:
     return all(other == first for other in others)
 
 
-def _signature(network: keras.Model) -> str:
+def _signature(network: keras.Model) -> Any:
     """The config, with numbers for the names in it."""
     config = _stripped(network.get_config())
-    text = json.dumps(config, default=str)
-    for number, name in enumerate(dict.fromkeys(_names(config))):
-        text = text.replace(json.dumps(name), f'"{number}"')
-    return text
+    numbers = {name: i for i, name in enumerate(dict.fromkeys(_names(config)))}
+
+    def numbered(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {key: numbered(part) for key, part in value.items()}
+        if isinstance(value, list):
+            return [numbered(part) for part in value]
+        return numbers.get(value, value) if isinstance(value, str) else value
+
+    return numbered(config)
 
 
 def _names(config: Any) -> Iterator[str]:

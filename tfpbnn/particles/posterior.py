@@ -38,12 +38,16 @@ class Posterior(abc.ABC):
         """
 
     @abc.abstractmethod
+    def template(self) -> keras.Model:
+        """A network whose inputs and outputs are like those of all draws."""
+
     def draw_spec(self, x: Any) -> Any:
         """KerasTensors like what `draw` returns, for inputs of a spec like x.
 
         Args:
             x: KerasTensors.
         """
+        return self.template().compute_output_spec(x)
 
 
 def keras_spec(x: Any) -> Any:
