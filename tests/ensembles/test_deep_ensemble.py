@@ -7,11 +7,15 @@ import tensorflow as tf
 
 import tfpbnn
 from tests.checks import check_save
+from tests.ensembles.comparison import (
+    FIT,
+    assert_same,
+    compiled,
+    fitted_alone,
+)
 from tests.ensembles.networks import CASES, LABELS, X, Y, differences, mlp
-from tfpbnn.ensembles import DeepEnsemble, MemberEarlyStopping
+from tfpbnn.ensembles import DeepEnsemble
 
-# In one order, so that fits can be compared.
-FIT = {"epochs": 2, "batch_size": 16, "shuffle": False, "verbose": 0}
 OPTIMIZERS = {
     "sgd": lambda: keras.optimizers.SGD(0.05, momentum=0.9, nesterov=True),
     "adam": lambda: keras.optimizers.Adam(0.01),
@@ -22,25 +26,6 @@ OPTIMIZERS = {
         keras.optimizers.schedules.ExponentialDecay(0.01, 3, 0.5)
     ),
 }
-
-
-def compiled(build=mlp, num_members=2, optimizer="adam", **kwargs):
-    ensemble = DeepEnsemble(build, num_members, **kwargs)
-    ensemble.compile(optimizer, loss=tfpbnn.likelihoods.Normal())
-    return ensemble
-
-
-def fitted_alone(ensemble, x, y, **kwargs):
-    """Members as they are, each fitted by itself."""
-    networks = list(ensemble.members)
-    for network in networks:
-        network.fit(x, y, **(FIT | kwargs))
-    return networks
-
-
-def assert_same(ensemble, networks, atol=1e-6):
-    for member, network in zip(ensemble.members, networks, strict=True):
-        assert differences(member, network) <= atol
 
 
 @pytest.mark.parametrize(
@@ -220,67 +205,3 @@ def test_save_in_a_fresh_process(tmp_path):
     loaded.fit(X, Y, **FIT)  # from the optimizer's state
     ensemble.fit(X, Y, **FIT)
     assert_same(loaded, list(ensemble.members))
-
-
-@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
-def test_half_precision(policy):
-    keras.config.set_dtype_policy(policy)
-    ensemble = compiled()
-    history = ensemble.fit(X, Y, **FIT).history
-    assert history["loss"][1] < history["loss"][0]
-    assert ensemble(X[:2]).dtype == policy.removeprefix("mixed_")
-    assert ensemble.weights[0].dtype == "float32"
-
-
-def test_under_xla():
-    ensemble = compiled()
-    ensemble.compile("adam", loss=tfpbnn.likelihoods.Normal(), jit_compile=True)
-    alone = fitted_alone(ensemble, X, Y)
-    ensemble.fit(X, Y, **FIT)
-    assert_same(ensemble, alone, atol=1e-5)
-
-
-def test_early_stopping_of_each_member():
-    ensemble = compiled(mlp, 3, keras.optimizers.Adam(0.1))
-    alone = list(ensemble.members)
-    stop = MemberEarlyStopping(patience=2, restore_best_weights=True)
-    kwargs = FIT | {"epochs": 30, "validation_split": 0.4}
-    ensemble.fit(X, Y, **kwargs, callbacks=[stop])
-    assert len(set(stop.stopped_epochs)) > 1
-    for number, network in enumerate(alone):
-        own = keras.callbacks.EarlyStopping(
-            patience=2, restore_best_weights=True
-        )
-        network.fit(X, Y, **kwargs, callbacks=[own])
-        assert stop.stopped_epochs[number] == own.stopped_epoch
-        assert stop.best_epochs[number] == own.best_epoch
-    assert_same(ensemble, alone, atol=1e-5)
-
-
-def test_adversarial_examples_against_numpy():
-    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
-    ensemble = DeepEnsemble(model, 2, adversarial_epsilon=0.1)
-    ensemble.compile(keras.optimizers.SGD(0.1), loss="mse")
-    before = [member.get_weights() for member in ensemble.members]
-    ensemble.fit(X, Y, batch_size=len(X), shuffle=False, verbose=0)
-    for (kernel, bias), member in zip(before, ensemble.members, strict=True):
-        residual = X @ kernel + bias - Y[:, np.newaxis]
-        worse = X + 0.1 * np.sign(residual * kernel.T)
-        moved = worse @ kernel + bias - Y[:, np.newaxis]
-        slope = (X.T @ residual + worse.T @ moved) / len(X)
-        np.testing.assert_allclose(
-            member.get_weights()[0], kernel - 0.1 * slope, atol=1e-5
-        )
-
-
-def test_optimizers_of_whole_tensors_train_members_one_by_one():
-    ensemble = compiled(optimizer=keras.optimizers.Lamb())
-    alone = fitted_alone(ensemble, X, Y)
-    with pytest.warns(UserWarning, match="one after the other.*Lamb"):
-        ensemble.fit(X, Y, **FIT)
-    assert_same(ensemble, alone)
-
-
-def test_summary_is_of_one_member(capsys):
-    compiled().summary()
-    assert "2 members like" in capsys.readouterr().out

@@ -94,7 +94,7 @@ class HyperEnsemble(StackedEnsemble):
         name: str | None = None,
         **kwargs: Any,
     ):
-        if not callable(build_model):
+        if not callable(build_model) or isinstance(build_model, keras.Model):
             raise TypeError(
                 "`build_model` must be a function of hyperparameters. "
                 f"Received: build_model={build_model!r}"

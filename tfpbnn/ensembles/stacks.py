@@ -121,7 +121,8 @@ class Stacks:
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
             result = function(network)
         for variable in network.variables[len(stacked) :]:
-            if (value := scope.get_current_value(variable)) is not None:
+            value = scope.get_current_value(variable)
+            if value is not None:
                 variable.assign(value)
         after = map(scope.get_current_value, other)
         return result, [

@@ -1,0 +1,111 @@
+"""Members as jobs of their own."""
+
+import concurrent.futures
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfpbnn
+from tests.ensembles.comparison import (
+    FIT,
+    assert_same,
+    compiled,
+    fitted_alone,
+)
+from tests.ensembles.networks import X, Y
+from tfpbnn.ensembles import (
+    DeepEnsemble,
+    MemberTrainingError,
+    RayExecutor,
+    process_pool,
+)
+
+
+class Here(concurrent.futures.Executor):
+    """Does jobs at once, but those of which it is told that they fail."""
+
+    def __init__(self, fails=()):
+        self.fails = fails
+        self.count = 0
+
+    def submit(self, fn, /, *args, **kwargs):
+        future = concurrent.futures.Future()
+        try:
+            self.count += 1
+            if self.count - 1 in self.fails:
+                raise OSError("machine lost")
+            future.set_result(fn(*args, **kwargs))
+        except OSError as error:
+            future.set_exception(error)
+        return future
+
+
+def test_processes(tmp_path):
+    ensemble = compiled(num_members=2)
+    alone = fitted_alone(ensemble, X, Y)
+    with process_pool(1) as pool:
+        history = ensemble.fit(
+            X, Y, **FIT, executor=pool, directory=tmp_path / "members"
+        )
+    assert_same(ensemble, alone)
+    assert np.shape(history.history["loss"]) == (2,)
+    assert np.shape(ensemble.member_history["loss"]) == (2, 2)
+    files = sorted(file.name for file in (tmp_path / "members").iterdir())
+    assert files == ["member_0.keras", "member_1.keras"]
+
+
+def test_a_failure_is_reported_and_retried_alone(tmp_path):
+    ensemble = compiled(num_members=3)
+    alone = fitted_alone(ensemble, X, Y)
+    before = [ensemble.members[1]]
+    jobs = {"directory": tmp_path} | FIT
+    with pytest.raises(MemberTrainingError, match=r"member 1: OSError: mach"):
+        ensemble.fit(X, Y, **jobs, executor=Here(fails=[1]))
+    assert_same(ensemble.members[::2], alone[::2])
+    np.testing.assert_array_equal(
+        ensemble.members[1].get_weights()[0], before[0]
+    )
+    again = compiled(num_members=3)
+    assert again.load_members(tmp_path) == [1]
+    ensemble.fit(X, Y, **jobs, executor=Here(), members=[1])
+    assert_same(ensemble, alone)
+    assert ensemble.load_members(tmp_path) == []
+
+
+def test_weights_and_validation_data_reach_the_jobs():
+    ensemble = compiled(num_members=2, bootstrap="poisson", seed=2)
+    alone = list(ensemble.members)
+    counts = ensemble.options.bootstrap_counts(len(X), 2)
+    kwargs = FIT | {"validation_data": (X[:5], Y[:5])}
+    stop = keras.callbacks.EarlyStopping(patience=1)
+    for number, network in enumerate(alone):
+        network.fit(X, Y, sample_weight=counts[:, number], **kwargs)
+    ensemble.fit(X, Y, **kwargs, executor=Here(), callbacks=[stop])
+    assert_same(ensemble, alone)
+    assert "val_loss" in ensemble.member_history
+
+
+def test_ray(tmp_path):
+    ray = pytest.importorskip("ray", reason="needs ray")
+    ray.init(num_cpus=2, include_dashboard=False)
+    ensemble = compiled(num_members=2)
+    alone = fitted_alone(ensemble, X, Y)
+    with RayExecutor(num_cpus=1) as executor:
+        ensemble.fit(X, Y, **FIT, executor=executor, directory=tmp_path)
+    ray.shutdown()
+    assert_same(ensemble, alone)
+
+
+def test_bad_arguments():
+    ensemble = compiled()
+    with pytest.raises(ValueError, match=r"`members` must be numbers.*: 2"):
+        ensemble.fit(X, Y, executor=Here(), members=[2])
+    with pytest.raises(ValueError, match="needs `executor`"):
+        ensemble.fit(X, Y, members=[0])
+    stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
+    with pytest.raises(ValueError, match="`x` must be arrays"):
+        ensemble.fit(stream, executor=Here())
+    assert isinstance(ensemble, DeepEnsemble)
+    assert tfpbnn.predict(ensemble, X).num_samples == 2
