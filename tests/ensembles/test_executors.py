@@ -64,9 +64,7 @@ def test_a_failure_is_reported_and_retried_alone(tmp_path):
     with pytest.raises(MemberTrainingError, match=r"member 1: OSError: mach"):
         ensemble.fit(X, Y, **jobs, executor=Here(fails=[1]))
     assert_same(ensemble.members[::2], alone[::2])
-    np.testing.assert_array_equal(
-        ensemble.members[1].get_weights()[0], before[0]
-    )
+    assert_same(ensemble.members[1:2], before, atol=0)
     again = compiled(num_members=3)
     assert again.load_members(tmp_path) == [1]
     ensemble.fit(X, Y, **jobs, executor=Here(), members=[1])

@@ -70,6 +70,7 @@ def test_own_orders_are_fits_in_these_orders():
     feed = MemberFeed(
         X, Y, None, batch_size=len(X), shuffle=True, num_orders=2, seed=4
     )
+    feed.on_epoch_end()  # Keras has looked at the data, and begins anew.
     x, y = feed[0]
     alone = list(ensemble.members)
     for number, network in enumerate(alone):

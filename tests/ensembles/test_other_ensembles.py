@@ -109,6 +109,7 @@ def test_networks_that_exist():
 
 
 ONE = mlp()
+WIDE = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
 
 
 @pytest.mark.parametrize(
@@ -126,16 +127,7 @@ ONE = mlp()
             r"same shapes.*\(4, 3\).*from_models",
         ),
         (
-            lambda: DeepEnsemble.from_models(
-                [mlp(), build(0.1, 0.1), ONE, ONE]
-            ),
-            "same object twice",
-        ),
-        (lambda: DeepEnsemble.from_models([]), "models.*positive"),
-        (
-            lambda: DeepEnsemble.from_models(
-                [ONE, keras.Sequential([keras.Input((4,))])]
-            ),
+            lambda: DeepEnsemble.from_models([ONE, WIDE]),
             r"outputs of the same shape.*\(None, 2\).*\(None, 4\)",
         ),
         (lambda: DeepEnsemble(mlp, 3, member_batch=2), "must divide"),
