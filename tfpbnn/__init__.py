@@ -3,6 +3,7 @@
 from tfpbnn import _backend  # noqa: F401, I001  first: it checks the backend
 from tfpbnn import (
     callbacks,
+    client,
     convert,
     dropout,
     families,
@@ -27,6 +28,7 @@ __all__ = [
     "Predictive",
     "Sequential",
     "callbacks",
+    "client",
     "convert",
     "dropout",
     "evaluate",
