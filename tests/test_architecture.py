@@ -201,7 +201,8 @@ with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
     import tfpbnn
 assert out.getvalue() == "", out.getvalue()
 heavy = {"tensorflow_probability", "tf_keras", "matplotlib", "pandas",
-         "scipy", "sklearn", "grpc", "tensorflow_serving"} & (set(sys.modules) - before)
+         "scipy", "sklearn", "grpc", "tensorflow_serving"}
+heavy &= set(sys.modules) - before
 assert not heavy, heavy
 """
 

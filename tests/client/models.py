@@ -90,6 +90,10 @@ def _several(x):
     return {**first, **{f"kind_{n}": v for n, v in _classes(x).items()}}
 
 
+def _several_draws(x):
+    return {"price_mean": _outputs(x), "kind": _outputs(x)}
+
+
 def _words(word, number):
     return {
         "mean": tf.cast(tf.strings.length(word), tf.float32)
@@ -134,6 +138,7 @@ def save(path):
         "one_pass_classes": _one_pass_classes,
         "yes_no": _yes_no,
         "several": _several,
+        "several_draws": _several_draws,
         "half": lambda x: {
             n: tf.cast(v, tf.float16) for n, v in _one_pass(x).items()
         },

@@ -166,6 +166,7 @@ PATH = re.compile(
 
 class _Handler(http_server.BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True  # or head and body wait for each other
     core = None
 
     def log_message(self, *arguments):

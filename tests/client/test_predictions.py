@@ -64,7 +64,8 @@ def test_draws(client):
     assert p.num_samples == models.S
     assert_close(p.interval(0.8), NORMAL.interval(0.8))
     client.likelihood = None
-    with pytest.raises(ValueError, match="`likelihood` must say"):
+    assert p.draws == "marginal"
+    with pytest.raises(ValueError, match="`likelihood` must be what"):
         client.predict(X, signature="samples")
 
 
@@ -110,6 +111,14 @@ def test_several_outputs(client):
     client.likelihood = likelihoods.Normal()
     with pytest.raises(ValueError, match="`likelihood` must be a dict"):
         client.predict(X, signature="several")
+    # A name that ends like a summary's is an output's all the same.
+    client.likelihood = {
+        "price_mean": likelihoods.Normal(),
+        "kind": likelihoods.Categorical(),
+    }
+    p = client.predict(X, signature="several_draws")
+    assert_close(p["price_mean"].mean, NORMAL.mean)
+    assert_close(p["kind"].probabilities, CLASSES.probabilities)
 
 
 def test_seeds(client):

@@ -32,23 +32,15 @@ class RestTransport:
 
     fills_in_defaults = False
 
-    def __init__(
-        self,
-        url: urllib.parse.SplitResult,
-        model_name: str,
-        version: int | None,
-        label: str | None,
-        timeout: float,
-    ):
-        self._url, self._timeout = url, timeout
-        self._model_name = model_name
-        quoted = urllib.parse.quote(model_name, safe="")
-        self._model = f"{url.path.rstrip('/')}/v1/models/{quoted}"
+    def __init__(self, address: transport.Address):
+        self._address = address
+        name = _quoted(address.model_name)
+        self._model = f"{address.url.path.rstrip('/')}/v1/models/{name}"
         self._path = self._model
-        if version is not None:
-            self._path += f"/versions/{version}"
-        if label is not None:
-            self._path += f"/labels/{urllib.parse.quote(label, safe='')}"
+        if address.version is not None:
+            self._path += f"/versions/{address.version}"
+        if address.label is not None:
+            self._path += f"/labels/{_quoted(address.label)}"
         self._idle: list[http.client.HTTPConnection] = []
 
     def metadata(self) -> Metadata:
@@ -70,7 +62,7 @@ class RestTransport:
             )
             for name, proto in sorted(protos.items())
         }
-        return Metadata(self._model_name, version, signatures)
+        return Metadata(self._address.model_name, version, signatures)
 
     def status(self, any_version: bool) -> dict[int, str]:
         path = self._model if any_version else self._path
@@ -146,14 +138,17 @@ class RestTransport:
             return result
 
     def _connection(self) -> http.client.HTTPConnection:
+        url = self._address.url
         kind = (
             http.client.HTTPSConnection
-            if self._url.scheme == "https"
+            if url.scheme == "https"
             else http.client.HTTPConnection
         )
-        return kind(
-            str(self._url.hostname), self._url.port, timeout=self._timeout
-        )
+        return kind(str(url.hostname), url.port, timeout=self._address.timeout)
+
+
+def _quoted(name: str) -> str:
+    return urllib.parse.quote(name, safe="")
 
 
 def _explained(error: Exception) -> Exception:

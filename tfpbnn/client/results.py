@@ -24,6 +24,10 @@ _SUMMARIES = (
     "quantiles",
     "variance",
 )
+_ENOUGH = (
+    {"aleatoric_variance", "mean"},
+    {"predictive_entropy", "probabilities"},
+)
 
 
 def predictive(
@@ -62,18 +66,19 @@ def predictive(
 def _grouped(outputs: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
     """By the model's outputs: "price_mean" is the mean of "price".
 
-    What is no summary is draws, and called so.
+    Unless all are summaries, all are draws, whatever their names end in.
     """
     groups: dict[str, dict[str, Array]] = {}
     for full_name, array in outputs.items():
-        name, kind = full_name, "draws"
-        for summary in sorted(_SUMMARIES, key=len, reverse=True):
-            if full_name.endswith(summary):
-                name, kind = full_name.removesuffix(summary), summary
-                name = name.rstrip("_/")
-                break
+        kinds = [kind for kind in _SUMMARIES if full_name.endswith(kind)]
+        kind = max(kinds, key=len, default="draws")
+        name = full_name.removesuffix(kind).removesuffix("_")
         groups.setdefault(name, {})[kind] = array
-    return groups
+    if all(
+        any(needed <= set(g) for needed in _ENOUGH) for g in groups.values()
+    ):
+        return groups
+    return {name: {"draws": array} for name, array in outputs.items()}
 
 
 def _one(
@@ -88,12 +93,7 @@ def _one(
     parts = {kind: np.asarray(a, np.float64) for kind, a in parts.items()}
     if "probabilities" in parts:
         return _classification(parts, likelihood, num_samples)
-    if "mean" in parts:
-        return _regression(parts, likelihood, levels, num_samples)
-    raise ValueError(
-        "The signature's outputs are none of those of tfpbnn.export. "
-        f"Received: {sorted(parts)}"
-    )
+    return _regression(parts, likelihood, levels, num_samples)
 
 
 def _of_draws(
@@ -101,17 +101,18 @@ def _of_draws(
 ) -> Predictive:
     if likelihood is None:
         raise ValueError(
-            "`likelihood` must say what the draws are parameters of, as the "
-            "model was compiled with: TFServingClient(..., "
+            "`likelihood` must be what the model was compiled with, for draws "
+            "of its outputs: TFServingClient(..., "
             "likelihood=tfpbnn.likelihoods.Normal()). Received: "
-            f"likelihood=None, and draws {name!r}"
+            f"likelihood=None, and an output {name!r}"
         )
     kind = (
         ClassificationPredictive
         if likelihood.is_classification
         else RegressionPredictive
     )
-    return kind(np.moveaxis(outputs, 1, 0), likelihood)
+    # For few rows the server may draw each one's apart.
+    return kind(np.moveaxis(outputs, 1, 0), likelihood, "marginal")
 
 
 def _regression(

@@ -3,7 +3,6 @@
 import queue
 import threading
 import time
-import urllib.parse
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -29,24 +28,15 @@ class GrpcTransport:
 
     fills_in_defaults = True
 
-    def __init__(
-        self,
-        url: urllib.parse.SplitResult,
-        model_name: str,
-        version: int | None,
-        label: str | None,
-        timeout: float,
-    ):
+    def __init__(self, address: transport.Address):
         self._grpc, self._api = _import()
-        self._target = url.netloc
-        self._is_secure = url.scheme == "grpcs"
-        self._timeout = timeout
-        self._model = {"name": model_name}
+        self._url, self._timeout = address.url, address.timeout
+        self._model = {"name": address.model_name}
         self._spec: dict[str, Any] = dict(self._model)
-        if version is not None:
-            self._spec["version"] = {"value": version}
-        if label is not None:
-            self._spec["version_label"] = label
+        if address.version is not None:
+            self._spec["version"] = {"value": address.version}
+        if address.label is not None:
+            self._spec["version_label"] = address.label
         self._channel: Any = None
         self._lock = threading.Lock()
 
@@ -141,11 +131,12 @@ class GrpcTransport:
 
     def _new_channel(self) -> Any:
         grpc = self._grpc
-        if self._is_secure:
+        target = self._url.netloc
+        if self._url.scheme == "grpcs":
             credentials = grpc.ssl_channel_credentials()
-            channel = grpc.secure_channel(self._target, credentials, _OPTIONS)
+            channel = grpc.secure_channel(target, credentials, _OPTIONS)
         else:
-            channel = grpc.insecure_channel(self._target, _OPTIONS)
+            channel = grpc.insecure_channel(target, _OPTIONS)
         state = grpc.ChannelConnectivity
         ends = {state.READY, state.TRANSIENT_FAILURE}
         found = _wait_for(channel, ends, self._timeout, try_to_connect=True)

@@ -10,7 +10,7 @@ from tfpbnn.client.errors import ServerError
 from tfpbnn.client.rest import RestTransport
 from tfpbnn.client.rpc import GrpcTransport
 from tfpbnn.client.signatures import Metadata, Signature, arrange, describe
-from tfpbnn.client.transport import Transport
+from tfpbnn.client.transport import Address, Transport
 from tfpbnn.types import Array
 
 ResultT = TypeVar("ResultT")
@@ -44,8 +44,9 @@ class TFServingClient:
             answered, errors too, is never asked again.
         likelihood: what the model was compiled with. Needed for `samples`
             only; a dict by name, if the model has several outputs.
-        quantiles: the levels that the model was exported with, for
-            `Predictive.quantile` and `interval`.
+        quantiles: the levels that the model was exported with, as its
+            `model_card.json` has them, for `Predictive.quantile` and
+            `interval`. The server does not say them.
 
     Raises:
         ImportError: for gRPC, if the extra `serving` is not installed.
@@ -101,7 +102,7 @@ class TFServingClient:
         self.signature, self.max_retries = signature, max_retries
         self.likelihood, self.quantiles = likelihood, tuple(quantiles)
         self._transport: Transport = _TRANSPORTS[parts.scheme](
-            parts, model_name, version, label, timeout
+            Address(parts, model_name, version, label, timeout)
         )
         self._known: Metadata | None = None
         self._lock = threading.Lock()

@@ -1,10 +1,23 @@
 """What REST and gRPC have in common."""
 
+import dataclasses
+import urllib.parse
 from collections.abc import Mapping
 from typing import Protocol
 
 from tfpbnn.client.signatures import Metadata, Signature
 from tfpbnn.types import Array
+
+
+@dataclasses.dataclass(frozen=True)
+class Address:
+    """Which model of which server, and the seconds for a call."""
+
+    url: urllib.parse.SplitResult
+    model_name: str
+    version: int | None
+    label: str | None
+    timeout: float
 
 
 class Transport(Protocol):
