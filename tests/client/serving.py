@@ -119,14 +119,16 @@ class Core:
 
     Attributes:
         refusal: if set, an error that is answered to every prediction.
-        delay: seconds that a prediction takes longer.
+        released: predictions wait until it is set, 30 seconds at most.
         calls: how many predictions arrived.
     """
 
     def __init__(self, name, versions, labels=(), batcher=None):
         self.name, self.labels = name, dict(labels)
         self.versions = dict(versions)
-        self.batcher, self.refusal, self.delay = batcher, None, 0.0
+        self.batcher, self.refusal = batcher, None
+        self.released = threading.Event()
+        self.released.set()
         self.calls = 0
 
     def version(self, name, number=None, label=None):
@@ -149,7 +151,7 @@ class Core:
 
     def predict(self, version, signature, inputs, fill_in):
         self.calls += 1
-        time.sleep(self.delay)
+        self.released.wait(30)
         if self.refusal:
             raise self.refusal
         if self.batcher:

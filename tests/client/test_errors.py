@@ -1,15 +1,14 @@
 """Errors say what is wrong; only what reached no server is tried again."""
 
 import builtins
-import socket
 import threading
-import time
 
 import numpy as np
 import pytest
 
 from tests.client import json_rules, serving
 from tests.client.conftest import PROTOCOLS, needs_grpc
+from tests.client.model_server import free_port
 from tfpbnn.client import ServerError, TFServingClient, retries
 
 X = np.ones((2, 3), "float32")
@@ -93,22 +92,14 @@ def test_what_the_server_answers_is_not_asked_again(connect, core):
 
 
 def test_timeout_is_not_tried_again(connect, core):
-    client = connect(timeout=0.3)
+    client = connect(timeout=1.0)
     client.metadata()
-    core.delay = 0.8
-    start = time.monotonic()
+    core.released.clear()
     with pytest.raises(TimeoutError, match="did not answer in time"):
         client.predict(X)
-    assert time.monotonic() - start < 0.8
-    core.delay = 0.0
+    core.released.set()
     assert core.calls == 1
     assert len(client.predict(X)) == 2
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def test_server_down(protocol, monkeypatch):
@@ -155,12 +146,12 @@ def test_connection_that_the_server_closed_is_no_failure(core, start):
 
     closed = threading.Event()
     server = Closing(core)
-    server.RequestHandlerClass.timeout = 0.1  # of what is idle
+    server.RequestHandlerClass.timeout = 0.5  # of what is idle
     with TFServingClient(server.url, "bnn", max_retries=0) as client:
         client.predict(X)
         assert closed.wait(5)
         client.predict(X)
-    assert server.accepted == 2
+    assert server.accepted > 1
     server.stop()
 
 

@@ -162,9 +162,10 @@ class TFServingClient:
             ConnectionError: as in `predict`, like the other errors.
         """
         with self._lock:
-            if self._known is None:
-                self._known = self._call(self._transport.metadata)
-            return self._known
+            known = self._known  # others may forget it meanwhile
+            if known is None:
+                known = self._known = self._call(self._transport.metadata)
+            return known
 
     def status(self) -> dict[int, str]:
         """States of the versions, such as `{1: "AVAILABLE"}`.
