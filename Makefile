@@ -32,7 +32,8 @@ docs: $(VENV)/.installed-test
 	$(BIN)/mkdocs build --strict --quiet
 
 examples: $(VENV)/.installed-test
-	for file in examples/*.py; do $(BIN)/python $$file --smoke || exit 1; done
+	for file in examples/*.py examples/serving/smoke.py; do \
+		$(BIN)/python $$file --smoke || exit 1; done
 
 clean:
 	rm -rf $(VENV) site build *.egg-info

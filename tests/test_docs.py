@@ -101,6 +101,7 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.Model",
     "tfpbnn.Sequential",
     "tfpbnn.callbacks.KLWeight",
+    "tfpbnn.client.TFServingClient",
     "tfpbnn.convert.from_tfp_layers",
     "tfpbnn.convert.load_edward2_weights",
     "tfpbnn.dropout.precision",

@@ -3,6 +3,7 @@
 from tfpbnn import _backend  # noqa: F401, I001  first: it checks the backend
 from tfpbnn import (
     callbacks,
+    client,
     convert,
     dropout,
     ensembles,
@@ -28,6 +29,7 @@ __all__ = [
     "Predictive",
     "Sequential",
     "callbacks",
+    "client",
     "convert",
     "dropout",
     "ensembles",

@@ -55,6 +55,7 @@ class Predictive(abc.ABC):
         likelihood.event_size(outputs.shape[-1])
         self._outputs: Array | None = outputs
         self._num_samples = outputs.shape[0]
+        self._quantiles: dict[float, Array] = {}
         self.likelihood = likelihood
         self.draws = draws
 
@@ -65,12 +66,22 @@ class Predictive(abc.ABC):
         summaries: tuple[Array, ...],
         likelihood: Likelihood,
         draws: str,
+        quantiles: Mapping[float, Array] | None = None,
     ) -> SelfT:
-        """A prediction of which only averages over draws were kept."""
+        """A prediction of which only averages over draws were kept.
+
+        Args:
+            num_samples: S, of how many draws.
+            summaries: the averages, as in the property of that name.
+            likelihood: as in the constructor.
+            draws: as in the constructor.
+            quantiles: what is known of them, `[N, k]` by level.
+        """
         self = cls.__new__(cls)
         self._outputs, self._num_samples = None, num_samples
         self.likelihood, self.draws = likelihood, draws
         self.summaries = summaries  # the cached property's value
+        self._quantiles = dict(quantiles or {})
         return self
 
     @property
@@ -84,7 +95,8 @@ class Predictive(abc.ABC):
             raise ValueError(
                 "The draws were not kept, so there are means, variances and "
                 "entropies only. For anything else, such as quantiles, "
-                "samples or log-probabilities, predict with keep_draws=True."
+                "samples or log-probabilities, predict with keep_draws=True; "
+                "of a server, ask for the signature `samples`."
             )
         return self._outputs
 
@@ -109,8 +121,9 @@ class Predictive(abc.ABC):
                 self._outputs[:, rows], self.likelihood, self.draws
             )
         parts = tuple(part[rows] for part in self.summaries)
+        quantiles = {q: part[rows] for q, part in self._quantiles.items()}
         return self.without_draws(
-            self.num_samples, parts, self.likelihood, self.draws
+            self.num_samples, parts, self.likelihood, self.draws, quantiles
         )
 
     @functools.cached_property

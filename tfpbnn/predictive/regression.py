@@ -99,6 +99,9 @@ class RegressionPredictive(Predictive):
                 "`q` must be a number between 0 and 1, exclusive, or a list "
                 f"of such. Received: q={q!r}"
             )
+        if self._outputs is None and self._quantiles:
+            found = self._known_quantiles(levels)
+            return found if np.ndim(q) else found[0]
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
             found = mixture.quantile(
@@ -112,6 +115,17 @@ class RegressionPredictive(Predictive):
 
         found = np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
         return found if np.ndim(q) else found[0]
+
+    def _known_quantiles(self, levels: Array) -> Array:
+        """Those that were kept where draws were not, `[Q, N, k]`."""
+        kept = {round(q, 9): part for q, part in self._quantiles.items()}
+        wanted = [round(q, 9) for q in levels.tolist()]
+        if unknown := sorted(set(wanted) - set(kept)):
+            raise ValueError(
+                "The draws were not kept, and of quantiles only the levels "
+                f"{sorted(kept)}. Received: {unknown}"
+            )
+        return np.stack([kept[q] for q in wanted])
 
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """The central interval: (lower, upper), `[N, k]` each.

@@ -1,0 +1,197 @@
+"""What the server computed arrives, by either protocol."""
+
+import json
+import urllib.request
+
+import numpy as np
+import pytest
+
+import tfpbnn
+from tests.client import models
+from tests.client.conftest import PROTOCOLS, needs_grpc
+from tfpbnn import likelihoods
+from tfpbnn.client import TFServingClient
+
+X = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
+OUTPUTS = np.einsum("bi,sio->sbo", X, models.KERNELS)  # [S, B, 2]
+NORMAL = tfpbnn.predictive.RegressionPredictive(OUTPUTS, likelihoods.Normal())
+CLASSES = tfpbnn.predictive.ClassificationPredictive(
+    OUTPUTS, likelihoods.Categorical()
+)
+YES_NO = tfpbnn.predictive.ClassificationPredictive(
+    OUTPUTS, likelihoods.Bernoulli()
+)
+
+
+@pytest.fixture(params=PROTOCOLS)
+def client(request, core, start):
+    url = start(request.param, core).url
+    with TFServingClient(url, "bnn", quantiles=models.LEVELS) as client:
+        yield client
+
+
+def assert_close(a, b):
+    np.testing.assert_allclose(a, b, rtol=2e-5, atol=2e-6)
+
+
+def test_regression(client):
+    p = client.predict(X)
+    assert isinstance(p, tfpbnn.Predictive)
+    for name in ("mean", "epistemic_variance", "aleatoric_variance", "stddev"):
+        assert_close(getattr(p, name), getattr(NORMAL, name))
+    assert (len(p), p.num_samples, p.draws) == (5, models.S, "marginal")
+    assert p.rmse(X[:, 0]) == pytest.approx(NORMAL.rmse(X[:, 0]), rel=1e-5)
+    assert_close(p[1:3].mean, NORMAL.mean[1:3])
+    assert "4 draws" in repr(p)
+
+
+def test_quantiles_are_those_of_the_export(client):
+    p = client.predict(X)
+    low, high = p.interval(0.9)
+    assert_close(low, NORMAL.mean - 1.645 * NORMAL.stddev)
+    assert_close(high, NORMAL.mean + 1.645 * NORMAL.stddev)
+    assert_close(p[[2]].quantile([0.5, 0.95])[0], NORMAL.mean[[2]])
+    with pytest.raises(ValueError, match=r"levels \[0.05, 0.5, 0.95\]"):
+        p.quantile(0.1)
+    with pytest.raises(ValueError, match="signature `samples`"):
+        p.sample(3)
+
+
+def test_draws(client):
+    client.likelihood = likelihoods.Normal()
+    p = client.predict(X, signature="samples")
+    assert_close(p.outputs, OUTPUTS)
+    assert p.num_samples == models.S
+    assert_close(p.interval(0.8), NORMAL.interval(0.8))
+    client.likelihood = None
+    assert p.draws == "marginal"
+    with pytest.raises(ValueError, match="`likelihood` must be what"):
+        client.predict(X, signature="samples")
+
+
+@pytest.mark.parametrize("name", ["classes", "yes_no"])
+def test_classification(client, name):
+    expected = {"classes": CLASSES, "yes_no": YES_NO}[name]
+    p = client.predict(X, signature=name)
+    assert type(p.likelihood) is type(expected.likelihood)
+    for part in (
+        "probabilities",
+        "labels",
+        "predictive_entropy",
+        "expected_entropy",
+        "mutual_information",
+    ):
+        assert_close(getattr(p, part), getattr(expected, part))
+    # The server does not say these.
+    assert np.all(np.isnan(p.variation_ratio))
+    assert np.all(np.isnan(p.epistemic_variance))
+    assert p.accuracy(expected.labels) == 1.0
+
+
+def test_one_pass(client):
+    kernel = models.KERNELS.mean(0)
+    outputs = (X @ kernel)[np.newaxis]
+    p = client.predict(X, signature="deterministic")
+    expected = type(NORMAL)(outputs, NORMAL.likelihood, "mean")
+    assert_close(p.mean, expected.mean)
+    assert_close(p.variance, expected.variance)
+    assert (p.num_samples, p.draws) == (1, "mean")
+    q = client.predict(X, signature="one_pass_classes")
+    expected = type(CLASSES)(outputs, CLASSES.likelihood, "mean")
+    assert_close(q.probabilities, expected.probabilities)
+    assert_close(q.expected_entropy, expected.predictive_entropy)
+    assert_close(q.variation_ratio, np.zeros(5))
+
+
+def test_several_outputs(client):
+    p = client.predict(X, signature="several")
+    assert set(p) == {"kind", "price"}
+    assert_close(p["price"].variance, NORMAL.variance)
+    assert_close(p["kind"].mutual_information, CLASSES.mutual_information)
+    client.likelihood = likelihoods.Normal()
+    with pytest.raises(ValueError, match="`likelihood` must be a dict"):
+        client.predict(X, signature="several")
+    # A name that ends like a summary's is an output's all the same.
+    client.likelihood = {
+        "price_mean": likelihoods.Normal(),
+        "kind": likelihoods.Categorical(),
+    }
+    p = client.predict(X, signature="several_draws")
+    assert_close(p["price_mean"].mean, NORMAL.mean)
+    assert_close(p["kind"].probabilities, CLASSES.probabilities)
+
+
+def test_seeds(client):
+    one = client.predict(X, signature="seeded", seed=3)
+    assert_close(one.mean, NORMAL.mean + 3)
+    each = client.predict(X, signature="seeded", seed=np.arange(5))
+    assert_close(each.mean, NORMAL.mean + np.arange(5)[:, np.newaxis])
+    p = client.predict(X, signature="dynamic", num_samples=9, seed=2)
+    assert_close(p.mean, OUTPUTS[0, :, :1] + 209)
+    assert p.num_samples == 9
+
+
+def test_defaults_are_left_to_grpc_servers(client):
+    if client.url.startswith("grpc"):
+        p = client.predict(X, signature="dynamic", seed=2)
+        assert_close(p.mean, OUTPUTS[0, :, :1] + 207)
+    else:
+        with pytest.raises(ValueError, match=r"needs .'num_samples'. too"):
+            client.predict(X, signature="dynamic", seed=2)
+
+
+def test_strings_and_several_inputs(client):
+    x = {"word": [["Bär"], [b"\xff\xfe"], [""]], "number": [[1], [2], [3]]}
+    p = client.predict(x, signature="words")
+    np.testing.assert_array_equal(p.mean[:, 0], [5, 4, 3])
+
+
+def test_nan_and_infinity_pass(client):
+    """JSON has no words for them; TensorFlow Serving has."""
+    x = X.copy()
+    x[1, 0], x[2, 1] = np.nan, np.inf
+    p = client.predict(x, signature="deterministic")
+    expected = x @ models.KERNELS.mean(0)[:, :1]
+    assert np.isnan(expected[1])
+    assert np.isinf(expected[2])
+    assert_close(p.mean, expected)
+
+
+def test_half_precision(client):
+    if client.url.startswith("http"):
+        with pytest.raises(ValueError, match=r"no half .* Use gRPC"):
+            client.predict(X, signature="half")
+    else:
+        p = client.predict(X, signature="half")
+        expected = client.predict(X, signature="deterministic").mean
+        np.testing.assert_allclose(p.mean, expected, rtol=2e-3, atol=2e-3)
+
+
+def test_metadata_and_status(client):
+    found = client.metadata()
+    assert (found.name, found.version, found.num_samples) == ("bnn", 1, 4)
+    signature = found.signatures["serving_default"]
+    assert signature.inputs["features"].shape.as_list() == [None, 3]
+    assert signature.outputs["quantiles"].shape.as_list() == [None, 3, 1]
+    assert client.status() == {1: "AVAILABLE"}
+
+
+@needs_grpc
+def test_both_protocols_give_the_same_numbers(core, start):
+    found = []
+    for protocol in ("rest", "grpc"):
+        url = start(protocol, core).url
+        with TFServingClient(url, "bnn", version=1) as client:
+            found.append(client.predict(X).mean)
+    np.testing.assert_array_equal(*found)
+
+
+def test_rows_of_json_as_curl_sends_them(core, start):
+    """The stand-in's row format, that of Vertex AI and of docs/serving.md."""
+    body = json.dumps({"instances": X.tolist()}).encode()
+    request = urllib.request.Request(
+        f"{start('rest', core).url}/v1/models/bnn/labels/stable:predict", body
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        rows = json.load(answer)["predictions"]
+    assert_close([row["mean"] for row in rows], NORMAL.mean)

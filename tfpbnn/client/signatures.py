@@ -1,0 +1,174 @@
+"""What a served model takes and gives, and inputs that fit it."""
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+from tensorflow.core.protobuf import meta_graph_pb2
+
+from tfpbnn.types import Array
+
+# Inputs that say how to draw, rather than what of.
+CONTROLS = ("num_samples", "seed")
+_KINDS = {"f": "biuf", "i": "biu", "u": "biu", "b": "b"}
+
+
+@dataclasses.dataclass(frozen=True)
+class Signature:
+    """One way to call a served model.
+
+    Attributes:
+        inputs: a `tf.TensorSpec` for each input, by name.
+        outputs: likewise.
+    """
+
+    inputs: Mapping[str, tf.TensorSpec]
+    outputs: Mapping[str, tf.TensorSpec]
+
+    @property
+    def features(self) -> list[str]:
+        """The names of inputs other than `seed` and `num_samples`."""
+        return [name for name in self.inputs if name not in CONTROLS]
+
+
+@dataclasses.dataclass(frozen=True)
+class Metadata:
+    """What a server says of a model.
+
+    Attributes:
+        name: the model's.
+        version: the version that answered.
+        signatures: a `Signature` for each of its names.
+    """
+
+    name: str
+    version: int
+    signatures: Mapping[str, Signature]
+
+    @property
+    def num_samples(self) -> int:
+        """S, the size of the axis of draws in `samples`; 0 if not told."""
+        if "samples" not in self.signatures:
+            return 0
+        outputs = self.signatures["samples"].outputs.values()
+        shapes = [spec.shape for spec in outputs]
+        known = [s[1] for s in shapes if s.rank is not None and s.rank > 1]
+        return next((size for size in known if size is not None), 0)
+
+
+def from_proto(proto: meta_graph_pb2.SignatureDef) -> Signature:
+    """The signature that a `SignatureDef` describes."""
+    return Signature(_specs(proto.inputs), _specs(proto.outputs))
+
+
+def _specs(tensors: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
+    return {
+        name: tf.TensorSpec(
+            tf.TensorShape(info.tensor_shape), tf.as_dtype(info.dtype), name
+        )
+        for name, info in sorted(tensors.items())
+    }
+
+
+def describe(specs: Mapping[str, tf.TensorSpec]) -> str:
+    """As in "features: float32 [None, 8]"."""
+    return ", ".join(f"{n}: {_describe(spec)}" for n, spec in specs.items())
+
+
+def _describe(spec: tf.TensorSpec) -> str:
+    rank = spec.shape.rank
+    shape = "of any shape" if rank is None else spec.shape.as_list()
+    return f"{spec.dtype.name} {shape}"
+
+
+def arrange(
+    signature: Signature, x: Any, controls: Mapping[str, Any]
+) -> dict[str, Array]:
+    """Arrays by the names of inputs, of the signature's dtypes.
+
+    Args:
+        signature: what they must fit.
+        x: an array, if there is one input; or a dict of arrays by name.
+        controls: `seed` and `num_samples`, if given.
+
+    Raises:
+        ValueError: if names, shapes or dtypes don't fit.
+    """
+    features = signature.features
+    if not isinstance(x, Mapping):
+        if len(features) != 1:
+            raise ValueError(
+                "`x` must be a dict of arrays by the names of the inputs. "
+                f"Received: {type(x).__name__}, where the signature takes "
+                f"{describe(signature.inputs)}"
+            )
+        x = {features[0]: x}
+    if unknown := sorted(set(x) - set(signature.inputs)):
+        raise ValueError(
+            f"`x` has inputs that the signature lacks: {unknown}. It takes "
+            f"{describe(signature.inputs)}"
+        )
+    if missing := sorted(set(features) - set(x)):
+        raise ValueError(
+            f"`x` lacks the inputs {missing}. The signature takes "
+            f"{describe(signature.inputs)}"
+        )
+    arrays = {name: _fit(signature.inputs[name], x[name]) for name in x}
+    sizes = {n: len(array) for n, array in arrays.items() if array.ndim}
+    if len(set(sizes.values())) > 1 or 0 in sizes.values():
+        raise ValueError(
+            "`x` must have at least one row, and as many in each input. "
+            f"Received: {sizes}"
+        )
+    rows = next(iter(sizes.values()), 1)
+    return arrays | _fit_controls(signature, controls, rows)
+
+
+def _fit_controls(
+    signature: Signature, controls: Mapping[str, Any], rows: int
+) -> dict[str, Array]:
+    """`seed` and `num_samples`: one for all rows becomes one for each."""
+    arrays = {}
+    for name, value in controls.items():
+        if name not in signature.inputs:
+            raise ValueError(
+                f"`{name}` is an input of the signatures `seeded` or `dynamic` "
+                f"of an export. This signature takes "
+                f"{describe(signature.inputs)}"
+            )
+        spec = signature.inputs[name]
+        if np.ndim(value) == 0 and spec.shape.rank == 1:
+            value = np.full(rows, value)
+        arrays[name] = _fit(spec, value)
+        if arrays[name].ndim and len(arrays[name]) != rows:
+            raise ValueError(
+                f"`{name}` must be one number, or one for each of the {rows} "
+                f"rows. Received: {len(arrays[name])} of them"
+            )
+    return arrays
+
+
+def _fit(spec: tf.TensorSpec, value: Any) -> Array:
+    """The value as an array of the spec's dtype, if shape and kind fit."""
+    is_string = spec.dtype == tf.string
+    array = np.asarray(value, object if is_string else None)
+    if not spec.shape.is_compatible_with(array.shape):
+        raise ValueError(
+            f"`{spec.name}` must be {_describe(spec)}. Received: an array of "
+            f"shape {list(array.shape)}"
+        )
+    if is_string:
+        return array
+    dtype = np.dtype(spec.dtype.as_numpy_dtype)
+    # bfloat16 is of no kind that NumPy knows.
+    kind = "f" if spec.dtype.is_floating else dtype.kind
+    fits = array.dtype.kind in _KINDS.get(kind, kind) or array.dtype == dtype
+    cast = array.astype(dtype) if fits else array
+    if not fits or (kind in "iu" and not np.array_equal(cast, array)):
+        raise ValueError(
+            f"`{spec.name}` must be {_describe(spec)}. Received: {array.dtype} "
+            f"values such as {array.flat[0] if array.size else array}"
+        )
+    return cast
