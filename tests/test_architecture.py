@@ -35,6 +35,7 @@ TIERS = [
         "cloning",
         "dropout",
         "convert",
+        "inspection",
         "models",
         "pruning",
     },
