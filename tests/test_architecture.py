@@ -38,6 +38,7 @@ TIERS = [
         "inspection",
         "models",
         "pruning",
+        "targets",
     },
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}

@@ -292,11 +292,9 @@ class Predictive(abc.ABC):
                 f"rows. Received: y of shape {y.shape}"
             )
         outputs = tf.zeros(self._outputs_shape, tf.float64)
-        words, low, high = self.likelihood.support(outputs.shape[-1])
-        valid = np.isfinite(y) & (y >= low) & (y <= high)
-        if self.likelihood.is_integral(y, outputs):
-            valid &= np.mod(np.where(valid, y, 0), 1) == 0
+        valid = self.likelihood.supports(y, outputs)
         if not np.all(valid):
+            words, _, _ = self.likelihood.support(outputs.shape[-1])
             raise ValueError(
                 f"`y` must hold {words}. Received: {y[~valid][:5]} among them"
             )
