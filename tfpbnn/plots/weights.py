@@ -32,6 +32,7 @@ def weight_snr(
 
     Raises:
         ImportError: if matplotlib is not installed.
+        TypeError: if `snr` is not a mapping, such as a model.
         ValueError: if all ratios are 0, or there are none.
 
     Example:
@@ -42,6 +43,12 @@ def weight_snr(
     Reference:
         [Blundell et al., 2015](https://arxiv.org/abs/1505.05424), figure 3
     """
+    if not isinstance(snr, Mapping):
+        raise TypeError(
+            "`snr` must be ratios by the name of the weight, as "
+            "tfpbnn.signal_to_noise(model) gives them. Received: an object of "
+            f"type {type(snr).__name__}"
+        )
     decibels = {name: _decibels(ratios) for name, ratios in snr.items()}
     joined = np.sort(np.concatenate([[], *decibels.values()]))
     total = sum(np.size(ratios) for ratios in snr.values())
