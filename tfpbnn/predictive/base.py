@@ -201,7 +201,10 @@ class Predictive(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, y: Any) -> dict[str, float]:
-        """All scores that apply to the kind of prediction."""
+        """All scores that apply to the kind of prediction.
+
+        Without draws (`keep_draws=False`) those that need averages only.
+        """
 
     @abc.abstractmethod
     def _columns(self) -> dict[str, Array]:
