@@ -35,8 +35,10 @@ TIERS = [
         "cloning",
         "dropout",
         "convert",
+        "inspection",
         "models",
         "pruning",
+        "targets",
     },
     {"client", "ensembles", "export"},
 ]
@@ -67,7 +69,8 @@ def test_imports_point_down(path):
             continue
         target = name.split(".")[1]
         if module == "plots":
-            pytest.fail(f"plots.py imports {name}")
+            assert target == "plots", f"plots imports {name}"
+            continue
         assert TIER[target] <= TIER[module], f"{module} imports {name}"
 
 
@@ -131,6 +134,7 @@ def test_all_is_sorted_and_complete():
         tfpbnn.families,
         tfpbnn.layers,
         tfpbnn.likelihoods,
+        tfpbnn.plots,
         tfpbnn.priors,
     ):
         assert module.__all__ == sorted(module.__all__)

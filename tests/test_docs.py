@@ -12,6 +12,8 @@ import pytest
 
 import tfpbnn
 from tests.test_architecture import public_classes, public_modules
+from tfpbnn import families, priors
+from tfpbnn.convert import mapping
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -36,6 +38,17 @@ def test_page(page, scratch):
     """The blocks of one page run one after another."""
     code = "\n".join(code_of(page.read_text()))
     exec(compile(code, str(page), "exec"), {"__name__": "page"})
+
+
+def test_all_names_are_listed():
+    page = (ROOT / "docs" / "posteriors_and_priors.md").read_text()
+    rows = page.split("## All names")[1].splitlines()
+    listed = [set(re.findall(r'`"(\w+)"`', r)) for r in rows if r[:3] == "| `"]
+    assert listed[:3] == [
+        set(families._FAMILIES),
+        set(priors._PRIORS),
+        set(mapping.SUFFIXES),
+    ]
 
 
 def documented():

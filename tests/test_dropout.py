@@ -219,6 +219,43 @@ def test_dropout_inside_of_layers(inner):
     assert "call" not in vars(inner), "the layer was not left as it was"
 
 
+ATTENTION = [
+    keras.layers.Attention(dropout=0.3),
+    keras.layers.AdditiveAttention(dropout=0.3),
+]
+
+
+@pytest.mark.parametrize("inner", ATTENTION, ids=lambda x: type(x).__name__)
+def test_dropped_scores_of_attention(inner):
+    """Mean and variance of `sum_j w_j kept_j v_j / 0.7`, padding without."""
+    query, value = keras.Input((2, 3)), keras.Input((4, 3))
+    padding = keras.Input((4,), dtype="bool")
+    mask = [keras.ops.ones_like(query[..., 0], "bool"), padding]
+    trained = keras.Model(
+        [query, value, padding], inner([query, value], mask=mask)
+    )
+    mc = tfpbnn.mc_dropout(trained)
+    assert any(type(layer) is layers.MCWrapper for layer in mc.layers)
+    inputs = [X[:2, :2, :3], X[:2, 1:, :3], np.ones((2, 4), bool)]
+    inputs[2][:, 3] = False
+    _, weights = inner(
+        inputs[:2],
+        mask=[np.ones((2, 2), bool), inputs[2]],
+        return_attention_scores=True,
+    )
+    assert np.all(np.asarray(weights)[..., 3] == 0)
+    mean = np.matmul(weights, inputs[1])
+    variance = np.matmul(np.square(weights), inputs[1] ** 2) * 0.3 / 0.7
+    p = tfpbnn.predict(mc, inputs, 4000, seed=0, likelihood=MSE)
+    for i in np.ndindex(mean.shape):
+        values = p.outputs[(slice(None), *i)].astype("float64")
+        assert_mean(values, mean[i], FALSE_FAIL / 24)
+        assert_mean((values - mean[i]) ** 2, variance[i], FALSE_FAIL / 24)
+    same = tfpbnn.predict(mc, inputs, draws="mean", likelihood=MSE).outputs[0]
+    np.testing.assert_allclose(same, trained(inputs), atol=1e-6)
+    assert "_apply_scores" not in vars(inner)
+
+
 def test_masks_of_padded_sequences_go_through():
     inner = keras.layers.LSTM(3, recurrent_dropout=0.2)
     model = keras.Sequential(

@@ -1,3 +1,4 @@
+import keras
 import matplotlib.figure
 import numpy as np
 import pytest
@@ -110,6 +111,12 @@ def test_weight_snr_of_many_layers():
 def test_weight_snr_of_nothing(snr):
     with pytest.raises(ValueError, match="`snr` must have ratios above 0"):
         plots.weight_snr(snr)
+
+
+def test_weight_snr_of_a_model():
+    match = r"as tfpbnn\.signal_to_noise\(model\) gives .* type Sequential"
+    with pytest.raises(TypeError, match=match):
+        plots.weight_snr(keras.Sequential())
 
 
 def test_given_axes_are_drawn_on():

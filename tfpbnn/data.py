@@ -47,7 +47,7 @@ def check_finite(name: str, data: Any) -> None:
     if data is None or is_stream(data) or isinstance(data, Iterator):
         return
     for leaf in keras.tree.flatten(data):
-        values = leaf if isinstance(leaf, np.ndarray) else _to_numpy(leaf)
+        values = leaf if isinstance(leaf, np.ndarray) else to_numpy(leaf)
         if values is None or values.dtype.kind != "f":
             continue
         if np.isfinite(np.sum(values, dtype=np.float64)):
@@ -60,7 +60,8 @@ def check_finite(name: str, data: Any) -> None:
             )
 
 
-def _to_numpy(leaf: Any) -> Array | None:
+def to_numpy(leaf: Any) -> Array | None:
+    """A leaf as an array; None if it can't be one."""
     try:
         return np.asarray(leaf)
     except (TypeError, ValueError):

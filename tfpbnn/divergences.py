@@ -57,6 +57,9 @@ def kl_divergence(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
 
 
 def _kl_of_weights(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
+    divergence = prior.divergence(posterior)
+    if divergence is not None:
+        return tf.cast(divergence, tf.float32)
     cross_entropy = prior.cross_entropy(posterior)
     if cross_entropy is not None:
         negative = _negative_entropy(posterior, key)

@@ -9,11 +9,11 @@ import keras
 
 from tfpbnn import _registry
 from tfpbnn.cloning import clone
+from tfpbnn.inspection import check_built
 from tfpbnn.layers.mc_noise import MCDropout
 from tfpbnn.layers.mc_wrapper import MCWrapper, has_noise, twin
 from tfpbnn.layers.noise_state import NoiseState
 from tfpbnn.particles.graph import can_read
-from tfpbnn.predict import _check_built
 from tfpbnn.types import Config
 
 _WEIGHTED = (
@@ -78,7 +78,7 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
         [Ledda et al., 2023](https://arxiv.org/abs/2302.02924), for dropout
         that the model was not trained with
     """
-    _check_built(model)
+    check_built(model)
     _check_readable(model)
     if rate is not None:
         _registry.check_rate(rate)

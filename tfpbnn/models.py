@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfpbnn import _registry, data, divergences
+from tfpbnn import _registry, data, divergences, targets
 from tfpbnn.callbacks import KLWeight
 
 
@@ -53,13 +53,16 @@ class _WeightedFit:
 
         Raises:
             ValueError: if the number of training examples cannot be known, or
-                arrays have NaN among them.
+                arrays have NaN among them, or targets that the compiled loss
+                can't take, such as a label beyond the last.
         """
         plain = super().fit  # type: ignore[misc]
         bound = inspect.signature(plain).bind(*args, **kwargs)
         given = bound.arguments
         for name in ("x", "y"):
             data.check_finite(name, given.get(name))
+        if given.get("sample_weight") is None:  # some may count for nothing
+            targets.check(self, given.get("y"))
         callbacks = given.get("callbacks") or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = list(keras.tree.flatten(callbacks))

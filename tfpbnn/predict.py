@@ -1,11 +1,10 @@
 """From a posterior and data to a predictive distribution."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from tfpbnn import data, particles
+from tfpbnn import data, inspection, particles
 from tfpbnn.predictive import Predictive
 from tfpbnn.predictive.base import check_num_samples
 from tfpbnn.predictive.collect import Collector
@@ -178,7 +177,7 @@ def evaluate(
         return predictive.evaluate(y)
     scores = {}
     for name, one, target in zip(
-        _output_names(model),
+        inspection.output_names(model),
         keras.tree.flatten(predictive),
         keras.tree.flatten(y),
         strict=True,
@@ -206,7 +205,7 @@ def _run(
         raise ValueError(
             f"`draws` must be one of {list(_DRAWS)}. Received: draws={draws!r}"
         )
-    _check_built(model)
+    inspection.check_built(model)
     return particles.Run(
         model,
         x if data.is_stream(x) else data.as_arrays("x", x),
@@ -228,21 +227,11 @@ def _predict(
 ) -> tuple[Any, Any]:
     """The prediction, and the targets that a dataset brought."""
     loss = likelihood or _compiled_loss(model)
-    collector = Collector(loss, _output_names(model), keep_draws)
+    collector = Collector(loss, inspection.output_names(model), keep_draws)
     batches, targets = run.over(batch_size, verbose, collector.collect)
     run.check_random()
     predictive = collector.predictives(batches, run.num_samples, run.draws)
     return predictive, targets
-
-
-def _output_names(model: keras.Model) -> list[str]:
-    """Of several outputs: their keys in a dict, else as Keras names them."""
-    if isinstance(model, particles.Posterior):
-        model = model.template()
-    outputs = getattr(model, "output", None)
-    if isinstance(outputs, Mapping):
-        return sorted(outputs)
-    return list(getattr(model, "output_names", ["output"]))
 
 
 def _check_size(name: str, value: int | None) -> None:
@@ -250,18 +239,6 @@ def _check_size(name: str, value: int | None) -> None:
         raise ValueError(
             f"`{name}` must be None or a positive integer. Received: "
             f"{name}={value!r}"
-        )
-
-
-def _check_built(model: Any) -> None:
-    if not isinstance(model, keras.Model):
-        raise TypeError(
-            f"`model` must be a keras.Model. Received: {type(model).__name__}"
-        )
-    if not model.built:
-        raise ValueError(
-            f"`model` ({model.name}) was never built, so it has no weights: "
-            "fit it, load its weights, or give it a keras.Input first."
         )
 
 

@@ -6,7 +6,8 @@ from typing import Any
 
 import keras
 
-# With verbose="auto", the bar appears on work that takes longer (seconds).
+# With verbose="auto", the bar appears on work that takes longer (seconds): half
+# of it was waited for already, and half is to come.
 _QUIET = 2.0
 
 
@@ -17,7 +18,7 @@ class Bar:
         """Starts the clock.
 
         Args:
-            verbose: "auto" (if it will take over 2 s), 0 or 1.
+            verbose: "auto" (if it takes over 2 s), 0 or 1.
 
         Raises:
             ValueError: if `verbose` is something else.
@@ -29,27 +30,33 @@ class Bar:
         self._total: int | None = None
         self._verbose = verbose
         self._done = 0
+        self._is_shown = False
         self._started = time.monotonic()
-        self._bar: Any = None
+        # It prints nothing before its first update, and has a clock too.
+        self._bar = keras.utils.Progbar(None, verbose=1)
 
     def expect(self, total: int | None) -> None:
         """Says how many steps there will be, if it was not said yet."""
         if self._done == 0:
             self._total = total
+            self._bar = keras.utils.Progbar(total, verbose=1)
 
     def step(self) -> None:
         """Says that one more is done."""
         self._done += 1
-        elapsed = time.monotonic() - self._started
-        if self._bar is None and self._verbose:
-            expected = elapsed * (self._total or math.inf) / self._done
-            is_long = elapsed > _QUIET / 2 and expected > _QUIET
-            if self._verbose != "auto" or is_long:
-                self._bar = keras.utils.Progbar(self._total, verbose=1)
-        if self._bar is not None:
+        self._is_shown = self._is_shown or self._is_due()
+        if self._is_shown:
             self._bar.update(self._done, finalize=False)
+
+    def _is_due(self) -> bool:
+        """Whether there is something to show: not of work that is done."""
+        if self._verbose != "auto":
+            return bool(self._verbose)
+        elapsed = time.monotonic() - self._started
+        left = elapsed * ((self._total or math.inf) / self._done - 1)
+        return min(elapsed, left) > _QUIET / 2
 
     def close(self) -> None:
         """Ends the line, if there is a bar."""
-        if self._bar is not None:
+        if self._is_shown:
             self._bar.update(self._done, finalize=True)

@@ -23,7 +23,10 @@ class Blocked:
 sys.meta_path.insert(0, Blocked())
 import keras, numpy as np
 model = keras.saving.load_model(sys.argv[1] + "/plain.keras")
-np.save(sys.argv[1] + "/y.npy", model(np.load(sys.argv[1] + "/x.npy")))
+x = np.load(sys.argv[1] + "/x.npy")
+np.save(sys.argv[1] + "/y.npy", model(x))
+scores = model.evaluate(x, 0 * x[:, :1], verbose=0)
+np.save(sys.argv[1] + "/scores.npy", scores)
 assert not [name for name in sys.modules if name.startswith("tfpbnn")]
 """
 
@@ -48,6 +51,7 @@ def bayesian():
 
 def test_it_is_the_mean_and_needs_no_tfpbnn(tmp_path):
     model = bayesian()
+    model.compile("sgd", keras.losses.Huber(), metrics=["mse"])
     plain = tfpbnn.to_deterministic(model)
     assert type(plain) is keras.Sequential
     with random.draw_scope(None):
@@ -59,6 +63,57 @@ def test_it_is_the_mean_and_needs_no_tfpbnn(tmp_path):
     subprocess.run(command, check=True, capture_output=True)
     found = np.load(tmp_path / "y.npy")
     np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
+    size = np.abs(expected)
+    scores = [np.where(size < 1, size**2 / 2, size - 0.5), size**2]
+    np.testing.assert_allclose(
+        np.load(tmp_path / "scores.npy"), np.mean(scores, (1, 2)), rtol=1e-5
+    )
+
+
+def own(y, outputs):
+    return keras.ops.mean(y - outputs, axis=-1)
+
+
+@keras.saving.register_keras_serializable("tests")
+class Own(keras.losses.Loss):
+    def call(self, y, outputs):
+        return own(y, outputs)
+
+
+@keras.saving.register_keras_serializable("tests")
+class OwnAdam(keras.optimizers.Adam):
+    """Loads with the tests only."""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "is_compiled"),
+    [
+        ({"loss": "mse"}, True),
+        ({"loss": keras.losses.mean_absolute_error}, True),
+        (
+            {
+                "loss": ["mse"],
+                "metrics": [[keras.metrics.RootMeanSquaredError()]],
+            },
+            True,
+        ),
+        ({"loss": tfpbnn.likelihoods.Normal()}, False),
+        ({"loss": own}, False),
+        ({"loss": Own()}, False),
+        ({"loss": lambda y, outputs: own(y, outputs)}, False),
+        ({"loss": "mse", "metrics": ["mae", own]}, False),
+        ({"loss": "mse", "optimizer": OwnAdam()}, False),
+    ],
+)
+def test_it_is_compiled_if_that_needs_keras_only(arguments, is_compiled):
+    dense = tfpbnn.layers.DenseFlipout(2)
+    model = keras.Sequential([keras.Input((4,)), dense])
+    model.compile(**arguments)
+    plain = tfpbnn.to_deterministic(model)
+    assert plain.compiled == is_compiled
+    if is_compiled:
+        plain.fit(X, X[:, :2], verbose=0)
+        assert plain.optimizer is not model.optimizer
 
 
 @_registry.register

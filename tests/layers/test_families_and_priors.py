@@ -20,6 +20,7 @@ CASES = {
         if name not in ("normal", "regularized")
     },
     "low_rank, regularized": ("low_rank_normal", "regularized_horseshoe"),
+    "log_uniform": ("mean_field_normal", "log_uniform"),
     "he, he": ("he_normal", "he_normal"),
 }
 

@@ -1,18 +1,15 @@
 """Dropout and other noise that is there in prediction too."""
 
-import itertools
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from scipy import integrate, optimize, stats
+from scipy import optimize, stats
 
 import tfpbnn
 from tests.checks import check_save
 from tests.statistics import FALSE_FAIL, assert_mean
 from tfpbnn import layers, random
-from tfpbnn.layers.variational_dropout import kl_to_log_uniform
 
 RATE = 0.3
 SELU = -1.0507009873554805 * 1.6732632423543772
@@ -252,23 +249,6 @@ def test_all_layers_load_in_a_fresh_process(tmp_path):
         (converted, RNG.normal(size=(8, 5, 4))),
     ]
     check_save(cases, tmp_path)
-
-
-@pytest.mark.parametrize("log_alpha", [-6.0, -2.0, 0.0, 1.5, 5.0])
-def test_kl_of_variational_dropout(log_alpha):
-    """Against `E log|w| - entropy`, from which the improper part is taken."""
-    sd = np.exp(log_alpha / 2)
-
-    def integrand(z):
-        return np.log(abs(1 + sd * z)) * stats.norm.pdf(z)
-
-    ends = [-12, max(-1 / sd, -12), 12]
-    pieces = itertools.pairwise(ends)
-    log_size = sum(integrate.quad(integrand, *ends)[0] for ends in pieces)
-    standard = -(np.euler_gamma + np.log(2)) / 2  # E log|z|
-    expected = log_size - log_alpha / 2 - standard
-    found = kl_to_log_uniform(tf.constant(log_alpha))
-    np.testing.assert_allclose(found, expected, atol=0.01)
 
 
 def test_kl_of_concrete_dropout():

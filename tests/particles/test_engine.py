@@ -123,6 +123,24 @@ def test_layers_that_run_kerass_code_have_the_signs_too():
     assert np.abs(draws[0] - draws[1]).max() > 0.05
 
 
+@pytest.mark.parametrize("kind", ["loop", "stack", "apart"])
+@pytest.mark.parametrize("rate", [0.3, 0.5])
+def test_antithetic_masks(rate, kind):
+    """What one draw of a pair drops the other keeps; at 1/2 nothing else."""
+    inputs, ones = keras.Input((50,)), np.ones((2, 50), "float32")
+    model = keras.Model(inputs, layers.MCDropout(rate)(inputs))
+    function = engine.DrawFunction(model, ones, antithetic=True)
+    rows = [np.arange(2)] if kind == "apart" else []
+    kept = function.compiled(kind)(ones, KEY, 0, 5, *rows).numpy() > 0
+    for one, other in (kept[0:2], kept[2:4]):
+        assert np.any(one != other)
+        assert np.all(one | other)
+        assert np.all(one ^ other) == (rate == 0.5)
+    assert np.any(kept[0] != kept[2])
+    assert np.any(kept[0] == kept[2])
+    assert np.any(~kept[4])  # the last of an odd number has no mirror image
+
+
 def test_draws_and_layers_are_independent():
     x, ones = keras.Input((1,)), np.ones((1, 1), "float32")
     both = [layers.DenseFlipout(1, **table.NOISY)(x) for _ in range(2)]

@@ -191,8 +191,7 @@ def test_without_draws(model, draws, likelihood):
     for ask in (
         lambda: p.outputs,
         lambda: p.sample(2),
-        lambda: p.log_prob(np.ones(7)),
-        lambda: p[:2].evaluate(np.ones(2)),
+        lambda: p.log_prob(np.full((7, *p.mean.shape[1:]), 0.5)),
     ):
         with pytest.raises(ValueError, match=r"not kept.*keep_draws=True"):
             ask()

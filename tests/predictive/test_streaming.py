@@ -28,15 +28,26 @@ def test_averages_of_parts_are_those_of_the_whole(sizes):
     np.testing.assert_allclose(average, other.mean(0), rtol=1e-12)
 
 
+SCORES = ["accuracy", "brier", "ece"]
+
+
 @pytest.mark.parametrize(
     ("likelihood", "size", "y", "scores"),
     [
         (likelihoods.Normal(), 4, np.ones((5, 2)), ["rmse"]),
-        (likelihoods.Categorical(), 3, np.arange(5) % 3, ["accuracy", "ece"]),
-        (likelihoods.Bernoulli(), 2, np.eye(5, 2), ["accuracy", "brier"]),
+        (likelihoods.Categorical(), 3, np.arange(5) % 3, ["nll", *SCORES]),
+        (
+            likelihoods.Categorical(),
+            3,
+            np.eye(3)[[0, 1, 2, 0, 1]],
+            ["nll", *SCORES],
+        ),
+        (likelihoods.Categorical(), 3, np.full((5, 3), 1 / 3), SCORES),
+        (likelihoods.Bernoulli(), 2, np.eye(5, 2), SCORES),
     ],
 )
 def test_scores_that_need_averages_only(likelihood, size, y, scores):
+    """Those that `evaluate` gives; the log of an average is one of them."""
     kind = (
         ClassificationPredictive
         if likelihood.is_classification
@@ -45,10 +56,13 @@ def test_scores_that_need_averages_only(likelihood, size, y, scores):
     outputs = np.random.default_rng(0).normal(size=(7, 5, size))
     whole = kind(outputs, likelihood)
     bare = kind.without_draws(7, whole.summaries, likelihood, "coherent")
-    for score in scores:
-        assert getattr(bare, score)(y) == getattr(whole, score)(y)
-    with pytest.raises(ValueError, match="keep_draws=True"):
-        bare.nll(y)
+    expected, found = whole.evaluate(y), bare.evaluate(y)
+    assert list(found) == scores
+    for name, value in found.items():
+        np.testing.assert_allclose(value, expected[name], rtol=1e-12)
+    if "nll" not in scores:
+        with pytest.raises(ValueError, match="keep_draws=True"):
+            bare.nll(y)
     with pytest.raises(ValueError, match="`y` must"):
         bare.evaluate(y + np.nan)
 

@@ -1,5 +1,6 @@
 """From variational layers back to plain Keras ones."""
 
+import warnings
 from typing import Any
 
 import keras
@@ -7,13 +8,16 @@ import numpy as np
 
 from tfpbnn.convert import graph, mapping
 from tfpbnn.layers import HomoscedasticScale, Variational
+from tfpbnn.types import Config
 
 
 def to_deterministic(model: keras.Model) -> keras.Model:
     """A copy of a model in plain Keras layers, at the posterior mean.
 
-    It needs no tfpbnn to load and run. It is not compiled, since its loss
-    might need it: `compile` it to train on. The inverse of `to_variational`.
+    It needs no tfpbnn to load and run. It is compiled as `model` is, if loss,
+    metrics and optimizer are all Keras's own. Else it is not, since it would
+    need what they are of: `compile` it to evaluate or train it. The inverse of
+    `to_variational`.
 
     Args:
         model: a built Functional or Sequential model, which is not changed.
@@ -46,7 +50,30 @@ def to_deterministic(model: keras.Model) -> keras.Model:
     result = graph.Copy(model, _plain, _is_ours)
     for old, new in result.pairs:
         _set_weights(old, new)
+    if model.compiled and _is_of_keras(_compile_config(model)):
+        graph.copy_compiled(model, result.model)
     return result.model
+
+
+def _compile_config(model: keras.Model) -> Config:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of lambdas, which are left out
+        return model.get_compile_config()
+
+
+def _is_of_keras(config: Any) -> bool:
+    """Whether there is nothing but Keras's own objects in a config."""
+    if isinstance(config, list | tuple):
+        return all(map(_is_of_keras, config))
+    if not isinstance(config, dict):
+        return True
+    if config.get("class_name") == "function":
+        name = config["config"]
+        return any(hasattr(x, name) for x in (keras.losses, keras.metrics))
+    module = config.get("module")
+    if "class_name" in config and (module or "").split(".")[0] != "keras":
+        return False
+    return all(map(_is_of_keras, config.values()))
 
 
 def _is_ours(layer: keras.layers.Layer) -> bool:

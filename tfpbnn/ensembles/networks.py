@@ -5,7 +5,7 @@ from typing import Any
 
 import keras
 
-from tfpbnn.predict import _check_built as check_built
+from tfpbnn.inspection import check_built
 from tfpbnn.types import Config
 
 # What networks of one architecture may differ in.

@@ -2,7 +2,7 @@
 
 import abc
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import keras
@@ -27,6 +27,21 @@ class Weight:
     initializer: Identifier = None
     regularizer: Identifier = None
     constraint: Identifier = None
+
+
+def weights_of(arguments: Mapping[str, Any], *names: str) -> dict[str, Weight]:
+    """The weights of these names, from the arguments of a constructor.
+
+    Args:
+        arguments: its `locals()`, with `kernel_posterior`, `kernel_prior` and
+            so on for a weight called "kernel".
+        *names: in the order in which the layer uses the weights.
+    """
+    parts = [field.name for field in dataclasses.fields(Weight)]
+    return {
+        name: Weight(**{part: arguments[f"{name}_{part}"] for part in parts})
+        for name in names
+    }
 
 
 class VariationalLayer(NoiseState, keras.layers.Layer):

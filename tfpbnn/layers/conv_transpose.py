@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from tfpbnn import _registry, estimators, linear_ops
 from tfpbnn.layers import arguments
-from tfpbnn.layers.base import VariationalLayer, Weight
+from tfpbnn.layers.base import VariationalLayer, weights_of
 from tfpbnn.types import Config, Identifier, Shape
 
 
@@ -87,22 +87,7 @@ class _ConvTranspose(VariationalLayer):
         """
         filters = arguments.positive("filters", filters)
         super().__init__(
-            {
-                "kernel": Weight(
-                    kernel_posterior,
-                    kernel_prior,
-                    kernel_initializer,
-                    kernel_regularizer,
-                    kernel_constraint,
-                ),
-                "bias": Weight(
-                    bias_posterior,
-                    bias_prior,
-                    bias_initializer,
-                    bias_regularizer,
-                    bias_constraint,
-                ),
-            },
+            weights_of(locals(), "kernel", "bias"),
             activation=activation,
             use_bias=use_bias,
             activity_regularizer=activity_regularizer,

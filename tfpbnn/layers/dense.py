@@ -4,7 +4,7 @@ from typing import Any
 
 from tfpbnn import _registry, estimators, linear_ops
 from tfpbnn.layers import arguments
-from tfpbnn.layers.base import VariationalLayer, Weight
+from tfpbnn.layers.base import VariationalLayer, weights_of
 from tfpbnn.types import Config, Identifier, Shape
 
 
@@ -78,22 +78,7 @@ class _Dense(VariationalLayer):
         """
         units = arguments.positive("units", units)
         super().__init__(
-            {
-                "kernel": Weight(
-                    kernel_posterior,
-                    kernel_prior,
-                    kernel_initializer,
-                    kernel_regularizer,
-                    kernel_constraint,
-                ),
-                "bias": Weight(
-                    bias_posterior,
-                    bias_prior,
-                    bias_initializer,
-                    bias_regularizer,
-                    bias_constraint,
-                ),
-            },
+            weights_of(locals(), "kernel", "bias"),
             activation=activation,
             use_bias=use_bias,
             activity_regularizer=activity_regularizer,

@@ -9,25 +9,8 @@ import tensorflow as tf
 from tfpbnn import estimators, families, fused, random
 from tfpbnn.families import Family
 from tfpbnn.layers.noise_state import NoiseState, own_prior
+from tfpbnn.layers.within import within
 from tfpbnn.types import Config, Identifier, Tensor
-
-
-class _AsStored(keras.layers.Layer):
-    """Calls a function that sees variables as they are stored.
-
-    Under a mixed-precision policy Keras casts what a layer reads from its
-    variables; a posterior needs its loc, a Keras layer's variable, uncast.
-    """
-
-    def __init__(self) -> None:
-        super().__init__(dtype="float32", autocast=False, name="as_stored")
-        self.built = True
-
-    def call(self, function: Callable[[], Any]) -> Any:
-        return function()
-
-
-_as_stored = _AsStored()
 
 
 def _sample(posterior: Family, key: Tensor) -> Tensor:
@@ -111,7 +94,8 @@ class _DrawnWeights(NoiseState, keras.layers.Layer):
         in_scope = random.current_scope() is not None
         with fused.enabled(in_scope, not in_scope and bool(training)):
             draw = estimators.scope_draw if in_scope else _sample
-            drawn = _as_stored(function=lambda: self._draw(draw, key))
+            # A posterior needs its loc, a Keras layer's variable, uncast.
+            drawn = within(function=lambda: self._draw(draw, key))
         with _DrawScope(drawn) as scope:
             outputs = function()
         for loss in scope.losses:

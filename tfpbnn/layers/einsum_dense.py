@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tfpbnn import _registry, estimators, linear_ops
-from tfpbnn.layers.base import VariationalLayer, Weight
+from tfpbnn.layers.base import VariationalLayer, weights_of
 from tfpbnn.types import Config, Identifier, Shape
 
 
@@ -71,22 +71,7 @@ class _EinsumDense(VariationalLayer):
         self._specs = _read(equation)
         _check(type(self)._estimate.__name__, equation, *self._specs)
         super().__init__(
-            {
-                "kernel": Weight(
-                    kernel_posterior,
-                    kernel_prior,
-                    kernel_initializer,
-                    kernel_regularizer,
-                    kernel_constraint,
-                ),
-                "bias": Weight(
-                    bias_posterior,
-                    bias_prior,
-                    bias_initializer,
-                    bias_regularizer,
-                    bias_constraint,
-                ),
-            },
+            weights_of(locals(), "kernel", "bias"),
             activation=activation,
             use_bias=bias_axes is not None,
             kl_weight=kl_weight,

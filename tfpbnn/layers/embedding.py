@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfpbnn import _registry, estimators, linear_ops
 from tfpbnn.layers import arguments
-from tfpbnn.layers.base import VariationalLayer, Weight
+from tfpbnn.layers.base import VariationalLayer, weights_of
 from tfpbnn.types import Config, Identifier, Shape, Tensor
 
 
@@ -66,15 +66,7 @@ class _Embedding(VariationalLayer):
         input_dim = arguments.positive("input_dim", input_dim)
         output_dim = arguments.positive("output_dim", output_dim)
         super().__init__(
-            {
-                "embeddings": Weight(
-                    embeddings_posterior,
-                    embeddings_prior,
-                    embeddings_initializer,
-                    embeddings_regularizer,
-                    embeddings_constraint,
-                )
-            },
+            weights_of(locals(), "embeddings"),
             use_bias=False,
             kl_weight=kl_weight,
             seed=seed,

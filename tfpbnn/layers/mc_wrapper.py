@@ -51,12 +51,15 @@ def has_noise(layer: Any) -> bool:
 
     By dropout and the like, at a rate above 0.
     """
-    return any(
-        max(getattr(part, "rate", 0), getattr(part, "stddev", 0)) > 0
-        if type(part) in _TWINS
-        else _is_cell(part) and max(part.dropout, part.recurrent_dropout) > 0
-        for part in _parts(layer)
-    )
+    return any(_is_noisy(part) for part in _parts(layer))
+
+
+def _is_noisy(part: Any) -> bool:
+    if type(part) in _TWINS:
+        return max(getattr(part, "rate", 0), getattr(part, "stddev", 0)) > 0
+    if _is_cell(part):
+        return max(part.dropout, part.recurrent_dropout) > 0
+    return _is_attention(part) and part.dropout > 0
 
 
 def _parts(layer: Any) -> list[Any]:
@@ -69,6 +72,11 @@ def _parts(layer: Any) -> list[Any]:
 
 def _is_cell(part: Any) -> bool:
     return hasattr(part, "get_recurrent_dropout_mask")
+
+
+def _is_attention(part: Any) -> bool:
+    """Whether a layer drops scores without a dropout layer for it."""
+    return isinstance(part, keras.layers.Attention)  # the additive one too
 
 
 @_registry.register
@@ -160,6 +168,9 @@ class MCWrapper(NoiseState, keras.layers.Wrapper):
                 for kind in ("dropout", "recurrent_dropout"):
                     mask = functools.partial(self._mask, draw, part, kind)
                     yield part, f"get_{kind}_mask", _once(mask)
+            elif _is_attention(part) and part.dropout > 0:
+                apply = functools.partial(self._apply_scores, draw, part)
+                yield part, "_apply_scores", apply
             elif isinstance(part, keras.layers.RNN) and has_noise(part):
                 # Of its training mode only the masks are a part.
                 yield part, "call", _training(part.call)
@@ -171,12 +182,31 @@ class MCWrapper(NoiseState, keras.layers.Wrapper):
         rate = getattr(cell, kind)
         if rate == 0:
             return None
-        dropout = mc_noise.MCDropout(
-            rate if self.rate is None else self.rate, dtype=cell.compute_dtype
-        )
+        dropout = self._dropout(rate, cell)
         count = getattr(cell, "dropout_mask_count", None)
         masks = [draw(dropout, tf.ones_like(inputs)) for _ in range(count or 1)]
         return masks[0] if count is None else masks
+
+    def _apply_scores(
+        self,
+        draw: Callable[..., Tensor],
+        attention: Any,
+        scores: Tensor,
+        value: Tensor,
+        scores_mask: Any = None,
+        training: bool = False,
+    ) -> tuple[Tensor, Tensor]:
+        """What Keras's attention does with its scores, dropped likewise."""
+        del training
+        _, weights = type(attention)._apply_scores(
+            attention, scores, value, scores_mask
+        )
+        weights = draw(self._dropout(attention.dropout, attention), weights)
+        return keras.ops.matmul(weights, value), weights
+
+    def _dropout(self, rate: float, part: Any) -> mc_noise.MCDropout:
+        rate = rate if self.rate is None else self.rate
+        return mc_noise.MCDropout(rate, dtype=part.compute_dtype)
 
     def get_config(self) -> Config:
         return super().get_config() | {

@@ -9,23 +9,8 @@ import tensorflow as tf
 from tfpbnn import _registry, divergences
 from tfpbnn.layers.mc_noise import _MCNoise
 from tfpbnn.noise_numbers import Numbers
+from tfpbnn.priors.log_uniform import kl_to_log_uniform
 from tfpbnn.types import Config, Tensor
-
-# Of Molchanov et al.'s fit, equation 14.
-_FIT = (0.63576, 1.87320, 1.48695)
-
-
-def kl_to_log_uniform(log_alpha: Tensor) -> Tensor:
-    """KL of Normal(m, alpha m^2) to the log-uniform distribution, elementwise.
-
-    It does not depend on m. An approximation, within 0.01 nats of the truth
-    for all alpha; the improper constant is such that it vanishes as alpha
-    grows.
-    """
-    limit, shift, slope = _FIT
-    return limit * tf.sigmoid(
-        -(shift + slope * log_alpha)
-    ) + 0.5 * tf.math.softplus(-log_alpha)
 
 
 @_registry.register
@@ -38,7 +23,8 @@ class VariationalDropout(_MCNoise):
     other layers it needs its weight: from `tfpbnn.callbacks.KLWeight` or
     `tfpbnn.Sequential`. Features whose rate goes to 1 carry nothing. Noise is
     drawn as by `MCDropout`: for each row in training, once for each draw in
-    prediction.
+    prediction. For single weights there is the prior
+    `tfpbnn.priors.LogUniform`.
 
     Args:
         initial_rate: where the rates start, between 0 and 1.

@@ -4,10 +4,11 @@ import abc
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn._tfp import tfp
-from tfpbnn.types import Config, Tensor
+from tfpbnn.types import Array, Config, Tensor
 
 _SCALE_FLOOR = 1e-6
 
@@ -128,6 +129,19 @@ class Likelihood(keras.losses.Loss):
         """Whether targets of this shape must be whole numbers."""
         del y, outputs
         return self.is_discrete
+
+    def supports(self, y: Array, outputs: Any) -> Array:
+        """Where targets, in NumPy, are what they must be.
+
+        Args:
+            y: targets of any shape that fits.
+            outputs: the model's, of which the shape is read only.
+        """
+        _, low, high = self.support(outputs.shape[-1])
+        valid = np.isfinite(y) & (y >= low) & (y <= high)
+        if self.is_integral(y, outputs):
+            valid &= np.mod(np.where(valid, y, 0), 1) == 0
+        return valid
 
     def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The log-likelihood at each position, `[...]` of `[..., P]`."""

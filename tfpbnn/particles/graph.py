@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.layers.base import VariationalLayer
 from tfpbnn.layers.noise_state import NoiseState
+from tfpbnn.layers.within import within
 from tfpbnn.types import Tensor
 
 # `keras.Model(inputs, outputs)` is of this class, which has no public name.
@@ -146,7 +147,7 @@ class Graph:
                 if not call.is_touched:
                     call.do(get, tensors)
 
-        _inference(function=run, training=False)
+        within(function=run, training=False)
         return tensors
 
     def after(self, tensors: Tensors, scope: random.DrawScope) -> Any:
@@ -178,7 +179,7 @@ class Graph:
                 )
                 call.do(get_shared if scope.is_shared else get, tensors)
 
-        _inference(function=run, training=False)
+        within(function=run, training=False)
         return keras.tree.map_structure(get, self.outputs)
 
     def _walk(self, model: keras.Model, inputs: Any) -> Any:
@@ -195,7 +196,7 @@ class Graph:
         ).output
 
     def _call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
-        # Layers take it from `_inference`, as they do from a model's call.
+        # Layers take it from `within`, as they do from a model's call.
         kwargs.pop("training", None)
         outputs = op(*args, **kwargs)
         inputs = _keras_tensors((args, kwargs))
@@ -341,18 +342,3 @@ def _repeat(tensor: Tensor, keys: Tensor) -> Tensor:
     """`[B, ...]` to `[S * B, ...]`, draw by draw."""
     multiples = [tf.shape(keys)[0]] + [1] * (len(tensor.shape) - 1)
     return tf.tile(tensor, multiples)
-
-
-class _Inference(keras.layers.Layer):
-    """Calls a function in which layers are not to train."""
-
-    def __init__(self) -> None:
-        super().__init__(dtype="float32", autocast=False, name="inference")
-        self.built = True
-
-    def call(self, function: Callable[[], Any], training: bool = False) -> Any:
-        del training  # Keras hands it on to the layers that are called.
-        return function()
-
-
-_inference = _Inference()

@@ -214,7 +214,10 @@ class Predictive(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, y: Any) -> dict[str, float]:
-        """All scores that apply to the kind of prediction."""
+        """All scores that apply to the kind of prediction.
+
+        Without draws (`keep_draws=False`) those that need averages only.
+        """
 
     @abc.abstractmethod
     def _columns(self) -> dict[str, Array]:
@@ -305,11 +308,9 @@ class Predictive(abc.ABC):
                 f"rows. Received: y of shape {y.shape}"
             )
         outputs = tf.zeros(self._outputs_shape, tf.float64)
-        words, low, high = self.likelihood.support(outputs.shape[-1])
-        valid = np.isfinite(y) & (y >= low) & (y <= high)
-        if self.likelihood.is_integral(y, outputs):
-            valid &= np.mod(np.where(valid, y, 0), 1) == 0
+        valid = self.likelihood.supports(y, outputs)
         if not np.all(valid):
+            words, _, _ = self.likelihood.support(outputs.shape[-1])
             raise ValueError(
                 f"`y` must hold {words}. Received: {y[~valid][:5]} among them"
             )

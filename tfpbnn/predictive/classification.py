@@ -11,6 +11,9 @@ from tfpbnn.likelihoods import Categorical
 from tfpbnn.predictive.base import Predictive
 from tfpbnn.types import Array, Tensor
 
+# A probability that float64 can just tell from 0.
+_LEAST = np.finfo(np.float64).tiny
+
 
 class ClassificationPredictive(Predictive):
     """A prediction of labels: one of K classes, or yes-or-no for each of k.
@@ -104,6 +107,21 @@ class ClassificationPredictive(Predictive):
         is_one_hot = self._is_categorical and y.ndim == self.mean.ndim
         return (np.argmax(y, axis=-1) if is_one_hot else y).astype(np.int64)
 
+    def log_prob(self, y: Any) -> Array:
+        if self._outputs is None and self._has_log_prob(y):
+            picked = np.take_along_axis(
+                self.mean, self._hard_labels(y)[..., np.newaxis], axis=-1
+            )
+            return np.log(np.maximum(picked[..., 0], _LEAST))
+        return super().log_prob(y)
+
+    def _has_log_prob(self, y: Any) -> bool:
+        """Whether it needs no draws: of one label, not of several jointly."""
+        if not self._is_categorical:
+            return False
+        y = self._check_targets(y)
+        return y.ndim < self.mean.ndim or bool(np.all(np.max(y, -1) == 1))
+
     def accuracy(self, y: Any) -> float:
         """The share of rows whose most probable class is the label."""
         return metrics.accuracy(self._hard_labels(y), self.summaries[0])
@@ -128,11 +146,16 @@ class ClassificationPredictive(Predictive):
     def evaluate(self, y: Any) -> dict[str, float]:
         """Scores: nll, accuracy, brier and ece.
 
+        Of several labels in a row (`Bernoulli`), and of probabilities for
+        labels, the nll is of all of them together: it is left out if draws
+        were not kept.
+
         Args:
             y: labels, one row for each predicted row.
         """
+        has_nll = self._outputs is not None or self._has_log_prob(y)
         return {
-            "nll": self.nll(y),
+            **({"nll": self.nll(y)} if has_nll else {}),
             "accuracy": self.accuracy(y),
             "brier": self.brier(y),
             "ece": self.ece(y),

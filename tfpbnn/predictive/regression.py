@@ -209,9 +209,13 @@ class RegressionPredictive(Predictive):
     def evaluate(self, y: Any) -> dict[str, float]:
         """Scores: nll, rmse, crps, coverage_90 and calibration_error.
 
+        Rmse alone if draws were not kept.
+
         Args:
             y: targets, one row for each predicted row.
         """
+        if self._outputs is None:
+            return {"rmse": self.rmse(y)}
         return {
             "nll": self.nll(y),
             "rmse": self.rmse(y),

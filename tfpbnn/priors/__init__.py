@@ -14,6 +14,7 @@ from tfpbnn.priors.heavy_tailed import Laplace, StudentT
 from tfpbnn.priors.hierarchical import HierarchicalNormal
 from tfpbnn.priors.horseshoe import Horseshoe, RegularizedHorseshoe
 from tfpbnn.priors.hyperpriors import HalfCauchy, Hyperprior, InverseGamma
+from tfpbnn.priors.log_uniform import LogUniform
 from tfpbnn.priors.moped import MOPED, moped
 from tfpbnn.priors.normal import Normal, he_normal
 from tfpbnn.priors.scale_mixture import ScaleMixture
@@ -24,6 +25,7 @@ _PRIORS: dict[str, Callable[[], Prior]] = {
     "hierarchical_normal": HierarchicalNormal,
     "horseshoe": Horseshoe,
     "laplace": Laplace,
+    "log_uniform": LogUniform,
     "moped": MOPED,
     "normal": Normal,
     "regularized_horseshoe": RegularizedHorseshoe,
@@ -56,6 +58,7 @@ __all__ = [  # noqa: RUF022  it takes MOPED for a constant
     "Hyperprior",
     "InverseGamma",
     "Laplace",
+    "LogUniform",
     "MOPED",
     "Normal",
     "Prior",

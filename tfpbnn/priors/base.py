@@ -37,6 +37,15 @@ class Prior(_registry.Template):
         del posterior
         return None
 
+    def divergence(self, posterior: Family) -> Tensor | None:
+        """The KL of a posterior, where that is known but no cross entropy.
+
+        So it is of improper priors, up to a constant. Else None: the KL is
+        made from the cross entropy.
+        """
+        del posterior
+        return None
+
     def extra_divergence(self) -> Tensor | None:
         """The KL of what the prior itself has a posterior of, in nats."""
         return None

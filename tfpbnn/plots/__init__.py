@@ -1,0 +1,17 @@
+"""Figures of predictions: arrays in, a matplotlib figure out.
+
+The functions take any object with the methods of a `tfpbnn.Predictive`. They
+need matplotlib: `pip install tfpbnn[plots]`.
+"""
+
+from tfpbnn.plots.calibration import calibration_curve, reliability_diagram
+from tfpbnn.plots.predictions import predictive_band, uncertainty_histogram
+from tfpbnn.plots.weights import weight_snr
+
+__all__ = [
+    "calibration_curve",
+    "predictive_band",
+    "reliability_diagram",
+    "uncertainty_histogram",
+    "weight_snr",
+]

@@ -1,0 +1,136 @@
+"""Predicted against observed frequencies."""
+
+from typing import Any
+
+import numpy as np
+
+from tfpbnn.plots.style import BLUE, GREY, finish, new_axes
+
+
+def calibration_curve(
+    predictive: Any,
+    y: Any,
+    *,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """How often targets fell below their predicted quantiles.
+
+    On the diagonal the prediction is calibrated. The grey band holds 95 % of
+    what chance does to a calibrated prediction of as many rows, at each level.
+
+    Args:
+        predictive: a regression prediction of N rows.
+        y: observed targets, `[N]` or `[N, k]`.
+        title: of the axes.
+        ax: matplotlib axes to draw on; None makes a figure.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+
+    Example:
+    ```python
+    figure = tfpbnn.plots.calibration_curve(p, y_test)
+    ```
+
+    Reference:
+        [Kuleshov et al., 2018](https://arxiv.org/abs/1807.00263)
+    """
+    ax = new_axes(ax, (4.6, 4.6))
+    pit = np.ravel(predictive.pit(y))
+    levels = np.linspace(0, 1, 101)
+    observed = np.mean(pit[:, None] <= levels, axis=0)
+    spread = 1.96 * np.sqrt(levels * (1 - levels) / pit.size)
+    ax.fill_between(
+        levels,
+        np.clip(levels - spread, 0, 1),
+        np.clip(levels + spread, 0, 1),
+        color=GREY,
+        alpha=0.25,
+        linewidth=0,
+        label="calibrated, 95 % of chance",
+    )
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1)
+    ax.plot(levels, observed, color=BLUE, label="observed")
+    ax.set_aspect("equal")
+    return finish(ax, "predicted level", "share of targets below", title)
+
+
+def reliability_diagram(
+    predictive: Any,
+    y: Any,
+    *,
+    num_bins: int = 10,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """Accuracy against confidence, in bins of equal width.
+
+    Bars on the diagonal are calibrated. Each bar's line is the 95 % interval of
+    its accuracy (Wilson's); the shade of a bar is its share of the rows.
+
+    Args:
+        predictive: a classification prediction of N rows.
+        y: labels, one row for each predicted row.
+        num_bins: how many bins.
+        title: of the axes.
+        ax: matplotlib axes to draw on; None makes a figure.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: if `num_bins` is not positive.
+
+    Example:
+    ```python
+    figure = tfpbnn.plots.reliability_diagram(p, y_test)
+    ```
+
+    Reference:
+        [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
+    """
+    if num_bins < 1:
+        raise ValueError(
+            f"`num_bins` must be positive. Received: num_bins={num_bins!r}"
+        )
+    ax = new_axes(ax, (4.6, 4.6))
+    confidence, right = predictive.confidence(y)
+    edges = np.linspace(0, 1, num_bins + 1)
+    which = np.clip(np.digitize(confidence, edges) - 1, 0, num_bins - 1)
+    ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="calibrated")
+    for index in np.unique(which):
+        inside = which == index
+        count, share = inside.sum(), right[inside].mean()
+        low, high = _wilson(share, count)
+        ax.bar(
+            edges[index],
+            share,
+            width=1 / num_bins,
+            align="edge",
+            color=BLUE,
+            alpha=0.15 + 0.7 * count / len(which),
+            edgecolor="white",
+        )
+        middle = confidence[inside].mean()
+        ax.plot([middle, middle], [low, high], color="black", linewidth=1)
+        ax.plot(middle, share, "o", color="black", markersize=3)
+    ax.set_xlim(0, 1)
+    ax.set_ylim(0, 1)
+    ax.set_aspect("equal")
+    return finish(ax, "confidence", "accuracy", title)
+
+
+def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+    """Wilson's interval of a binomial proportion."""
+    center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    half = (
+        z
+        * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+        / (1 + z**2 / count)
+    )
+    return center - half, center + half

@@ -1,0 +1,127 @@
+"""Predictions, and how uncertain they are."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from tfpbnn.plots.style import BLUE, GROUPS, finish, new_axes
+
+
+def predictive_band(
+    predictive: Any,
+    x: Any = None,
+    y: Any = None,
+    *,
+    levels: Sequence[float] = (0.5, 0.9),
+    target: int = 0,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """The predictive mean with its central intervals.
+
+    Args:
+        predictive: a regression prediction of N rows.
+        x: `[N]` positions on the horizontal axis, in any order; None orders the
+            rows by their predicted mean.
+        y: observed targets, `[N]` or `[N, k]`, drawn as points.
+        levels: probabilities of the intervals, the narrowest first.
+        target: which of k targets to draw.
+        title: of the axes.
+        ax: matplotlib axes to draw on; None makes a figure.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: if x does not have one number for each row.
+
+    Example:
+    ```python
+    figure = tfpbnn.plots.predictive_band(p, x_test, y_test)
+    figure.savefig("band.png")
+    ```
+    """
+    ax = new_axes(ax)
+    mean = predictive.mean[:, target]
+    label = "x"
+    if x is None:
+        x = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
+        label = "rows, by predicted mean"
+    x = np.ravel(np.asarray(x))
+    if x.shape != mean.shape:
+        raise ValueError(
+            f"`x` must have one number for each of the {len(mean)} rows. "
+            f"Received: {x.size} numbers"
+        )
+    order = np.argsort(x, kind="stable")
+    shades = np.linspace(0.18, 0.4, len(levels))
+    for level, shade in zip(sorted(levels, reverse=True), shades, strict=True):
+        lower, upper = predictive.interval(level)
+        ax.fill_between(
+            x[order],
+            lower[order, target],
+            upper[order, target],
+            color=BLUE,
+            alpha=shade,
+            linewidth=0,
+            label=f"{level:.0%} interval",
+        )
+    ax.plot(x[order], mean[order], color=BLUE, label="mean")
+    if y is not None:
+        observed = np.reshape(np.asarray(y), [len(mean), -1])[:, target]
+        ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
+    return finish(ax, label, "target", title)
+
+
+def uncertainty_histogram(
+    predictive: Any,
+    *,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """How uncertain the rows are, epistemically; groups are overlaid.
+
+    Args:
+        predictive: a prediction, or a dict of them by the name of the group
+            (such as seen and unseen classes). Classification shows mutual
+            information, regression the epistemic standard deviation.
+        title: of the axes.
+        ax: matplotlib axes to draw on; None makes a figure.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+
+    Example:
+    ```python
+    figure = tfpbnn.plots.uncertainty_histogram({"seen": p, "unseen": q})
+    ```
+    """
+    ax = new_axes(ax)
+    named = isinstance(predictive, Mapping)
+    groups = predictive if named else {"": predictive}
+    label, values = "", {}
+    for name, group in groups.items():
+        if hasattr(group, "mutual_information"):
+            label = "mutual information (nats)"
+            values[name] = np.ravel(group.mutual_information)
+        else:
+            label = "epistemic standard deviation"
+            values[name] = np.ravel(np.sqrt(group.epistemic_variance))
+    bins = np.histogram_bin_edges(np.concatenate(list(values.values())), 40)
+    for (name, group), color in zip(
+        values.items(), GROUPS * len(values), strict=False
+    ):
+        ax.hist(
+            group,
+            bins,
+            density=True,
+            color=color,
+            alpha=0.55,
+            label=name or None,
+        )
+    return finish(ax, label, "density of rows", title)

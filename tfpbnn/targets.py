@@ -1,0 +1,111 @@
+"""Looks at the targets of `fit` before Keras does.
+
+A label out of range is otherwise found in the first step's graph, with
+TensorFlow's long traceback.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn import data, inspection, likelihoods
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.types import Array
+
+# Of Keras's losses those that ask for labels. Its Poisson takes any number,
+# and its categorical cross entropy weighted one-hot rows.
+_OF_LABELS = (
+    keras.losses.BinaryCrossentropy,
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.binary_crossentropy,
+    keras.losses.sparse_categorical_crossentropy,
+)
+
+
+def check(model: keras.Model, y: Any) -> None:
+    """Raises if array targets have values that the compiled loss can't take.
+
+    What may be trained nevertheless passes: targets that are masked or belong
+    to an unknown loss, models whose training steps are a user's own or that
+    don't know their outputs yet, other forms of data.
+
+    Raises:
+        ValueError: with the first such value and its index.
+    """
+    outputs = _outputs(model)
+    if not outputs or y is None or data.is_stream(y):
+        return
+    names = inspection.output_names(model)
+    parts = zip(
+        names,
+        outputs,
+        _by_output(y, names, None),
+        _by_output(model.loss, names, model.loss),
+        strict=True,
+    )
+    for name, output, target, loss in parts:
+        values = None if target is None else data.to_numpy(target)
+        likelihood = _likelihood(loss, output)
+        if values is not None and likelihood is not None:
+            of = f" of the output `{name}`" if len(names) > 1 else ""
+            _check(values, likelihood, output, of)
+
+
+def _outputs(model: Any) -> list[Any]:
+    """A model's symbolic outputs; none if they don't tell what is trained."""
+    kept = ("train_step", "compute_loss")
+    own = any(
+        getattr(type(model), name) is not getattr(keras.Model, name)
+        for name in kept
+    )
+    return [] if own else getattr(model, "outputs", [])
+
+
+def _by_output(given: Any, names: list[str], default: Any) -> list[Any]:
+    """What `fit` or `compile` was given for each output."""
+    if isinstance(given, Mapping):
+        return [given.get(name) for name in names]
+    if isinstance(given, list | tuple):
+        fits = len(given) == len(names)
+        return list(given) if fits else [None] * len(names)
+    return [given] if len(names) == 1 else [default] * len(names)
+
+
+def _likelihood(loss: Any, output: Any) -> Likelihood | None:
+    """What a loss says of its targets; None if nothing that is known here."""
+    masked = getattr(output, "_keras_mask", None) is not None
+    if masked or loss is None or isinstance(loss, Likelihood):
+        return None if masked else loss
+    try:
+        resolved = keras.losses.get(loss)
+    except ValueError:
+        return None
+    known = type(resolved) in _OF_LABELS or resolved in _OF_LABELS
+    ignored = getattr(resolved, "ignore_class", None)
+    if not known or ignored is not None:
+        return None
+    return likelihoods.from_loss(resolved, output.shape[-1])
+
+
+def _check(y: Array, likelihood: Likelihood, output: Any, of: str) -> None:
+    rank = len(output.shape)
+    if (
+        y.dtype.kind not in "biuf"
+        or y.ndim not in (rank - 1, rank)
+        or not y.size
+    ):
+        return
+    words, low, high = likelihood.support(output.shape[-1])
+    whole = y.dtype.kind != "f" or not likelihood.is_integral(y, output)
+    # Two passes without a copy, if there is nothing to find.
+    if whole and low <= y.min() and y.max() <= high:
+        return
+    wrong = np.argwhere(~likelihood.supports(y, output))
+    if len(wrong):
+        index = tuple(map(int, wrong[0]))
+        raise ValueError(
+            f"`y`{of} must hold {words}. Received: {y[index]} at index "
+            f"{index}, the first of {len(wrong)} values"
+        )
