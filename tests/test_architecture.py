@@ -39,6 +39,7 @@ TIERS = [
         "models",
         "pruning",
         "targets",
+        "updates",
     },
     {"client", "ensembles", "export"},
 ]
@@ -145,6 +146,7 @@ def test_all_is_sorted_and_complete():
 ABSTRACT = {
     "DrawFunction",
     "Posterior",
+    "StackedEnsemble",
     "Family",
     "Hyperprior",
     "IndependentNormal",
