@@ -87,9 +87,8 @@ def check_distinct(networks: Sequence[Any]) -> list[keras.Model]:
 
 
 def _output_shapes(network: keras.Model) -> Any:
-    if not hasattr(network, "output"):
-        return None
-    return keras.tree.map_structure(lambda y: y.shape, network.output)
+    outputs = getattr(network, "outputs", None)  # Subclasses have none.
+    return outputs and [tuple(y.shape) for y in outputs]
 
 
 def fresh(network: keras.Model) -> keras.Model:
