@@ -96,6 +96,7 @@ def test_docstring(name, names, scratch):
 
 
 MUST_HAVE_AN_EXAMPLE = [
+    *(f"tfpbnn.ensembles.{n}" for n in tfpbnn.ensembles.__all__),
     *(f"tfpbnn.layers.{n}" for n in tfpbnn.layers.__all__),
     *(f"tfpbnn.likelihoods.{n}" for n in tfpbnn.likelihoods.__all__),
     "tfpbnn.Model",
