@@ -6,6 +6,7 @@ import keras
 
 from tfpbnn.layers.drawn_weights import _DrawScope
 from tfpbnn.particles import Posterior
+from tfpbnn.predict import _output_names
 from tfpbnn.types import Config, Tensor
 
 _COMPILED = ("loss_weights", "metrics", "weighted_metrics", "jit_compile")
@@ -71,7 +72,7 @@ class _NetworkPosterior(_Untrainable):
 
     @property
     def output_names(self) -> list[str]:
-        return getattr(self.network, "output_names", ["output"])
+        return _output_names(self.network)
 
     def draw_spec(self, x: Any) -> Any:
         return self.network.compute_output_spec(x)
