@@ -1,5 +1,7 @@
 """What can't be collected, and what can't be asked for."""
 
+import operator
+
 import keras
 import numpy as np
 import pytest
@@ -14,6 +16,8 @@ from tests.ensembles.iterates import (
 )
 from tfpbnn import ensembles
 from tfpbnn.ensembles import SWA, SWAG, MultiSWAG, SnapshotEnsemble
+
+POSTERIOR = operator.attrgetter("posterior")
 
 
 @pytest.mark.parametrize(
@@ -39,17 +43,17 @@ def test_arguments(make, match):
 @pytest.mark.parametrize(
     ("callback", "ask", "match"),
     [
-        (SWA(5), "averaged_model", "SWA has collected 0.*start_epoch=5"),
-        (SWAG(5), "posterior", "collected 0.*needs 2.*and 2 epochs began"),
-        (SWAG(1), "posterior", "SWAG has collected 1 sets.*needs 2"),
-        (SWAG(0, frequency=3), "posterior", "every 3 epochs"),
+        (SWA(5), SWA.average, "SWA has collected 0.*start_epoch=5"),
+        (SWAG(5), POSTERIOR, "collected 0.*needs 2.*and 2 epochs began"),
+        (SWAG(1), POSTERIOR, "SWAG has collected 1 sets.*needs 2"),
+        (SWAG(0, frequency=3), POSTERIOR, "every 3 epochs"),
     ],
 )
 def test_too_little_was_collected(callback, ask, match):
     x, y = labelled()
     classifier().fit(x, y, epochs=2, callbacks=[callback], verbose=0)
     with pytest.raises(ValueError, match=match):
-        getattr(callback, ask)
+        ask(callback)
 
 
 def test_no_snapshot_yet():
@@ -118,6 +122,8 @@ def test_posteriors():
         MultiSWAG([posterior, swag_posterior(3)])
     with pytest.raises(TypeError, match=r"or WeightSamples\. Received: Sequen"):
         MultiSWAG([posterior, linear()])
+    with pytest.raises(ValueError, match="one network or a posterior with a"):
+        ensembles.update_batch_norm(MultiSWAG([posterior]), np.ones((2, 3)))
     from_weights = ensembles.WeightSamples.from_weights
     with pytest.raises(ValueError, match="must have one set or more"):
         from_weights(linear(), [])
@@ -127,14 +133,18 @@ def test_posteriors():
 
 def test_batch_norm_without_data():
     x, y = labelled()
-    swag = SWAG(0, 2)
+    swa, swag = SWA(0), SWAG(0, 2)
     model = classifier(keras.layers.BatchNormalization())
-    model.fit(x, y, epochs=2, callbacks=[swag], verbose=0)
-    with pytest.warns(UserWarning, match="materialize"):
-        posterior = swag.posterior
-    assert swag.posterior is not posterior  # it warns once
+    model.fit(x, y, epochs=2, callbacks=[swa, swag], verbose=0)
+    with pytest.raises(ValueError, match="`x` must be given"):
+        swa.average()
+    posterior = swag.posterior
     with pytest.raises(ValueError, match=r"statistics of their own.*material"):
         tfpbnn.predict(posterior, x)
+    with pytest.raises(ValueError, match="of other weights than the mean"):
+        tfpbnn.predict(posterior, x, draws="mean")
+    with pytest.raises(ValueError, match="of other weights than the mean"):
+        posterior.predict(x, verbose=0)
     with pytest.raises(ValueError, match="`x` must be given"):
         posterior.materialize(3)
     with pytest.raises(ValueError, match="finite"):

@@ -26,7 +26,7 @@ def test_swa_is_the_mean_of_the_weights():
         feed(swa, model, sets)
         used = sets[start + frequency - 1 :: frequency]
         expected = [np.mean(v, 0, "float64") for v in zip(*used, strict=True)]
-        average = swa.averaged_model
+        average = swa.average()
         assert swa.num_collected == len(used)
         np.testing.assert_allclose(
             flat(average.weights), flat(expected), rtol=1e-6
@@ -38,7 +38,7 @@ def test_swa_is_the_mean_of_the_weights():
     feed(again, model, sets[:1])
     expected = (len(used) * flat(expected) + flat(sets[0])) / (len(used) + 1)
     np.testing.assert_allclose(
-        flat(again.averaged_model.weights), expected, rtol=1e-5
+        flat(again.average().weights), expected, rtol=1e-5
     )
 
 

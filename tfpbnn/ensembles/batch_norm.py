@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpbnn import data
 from tfpbnn.ensembles.network_posterior import _NetworkPosterior
+from tfpbnn.particles import Posterior
 from tfpbnn.particles.graph import open_spec
 from tfpbnn.types import Array, Tensor
 
@@ -27,9 +28,8 @@ def update_batch_norm(
     Layers that are frozen keep what they have, and other weights stay.
 
     Args:
-        model: a built model, such as `SWA.averaged_model`, or a
-            `SWAGPosterior`, of which it is done at the mean. For draws of one
-            see `SWAGPosterior.materialize`.
+        model: a built model, or a `SWAGPosterior`, of which it is done at the
+            mean. For draws of one see `SWAGPosterior.materialize`.
         x: inputs, best those of training: an array, a tensor, a list or dict
             of them, or a tf.data.Dataset or PyDataset, whose targets are
             ignored.
@@ -37,21 +37,42 @@ def update_batch_norm(
             by each batch's statistics, as in training.
 
     Raises:
-        ValueError: if x is empty, infinite or has NaN.
+        ValueError: if x is empty, infinite or has NaN; if the posterior has
+            members, whose statistics are their own.
 
     Example:
     ```python
-    swa = tfpbnn.ensembles.SWA(start_epoch=2)
-    model.fit(x, y, epochs=4, callbacks=[swa], verbose=0)
-    tfpbnn.ensembles.update_batch_norm(swa.averaged_model, x)
+    swag = tfpbnn.ensembles.SWAG(start_epoch=2)
+    model.fit(x, y, epochs=4, callbacks=[swag], verbose=0)
+    posterior = swag.posterior
+    tfpbnn.ensembles.update_batch_norm(posterior, x)
+    posterior.predict(x, verbose=0)
     ```
 
     Reference:
         [Izmailov et al., 2018](https://arxiv.org/abs/1803.05407), section 3.2
     """
+    if isinstance(model, Posterior) and not model.has_mean:
+        raise ValueError(
+            "`model` must be one network or a posterior with a mean. Received: "
+            f"a {type(model).__name__}, whose members have statistics of their "
+            "own. Update those of a network before it becomes a member."
+        )
     network = model.network if isinstance(model, _NetworkPosterior) else model
     for variable, value in BatchStatistics(network).over(x, batch_size):
         variable.assign(value)
+    if isinstance(model, _NetworkPosterior):
+        model.has_statistics = True
+
+
+def check_statistics(network: keras.Model, x: Any) -> None:
+    """Raises if BatchNorm needs data and there is none."""
+    if x is None and batch_norms(network):
+        raise ValueError(
+            "`x` must be given, since the network has BatchNorm layers, whose "
+            "statistics are other ones for other weights: pass the inputs of "
+            "the training data. Received: x=None"
+        )
 
 
 def batch_norms(network: keras.Model) -> list[Any]:

@@ -1,7 +1,6 @@
 """Callbacks that collect weights in the course of `fit`."""
 
 import abc
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +8,6 @@ import keras
 import numpy as np
 
 from tfpbnn.cloning import clone
-from tfpbnn.ensembles.batch_norm import batch_norms
 from tfpbnn.ensembles.network_posterior import compile_like
 from tfpbnn.types import Array
 
@@ -117,7 +115,6 @@ class _Collector(keras.callbacks.Callback, abc.ABC):
         self._epoch = -1
         self._waited = 0  # epochs or steps since the last set
         self._seen_steps = 0
-        self._warned = False
 
     @property
     def num_collected(self) -> int:
@@ -191,8 +188,3 @@ class _Collector(keras.callbacks.Callback, abc.ABC):
         ):
             variable.assign(mean)
         return network
-
-    def _warn_of_batch_norm(self, network: keras.Model, message: str) -> None:
-        if batch_norms(network) and not self._warned:
-            self._warned = True  # once: whoever asks again knows
-            warnings.warn(message, stacklevel=3)

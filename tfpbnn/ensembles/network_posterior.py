@@ -52,7 +52,11 @@ class _NetworkPosterior(_Untrainable):
     Attributes:
         network: a built model, whose other weights are those of all draws.
         indices: which of `network.weights` are random.
+        has_statistics: whether those of BatchNorm layers are the network's
+            own, and not those of the training that it comes from.
     """
+
+    has_statistics = False
 
     def __init__(
         self,

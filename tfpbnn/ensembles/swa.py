@@ -1,10 +1,12 @@
 """Stochastic weight averaging."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import numpy as np
 
+from tfpbnn.ensembles.batch_norm import check_statistics, update_batch_norm
 from tfpbnn.ensembles.collector import Moments, _Collector, check_positive
 from tfpbnn.ensembles.network_posterior import compile_like
 
@@ -36,7 +38,7 @@ class SWA(_Collector):
     ```python
     swa = tfpbnn.ensembles.SWA(start_epoch=2, learning_rate=0.01)
     model.fit(x, y, epochs=6, callbacks=[swa], verbose=0)
-    swa.averaged_model.predict(x, verbose=0)
+    swa.average().predict(x, verbose=0)
     ```
 
     Reference:
@@ -52,29 +54,33 @@ class SWA(_Collector):
     ):
         super().__init__(start_epoch, frequency, unit, learning_rate, Moments())
 
-    @property
-    def averaged_model(self) -> keras.Model:
+    def average(
+        self, x: Any = None, batch_size: int | None = None
+    ) -> keras.Model:
         """A new model like the one in training, at the mean of its weights.
 
         Of its class and compiled as it is, with a fresh optimizer. It is one
         network, no distribution: `tfpbnn.predict` takes it with draws="mean".
-        Statistics of BatchNorm layers are not those of the averaged
-        weights, of which it warns: see `update_batch_norm`.
+
+        Args:
+            x: inputs, best those of training, over which the statistics of
+                BatchNorm layers are computed, since those of training are of
+                other weights; as in `update_batch_norm`. Other networks don't
+                need it.
+            batch_size: rows at a time, of arrays; default 1024.
 
         Raises:
-            ValueError: if nothing was collected.
+            ValueError: if nothing was collected; if the model has BatchNorm
+                and x is None.
         """
         self._check_collected(1)
         model, optimizer = self._network(), self.model.optimizer
+        check_statistics(model, x)
         fresh = optimizer.from_config(optimizer.get_config())
         compile_like(model, self.model, fresh)
         fresh.build(model.trainable_variables)  # or Keras warns when loading
-        self._warn_of_batch_norm(
-            model,
-            "The model has BatchNorm layers, whose statistics are not those "
-            "of the averaged weights. Use it after "
-            "tfpbnn.ensembles.update_batch_norm(averaged_model, x_train).",
-        )
+        if x is not None:
+            update_batch_norm(model, x, batch_size)
         return model
 
     def resume(self, model: keras.Model, num_collected: int) -> None:

@@ -68,8 +68,7 @@ class SWAG(_Collector):
     def posterior(self) -> SWAGPosterior:
         """A new `SWAGPosterior` of what was collected.
 
-        Compiled with the model's loss and metrics. Of networks with
-        BatchNorm it warns that statistics are missing.
+        Compiled with the model's loss and metrics.
 
         Raises:
             ValueError: if fewer than two sets of weights were collected.
@@ -90,13 +89,6 @@ class SWAG(_Collector):
                 np.stack([column[number] for column in moments.columns])
             )
         compile_like(posterior, self.model)
-        self._warn_of_batch_norm(
-            network,
-            "The network has BatchNorm layers, whose statistics are not those "
-            "of its mean or its draws. Predict with posterior.materialize("
-            "num_samples, x_train), and at the mean after "
-            "tfpbnn.ensembles.update_batch_norm(posterior, x_train).",
-        )
         return posterior
 
     def resume(self, posterior: SWAGPosterior) -> None:

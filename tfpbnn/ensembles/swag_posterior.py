@@ -9,7 +9,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import _registry, random
-from tfpbnn.ensembles.batch_norm import BatchStatistics, batch_norms
+from tfpbnn.ensembles.batch_norm import (
+    BatchStatistics,
+    batch_norms,
+    check_statistics,
+)
 from tfpbnn.ensembles.network_posterior import _NetworkPosterior, compile_like
 from tfpbnn.ensembles.weight_samples import WeightSamples
 from tfpbnn.predict import _check_size
@@ -29,15 +33,16 @@ class SWAGPosterior(_NetworkPosterior):
     from their running mean. Calling it, as `predict` and `evaluate` of
     Keras do, is the network at the mean; `tfpbnn.predict` draws.
 
-    Draws of a network with BatchNorm need statistics of their own, which only
-    data can give: `tfpbnn.predict` raises, and `materialize` makes a
-    posterior that has them.
+    A network with BatchNorm needs statistics for its mean and for each draw,
+    which only data can give. Without, calls raise: `update_batch_norm` is for
+    the mean, and `materialize` makes a posterior whose draws have them.
 
     Args:
         network: a built model, at the mean.
         indices: which of `network.weights` are random.
         num_columns: K, 2 or more.
         num_collected: how many sets of weights it is from.
+        has_statistics: whether statistics of BatchNorm are those of the mean.
 
     Raises:
         ValueError: if `num_columns` is less than 2.
@@ -61,6 +66,7 @@ class SWAGPosterior(_NetworkPosterior):
         indices: Sequence[int],
         num_columns: int,
         num_collected: int,
+        has_statistics: bool = False,
         **kwargs: Any,
     ):
         super().__init__(network, tuple(indices), **kwargs)
@@ -71,6 +77,7 @@ class SWAGPosterior(_NetworkPosterior):
             )
         self.num_columns = num_columns
         self.num_collected = num_collected
+        self.has_statistics = has_statistics
         self._scale = self.add_weight(
             name="scale", shape=(), trainable=False, autocast=False,
             dtype="float32", initializer="ones",
@@ -98,17 +105,22 @@ class SWAGPosterior(_NetworkPosterior):
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
         if key is None:
             with random.draw_scope(None):
-                return self.network(x, training=False)
+                return self.call(x)
         if batch_norms(self.network):
             raise ValueError(
                 f"`{self.name}` is of a network with BatchNorm, whose draws "
                 "need statistics of their own. Predict with "
-                "`posterior.materialize(num_samples, x_train)`, or pass "
-                'draws="mean" for the network at the mean.'
+                "`posterior.materialize(num_samples, x_train)`."
             )
         return self._run(x, self._sample(key))
 
     def call(self, inputs: Any) -> Any:
+        if batch_norms(self.network) and not self.has_statistics:
+            raise ValueError(
+                f"`{self.name}` is of a network with BatchNorm, whose "
+                "statistics are those of other weights than the mean. Call "
+                "tfpbnn.ensembles.update_batch_norm(posterior, x_train) first."
+            )
         return self.network(inputs, training=False)
 
     def materialize(
@@ -135,12 +147,7 @@ class SWAGPosterior(_NetworkPosterior):
         """
         check_num_samples(num_samples)
         _check_size("batch_size", batch_size)
-        norms = batch_norms(self.network)
-        if norms and x is None:
-            raise ValueError(
-                "`x` must be given, since the network has BatchNorm, whose "
-                "statistics are other ones for each draw. Received: x=None"
-            )
+        check_statistics(self.network, x)
         key = random.as_key(random.any_seed() if seed is None else seed)
         statistics = BatchStatistics(self.network)
         place = {id(v): i for i, v in enumerate(self.network.weights)}
@@ -149,9 +156,8 @@ class SWAGPosterior(_NetworkPosterior):
             values = self._sample(random.fold(key, number))
             drawn = list(zip(self.random_weights, values, strict=True))
             weights = self.network.get_weights()
-            if norms:
-                moved = list(statistics.over(x, batch_size, drawn))
-                drawn += moved
+            if x is not None:
+                drawn += list(statistics.over(x, batch_size, drawn))
             for variable, value in drawn:
                 weights[place[id(variable)]] = np.asarray(value)
             sets.append(weights)
@@ -189,6 +195,7 @@ class SWAGPosterior(_NetworkPosterior):
         return super().get_config() | {
             "num_columns": self.num_columns,
             "num_collected": self.num_collected,
+            "has_statistics": self.has_statistics,
         }
 
 
