@@ -113,17 +113,36 @@ def test_antithetic_draws_the_mean_and_kept_draws():
     np.testing.assert_allclose(p.variance, q.variance, rtol=1e-3)
 
 
+def right(y, logits):
+    """A metric that is not registered with Keras."""
+    return keras.ops.cast(y == keras.ops.argmax(logits, -1), "float32")
+
+
+class Count(keras.metrics.Metric):
+    def __init__(self, name="count", **kwargs):
+        super().__init__(name=name, **kwargs)
+        self.rows = self.add_weight(name="rows", initializer="zeros")
+
+    def update_state(self, y, logits, sample_weight=None):
+        self.rows.assign_add(keras.ops.cast(keras.ops.shape(y)[0], "float32"))
+
+    def result(self):
+        return self.rows
+
+
 def test_fit_is_what_it_would_be_without():
     x, y = labelled()
     weights = []
     for callbacks in ([], [SWAG(1, 2)]):
         keras.utils.set_random_seed(1)
         model = classifier()
+        model.compile(model.optimizer, model.loss, metrics=[right, Count()])
         model.fit(x, y, epochs=3, callbacks=callbacks, verbose=0)
         weights.append(flat(model.weights))
     np.testing.assert_array_equal(*weights)
     posterior = callbacks[0].posterior
-    loss, accuracy = posterior.evaluate(x, y, verbose=0)
+    loss, accuracy, count = posterior.evaluate(x, y, verbose=0)
+    assert count == len(x)
     scores = tfpbnn.evaluate(posterior, x, y, draws="mean")
     np.testing.assert_allclose(loss, scores["nll"], rtol=1e-5)
     np.testing.assert_allclose(accuracy, scores["accuracy"], rtol=1e-5)

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfpbnn._scales import check_positive
 from tfpbnn.cloning import clone
 from tfpbnn.ensembles.network_posterior import compile_like
 from tfpbnn.types import Array
@@ -14,22 +15,12 @@ from tfpbnn.types import Array
 _UNITS = ("epoch", "step")
 
 
-def check_positive(name: str, value: Any, least: int = 1) -> int:
+def check_integer(name: str, value: Any, least: int = 1) -> int:
     """An integer of at least so much."""
     if not (isinstance(value, int) and value >= least):
         kind = "a positive integer" if least == 1 else f"{least} or more"
         raise ValueError(f"`{name}` must be {kind}. Received: {name}={value!r}")
     return value
-
-
-def check_learning_rate(name: str, value: Any) -> float:
-    """A positive number."""
-    if not (isinstance(value, int | float) and 0 < value < np.inf):
-        raise ValueError(
-            f"`{name}` must be a positive, finite number. Received: "
-            f"{name}={value!r}"
-        )
-    return float(value)
 
 
 def check_settable(model: keras.Model) -> None:
@@ -99,14 +90,14 @@ class _Collector(keras.callbacks.Callback, abc.ABC):
         moments: Moments,
     ):
         super().__init__()
-        check_positive("start_epoch", start_epoch, 0)
-        check_positive("frequency", frequency)
+        check_integer("start_epoch", start_epoch, 0)
+        check_integer("frequency", frequency)
         if unit not in _UNITS:
             raise ValueError(
                 f"`unit` must be one of {list(_UNITS)}. Received: unit={unit!r}"
             )
         if learning_rate is not None and not callable(learning_rate):
-            check_learning_rate("learning_rate", learning_rate)
+            check_positive("learning_rate", learning_rate)
         self.start_epoch = start_epoch
         self.frequency = frequency
         self.unit = unit

@@ -131,9 +131,7 @@ def _check(components: Any) -> None:
             "twice"
         )
     shapes = [
-        keras.tree.map_structure(
-            lambda y: y.shape, getattr(component.network, "outputs", None)
-        )
+        [output.shape for output in getattr(component.network, "outputs", [])]
         for component in components
     ]
     if any(shape != shapes[0] for shape in shapes):

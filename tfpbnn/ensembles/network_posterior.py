@@ -1,5 +1,6 @@
 """What posteriors over the weights of one network have in common."""
 
+import inspect
 from typing import Any, NoReturn
 
 import keras
@@ -25,12 +26,17 @@ def compile_like(
     config = other.get_compile_config()
     if not config:
         return
-    kept = {name: config.get(name) for name in _COMPILED}
-    model.compile(
-        optimizer,
-        loss=other.loss,  # the object itself: it may not be registered
-        **keras.saving.deserialize_keras_object(kept),
-    )
+    # Metrics have states, so there are new ones. What they are made from is
+    # known here, also if it is not registered.
+    given = other._compile_config.config
+    parts = keras.tree.flatten([given["metrics"], given["weighted_metrics"]])
+    makers = [p if inspect.isroutine(p) else type(p) for p in parts]
+    known = {maker.__name__: maker for maker in makers}
+    with keras.saving.custom_object_scope(known):
+        kept = keras.saving.deserialize_keras_object(
+            {name: config.get(name) for name in _COMPILED}
+        )
+    model.compile(optimizer, loss=other.loss, **kept)
 
 
 class _Untrainable(Posterior, keras.Model):

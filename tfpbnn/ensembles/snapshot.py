@@ -6,10 +6,10 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfpbnn._scales import check_positive
 from tfpbnn.cloning import clone
 from tfpbnn.ensembles.collector import (
-    check_learning_rate,
-    check_positive,
+    check_integer,
     check_settable,
 )
 from tfpbnn.ensembles.network_posterior import compile_like
@@ -51,8 +51,8 @@ class SnapshotEnsemble(keras.callbacks.Callback):
 
     def __init__(self, num_cycles: int, learning_rate: float):
         super().__init__()
-        self.num_cycles = check_positive("num_cycles", num_cycles)
-        self.learning_rate = check_learning_rate("learning_rate", learning_rate)
+        self.num_cycles = check_integer("num_cycles", num_cycles)
+        self.learning_rate = check_positive("learning_rate", learning_rate)
         self._snapshots: list[list[Array]] = []
         self._epoch = 0
 

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfpbnn.ensembles.batch_norm import check_statistics, update_batch_norm
-from tfpbnn.ensembles.collector import Moments, _Collector, check_positive
+from tfpbnn.ensembles.collector import Moments, _Collector, check_integer
 from tfpbnn.ensembles.network_posterior import compile_like
 
 
@@ -90,7 +90,7 @@ class SWA(_Collector):
             model: the average, as loaded from a file.
             num_collected: of how many sets of weights it is the mean.
         """
-        self._moments.count = check_positive("num_collected", num_collected)
+        self._moments.count = check_integer("num_collected", num_collected)
         self._moments.means = [
             np.array(keras.ops.convert_to_numpy(v), "float64")
             for v in model.trainable_variables

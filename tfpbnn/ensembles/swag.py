@@ -5,7 +5,7 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tfpbnn.ensembles.collector import Moments, _Collector, check_positive
+from tfpbnn.ensembles.collector import Moments, _Collector, check_integer
 from tfpbnn.ensembles.network_posterior import compile_like
 from tfpbnn.ensembles.swag_posterior import SWAGPosterior, check_scale
 
@@ -59,7 +59,7 @@ class SWAG(_Collector):
         *,
         scale: float = 1.0,
     ):
-        moments = Moments(check_positive("rank", rank, 2))
+        moments = Moments(check_integer("rank", rank, 2))
         super().__init__(start_epoch, frequency, unit, learning_rate, moments)
         self.rank = rank
         self.scale = check_scale(scale)
