@@ -106,7 +106,7 @@ def test_each_draw_has_statistics_of_its_own():
 
 def test_dropout_in_between_and_momentum():
     """Masks differ from batch to batch; a layer that never moves is left."""
-    x = np.repeat(normal(1, 3), 4096, axis=0)
+    x = np.repeat(normal(1, 3), 2048, axis=0)
     model = keras.Sequential(
         [
             keras.Input((3,)),
@@ -115,9 +115,9 @@ def test_dropout_in_between_and_momentum():
             L.BatchNormalization(momentum=1.0),
         ]
     )
-    update_batch_norm(model, x, batch_size=512)
+    update_batch_norm(model, x, batch_size=8)
     first, second = norms_of(model)
-    np.testing.assert_allclose(first.moving_mean, x[0], atol=0.1)
-    # Scaled masks of rate 1/2 have variance 1; 4096 rows, 6 sigma.
-    np.testing.assert_allclose(first.moving_variance, x[0] ** 2, rtol=0.1)
+    # Scaled masks of rate 1/2 are 0 or 2: 6 standard errors.
+    np.testing.assert_allclose(first.moving_mean, x[0], rtol=0.14)
+    np.testing.assert_allclose(first.moving_variance, x[0] ** 2, rtol=0.02)
     np.testing.assert_array_equal(second.moving_mean, np.zeros(3))

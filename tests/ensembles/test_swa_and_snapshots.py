@@ -14,8 +14,9 @@ from tests.ensembles.iterates import (
     iterates,
     labelled,
     linear,
+    normal,
 )
-from tfpbnn.ensembles import SWA, SnapshotEnsemble
+from tfpbnn.ensembles import SWA, SnapshotEnsemble, WeightSamples
 
 
 def test_swa_is_the_mean_of_the_weights():
@@ -129,6 +130,13 @@ def test_snapshots_go_on_in_a_new_process():
     old = first.posterior.members
     for a, b in zip(old, second.posterior.members[:2], strict=True):
         np.testing.assert_array_equal(flat(a.weights), flat(b.weights))
+
+
+def test_members_are_not_of_the_model_s_weights_now():
+    model = linear()
+    old = [normal(*v.shape) for v in model.weights]
+    (member,) = WeightSamples.from_weights(model, [old]).members
+    np.testing.assert_array_equal(flat(member.weights), flat(old))
 
 
 def test_several_outputs_and_a_half_precision_optimizer():

@@ -224,6 +224,9 @@ def test_a_mixture_takes_turns():
     assert mixture.num_draws is None
     kept = [c.materialize(n, seed=0) for c, n in zip(components, (2, 3, 1))]  # noqa: B905
     assert MultiSWAG(kept).num_draws == 18
+    pair = MultiSWAG([components[1].materialize(2, seed=s) for s in (0, 1)])
+    members = [c.members[i](x) for i in (0, 1) for c in pair.components]
+    np.testing.assert_allclose(outputs(pair, x, 4), members, 1e-4, 1e-5)
     with pytest.raises(ValueError, match="needs a posterior that one network"):
         tfpbnn.predict(mixture, x, draws="mean")
 
