@@ -38,7 +38,7 @@ def check_settable(model: keras.Model) -> None:
 
 
 class Moments:
-    """A running mean of weights, and what they deviate from it.
+    """A running mean of weights, and how far they are from it.
 
     In float64 and by Welford's recurrence: a mean of squares less a squared
     mean would leave nothing of a small variance.
@@ -47,7 +47,8 @@ class Moments:
         count: how many sets of weights there were.
         means: of each weight.
         squares: sums of the squared deviations, of each weight.
-        columns: the last sets' deviations from the mean of those up to them.
+        columns: the last `rank` sets' deviations from the mean of those up to
+            them; with a rank of 0 there are neither these nor squares.
     """
 
     def __init__(self, rank: int = 0):
@@ -64,18 +65,18 @@ class Moments:
             self.means = [np.zeros_like(value) for value in wide]
             self.squares = [np.zeros_like(value) for value in wide]
         self.count += 1
-        column = []
-        for value, mean, square in zip(
-            wide, self.means, self.squares, strict=True
-        ):
-            change = value - mean
+        changes = [v - mean for v, mean in zip(wide, self.means, strict=True)]
+        for mean, change in zip(self.means, changes, strict=True):
             mean += change / self.count
-            rest = value - mean
-            if self._rank:
-                square += change * rest
-                column.append(rest.astype("float32"))
-        if self._rank:
-            self.columns = [*self.columns, column][-self._rank :]
+        if not self._rank:
+            return
+        column = [v - mean for v, mean in zip(wide, self.means, strict=True)]
+        for square, change, rest in zip(
+            self.squares, changes, column, strict=True
+        ):
+            square += change * rest
+        column = [rest.astype("float32") for rest in column]
+        self.columns = [*self.columns, column][-self._rank :]
 
 
 class _Collector(keras.callbacks.Callback, abc.ABC):

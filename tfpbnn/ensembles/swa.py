@@ -95,4 +95,3 @@ class SWA(_Collector):
             np.array(keras.ops.convert_to_numpy(v), "float64")
             for v in model.trainable_variables
         ]
-        self._moments.squares = [np.zeros(())] * len(self._moments.means)
