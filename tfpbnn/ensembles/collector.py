@@ -104,6 +104,7 @@ class _Collector(keras.callbacks.Callback, abc.ABC):
         self.unit = unit
         self.learning_rate = learning_rate
         self._moments = moments
+        self._indices: list[int] = []  # of the weights that are collected
         self._epoch = -1
         self._waited = 0  # epochs or steps since the last set
         self._seen_steps = 0
@@ -118,6 +119,8 @@ class _Collector(keras.callbacks.Callback, abc.ABC):
         if self.learning_rate is not None:
             check_settable(self.model)
         compile_like(clone(self.model, compiled=False), self.model)
+        place = {id(v): i for i, v in enumerate(self.model.weights)}
+        self._indices = [place[id(v)] for v in self.model.trainable_variables]
         found = [tuple(v.shape) for v in self.model.trainable_variables]
         known = [mean.shape for mean in self._moments.means]
         if self.num_collected and found != known:
@@ -175,8 +178,9 @@ class _Collector(keras.callbacks.Callback, abc.ABC):
     def _network(self) -> keras.Model:
         """A copy of the model, not compiled, with the mean of its weights."""
         network = clone(self.model, compiled=False)
-        for variable, mean in zip(
-            network.trainable_variables, self._moments.means, strict=True
-        ):
-            variable.assign(mean)
+        # Not its trainable variables: single ones may be frozen in the model,
+        # which copies don't know of.
+        weights = network.weights
+        for index, mean in zip(self._indices, self._moments.means, strict=True):
+            weights[index].assign(mean)
         return network

@@ -75,10 +75,9 @@ class SWAG(_Collector):
         """
         self._check_collected(2)
         moments, network = self._moments, self._network()
-        place = {id(v): i for i, v in enumerate(network.weights)}
         posterior = SWAGPosterior(
             network,
-            [place[id(v)] for v in network.trainable_variables],
+            self._indices,
             num_columns=len(moments.columns),
             num_collected=moments.count,
         )
