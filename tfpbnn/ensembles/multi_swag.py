@@ -82,8 +82,12 @@ class MultiSWAG(_Untrainable):
             ],
         )
 
+    def template(self) -> keras.Model:
+        """A network whose inputs and outputs are like those of all draws."""
+        return self.components[0].network
+
     def draw_spec(self, x: Any) -> Any:
-        return self.components[0].draw_spec(x)
+        return self.template().compute_output_spec(x)
 
     def call(self, inputs: Any) -> Any:
         outputs = [component(inputs) for component in self.components]

@@ -84,8 +84,12 @@ class _NetworkPosterior(_Untrainable):
     def output_names(self) -> list[str]:
         return _output_names(self.network)
 
+    def template(self) -> keras.Model:
+        """A network whose inputs and outputs are like those of all draws."""
+        return self.network
+
     def draw_spec(self, x: Any) -> Any:
-        return self.network.compute_output_spec(x)
+        return self.template().compute_output_spec(x)
 
     def _run(self, x: Any, values: list[Tensor]) -> Any:
         """The outputs of the network with other values of random weights."""
