@@ -68,7 +68,7 @@ def main():
     args = measure.arguments(__doc__)
     models = measure.models(
         lambda: keras_network(keras.layers.Dense),
-        lambda name: keras_network(LAYERS[name], kl_weight=1 / len(X)),
+        lambda name: keras_network(LAYERS[name], tfpbnn.Sequential),
         None if args.no_tfp else tfp_network,
         dict.fromkeys(LAYERS, True),
     )

@@ -5,7 +5,9 @@ import keras
 from tfpbnn.types import Config
 
 
-def clone(model: keras.Model, config: Config | None = None) -> keras.Model:
+def clone(
+    model: keras.Model, config: Config | None = None, *, compiled: bool = True
+) -> keras.Model:
     """A model of the same class, layers, weights and compile arguments.
 
     `keras.models.clone_model` would turn subclasses of Sequential into that.
@@ -14,6 +16,7 @@ def clone(model: keras.Model, config: Config | None = None) -> keras.Model:
         model: a built model.
         config: of the clone, if it is to have other layers; its weights are
             then left as they are made.
+        compiled: whether the clone of a compiled model is compiled too.
 
     Raises:
         ValueError: if the class can't be made from its config.
@@ -26,7 +29,7 @@ def clone(model: keras.Model, config: Config | None = None) -> keras.Model:
             copy = type(model).from_config(config or model.get_config())
             if not copy.built:
                 copy.build_from_config(model.get_build_config())
-            if model.compiled:
+            if model.compiled and compiled:
                 copy.compile_from_config(model.get_compile_config())
         if config is None:
             copy.set_weights(model.get_weights())

@@ -4,9 +4,11 @@ import inspect
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from tfpbnn import _registry, data, divergences, targets
+from tfpbnn import _registry, data, divergences, targets, updates
 from tfpbnn.callbacks import KLWeight
+from tfpbnn.types import Tensor
 
 
 class _DataLengthKLWeight(keras.callbacks.Callback):
@@ -71,6 +73,14 @@ class _WeightedFit:
                 weight = _DataLengthKLWeight(given.get("x"), split)
                 given["callbacks"] = [*callbacks, weight]
         return plain(*bound.args, **bound.kwargs)
+
+    def train_step(self, data: Any) -> dict[str, Tensor]:
+        """As in Keras; large updates are one pass over the weights."""
+        plain = super().train_step  # type: ignore[misc]
+        if tf.executing_eagerly() or self.optimizer is None:  # type: ignore[attr-defined]
+            return plain(data)
+        with updates.compiled(self.optimizer):  # type: ignore[attr-defined]
+            return plain(data)
 
 
 @_registry.register

@@ -1,6 +1,7 @@
 """An optimizer's step, as one pass over the weights where that is possible."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -22,7 +23,7 @@ ELEMENTWISE = (
     keras.optimizers.Lion,
 )
 # Below so many weights a compilation costs more than it saves.
-_MIN_SIZE = 2**14
+_MIN_SIZE = 2**17
 
 
 def is_elementwise(optimizer: Any) -> bool:
@@ -70,6 +71,26 @@ def apply_gradients(
         optimizer.apply_gradients(list(zip(values, trained, strict=True)))
 
     tf.function(step, jit_compile=True, autograph=False)(kept)
+
+
+@contextlib.contextmanager
+def compiled(optimizer: Any) -> Iterator[None]:
+    """Lets an optimizer's steps be `apply_gradients` of this module.
+
+    For what Keras's own training step calls, while that is traced.
+    """
+    plain = optimizer.apply_gradients
+
+    def step(pairs: Iterable[tuple[Any, Any]]) -> None:
+        optimizer.apply_gradients = plain
+        gradients, variables = zip(*pairs, strict=True)
+        apply_gradients(optimizer, gradients, variables)
+
+    optimizer.apply_gradients = step
+    try:
+        yield
+    finally:
+        del optimizer.apply_gradients
 
 
 def _can_compile(

@@ -57,7 +57,7 @@ def test_one_fit_is_the_fits_of_all_members(case, optimizer):
 
 def test_large_stacks_are_updated_in_one_pass():
     def build():
-        return mlp(width=4096)
+        return mlp(width=2**14)
 
     ensemble = compiled(build, 2)
     alone = fitted_alone(ensemble, X, Y)

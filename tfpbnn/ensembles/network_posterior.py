@@ -1,0 +1,119 @@
+"""What posteriors over the weights of one network have in common."""
+
+import inspect
+from typing import Any, NoReturn
+
+import keras
+
+from tfpbnn.layers.drawn_weights import _DrawScope
+from tfpbnn.particles import Posterior
+from tfpbnn.types import Config, Tensor
+
+_COMPILED = ("loss_weights", "metrics", "weighted_metrics", "jit_compile")
+
+
+def compile_like(
+    model: keras.Model, other: Any, optimizer: Any = "sgd"
+) -> None:
+    """Compiles with another model's loss and metrics, if that is compiled.
+
+    Args:
+        model: what to compile.
+        other: a Keras model.
+        optimizer: by default one without a state, which would be saved.
+    """
+    config = other.get_compile_config()
+    if not config:
+        return
+    # Metrics have states, so there are new ones. What they are made from is
+    # known here, also if it is not registered.
+    given = other._compile_config.config
+    parts = keras.tree.flatten([given["metrics"], given["weighted_metrics"]])
+    makers = [p if inspect.isroutine(p) else type(p) for p in parts]
+    known = {maker.__name__: maker for maker in makers}
+    with keras.saving.custom_object_scope(known):
+        kept = keras.saving.deserialize_keras_object(
+            {name: config.get(name) for name in _COMPILED}
+        )
+    model.compile(optimizer, loss=other.loss, **kept)
+
+
+class _Untrainable(Posterior, keras.Model):
+    """A posterior that is collected, not trained."""
+
+    def fit(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError(
+            f"{type(self).__name__} is collected from training and can't be "
+            "trained: train the network, with the callback that collects."
+        )
+
+    def get_build_config(self) -> None:
+        return None  # all variables are made by the constructor
+
+
+class _NetworkPosterior(_Untrainable):
+    """A distribution over some weights of one network.
+
+    Attributes:
+        network: a built model, whose other weights are those of all draws.
+        indices: which of `network.weights` are random.
+        has_statistics: whether those of BatchNorm layers are the network's
+            own, and not those of the training that it comes from.
+    """
+
+    has_statistics = False
+
+    def __init__(
+        self,
+        network: keras.Model,
+        indices: list[int] | tuple[int, ...],
+        **kwargs: Any,
+    ):
+        super().__init__(**({"dtype": network.dtype_policy} | kwargs))
+        self.network = network
+        self.indices = tuple(indices)
+
+    @property
+    def random_weights(self) -> list[keras.Variable]:
+        """Those of the network's weights that have a distribution."""
+        weights = self.network.weights
+        return [weights[index] for index in self.indices]
+
+    def template(self) -> keras.Model:
+        return self.network
+
+    def _run(self, x: Any, values: list[Tensor]) -> Any:
+        """The outputs of the network with other values of random weights."""
+        pairs = list(zip(self.random_weights, values, strict=True))
+        with _DrawScope(pairs):
+            return self.network(x, training=False)
+
+    def _add_parameter(
+        self, shape: Any, variable: keras.Variable, name: str
+    ) -> keras.Variable:
+        """A variable about another; float32 at least, and never cast."""
+        wide = "float64" if variable.dtype == "float64" else "float32"
+        return self.add_weight(
+            name=name,
+            shape=shape,
+            initializer="zeros",
+            dtype=wide,
+            autocast=False,
+            trainable=False,
+        )
+
+    def get_config(self) -> Config:
+        return {
+            "network": keras.saving.serialize_keras_object(self.network),
+            "indices": list(self.indices),
+            "name": self.name,
+        }
+
+    @classmethod
+    def from_config(
+        cls, config: Config, custom_objects: Any = None
+    ) -> "_NetworkPosterior":
+        network = keras.saving.deserialize_keras_object(
+            config["network"], custom_objects=custom_objects
+        )
+        return cls(**(config | {"network": network}))
