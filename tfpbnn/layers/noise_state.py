@@ -21,6 +21,7 @@ class NoiseState:
     """
 
     draws_weights = True
+    _kl_term = divergences.KLRegularizer
 
     def _init_noise(
         self, kl_weight: float | None, free_bits: float, seed: int | None
@@ -62,7 +63,7 @@ class NoiseState:
         if prior is None:
             return
         prior.build_for(posterior)
-        divergences.KLRegularizer(
+        self._kl_term(
             posterior,
             prior,
             self.kl_weight,
