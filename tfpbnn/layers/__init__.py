@@ -68,6 +68,7 @@ from tfpbnn.layers.group_query_attention import (
     GroupQueryAttentionLocalReparameterization,
     GroupQueryAttentionReparameterization,
 )
+from tfpbnn.layers.masksembles import Masksembles
 from tfpbnn.layers.mc_noise import (
     MCAlphaDropout,
     MCDropout,
@@ -86,6 +87,13 @@ from tfpbnn.layers.multi_head_attention import (
     MultiHeadAttentionReparameterization,
 )
 from tfpbnn.layers.noise import HomoscedasticScale
+from tfpbnn.layers.packed import (
+    PackedConv1D,
+    PackedConv2D,
+    PackedConv3D,
+    PackedDense,
+    PackedFlatten,
+)
 from tfpbnn.layers.rank1 import (
     Conv1DRank1,
     Conv2DRank1,
@@ -109,6 +117,7 @@ from tfpbnn.layers.separable_conv import (
     SeparableConv2DLocalReparameterization,
     SeparableConv2DReparameterization,
 )
+from tfpbnn.layers.split_members import JoinMembers, SplitMembers
 from tfpbnn.layers.variational_dropout import VariationalDropout
 from tfpbnn.layers.wrapper import Variational
 
@@ -186,6 +195,7 @@ __all__ = [
     "GroupQueryAttentionLocalReparameterization",
     "GroupQueryAttentionReparameterization",
     "HomoscedasticScale",
+    "JoinMembers",
     "LSTMReparameterization",
     "MCAlphaDropout",
     "MCDropout",
@@ -195,9 +205,15 @@ __all__ = [
     "MCSpatialDropout2D",
     "MCSpatialDropout3D",
     "MCWrapper",
+    "Masksembles",
     "MultiHeadAttentionFlipout",
     "MultiHeadAttentionLocalReparameterization",
     "MultiHeadAttentionReparameterization",
+    "PackedConv1D",
+    "PackedConv2D",
+    "PackedConv3D",
+    "PackedDense",
+    "PackedFlatten",
     "RandomSign",
     "SeparableConv1DFlipout",
     "SeparableConv1DLocalReparameterization",
@@ -206,6 +222,7 @@ __all__ = [
     "SeparableConv2DLocalReparameterization",
     "SeparableConv2DReparameterization",
     "SimpleRNNReparameterization",
+    "SplitMembers",
     "Variational",
     "VariationalDropout",
 ]

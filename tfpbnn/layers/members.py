@@ -88,3 +88,16 @@ def flat(tensor: Tensor) -> Tensor:
     size = None if None in (groups, rows) else groups * rows
     found.set_shape([size, *tensor.shape[2:]])
     return found
+
+
+def in_draws(inputs: Tensor) -> Tensor:
+    """The inputs of each draw of the current scope, `[S or 1, B, ...]`."""
+    scope = random.current_scope()
+    assert scope is not None
+    if not scope.is_stacked or scope.is_shared:
+        return inputs[tf.newaxis]
+    count = tf.shape(scope.key)[0]
+    shape = tf.concat([[count, -1], tf.shape(inputs)[1:]], 0)
+    found = tf.reshape(inputs, shape)
+    found.set_shape([None, None, *inputs.shape[1:]])
+    return found
