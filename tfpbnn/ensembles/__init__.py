@@ -5,5 +5,18 @@ from tfpbnn.ensembles.batch_ensemble import (
     to_batch_ensemble,
     to_rank1,
 )
+from tfpbnn.ensembles.masksembles import Masksembles, to_masksembles
+from tfpbnn.ensembles.mimo import MIMO, to_mimo
+from tfpbnn.ensembles.packed import PackedEnsemble, to_packed_ensemble
 
-__all__ = ["BatchEnsemble", "to_batch_ensemble", "to_rank1"]
+__all__ = [
+    "MIMO",
+    "BatchEnsemble",
+    "Masksembles",
+    "PackedEnsemble",
+    "to_batch_ensemble",
+    "to_masksembles",
+    "to_mimo",
+    "to_packed_ensemble",
+    "to_rank1",
+]
