@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
-from tests.ensembles.data import LOSS, check_loads, cnn, digits, mlp, trained
+from tests.ensembles.data import LOSS, cnn, digits, mlp, trained
 from tfpbnn import divergences, layers
 from tfpbnn.ensembles import BatchEnsemble, to_batch_ensemble, to_rank1
 
@@ -16,13 +16,16 @@ X = np.random.default_rng(0).normal(size=(5, 8, 8, 2)).astype("float32")
 
 @pytest.fixture(scope="module")
 def plain():
-    return trained(mlp())
+    return trained(lambda model: model)
 
 
 @pytest.fixture(scope="module")
 def ensemble():
-    model = to_batch_ensemble(mlp(), M, fast_initializer="random_sign")
-    return trained(model)
+    return trained(
+        lambda model: to_batch_ensemble(
+            model, M, fast_initializer="random_sign"
+        )
+    )
 
 
 def test_fast_weights_of_one_equal_the_base_model():
@@ -112,7 +115,7 @@ def test_the_training_loss_is_the_mean_of_the_members():
 def test_fit_takes_callbacks_validation_and_batches_that_do_not_fit(tmp_path):
     x, y, x_test, y_test = digits()
     model = to_rank1(mlp(), M)
-    model.compile("adam", LOSS, metrics=["accuracy"])  # under XLA
+    model.compile("adam", LOSS, metrics=["accuracy"], jit_compile=False)
     stop = keras.callbacks.EarlyStopping(min_delta=1e9, patience=1)
     history = model.fit(
         x[:100],
@@ -131,9 +134,7 @@ def test_fit_takes_callbacks_validation_and_batches_that_do_not_fit(tmp_path):
     assert np.abs(p.outputs[0] - p.outputs[M]).max() > 0
 
 
-def test_models_load_in_a_fresh_process(ensemble, tmp_path):
-    _, _, x, _ = digits()
-    check_loads([ensemble], x[:10], tfpbnn.predict, tmp_path)
+def test_a_model_in_the_model_is_saved(tmp_path):
     path = tmp_path / "rank1.keras"
     model = to_rank1(cnn(), M)
     model.save(path)
