@@ -176,6 +176,30 @@ def test_several_outputs_keep_their_names():
         ]
 
 
+def test_layers_that_are_used_again_and_weights_that_stay():
+    inputs = keras.Input((4,))
+    relu, norm = keras.layers.ReLU(), keras.layers.BatchNormalization()
+    x = relu(keras.layers.Dense(6)(relu(norm(inputs))))
+    base = keras.Model(inputs, relu(keras.layers.Dense(2)(x)))
+    norm.moving_mean.assign([1.0, 2.0, 3.0, 4.0])
+    packed = MAKE["packed"](base)
+    assert sum(type(x) is keras.layers.ReLU for x in packed.layers) == 1
+    (again,) = (x for x in packed.layers if type(x) is type(norm))
+    np.testing.assert_array_equal(again.moving_mean, norm.moving_mean)
+    assert packed(np.ones((2, 4))).shape == (6, 2)
+
+
+def test_models_in_the_model_may_have_layers_of_one_name():
+    def block():
+        hidden = keras.layers.Dense(4, "relu", name="hidden")
+        return keras.Sequential([keras.Input((6, 4)), hidden])
+
+    base = functional(block(), block(), keras.layers.Dense(1))
+    for make in MAKE.values():
+        model = make(base)
+        assert {"hidden", "hidden_1"} <= {layer.name for layer in model.layers}
+
+
 def functional(*hidden):
     inputs = keras.Input((6, 4))
     x = inputs

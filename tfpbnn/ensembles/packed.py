@@ -122,21 +122,26 @@ class _Packing:
             "gamma": gamma,
         }
         self._packed: set[int] = set()
-        self._plain = Copies()
-        self._copies = Copies(self._make)
+        self._copies = Copies()
+        self._packed_copies = Copies(self._make)
+        # Layers that are as they were, but of other channels.
+        self._renewed: set[int] = set()
         # Whether a layer is the first, by its id.
         self._is_first: dict[int, bool] = {}
 
     def visit(self, call: Call, args: Any, kwargs: Any) -> Any:
         if self.splits.are_rows(call):
-            return self._plain(call.op)(*args, **kwargs)
+            return self._copies(call.op)(*args, **kwargs)
         has_kernel = is_kernel(call.op)
         packed = {id(x) in self._packed for x in call.inputs}
         if packed == {False} and not has_kernel:
-            return self._plain(call.op)(*args, **kwargs)
+            return self._copies(call.op)(*args, **kwargs)
         self._check(call, packed)
+        self._renewed.add(id(call.op))
         self._is_first[id(call.op)] = packed == {False}
-        y = self._copies(call.op)(*args, **kwargs)
+        is_other = has_kernel or isinstance(call.op, keras.layers.Flatten)
+        copies = self._packed_copies if is_other else self._copies
+        y = copies(call.op)(*args, **kwargs)
         if id(call.op) in self.splits.last:
             return self.splits.split(call, y)
         self._packed.update(id(y) for y in call.outputs)
@@ -144,7 +149,7 @@ class _Packing:
 
     def copy_weights(self) -> None:
         """Those of layers that are as they were."""
-        self._plain.copy_weights()
+        self._copies.copy_weights(but=self._renewed)
 
     def _make(self, layer: Any) -> Any:
         if isinstance(layer, keras.layers.Flatten):
@@ -152,8 +157,6 @@ class _Packing:
             return layer_classes.PackedFlatten(
                 groups, name=layer.name, dtype=layer.dtype_policy
             )
-        if not is_kernel(layer):
-            return graph.copy_layer(layer)
         cls: Any = getattr(layer_classes, f"Packed{type(layer).__name__}")
         is_last = id(layer) in self.splits.last
         config = last_config(layer) if is_last else layer.get_config()

@@ -1,6 +1,6 @@
 """Does the calls of a model again, on other tensors and with other layers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import keras
@@ -37,6 +37,7 @@ class Copies:
     def __init__(self, make: Callable[[Any], Any] = graph.copy_layer):
         self._make = make
         self._found: dict[int, Any] = {}
+        self._names: set[str] = set()
         self.pairs: list[tuple[Any, Any]] = []
 
     def __call__(self, op: Any) -> Any:
@@ -47,13 +48,21 @@ class Copies:
             return op
         if id(op) not in self._found:
             self._found[id(op)] = new = self._make(op)
+            # Models that are laid open may have layers of the same name.
+            while new.name in self._names:
+                new.name = f"{op.name}_{len(self._names)}"
+            self._names.add(new.name)
             self.pairs.append((op, new))
         return self._found[id(op)]
 
-    def copy_weights(self) -> None:
-        """Gives layers of the same class the weights of the model's."""
+    def copy_weights(self, but: Iterable[int] = ()) -> None:
+        """Gives the layers the weights of the model's.
+
+        Args:
+            but: the ids of layers of the model whose weights are not wanted.
+        """
         for old, new in self.pairs:
-            if type(old) is type(new):
+            if id(old) not in but:
                 new.set_weights(old.get_weights())
 
 
