@@ -1,6 +1,7 @@
 """Packed ensembles: small members as groups of one network's channels."""
 
 import math
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import keras
@@ -155,17 +156,7 @@ class _GroupedDense(keras.layers.Layer):
             )
 
     def call(self, inputs: Tensor) -> Tensor:
-        ops = keras.ops
-        if self.groups == 1:
-            y = ops.matmul(inputs, self.kernel)
-        else:
-            rows, units = self.kernel.shape
-            sizes = ops.shape(inputs)[:-1]
-            x = ops.reshape(inputs, (*sizes, self.groups, rows))
-            each = units // self.groups
-            kernel = ops.reshape(self.kernel, (rows, self.groups, each))
-            y = ops.einsum("...gi,igo->...go", x, kernel)
-            y = ops.reshape(y, (*sizes, units))
+        y = _in_groups(keras.ops.matmul, inputs, self.kernel, self.groups)
         if self.use_bias:
             y = y + self.bias
         return self.activation(y)
@@ -243,8 +234,46 @@ class PackedDense(_Packed, _GroupedDense):
     _size = "units"
 
 
+class _PackedConv(_Packed):
+    """Mixed into a convolution of Keras's."""
+
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        """One convolution after another: see `_in_groups`."""
+        layer: Any = self
+        channels = 1 if layer.data_format == "channels_first" else -1
+        return _in_groups(
+            super().convolution_op,  # type: ignore[misc]
+            inputs,
+            kernel,
+            self.packed_groups,
+            channels,
+        )
+
+
+def _in_groups(
+    op: Callable[[Tensor, Tensor], Tensor],
+    inputs: Tensor,
+    kernel: Tensor,
+    groups: int,
+    axis: int = -1,
+) -> Tensor:
+    """An operation on groups of channels, along an axis, one after another.
+
+    On a CPU a batch of products, or a convolution in groups, takes several
+    times as long, above all under XLA; and groups are few.
+    """
+    if groups == 1:
+        return op(inputs, kernel)
+    parts = zip(
+        keras.ops.split(inputs, groups, axis=axis),
+        keras.ops.split(kernel, groups, axis=-1),
+        strict=True,
+    )
+    return keras.ops.concatenate([op(x, k) for x, k in parts], axis=axis)
+
+
 @_registry.register
-class PackedConv1D(_Packed, keras.layers.Conv1D):
+class PackedConv1D(_PackedConv, keras.layers.Conv1D):
     """`keras.layers.Conv1D` for members side by side, each of them small.
 
     Args:
@@ -265,7 +294,7 @@ class PackedConv1D(_Packed, keras.layers.Conv1D):
 
 
 @_registry.register
-class PackedConv2D(_Packed, keras.layers.Conv2D):
+class PackedConv2D(_PackedConv, keras.layers.Conv2D):
     """`keras.layers.Conv2D` for members side by side, each of them small.
 
     Args:
@@ -286,7 +315,7 @@ class PackedConv2D(_Packed, keras.layers.Conv2D):
 
 
 @_registry.register
-class PackedConv3D(_Packed, keras.layers.Conv3D):
+class PackedConv3D(_PackedConv, keras.layers.Conv3D):
     """`keras.layers.Conv3D` for members side by side, each of them small.
 
     Args:
