@@ -86,7 +86,7 @@ def coherent(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
 
 def scope_draw(posterior: Family, key: Tensor) -> Tensor:
     """One draw of the weights, with the sign of the current scope."""
-    return posterior.draws(key[tf.newaxis], _scope_signs())[0]
+    return posterior.draws(key[tf.newaxis], scope_signs())[0]
 
 
 def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
@@ -103,7 +103,7 @@ def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
     """
     if not posterior.is_random:
         return _over_rows(lambda flat: mean(op, flat, posterior), x)
-    return op.stacked(x, posterior.draws(keys, _scope_signs()))
+    return op.stacked(x, posterior.draws(keys, scope_signs()))
 
 
 def marginal(
@@ -132,7 +132,8 @@ def marginal(
     return y + tf.cast(tf.sqrt(variance) * noise, y.dtype)
 
 
-def _scope_signs() -> Tensor | None:
+def scope_signs() -> Tensor | None:
+    """Those of the noise of the current scope's draws, `[S]`; None for 1."""
     scope = random.current_scope()
     if scope is None or scope.signs is None:
         return None

@@ -1,5 +1,15 @@
 """Variational layers."""
 
+from tfpbnn.layers.batch_ensemble import (
+    Conv1DBatchEnsemble,
+    Conv2DBatchEnsemble,
+    Conv3DBatchEnsemble,
+    DenseBatchEnsemble,
+    DepthwiseConv1DBatchEnsemble,
+    DepthwiseConv2DBatchEnsemble,
+    EinsumDenseBatchEnsemble,
+    EmbeddingBatchEnsemble,
+)
 from tfpbnn.layers.concrete_dropout import ConcreteDropout
 from tfpbnn.layers.conv import (
     Conv1DFlipout,
@@ -52,11 +62,13 @@ from tfpbnn.layers.embedding import (
     EmbeddingLocalReparameterization,
     EmbeddingReparameterization,
 )
+from tfpbnn.layers.fast_weights import RandomSign
 from tfpbnn.layers.group_query_attention import (
     GroupQueryAttentionFlipout,
     GroupQueryAttentionLocalReparameterization,
     GroupQueryAttentionReparameterization,
 )
+from tfpbnn.layers.masksembles import Masksembles
 from tfpbnn.layers.mc_noise import (
     MCAlphaDropout,
     MCDropout,
@@ -75,6 +87,23 @@ from tfpbnn.layers.multi_head_attention import (
     MultiHeadAttentionReparameterization,
 )
 from tfpbnn.layers.noise import HomoscedasticScale
+from tfpbnn.layers.packed import (
+    PackedConv1D,
+    PackedConv2D,
+    PackedConv3D,
+    PackedDense,
+    PackedFlatten,
+)
+from tfpbnn.layers.rank1 import (
+    Conv1DRank1,
+    Conv2DRank1,
+    Conv3DRank1,
+    DenseRank1,
+    DepthwiseConv1DRank1,
+    DepthwiseConv2DRank1,
+    EinsumDenseRank1,
+    EmbeddingRank1,
+)
 from tfpbnn.layers.recurrent import (
     GRUReparameterization,
     LSTMReparameterization,
@@ -88,6 +117,7 @@ from tfpbnn.layers.separable_conv import (
     SeparableConv2DLocalReparameterization,
     SeparableConv2DReparameterization,
 )
+from tfpbnn.layers.split_members import JoinMembers, SplitMembers
 from tfpbnn.layers.variational_dropout import VariationalDropout
 from tfpbnn.layers.wrapper import Variational
 
@@ -101,23 +131,29 @@ Convolution3DReparameterization = Conv3DReparameterization
 
 __all__ = [
     "ConcreteDropout",
+    "Conv1DBatchEnsemble",
     "Conv1DDropConnect",
     "Conv1DFlipout",
     "Conv1DLocalReparameterization",
+    "Conv1DRank1",
     "Conv1DReparameterization",
     "Conv1DTransposeFlipout",
     "Conv1DTransposeLocalReparameterization",
     "Conv1DTransposeReparameterization",
+    "Conv2DBatchEnsemble",
     "Conv2DDropConnect",
     "Conv2DFlipout",
     "Conv2DLocalReparameterization",
+    "Conv2DRank1",
     "Conv2DReparameterization",
     "Conv2DTransposeFlipout",
     "Conv2DTransposeLocalReparameterization",
     "Conv2DTransposeReparameterization",
+    "Conv3DBatchEnsemble",
     "Conv3DDropConnect",
     "Conv3DFlipout",
     "Conv3DLocalReparameterization",
+    "Conv3DRank1",
     "Conv3DReparameterization",
     "Conv3DTransposeFlipout",
     "Conv3DTransposeLocalReparameterization",
@@ -128,27 +164,38 @@ __all__ = [
     "Convolution2DReparameterization",
     "Convolution3DFlipout",
     "Convolution3DReparameterization",
+    "DenseBatchEnsemble",
     "DenseDropConnect",
     "DenseFlipout",
     "DenseLocalReparameterization",
+    "DenseRank1",
     "DenseReparameterization",
+    "DepthwiseConv1DBatchEnsemble",
     "DepthwiseConv1DFlipout",
     "DepthwiseConv1DLocalReparameterization",
+    "DepthwiseConv1DRank1",
     "DepthwiseConv1DReparameterization",
+    "DepthwiseConv2DBatchEnsemble",
     "DepthwiseConv2DFlipout",
     "DepthwiseConv2DLocalReparameterization",
+    "DepthwiseConv2DRank1",
     "DepthwiseConv2DReparameterization",
+    "EinsumDenseBatchEnsemble",
     "EinsumDenseFlipout",
     "EinsumDenseLocalReparameterization",
+    "EinsumDenseRank1",
     "EinsumDenseReparameterization",
+    "EmbeddingBatchEnsemble",
     "EmbeddingFlipout",
     "EmbeddingLocalReparameterization",
+    "EmbeddingRank1",
     "EmbeddingReparameterization",
     "GRUReparameterization",
     "GroupQueryAttentionFlipout",
     "GroupQueryAttentionLocalReparameterization",
     "GroupQueryAttentionReparameterization",
     "HomoscedasticScale",
+    "JoinMembers",
     "LSTMReparameterization",
     "MCAlphaDropout",
     "MCDropout",
@@ -158,9 +205,16 @@ __all__ = [
     "MCSpatialDropout2D",
     "MCSpatialDropout3D",
     "MCWrapper",
+    "Masksembles",
     "MultiHeadAttentionFlipout",
     "MultiHeadAttentionLocalReparameterization",
     "MultiHeadAttentionReparameterization",
+    "PackedConv1D",
+    "PackedConv2D",
+    "PackedConv3D",
+    "PackedDense",
+    "PackedFlatten",
+    "RandomSign",
     "SeparableConv1DFlipout",
     "SeparableConv1DLocalReparameterization",
     "SeparableConv1DReparameterization",
@@ -168,6 +222,7 @@ __all__ = [
     "SeparableConv2DLocalReparameterization",
     "SeparableConv2DReparameterization",
     "SimpleRNNReparameterization",
+    "SplitMembers",
     "Variational",
     "VariationalDropout",
 ]

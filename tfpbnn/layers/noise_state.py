@@ -10,7 +10,35 @@ from tfpbnn.families import Family
 from tfpbnn.types import Config, Tensor
 
 
-class NoiseState:
+class _NoiseCounter:
+    """A mixin for Keras layers that draw: seed and number of their draws."""
+
+    noise_seed: int | None
+    noise_state: Any
+
+    def _build_noise(self) -> None:
+        self.noise_state = self.add_weight(  # type: ignore[attr-defined]
+            name="noise_state",
+            shape=(2,),
+            dtype="int64",
+            initializer=self._initial_noise_state,
+            trainable=False,
+            autocast=False,
+        )
+
+    def _initial_noise_state(self, shape: Any, dtype: Any) -> Tensor:
+        """(seed, number of the next draw); a weight, so that it is saved."""
+        del shape
+        seed = random.any_seed() if self.noise_seed is None else self.noise_seed
+        return tf.constant([seed, 0], dtype)
+
+    def _next_key(self) -> Tensor:
+        state = tf.identity(tf.convert_to_tensor(self.noise_state))
+        self.noise_state.assign(state + tf.constant([0, 1], state.dtype))
+        return random.fold_replica(state)
+
+
+class NoiseState(_NoiseCounter):
     """A mixin for Keras layers whose weights have distributions.
 
     Not a layer itself, so that it goes with any Keras layer.
@@ -21,6 +49,7 @@ class NoiseState:
     """
 
     draws_weights = True
+    _kl_term = divergences.KLRegularizer
 
     def _init_noise(
         self, kl_weight: float | None, free_bits: float, seed: int | None
@@ -41,28 +70,15 @@ class NoiseState:
         return False
 
     def _build_noise(self) -> None:
-        self.noise_state = self.add_weight(  # type: ignore[attr-defined]
-            name="noise_state",
-            shape=(2,),
-            dtype="int64",
-            initializer=self._initial_noise_state,
-            trainable=False,
-            autocast=False,
-        )
+        super()._build_noise()
         self.noise_state.is_noise = True  # how other code finds it
-
-    def _initial_noise_state(self, shape: Any, dtype: Any) -> Tensor:
-        """(seed, number of the next draw); a weight, so that it is saved."""
-        del shape
-        seed = random.any_seed() if self.noise_seed is None else self.noise_seed
-        return tf.constant([seed, 0], dtype)
 
     def _add_kl(self, posterior: Family, prior: priors.Prior | None) -> None:
         """Hangs the KL of a built posterior on its `loc`."""
         if prior is None:
             return
         prior.build_for(posterior)
-        divergences.KLRegularizer(
+        self._kl_term(
             posterior,
             prior,
             self.kl_weight,
@@ -74,11 +90,6 @@ class NoiseState:
         """The key of this call's draw; None asks for the posterior means."""
         scope = random.current_scope()
         return self._next_key() if scope is None else scope.key_for(self)
-
-    def _next_key(self) -> Tensor:
-        state = tf.identity(tf.convert_to_tensor(self.noise_state))
-        self.noise_state.assign(state + tf.constant([0, 1], state.dtype))
-        return random.fold_replica(state)
 
     def _noise_config(self) -> Config:
         return {
