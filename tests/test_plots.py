@@ -128,3 +128,29 @@ def test_without_matplotlib(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r"pip install tfpbnn\[plots\]"):
         plots.uncertainty_histogram(CLASSES)
+
+
+def test_member_predictions():
+    x = np.linspace(1, 0, 30)
+    ax = axes(
+        plots.member_predictions(REGRESSION, x, Y, max_members=7, target=1)
+    )
+    *members, mean, points = ax.lines
+    assert len(members) == 7
+    order = slice(None, None, -1)
+    for number, line in enumerate(members):
+        expected = REGRESSION.outputs[number, order, 1]
+        np.testing.assert_allclose(line.get_ydata(), expected)
+    np.testing.assert_allclose(mean.get_ydata(), REGRESSION.mean[order, 1])
+    np.testing.assert_allclose(points.get_ydata(), Y[:, 1])
+    ax = axes(plots.member_predictions(CLASSES, target=2))
+    assert len(ax.lines) == 21
+    with pytest.raises(ValueError, match=r"for each of the 30 rows.*: 3"):
+        plots.member_predictions(REGRESSION, [1, 2, 3])
+
+
+@pytest.mark.parametrize("p", [REGRESSION, CLASSES])
+def test_draws_differ_by_the_epistemic_variance(p):
+    assert p.draw_means.shape[:2] == (20, 30)
+    np.testing.assert_allclose(p.draw_means.mean(0), p.mean)
+    np.testing.assert_allclose(p.draw_means.var(0), p.epistemic_variance)

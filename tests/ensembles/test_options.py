@@ -15,7 +15,7 @@ from tests.ensembles.comparison import (
 )
 from tests.ensembles.networks import X, Y, cnn, mlp
 from tfpbnn.ensembles import DeepEnsemble, MemberEarlyStopping
-from tfpbnn.ensembles.feeds import MemberFeed
+from tfpbnn.ensembles.stacked.feeds import MemberFeed
 
 
 def test_bootstrap_weights_are_poisson():

@@ -5,11 +5,16 @@ need matplotlib: `pip install tfpbnn[plots]`.
 """
 
 from tfpbnn.plots.calibration import calibration_curve, reliability_diagram
-from tfpbnn.plots.predictions import predictive_band, uncertainty_histogram
+from tfpbnn.plots.predictions import (
+    member_predictions,
+    predictive_band,
+    uncertainty_histogram,
+)
 from tfpbnn.plots.weights import weight_snr
 
 __all__ = [
     "calibration_curve",
+    "member_predictions",
     "predictive_band",
     "reliability_diagram",
     "uncertainty_histogram",

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.plots.style import BLUE, GROUPS, finish, new_axes
+from tfpbnn.plots.style import BLUE, GROUPS, ORANGE, finish, new_axes
 
 
 def predictive_band(
@@ -45,17 +45,7 @@ def predictive_band(
     """
     ax = new_axes(ax)
     mean = predictive.mean[:, target]
-    label = "x"
-    if x is None:
-        x = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
-        label = "rows, by predicted mean"
-    x = np.ravel(np.asarray(x))
-    if x.shape != mean.shape:
-        raise ValueError(
-            f"`x` must have one number for each of the {len(mean)} rows. "
-            f"Received: {x.size} numbers"
-        )
-    order = np.argsort(x, kind="stable")
+    x, order, label = _positions(x, mean)
     shades = np.linspace(0.18, 0.4, len(levels))
     for level, shade in zip(sorted(levels, reverse=True), shades, strict=True):
         lower, upper = predictive.interval(level)
@@ -73,6 +63,79 @@ def predictive_band(
         observed = np.reshape(np.asarray(y), [len(mean), -1])[:, target]
         ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
     return finish(ax, label, "target", title)
+
+
+def member_predictions(
+    predictive: Any,
+    x: Any = None,
+    y: Any = None,
+    *,
+    max_members: int = 50,
+    target: int = 0,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """What each member of an ensemble, or draw of the weights, predicts.
+
+    Where the lines part the members disagree: the epistemic uncertainty.
+
+    Args:
+        predictive: a prediction of N rows.
+        x: `[N]` positions on the horizontal axis, in any order; None orders the
+            rows by their predicted mean.
+        y: observed targets, `[N]` or `[N, k]`, drawn as points.
+        max_members: how many of the draws get a line; the first ones.
+        target: which of k targets, or classes, to draw.
+        title: of the axes.
+        ax: matplotlib axes to draw on; None makes a figure.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: if x does not have one number for each row.
+
+    Example:
+    ```python
+    figure = tfpbnn.plots.member_predictions(p, x_test, y_test)
+    figure.savefig("members.png")
+    ```
+    """
+    ax = new_axes(ax)
+    mean = predictive.mean[:, target]
+    x, order, label = _positions(x, mean)
+    members = predictive.draw_means[:max_members, :, target]
+    shade = min(0.8, max(0.15, 4 / len(members)))
+    for number, member in enumerate(members):
+        ax.plot(
+            x[order],
+            member[order],
+            color=BLUE,
+            alpha=shade,
+            linewidth=1,
+            label="members" if number == 0 else None,
+        )
+    ax.plot(x[order], mean[order], color=ORANGE, linewidth=2, label="mean")
+    if y is not None:
+        observed = np.reshape(np.asarray(y), [len(mean), -1])[:, target]
+        ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
+    return finish(ax, label, "prediction", title)
+
+
+def _positions(x: Any, mean: Any) -> tuple[Any, Any, str]:
+    """Where rows are drawn, in which order, and what the axis is called."""
+    label = "x"
+    if x is None:
+        x = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
+        label = "rows, by predicted mean"
+    x = np.ravel(np.asarray(x))
+    if x.shape != mean.shape:
+        raise ValueError(
+            f"`x` must have one number for each of the {len(mean)} rows. "
+            f"Received: {x.size} numbers"
+        )
+    return x, np.argsort(x, kind="stable"), label
 
 
 def uncertainty_histogram(

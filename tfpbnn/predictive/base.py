@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.types import Array
+from tfpbnn.types import Array, Tensor
 
 # Elements of [S, rows, P] that are worked on at once, in float64.
 _CHUNK = 2**21
@@ -166,6 +166,24 @@ class Predictive(abc.ABC):
     def stddev(self) -> Array:
         """The square root of `variance`, `[N, k]`."""
         return np.sqrt(self.variance)
+
+    @functools.cached_property
+    def draw_means(self) -> Array:
+        """The mean of each draw, `[S, N, ..., k]`: of one network, or member.
+
+        What they differ in is the epistemic part: its variance over draws is
+        `epistemic_variance`.
+        """
+
+        def chunk(outputs: Tensor) -> Tensor:
+            means = self._means_of(outputs)
+            return tf.transpose(means, [1, 0, *range(2, len(means.shape))])
+
+        return np.swapaxes(self._by_rows(chunk), 0, 1)
+
+    @abc.abstractmethod
+    def _means_of(self, outputs: Tensor) -> Tensor:
+        """The means of targets, `[S, n, .., k]`, from `[S, n, .., P]`."""
 
     def sample(self, num_samples: int = 1, seed: int | None = None) -> Array:
         """Draws of the targets, `[num_samples, N, k]`; labels `[.., N]`.

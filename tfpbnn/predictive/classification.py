@@ -57,6 +57,10 @@ class ClassificationPredictive(Predictive):
 
         return self._by_rows(chunk)
 
+    def _means_of(self, outputs: Tensor) -> Tensor:
+        p = self._class_probabilities(outputs)
+        return p if self._is_categorical else p[..., 1]
+
     @property
     def _moments(self) -> tuple[Array, Array, Array]:
         p, epistemic, _, _ = self.summaries

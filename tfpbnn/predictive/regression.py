@@ -44,6 +44,9 @@ class RegressionPredictive(Predictive):
 
         return self._by_rows(chunk)
 
+    def _means_of(self, outputs: Tensor) -> Tensor:
+        return self.likelihood.marginals(outputs).mean()
+
     @property
     def _moments(self) -> tuple[Array, Array, Array]:
         mean, epistemic, aleatoric = self.summaries

@@ -51,24 +51,26 @@ class MemberBatch:
         x, y, weights = self._shared
         return x, y, part if self._layout == "weights" else weights
 
-    def pooled(self) -> tuple[Any, Any]:
-        """Y and weights of all rows of all members, member by member."""
+    def scored(self, y_pred: Any) -> tuple[Any, Any, Any]:
+        """y, outputs and weights that metrics are to see.
 
-        def tile(leaf: Tensor) -> Tensor:
-            rest = [1] * (len(leaf.shape) - 1)
-            return tf.tile(leaf, [self._num_members, *rest])
+        The mean of the members' outputs; where members see different rows,
+        the rows of all of them, one member after another.
+
+        Args:
+            y_pred: outputs of the members, `[M, B, ...]`.
+        """
+        if self._layout != "own":
+            _, y, weights = self._shared
+            if self._layout == "weights":
+                weights = tf.reduce_mean(weights, axis=1)
+            return y, _map(lambda t: tf.reduce_mean(t, axis=0), y_pred), weights
 
         def join(leaf: Tensor) -> Tensor:
             return tf.concat(tf.unstack(leaf, self._num_members), 0)
 
-        _, y, weights = self._shared
-        if self._layout == "own":
-            _, y, weights = self.own
-            return _map(join, (y, weights))
-        y = _map(tile, y)
-        if self._layout == "weights":
-            return y, join(self.own)
-        return y, _map(tile, weights)
+        _, y, weights = self.own
+        return _map(join, y), _map(join, y_pred), _map(join, weights)
 
 
 def _map(function: Callable[[Tensor], Any], structure: Any) -> Any:

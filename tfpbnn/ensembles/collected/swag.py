@@ -5,9 +5,13 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tfpbnn.ensembles.collector import Moments, _Collector, check_integer
-from tfpbnn.ensembles.network_posterior import compile_like
-from tfpbnn.ensembles.swag_posterior import SWAGPosterior, check_scale
+from tfpbnn.ensembles.collected.collector import (
+    Moments,
+    _Collector,
+    check_integer,
+)
+from tfpbnn.ensembles.collected.network_posterior import compile_like
+from tfpbnn.ensembles.collected.swag_posterior import SWAGPosterior, check_scale
 
 
 class SWAG(_Collector):

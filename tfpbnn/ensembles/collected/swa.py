@@ -6,9 +6,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn.ensembles.batch_norm import check_statistics, update_batch_norm
-from tfpbnn.ensembles.collector import Moments, _Collector, check_integer
-from tfpbnn.ensembles.network_posterior import compile_like
+from tfpbnn.ensembles.collected.batch_norm import (
+    check_statistics,
+    update_batch_norm,
+)
+from tfpbnn.ensembles.collected.collector import (
+    Moments,
+    _Collector,
+    check_integer,
+)
+from tfpbnn.ensembles.collected.network_posterior import compile_like
 
 
 class SWA(_Collector):

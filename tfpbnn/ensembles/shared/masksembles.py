@@ -7,8 +7,8 @@ import keras
 
 from tfpbnn import _registry
 from tfpbnn.convert import graph
-from tfpbnn.ensembles.members import _MemberModel
-from tfpbnn.ensembles.rebuilding import Copies, is_kernel, rebuild
+from tfpbnn.ensembles.shared.members import _MemberModel
+from tfpbnn.ensembles.shared.rebuilding import Copies, is_kernel, rebuild
 from tfpbnn.layers import Masksembles as Masks
 from tfpbnn.particles.graph import Call, Graph
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from tfpbnn._scales import check_positive
 from tfpbnn.cloning import clone
-from tfpbnn.ensembles.collector import (
+from tfpbnn.ensembles.collected.collector import (
     check_integer,
     check_settable,
 )
-from tfpbnn.ensembles.network_posterior import compile_like
-from tfpbnn.ensembles.weight_samples import WeightSamples
+from tfpbnn.ensembles.collected.network_posterior import compile_like
+from tfpbnn.ensembles.collected.weight_samples import WeightSamples
 from tfpbnn.types import Array
 
 

@@ -9,7 +9,10 @@ import tensorflow as tf
 
 from tfpbnn import _registry
 from tfpbnn.cloning import clone
-from tfpbnn.ensembles.network_posterior import _NetworkPosterior, compile_like
+from tfpbnn.ensembles.collected.network_posterior import (
+    _NetworkPosterior,
+    compile_like,
+)
 from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.particles.posterior import keras_spec
 from tfpbnn.types import Array, Config, Tensor

@@ -9,7 +9,7 @@ import numpy as np
 
 from tfpbnn._scales import check_positive
 from tfpbnn.cloning import clone
-from tfpbnn.ensembles.network_posterior import compile_like
+from tfpbnn.ensembles.collected.network_posterior import compile_like
 from tfpbnn.types import Array
 
 _UNITS = ("epoch", "step")

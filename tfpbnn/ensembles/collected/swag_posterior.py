@@ -9,13 +9,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import _registry, random
-from tfpbnn.ensembles.batch_norm import (
+from tfpbnn.ensembles.collected.batch_norm import (
     BatchStatistics,
     batch_norms,
     check_statistics,
 )
-from tfpbnn.ensembles.network_posterior import _NetworkPosterior, compile_like
-from tfpbnn.ensembles.weight_samples import WeightSamples
+from tfpbnn.ensembles.collected.network_posterior import (
+    _NetworkPosterior,
+    compile_like,
+)
+from tfpbnn.ensembles.collected.weight_samples import WeightSamples
 from tfpbnn.predict import _check_size
 from tfpbnn.predictive.base import check_num_samples
 from tfpbnn.types import Config, Tensor

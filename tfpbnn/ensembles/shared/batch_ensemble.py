@@ -8,7 +8,7 @@ import numpy as np
 from tfpbnn import _registry
 from tfpbnn import layers as layer_classes
 from tfpbnn.convert import graph, mapping, selection
-from tfpbnn.ensembles.members import _MemberModel, copied
+from tfpbnn.ensembles.shared.members import _MemberModel, copied
 from tfpbnn.types import Config, Identifier
 
 

@@ -13,8 +13,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import data
-from tfpbnn.ensembles.feeds import example_weights
-from tfpbnn.ensembles.job_data import load_arrays, save_arrays
+from tfpbnn.ensembles.stacked.feeds import example_weights
+from tfpbnn.ensembles.stacked.job_data import load_arrays, save_arrays
 from tfpbnn.progress import Bar
 
 # What all jobs read from the same files.

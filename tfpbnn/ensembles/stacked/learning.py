@@ -7,9 +7,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.ensembles.batches import MemberBatch
-from tfpbnn.ensembles.stacks import MemberState, Stacks
-from tfpbnn.ensembles.steps import for_each
+from tfpbnn.ensembles.stacked.batches import MemberBatch
+from tfpbnn.ensembles.stacked.stacks import MemberState, Stacks
+from tfpbnn.ensembles.stacked.steps import for_each
 from tfpbnn.types import Tensor
 from tfpbnn.updates import apply_gradients, is_proportional
 

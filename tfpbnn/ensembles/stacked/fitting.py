@@ -11,9 +11,9 @@ import keras
 import numpy as np
 
 from tfpbnn import data, divergences, random
-from tfpbnn.ensembles.executors import fit_in_jobs
-from tfpbnn.ensembles.feeds import MemberFeed, example_weights
-from tfpbnn.ensembles.history import MemberHistory
+from tfpbnn.ensembles.stacked.executors import fit_in_jobs
+from tfpbnn.ensembles.stacked.feeds import MemberFeed, example_weights
+from tfpbnn.ensembles.stacked.history import MemberHistory
 from tfpbnn.types import Array, Config
 from tfpbnn.updates import is_elementwise
 

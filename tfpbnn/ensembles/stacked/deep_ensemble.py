@@ -6,10 +6,10 @@ from typing import Any
 import keras
 
 from tfpbnn import _registry
-from tfpbnn.ensembles import networks
-from tfpbnn.ensembles.base import StackedEnsemble
-from tfpbnn.ensembles.fitting import Options
-from tfpbnn.ensembles.mixed_ensemble import MixedEnsemble
+from tfpbnn.ensembles.stacked import networks
+from tfpbnn.ensembles.stacked.base import StackedEnsemble
+from tfpbnn.ensembles.stacked.fitting import Options
+from tfpbnn.ensembles.stacked.mixed_ensemble import MixedEnsemble
 from tfpbnn.types import Config
 
 
@@ -24,8 +24,9 @@ class DeepEnsemble(StackedEnsemble):
     the other, with a warning.
 
     `tfpbnn.predict` and `evaluate` average over the members: what they disagree
-    in is the epistemic part. Called like any model, so in Keras's own
-    `predict`, it gives the outputs of all members, `[B, M, ...]`.
+    in is the epistemic part. Called like any model, so in Keras's own `predict`
+    and its metrics, it gives the mean of the members' *outputs*: of logits, if
+    the model has them, which is not their mixture.
 
     Args:
         model: a function without arguments that builds a network, or a built
@@ -56,7 +57,7 @@ class DeepEnsemble(StackedEnsemble):
         That of a member.
 
     Output shape:
-        `(batch_size, num_members, ...)`, for each output of a member.
+        That of a member.
 
     Raises:
         TypeError: if `model` is neither a model nor a function.

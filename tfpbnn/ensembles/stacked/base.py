@@ -8,12 +8,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.ensembles import executors, fitting, networks
-from tfpbnn.ensembles.batches import MemberBatch, members_first
-from tfpbnn.ensembles.history import MemberLosses
-from tfpbnn.ensembles.learning import Learning
-from tfpbnn.ensembles.stacks import Stacks
-from tfpbnn.ensembles.steps import choose_batch, for_each
+from tfpbnn.ensembles.stacked import executors, fitting, networks
+from tfpbnn.ensembles.stacked.batches import MemberBatch
+from tfpbnn.ensembles.stacked.history import MemberLosses
+from tfpbnn.ensembles.stacked.learning import Learning
+from tfpbnn.ensembles.stacked.stacks import Stacks
+from tfpbnn.ensembles.stacked.steps import choose_batch, for_each
 from tfpbnn.particles import Posterior
 from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.particles.posterior import keras_spec
@@ -124,7 +124,7 @@ class StackedEnsemble(Posterior, keras.Model):
         self._stacks.assign(number, values)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """The outputs of all members, `[B, M, ...]`."""
+        """The mean of the members' outputs."""
 
         def work(network: Any, state: Any, part: Any) -> Any:
             del part
@@ -135,16 +135,13 @@ class StackedEnsemble(Posterior, keras.Model):
 
         types = self.member_output_types(inputs)
         outputs = for_each(self._stacks, self._batch, work, types)
-        return keras.tree.map_structure(members_first, outputs)
+        return keras.tree.map_structure(
+            lambda y: tf.reduce_mean(y, axis=0), outputs
+        )
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         del kwargs
-
-        def spec(y: keras.KerasTensor) -> keras.KerasTensor:
-            shape = (y.shape[0], self.num_members, *y.shape[1:])
-            return keras.KerasTensor(shape, y.dtype)
-
-        return keras.tree.map_structure(spec, self.draw_spec(inputs))
+        return self.draw_spec(inputs)
 
     def template(self) -> keras.Model:
         return self._stacks.network(0)
@@ -181,8 +178,9 @@ class StackedEnsemble(Posterior, keras.Model):
             **kwargs: as in Keras, and those of `fit_members`.
 
         Returns:
-            Keras's history: losses are averages over members, and metrics are
-            of the outputs of all of them. `member_history` has each one's loss.
+            Keras's history: losses are averages over members, metrics are of
+            the mean of their outputs (with orders of their own, of the outputs
+            of all of them). `member_history` has each member's loss.
 
         Raises:
             ValueError: if data are not arrays where members are to have an
@@ -243,11 +241,8 @@ class StackedEnsemble(Posterior, keras.Model):
         for metric in self.metrics:
             if metric.name == "loss":
                 metric.update_state(tf.reduce_mean(losses), sample_weight=rows)
-        y, weights = batch.pooled()
-        pooled = keras.tree.map_structure(
-            lambda t: tf.concat(tf.unstack(t, self.num_members), 0), y_pred
-        )
-        return self.compute_metrics(None, y, pooled, weights)
+        y, outputs, weights = batch.scored(y_pred)
+        return self.compute_metrics(None, y, outputs, weights)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
         """As in Keras, of one member: all are like it."""

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.ensembles.stacks import MemberState, Stacks
+from tfpbnn.ensembles.stacked.stacks import MemberState, Stacks
 from tfpbnn.types import Tensor
 
 # From a member's network, state and part of the data to a structure of tensors.

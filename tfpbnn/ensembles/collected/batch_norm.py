@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import data
-from tfpbnn.ensembles.network_posterior import _NetworkPosterior
+from tfpbnn.ensembles.collected.network_posterior import _NetworkPosterior
 from tfpbnn.particles import Posterior
 from tfpbnn.particles.graph import open_spec
 from tfpbnn.types import Array, Tensor

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn.ensembles.base import StackedEnsemble
+from tfpbnn.ensembles.stacked.base import StackedEnsemble
 
 
 class MemberEarlyStopping(keras.callbacks.Callback):

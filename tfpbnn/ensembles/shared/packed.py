@@ -8,8 +8,8 @@ import keras
 from tfpbnn import _registry
 from tfpbnn import layers as layer_classes
 from tfpbnn.convert import graph, mapping
-from tfpbnn.ensembles.members import _MemberModel
-from tfpbnn.ensembles.rebuilding import (
+from tfpbnn.ensembles.shared.members import _MemberModel
+from tfpbnn.ensembles.shared.rebuilding import (
     Copies,
     Splits,
     is_kernel,

@@ -6,9 +6,9 @@ from typing import Any
 import keras
 
 from tfpbnn import _registry, random
-from tfpbnn.ensembles import networks
-from tfpbnn.ensembles.base import StackedEnsemble
-from tfpbnn.ensembles.fitting import Options
+from tfpbnn.ensembles.stacked import networks
+from tfpbnn.ensembles.stacked.base import StackedEnsemble
+from tfpbnn.ensembles.stacked.fitting import Options
 from tfpbnn.types import Config
 
 _RATE = "learning_rate"
@@ -48,7 +48,7 @@ class HyperEnsemble(StackedEnsemble):
         That of a member.
 
     Output shape:
-        `(batch_size, num_members, ...)`, for each output of a member.
+        That of a member.
 
     Raises:
         TypeError: if `build_model` is no function.

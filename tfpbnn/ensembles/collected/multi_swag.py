@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import _registry
-from tfpbnn.ensembles.network_posterior import (
+from tfpbnn.ensembles.collected.network_posterior import (
     _NetworkPosterior,
     _Untrainable,
     compile_like,

@@ -6,8 +6,8 @@ import keras
 
 from tfpbnn import _registry
 from tfpbnn.convert import graph
-from tfpbnn.ensembles.members import _MemberModel
-from tfpbnn.ensembles.rebuilding import (
+from tfpbnn.ensembles.shared.members import _MemberModel
+from tfpbnn.ensembles.shared.rebuilding import (
     Copies,
     Splits,
     last_config,

@@ -9,8 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import _registry
-from tfpbnn.ensembles import executors, networks
-from tfpbnn.ensembles.fitting import Options
+from tfpbnn.ensembles.stacked import executors, networks
+from tfpbnn.ensembles.stacked.fitting import Options
 from tfpbnn.particles import Posterior
 from tfpbnn.types import Config, Tensor
 
@@ -36,7 +36,7 @@ class MixedEnsemble(Posterior, keras.Model):
         That of a member.
 
     Output shape:
-        `(batch_size, num_members, ...)`, for each output of a member.
+        That of a member.
 
     Raises:
         ValueError: if there is no model, one is there twice, or outputs have
@@ -93,10 +93,10 @@ class MixedEnsemble(Posterior, keras.Model):
         return executors.load_members(self, directory)
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """The outputs of all members, `[B, M, ...]`."""
+        """The mean of the members' outputs."""
         outputs = [m(inputs, training=training) for m in self.members]
         return keras.tree.map_structure(
-            lambda *leaves: tf.stack(leaves, axis=1), *outputs
+            lambda *leaves: tf.add_n(leaves) / len(leaves), *outputs
         )
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:

@@ -1,0 +1,1 @@
+"""Weights collected from one training."""

@@ -1,0 +1,1 @@
+"""Networks that share weights, or passes."""
