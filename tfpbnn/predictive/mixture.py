@@ -99,7 +99,7 @@ def _expand(
 
     # In a graph too, so that exports have the same quantiles.
     edge, _, _ = tf.while_loop(
-        lambda edge, step, short: tf.reduce_any(short),
+        lambda *state: tf.reduce_any(state[-1]),
         further,
         (start, step + zeros, beyond(cdf(start), target)),
         maximum_iterations=_MAX_DOUBLINGS,

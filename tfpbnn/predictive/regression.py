@@ -32,7 +32,6 @@ class RegressionPredictive(Predictive):
     @functools.cached_property
     def summaries(self) -> tuple[Array, ...]:
         """Mean, its variance over draws, and the mean variance of the noise."""
-
         return self._by_rows(functools.partial(averages, self.likelihood))
 
     @property
