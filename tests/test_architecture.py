@@ -38,7 +38,7 @@ TIERS = [
         "models",
         "pruning",
     },
-    {"ensembles", "export"},
+    {"ensembles", "exporting"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")

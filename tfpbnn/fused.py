@@ -241,9 +241,12 @@ def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
 
 
 def _normal_grid(keys: Tensor, rows: Tensor, size: int, fast: bool) -> Tensor:
-    if getattr(_local, "plain", None) == "fast":
+    plain = getattr(_local, "plain", None)
+    if plain == "fast":
         shape = [tf.shape(keys)[0], tf.size(rows), size]
         return random.normal(keys[0], shape)
+    if plain is not None:
+        return random.normal_grid(keys, rows, size)
     words = random.grid_bits(keys, rows, size)
     if fast:
         return random.fast_normal_from_bits(words)

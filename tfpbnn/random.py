@@ -228,6 +228,30 @@ def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     return tf.concat(words, axis=-1)[..., :size]
 
 
+def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+    """Normals of `grid_bits`, by hundreds of operations that a graph has once.
+
+    Args:
+        keys: as there.
+        rows: as there.
+        size: as there.
+    """
+    keys = keys[:, tf.newaxis] if len(keys.shape) == 2 else keys
+    return _normal_grid(keys, tf.cast(rows, tf.int64), size)
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([None, None, 2], tf.int64),
+        tf.TensorSpec([None], tf.int64),
+        tf.TensorSpec([], tf.int32),
+    ],
+    autograph=False,
+)
+def _normal_grid(keys: Tensor, rows: Tensor, size: Tensor) -> Tensor:
+    return normal_from_bits(grid_bits(keys, rows, size))
+
+
 def uniforms(seed: int, shape: Any) -> np.ndarray:
     """NumPy numbers between 0 and 1, for eager work outside of a graph."""
     return np.random.default_rng(seed).uniform(size=shape)

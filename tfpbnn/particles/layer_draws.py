@@ -60,7 +60,8 @@ class LayerDraws(DrawFunction):
             return keras.tree.map_structure(lambda y: y[tf.newaxis], outputs)
         known = self._before_draws()
         if kind == "one":
-            return after(self._scope(*arguments, known))
+            key, number = arguments
+            return after(self._scope(key, number, known))
         key, start, stop, *more = arguments
         if kind == "loop":
             # Two at a time: the noise of one hides behind the products of

@@ -38,9 +38,9 @@ class ClassificationPredictive(Predictive):
 
     @property
     def _moments(self) -> tuple[Array, Array, Array]:
-        p, epistemic, _, _ = self.summaries
-        if not self._is_categorical:
-            p, epistemic = p[..., 1], epistemic[..., 1]
+        p, epistemic = (
+            of_targets(self.likelihood, part) for part in self.summaries[:2]
+        )
         return p, epistemic, p * (1 - p) - epistemic
 
     @property
@@ -139,6 +139,11 @@ def class_probabilities(likelihood: Likelihood, outputs: Tensor) -> Tensor:
         return tf.exp(likelihood.log_probabilities(outputs))
     yes = likelihood.marginals(outputs).mean()
     return tf.stack([1 - yes, yes], axis=-1)
+
+
+def of_targets(likelihood: Likelihood, p: Any) -> Any:
+    """Of `class_probabilities` those that are reported: for yes-or-no, yes."""
+    return p if isinstance(likelihood, Categorical) else p[..., 1]
 
 
 def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:

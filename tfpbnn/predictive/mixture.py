@@ -1,7 +1,7 @@
 """Quantiles and scores of a mixture, from its distribution function."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def mixture_cdf(marginals: Any, values: Tensor) -> Tensor:
 
 def quantile(
     cdf: Cdf,
-    levels: Array,
+    levels: Sequence[float] | Array,
     center: Tensor,
     width: Tensor,
     is_discrete: bool,

@@ -1,0 +1,98 @@
+"""Writes signatures as a SavedModel, for LiteRT or as ONNX."""
+
+import contextlib
+import io
+import logging
+import pathlib
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn.particles.graph import layers_of
+
+_OPSET = 18
+
+
+def write_saved_model(
+    path: pathlib.Path, traced: Mapping[str, Any], model: Any
+) -> None:
+    """Writes traced functions as signatures of a SavedModel.
+
+    Not by `keras.export.ExportArchive`, which saves each function twice: as a
+    signature and as an object.
+
+    Args:
+        path: a folder, which is made.
+        traced: the functions.
+        model: whose tables of words they use.
+    """
+    module = tf.Module()
+    variables = {id(v): v for trace in traced.values() for v in trace.variables}
+    module.kept_variables = list(variables.values())
+    module.kept_tables = [
+        part
+        for layer in layers_of(model)
+        for part in vars(layer).values()
+        if isinstance(part, tf.saved_model.experimental.TrackableResource)
+    ]
+    with _quiet():
+        tf.saved_model.save(module, str(path), signatures=dict(traced))
+
+
+def write_litert(path: pathlib.Path, trace: Any) -> None:
+    """Writes one function for LiteRT, of its own operations only."""
+
+    def convert() -> bytes:
+        converter = tf.lite.TFLiteConverter.from_concrete_functions([trace])
+        converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
+        return converter.convert()
+
+    path.write_bytes(_converted("LiteRT", convert))
+
+
+def write_onnx(path: pathlib.Path, trace: Any) -> None:
+    """Writes one function as ONNX."""
+    try:
+        import tf2onnx
+    except ImportError as error:
+        raise ImportError(
+            'format="onnx" needs tf2onnx: pip install "tfpbnn[onnx]"'
+        ) from error
+    specs = list(trace.structured_input_signature[1].values())
+
+    def convert() -> Any:
+        @tf.function(input_signature=specs, autograph=False)
+        def positional(*tensors: Any) -> Any:
+            names = [spec.name for spec in specs]
+            return trace(**dict(zip(names, tensors, strict=True)))
+
+        model, _ = tf2onnx.convert.from_function(
+            positional, input_signature=specs, opset=_OPSET
+        )
+        return model
+
+    path.write_bytes(_converted("ONNX", convert).SerializeToString())
+
+
+def _converted(kind: str, convert: Callable[[], Any]) -> Any:
+    try:
+        with _quiet():
+            return convert()
+    except Exception as error:
+        raise ValueError(
+            f"`posterior` has operations that {kind} does not: {error}"
+        ) from error
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what converters print and log."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)
