@@ -27,6 +27,16 @@ TYPES = {
 }
 STRING, STRING_SIZE = 7, 24
 CODES = {np.dtype(kind): code for code, kind in TYPES.items()}
+POINTERS = (
+    "TF_AllocateTensor",
+    "TF_GraphOperationByName",
+    "TF_LoadSessionFromSavedModel",
+    "TF_NewBuffer",
+    "TF_NewGraph",
+    "TF_NewSessionOptions",
+    "TF_NewStatus",
+    "TF_TensorData",
+)
 FORBIDDEN = ("tensorflow", "keras", "tfpbnn")
 VOID, SIZE = ctypes.c_void_p, ctypes.c_size_t
 
@@ -44,14 +54,9 @@ def library():
         str(folder / "libtensorflow_cc.so.2"), mode=ctypes.RTLD_GLOBAL
     )
     found._ZN10tensorflow21DisableXlaCompilationEv()
-    for name in (
-        "TF_NewStatus TF_NewSessionOptions TF_NewGraph TF_NewBuffer "
-        "TF_LoadSessionFromSavedModel TF_GraphOperationByName "
-        "TF_AllocateTensor TF_TensorData TF_StringGetDataPointer"
-    ).split():
+    for name in POINTERS:
         getattr(found, name).restype = VOID
-    for name in ("TF_TensorByteSize", "TF_StringGetSize"):
-        getattr(found, name).restype = SIZE
+    found.TF_TensorByteSize.restype = SIZE
     found.TF_Message.restype = ctypes.c_char_p
     found.TF_Dim.restype = ctypes.c_int64
     return found
@@ -211,9 +216,7 @@ class Session:
         )
         results, status = (VOID * count)(), Status()
         arguments = (None, feeds, values, len(given), fetches, results, count)
-        TF.TF_SessionRun(
-            self.handle, *arguments, None, 0, None, status.handle
-        )
+        TF.TF_SessionRun(self.handle, *arguments, None, 0, None, status.handle)
         for tensor in tensors:
             TF.TF_DeleteTensor(tensor)
         status.check()

@@ -44,24 +44,16 @@ def compiled(model, loss=None):
     return model
 
 
-def chain(cls):
-    hidden = table.dense(6, "tanh", cls=cls)
-    last = table.dense(2, cls=cls)
-    inputs = keras.Input((3,), name="features")
-    model = compiled(keras.Sequential([inputs, hidden, last]))
+def variational():
+    """A layer of each estimator."""
+    chain = [
+        keras.Input((3,), name="features"),
+        table.dense(6, "tanh", cls=layers.DenseReparameterization),
+        table.dense(4, "tanh", cls=layers.DenseLocalReparameterization),
+        table.dense(2, cls=layers.DenseFlipout),
+    ]
+    model = compiled(keras.Sequential(chain))
     return Served(model, X, {"features": X}, has_apart=True)
-
-
-def reparameterization():
-    return chain(layers.DenseReparameterization)
-
-
-def local_reparameterization():
-    return chain(layers.DenseLocalReparameterization)
-
-
-def flipout():
-    return chain(layers.DenseFlipout)
 
 
 def mc_dropout():
@@ -177,9 +169,7 @@ def subclassed():
 
 
 ALL = (
-    reparameterization,
-    local_reparameterization,
-    flipout,
+    variational,
     mc_dropout,
     concrete_dropout,
     ensemble,

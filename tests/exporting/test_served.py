@@ -14,12 +14,19 @@ from tfpbnn.predictive import ClassificationPredictive, Predictive
 
 SAMPLES = 16
 LEVELS = [0.05, 0.5, 0.95]
-REGRESSION = (
-    "mean variance epistemic_variance aleatoric_variance quantiles".split()
-)
-LABELS = (
-    "probabilities predictive_entropy expected_entropy mutual_information"
-).split()
+REGRESSION = [
+    "mean",
+    "variance",
+    "epistemic_variance",
+    "aleatoric_variance",
+    "quantiles",
+]
+LABELS = [
+    "probabilities",
+    "predictive_entropy",
+    "expected_entropy",
+    "mutual_information",
+]
 
 
 @pytest.fixture(scope="module", params=runtimes.found(), ids=lambda r: r.name)
@@ -125,7 +132,7 @@ def test_each_request_has_draws_of_its_own(served, runtime):
     """And each row and number of rows an answer of the right shape."""
     entry, path = served
     is_random = getattr(entry.model, "num_draws", None) is None
-    for count in (1, 2, 3):
+    for count in (1, len(_first(entry.inputs))):
         chosen = rows(entry.inputs, slice(count))
         one, two = (
             runtime.run(path, "serving_default", **chosen) for _ in range(2)
@@ -155,12 +162,15 @@ def test_answers_have_the_distribution_of_predict(served, runtime):
         draws = np.moveaxis(draws, 1, 0)
         if p.num_samples < SAMPLES:  # an ensemble's members
             np.testing.assert_allclose(draws[:3], p.outputs, rtol=1e-5)
-        elif np.ptp(p.outputs, axis=0).max() > 1e-6:
-            found = differences(draws, p.outputs)
-            found = found[~np.isnan(found)]  # of what is not random
+            continue
+        is_random = np.ptp(p.outputs, axis=0) > 1e-6
+        theirs, ours = p.outputs[:, is_random], draws[:, is_random]
+        np.testing.assert_allclose(
+            draws[:, ~is_random], p.outputs[:800, ~is_random], rtol=1e-5
+        )
+        if is_random.any():
+            found = differences(ours, theirs)
             assert found.min() > FALSE_FAIL / len(found)
-        else:
-            np.testing.assert_allclose(draws, p.outputs[:800], rtol=1e-5)
 
 
 def test_a_row_that_is_not_finite_is_answered_with_nan(served, runtime):
@@ -194,7 +204,7 @@ def _first(inputs):
 
 def test_threads_never_share_draws(tmp_path, runtime):
     """8 threads, 500 requests each."""
-    entry = table.flipout()
+    entry = table.variational()
     tfpbnn.export(entry.model, tmp_path / "1", 4, signatures=["samples"])
     start = time.monotonic()
     answers, errors, _ = runtime.stress(
@@ -203,4 +213,4 @@ def test_threads_never_share_draws(tmp_path, runtime):
     assert not errors
     assert time.monotonic() - start < 100
     draws = np.concatenate([a["outputs"] for a in answers], axis=1)[0]
-    assert len(np.unique(draws[:, 0])) == draws.shape[0] == 16_000
+    assert len(np.unique(draws, axis=0)) == len(draws) == 16_000

@@ -58,10 +58,12 @@ class Draws:
 
     def mean(self, x: Any) -> Any:
         """Of the network that stands for all, or of all that there are."""
-        if self._function.has_mean:
-            return self.trace("mean", x)
-        stop = tf.constant(self._function.num_draws, tf.int64)
-        return self.trace("loop", x, random.as_key(0), _FIRST, stop)
+        count = self._function.num_draws
+        if self._function.has_mean or count is None:
+            return self._shaped(self.trace("mean", x), 1)
+        stop = tf.constant(count, tf.int64)
+        draws = self.trace("loop", x, random.as_key(0), _FIRST, stop)
+        return self._shaped(draws, count)
 
     def fresh(self, x: Any, rows: Tensor) -> Any:
         """Of a key of this run of the graph, drawn in the cheapest way."""
@@ -73,7 +75,8 @@ class Draws:
         def coherent() -> Any:
             return self._coherent(self._fast, x, rows, key, stop)
 
-        return _up_to(rows, self._most_apart, apart, coherent)
+        draws = _up_to(rows, self._most_apart, apart, coherent)
+        return self._shaped(draws, self.num_samples)
 
     def of_key(self, x: Any, rows: Tensor, key: Tensor, stop: Tensor) -> Any:
         """The coherent draws of a key, those of `predict`."""
@@ -84,20 +87,26 @@ class Draws:
 
         As `predict` of the row alone, with draws="marginal" where it is exact.
         """
+        keys, stop = random.as_keys(seeds), self._stop()
         if self._costs.can_draw_apart:
-            keys, stop = random.as_keys(seeds), self._stop()
-            return self.trace(
-                "apart", x, keys, _FIRST, stop, tf.zeros_like(seeds)
-            )
-        if not self.is_random:
-            return self.of_key(x, rows, random.as_key(0), self._stop())
-        return self._seed_by_seed(x, seeds)
+            numbers = tf.zeros_like(seeds)
+            draws = self.trace("apart", x, keys, _FIRST, stop, numbers)
+        elif not self.is_random:
+            draws = self.of_key(x, rows, random.as_key(0), stop)
+        else:
+            draws = self._seed_by_seed(x, seeds)
+        return self._shaped(draws, self.num_samples)
 
     def _seed_by_seed(self, x: Any, seeds: Tensor) -> Any:
-        distinct, which = tf.unique(seeds, tf.int64)
-        count = tf.size(distinct, tf.int64)
+        distinct, which = tf.unique(seeds)
+        count = tf.size(distinct)
         flat = [
-            tf.TensorArray(y.dtype, count, infer_shape=False)
+            tf.TensorArray(
+                y.dtype,
+                count,
+                infer_shape=False,
+                element_shape=[None, self.num_samples, *y.shape[1:]],
+            )
             for y in keras.tree.flatten(self.spec)
         ]
 
@@ -108,14 +117,14 @@ class Draws:
             size = tf.size(rows, tf.int64)
             draws = self.of_key(chosen, size, key, self._stop())
             return number + 1, [
-                array.write(tf.cast(number, tf.int32), batch_first(y))
+                array.write(number, batch_first(y))
                 for array, y in zip(
                     arrays, keras.tree.flatten(draws), strict=True
                 )
             ]
 
         _, flat = tf.while_loop(
-            lambda number, _: number < count, of_seed, (_FIRST, flat)
+            lambda number, _: number < count, of_seed, (0, flat)
         )
         # From the order of seeds back to that of rows.
         place = tf.argsort(tf.argsort(which, stable=True), stable=True)
@@ -123,6 +132,15 @@ class Draws:
             batch_first(tf.gather(array.concat(), place)) for array in flat
         ]
         return keras.tree.pack_sequence_as(self.spec, joined)
+
+    def _shaped(self, draws: Any, count: int) -> Any:
+        """The draws, of which it is known how many there are."""
+
+        def shaped(y: Tensor, spec: Tensor) -> Tensor:
+            y.set_shape([count, None, *spec.shape[1:]])
+            return y
+
+        return keras.tree.map_structure(shaped, draws, self.spec)
 
     def _stop(self) -> Tensor:
         return tf.constant(self.num_samples, tf.int64)

@@ -12,8 +12,8 @@ from tfpbnn import data
 from tfpbnn.particles.graph import can_read
 from tfpbnn.types import Array, Tensor
 
-# Keras numbers unnamed inputs anew in each process.
-UNNAMED = re.compile(r"keras_tensor(_\d+)?")
+# What Keras calls inputs without a name, and numbers anew in each process.
+UNNAMED = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
 # For sizes that the model leaves open, where only costs are counted.
 _TYPICAL_SIZE = 32
 _RESERVED = ("seed", "num_samples")

@@ -84,8 +84,8 @@ def problems(path: pathlib.Path, batching: bool) -> Iterator[str]:
         for name, signature in served[0].signature_def.items()
         if name != _INIT
     }
-    if "serving_default" not in signatures:
-        yield 'there is no signature "serving_default", which clients ask for'
+    if not signatures:
+        yield "there is no signature, so nothing to ask for"
     nodes = _Nodes(graph)
     for name, signature in sorted(signatures.items()):
         for line in _of_interface(signature, batching):
