@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import fused, random
+from tfpbnn.exporting.hoisted import Hoisted
 from tfpbnn.exporting.inputs import Inputs
 from tfpbnn.particles import DrawFunction
 from tfpbnn.types import Tensor
@@ -39,9 +40,13 @@ class Draws:
         self._function = function
         self.is_random = function.num_draws is None
         self.num_samples = min(num_samples, function.num_draws or num_samples)
+        self._functions: dict[tuple[str, bool], Hoisted] = {}
+        self._kept: dict[bytes, tf.Variable] = {}
         costs = self._costs = function.costs(inputs.typical())
         self._most_stacked = _most_rows(costs.stacking_pays)
-        self._most_apart = _most_rows(costs.drawing_apart_pays)
+        self._most_apart = _most_rows(
+            functools.partial(costs.drawing_apart_pays, is_fused=False)
+        )
         one = tf.function(functools.partial(self.trace, "one"), autograph=False)
         key, number = tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)
         x = inputs.pack(inputs.specs)
@@ -67,32 +72,37 @@ class Draws:
 
     def fresh(self, x: Any, rows: Tensor) -> Any:
         """Of a key of this run of the graph, drawn in the cheapest way."""
-        key, stop = random.fresh_key(), self._stop()
+        key = random.fresh_key()
 
         def apart() -> Any:
-            return self._fast("apart", x, key, _FIRST, stop, tf.range(rows))
+            return self._call("apart", False, x, key, tf.range(rows))
 
         def coherent() -> Any:
-            return self._coherent(self._fast, x, rows, key, stop)
+            return self._coherent(x, rows, key, addressed=False)
 
         draws = _up_to(rows, self._most_apart, apart, coherent)
         return self._shaped(draws, self.num_samples)
 
     def of_key(self, x: Any, rows: Tensor, key: Tensor, stop: Tensor) -> Any:
-        """The coherent draws of a key, those of `predict`."""
-        return self._coherent(self.trace, x, rows, key, stop)
+        """So many coherent draws of a key, those of `predict`."""
+        return _up_to(
+            rows,
+            self._most_stacked,
+            lambda: self.trace("stack", x, key, _FIRST, stop),
+            lambda: self.trace("loop", x, key, _FIRST, stop),
+        )
 
     def seeded(self, x: Any, rows: Tensor, seeds: Tensor) -> Any:
         """Each row's of its seed `[B]`, whatever rows are beside it.
 
         As `predict` of the row alone, with draws="marginal" where it is exact.
         """
-        keys, stop = random.as_keys(seeds), self._stop()
         if self._costs.can_draw_apart:
-            numbers = tf.zeros_like(seeds)
-            draws = self.trace("apart", x, keys, _FIRST, stop, numbers)
+            keys, numbers = random.as_keys(seeds), tf.zeros_like(seeds)
+            draws = self._call("apart", True, x, keys, numbers)
         elif not self.is_random:
-            draws = self.of_key(x, rows, random.as_key(0), stop)
+            key = random.as_key(0)
+            draws = self._coherent(x, rows, key, addressed=True)
         else:
             draws = self._seed_by_seed(x, seeds)
         return self._shaped(draws, self.num_samples)
@@ -115,7 +125,7 @@ class Draws:
             chosen = keras.tree.map_structure(lambda t: tf.gather(t, rows), x)
             key = random.as_keys(distinct[number])
             size = tf.size(rows, tf.int64)
-            draws = self.of_key(chosen, size, key, self._stop())
+            draws = self._coherent(chosen, size, key, addressed=True)
             return number + 1, [
                 array.write(number, batch_first(y))
                 for array, y in zip(
@@ -142,26 +152,44 @@ class Draws:
 
         return keras.tree.map_structure(shaped, draws, self.spec)
 
-    def _stop(self) -> Tensor:
-        return tf.constant(self.num_samples, tf.int64)
+    def _call(
+        self, kind: str, addressed: bool, x: Any, key: Tensor, *rows: Tensor
+    ) -> Any:
+        """S draws of a key, by a function that all signatures share.
 
-    def _fast(self, kind: str, x: Any, *arguments: Tensor) -> Any:
-        with fused.plain(addressed=False):
-            return self._function.trace(kind, x, *arguments)
+        Args:
+            kind: "apart" (with the numbers of the rows), "stack" or "loop".
+            addressed: whether numbers are those of `predict`.
+            x: inputs.
+            key: of all draws, or of each row.
+            *rows: their numbers.
+        """
+        flat = keras.tree.flatten(x)
+        name = kind, addressed
+        if name not in self._functions:
+
+            def run(key: Tensor, *tensors: Tensor) -> Any:
+                inputs = keras.tree.pack_sequence_as(x, tensors[: len(flat)])
+                stop = tf.constant(self.num_samples, tf.int64)
+                with fused.plain(addressed):
+                    return self._function.trace(
+                        kind, inputs, key, _FIRST, stop, *tensors[len(flat) :]
+                    )
+
+            arguments = [key, *flat, *rows]
+            specs = [tf.TensorSpec(t.shape, t.dtype) for t in arguments]
+            with tf.init_scope():
+                self._functions[name] = Hoisted(run, specs, self._kept)
+        return self._functions[name](key, *flat, *rows)
 
     def _coherent(
-        self,
-        trace: Callable[..., Any],
-        x: Any,
-        rows: Tensor,
-        key: Tensor,
-        stop: Tensor,
+        self, x: Any, rows: Tensor, key: Tensor, addressed: bool
     ) -> Any:
         return _up_to(
             rows,
             self._most_stacked,
-            lambda: trace("stack", x, key, _FIRST, stop),
-            lambda: trace("loop", x, key, _FIRST, stop),
+            lambda: self._call("stack", addressed, x, key),
+            lambda: self._call("loop", addressed, x, key),
         )
 
 
