@@ -125,7 +125,8 @@ def export(
         fixed = FixedDraws(drawn, inputs, key, max_bytes)
     levels = arguments.quantiles
     made = Signatures(inputs, drawn, fixed, outputs, levels)
-    traced = {name: made.traced(name) for name in arguments.signatures}
+    with formats.quiet():  # TensorFlow warns of what it calls old
+        traced = {name: made.traced(name) for name in arguments.signatures}
     settings = {
         "num_samples": drawn.num_samples,
         "draws": draws,

@@ -28,15 +28,21 @@ def write_saved_model(
         model: whose tables of words they use.
     """
     module = tf.Module()
-    variables = {id(v): v for trace in traced.values() for v in trace.variables}
-    module.kept_variables = list(variables.values())
+    used = {id(x) for trace in traced.values() for x in trace.captured_inputs}
+    variables = [v.value for v in model.variables]
+    for trace in traced.values():
+        variables += trace.variables
+    # Of a graph that was cut, not all of the variables are used.
+    module.kept_variables = list(
+        {id(v): v for v in variables if id(v.handle) in used}.values()
+    )
     module.kept_tables = [
         part
         for layer in layers_of(model)
         for part in vars(layer).values()
         if isinstance(part, tf.saved_model.experimental.TrackableResource)
     ]
-    with _quiet():
+    with quiet():
         tf.saved_model.save(module, str(path), signatures=dict(traced))
 
 
@@ -77,7 +83,7 @@ def write_onnx(path: pathlib.Path, trace: Any) -> None:
 
 def _converted(kind: str, convert: Callable[[], Any]) -> Any:
     try:
-        with _quiet():
+        with quiet():
             return convert()
     except Exception as error:
         raise ValueError(
@@ -86,7 +92,7 @@ def _converted(kind: str, convert: Callable[[], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Without what converters print and log."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
