@@ -185,10 +185,11 @@ def _write(
     if arguments.draws == "fixed":
         _check_none_random(traced)
     if arguments.format != "savedmodel":
-        (trace,) = traced.values()
         write = {"litert": formats.write_litert, "onnx": formats.write_onnx}
-        write[arguments.format](path, trace)
-        cards.write(path.with_name(f"{path.name}.{CARD}"), about)
+        (name,), saved = traced, path.with_name("saved")
+        formats.write_saved_model(saved, traced, model)
+        write[arguments.format](path, saved, name)
+        cards.write(_card_of(path), about)
         return
     formats.write_saved_model(path, traced, model)
     if found := list(lint.problems(path, batching="dynamic" not in traced)):
@@ -210,6 +211,11 @@ def _records(
         for name in traced
         if name != "dynamic"
     }
+
+
+def _card_of(path: pathlib.Path) -> pathlib.Path:
+    """Where the card of a file is, which has no room for it."""
+    return path.with_name(f"{path.name}.{CARD}")
 
 
 def _check_none_random(traced: Mapping[str, Any]) -> None:
@@ -237,7 +243,8 @@ def _appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
         yield new
         if path.exists():
             path.rename(folder / "old")
-        for made in folder.glob(f"{path.name}*"):
-            made.rename(path.parent / made.name)
+        for made in (new, _card_of(new)):
+            if made.exists():
+                made.replace(path.parent / made.name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfpbnn.exporting.cutting import Rest, traced
 from tfpbnn.exporting.draws import Draws
 from tfpbnn.exporting.inputs import Inputs
 from tfpbnn.types import Tensor
@@ -40,21 +41,21 @@ class FixedDraws:
         """
         self._inputs, self.num_samples = inputs, draws.num_samples
         self._is_stacked = draws.stacking_pays()
-        traced = _traced(draws, inputs, self._is_stacked)
-        self._structure = traced.structured_outputs
-        key_in, number_in, *x = traced.inputs[: 2 + len(inputs.specs)]
-        cut = _cut(traced.graph, [key_in, number_in], x, traced.outputs)
+        graph = _graph(draws, inputs, self._is_stacked)
+        self._structure = graph.structured_outputs
+        key_in, number_in, *x = graph.inputs[: 2 + len(inputs.specs)]
+        cut = _cut(graph.graph, [key_in, number_in], x, graph.outputs)
         parts = 1 if self._is_stacked else self.num_samples
         self._check_size(sum(map(_bytes, cut)) * parts, max_bytes)
-        self._rest = traced.prune([*x, *cut], traced.outputs)
+        self._rest = Rest(graph, [*x, *cut])
         if cut:
-            draw = traced.prune([key_in, number_in], cut)
+            draw = graph.prune([key_in, number_in], cut)
             numbers = tf.range(parts, dtype=tf.int64)
             found = [draw(key, number) for number in numbers]
         else:
             found = [[]] * parts
         self._kept = [list(map(_kept, values)) for values in found]
-        total = sum(_bytes(t) for values in self._kept for t in values)
+        total = sum(_bytes(t) for values in found for t in values)
         self._check_size(total, max_bytes)
 
     def __call__(self, x: dict[str, Tensor]) -> Any:
@@ -69,7 +70,7 @@ class FixedDraws:
             if self._is_stacked
             else [tf.stack(draws) for draws in zip(*parts, strict=True)]
         )
-        return keras.tree.pack_sequence_as(self._structure, list(flat))
+        return keras.tree.pack_sequence_as(self._structure, flat)
 
     def _check_size(self, size: int, max_bytes: int) -> None:
         if size > max_bytes:
@@ -81,7 +82,7 @@ class FixedDraws:
             )
 
 
-def _traced(draws: Draws, inputs: Inputs, is_stacked: bool) -> Any:
+def _graph(draws: Draws, inputs: Inputs, is_stacked: bool) -> Any:
     """The draws as a graph of their key, number and the inputs."""
 
     def run(key: Tensor, number: Tensor, *tensors: Tensor) -> Any:
@@ -93,8 +94,7 @@ def _traced(draws: Draws, inputs: Inputs, is_stacked: bool) -> Any:
         return draws.trace("stack", x, key, tf.constant(0, tf.int64), stop)
 
     arguments = [tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)]
-    # A function whose graph can be cut where we like.
-    return tf.compat.v1.wrap_function(run, [*arguments, *inputs.specs.values()])
+    return traced(run, [*arguments, *inputs.specs.values()])
 
 
 def _cut(
@@ -128,5 +128,5 @@ def _bytes(tensor: Any) -> int:
 def _kept(value: Tensor) -> Any:
     is_small = value.shape.num_elements() <= _SMALL
     if is_small or not value.dtype.is_floating:
-        return value
+        return value.numpy()  # becomes a constant of the graph
     return tf.Variable(value, trainable=False)

@@ -46,36 +46,45 @@ def write_saved_model(
         tf.saved_model.save(module, str(path), signatures=dict(traced))
 
 
-def write_litert(path: pathlib.Path, trace: Any) -> None:
-    """Writes one function for LiteRT, of its own operations only."""
+def write_litert(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
+    """Writes a signature of a SavedModel for LiteRT, of its own operations."""
 
     def convert() -> bytes:
-        converter = tf.lite.TFLiteConverter.from_concrete_functions([trace])
+        converter = tf.lite.TFLiteConverter.from_saved_model(
+            str(saved), signature_keys=[name]
+        )
         converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS]
         return converter.convert()
 
     path.write_bytes(_converted("LiteRT", convert))
 
 
-def write_onnx(path: pathlib.Path, trace: Any) -> None:
-    """Writes one function as ONNX."""
+def write_onnx(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
+    """Writes a signature of a SavedModel as ONNX."""
     try:
+        import onnx
         import tf2onnx
     except ImportError as error:
         raise ImportError(
             'format="onnx" needs tf2onnx: pip install "tfpbnn[onnx]"'
         ) from error
-    specs = list(trace.structured_input_signature[1].values())
+    loaded = tf.saved_model.load(str(saved))
+    function = loaded.signatures[name]
+    specs = function.structured_input_signature[1]
 
     def convert() -> Any:
-        @tf.function(input_signature=specs, autograph=False)
+        @tf.function(input_signature=list(specs.values()), autograph=False)
         def positional(*tensors: Any) -> Any:
-            names = [spec.name for spec in specs]
-            return trace(**dict(zip(names, tensors, strict=True)))
+            # TensorFlow freezes the variables that it has seen in use.
+            seen = [tf.identity(v) for v in loaded.kept_variables]
+            with tf.control_dependencies(seen):
+                return function(**dict(zip(specs, tensors, strict=True)))
 
         model, _ = tf2onnx.convert.from_function(
-            positional, input_signature=specs, opset=_OPSET
+            positional, input_signature=list(specs.values()), opset=_OPSET
         )
+        # tf2onnx calls it a success to leave in what it does not know.
+        onnx.checker.check_model(model)
         return model
 
     path.write_bytes(_converted("ONNX", convert).SerializeToString())
@@ -86,8 +95,9 @@ def _converted(kind: str, convert: Callable[[], Any]) -> Any:
         with quiet():
             return convert()
     except Exception as error:
+        reason = str(error).split("\n", 1)[0][:500]
         raise ValueError(
-            f"`posterior` has operations that {kind} does not: {error}"
+            f"`posterior` has operations that {kind} does not: {reason}"
         ) from error
 
 

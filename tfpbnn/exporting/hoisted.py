@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfpbnn.exporting.cutting import Rest, traced
 from tfpbnn.types import Tensor
 
 # How weights are made of their parameters: of those alone, so once is enough.
@@ -42,39 +43,18 @@ class Hoisted:
             specs: of these.
             kept: variables by their contents, to be shared between functions.
         """
-        # A function whose graph can be cut where we like.
-        traced = tf.compat.v1.wrap_function(function, list(specs))
-        given = traced.inputs[: len(specs)]
-        cut = _expensive(traced.graph, given)
-        values = traced.prune([], cut)() if cut else []
+        graph = traced(function, specs)
+        given = graph.inputs[: len(specs)]
+        cut = _expensive(graph.graph, given)
+        values = graph.prune([], cut)() if cut else []
         self._kept = [_variable(value, kept) for value in values]
-        self._rest = traced.prune([*given, *cut], traced.outputs).graph
-        self._structure = traced.structured_outputs
-        self._call = tf.function(self._imported, autograph=False)
+        self._rest = Rest(graph, [*given, *cut])
+        self._structure = graph.structured_outputs
 
     def __call__(self, *tensors: Tensor) -> Any:
-        return keras.tree.pack_sequence_as(
-            self._structure, list(self._call(*tensors))
-        )
-
-    def _imported(self, *tensors: Tensor) -> list[Tensor]:
-        """The graph, without the variables that it has no use for any more."""
-        graph = self._rest
         kept = map(tf.convert_to_tensor, self._kept)
-        values = [*tensors, *kept, *(outer for outer, _ in graph.captures)]
-        needed = tf.compat.v1.graph_util.extract_sub_graph(
-            graph.as_graph_def(), [y.op.name for y in graph.outputs]
-        )
-        names = {node.name for node in needed.node}
-        here = tf.compat.v1.get_default_graph()
-        given = {
-            tensor.name: here.capture(value)
-            for tensor, value in zip(graph.inputs, values, strict=True)
-            if tensor.op.name in names
-        }
-        return tf.graph_util.import_graph_def(
-            needed, given, [y.name for y in graph.outputs], name=""
-        )
+        outputs = self._rest(*tensors, *kept)
+        return keras.tree.pack_sequence_as(self._structure, outputs)
 
 
 def _variable(value: Tensor, kept: dict[bytes, tf.Variable]) -> tf.Variable:

@@ -165,4 +165,7 @@ def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
 
 def entropy(probabilities: Tensor) -> Tensor:
     """Over the last axis, in nats; 0 log 0 is 0."""
-    return -tf.reduce_sum(tf.math.xlogy(probabilities, probabilities), axis=-1)
+    # As `tf.math.xlogy`, which formats of exports don't have.
+    p = probabilities
+    logs = tf.math.log(tf.where(p > 0, p, tf.ones_like(p)))
+    return -tf.reduce_sum(p * logs, axis=-1)
