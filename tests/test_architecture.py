@@ -41,7 +41,7 @@ TIERS = [
         "targets",
         "updates",
     },
-    {"client", "ensembles", "export"},
+    {"client", "ensembles", "exporting"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")

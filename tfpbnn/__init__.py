@@ -17,6 +17,7 @@ from tfpbnn import (
 )
 from tfpbnn.convert import freeze_scales, to_deterministic, to_variational
 from tfpbnn.dropout import mc_dropout
+from tfpbnn.exporting import export, lint_export
 from tfpbnn.models import Model, Sequential
 from tfpbnn.predict import evaluate, predict
 from tfpbnn.predictive import Predictive
@@ -34,10 +35,12 @@ __all__ = [
     "dropout",
     "ensembles",
     "evaluate",
+    "export",
     "families",
     "freeze_scales",
     "layers",
     "likelihoods",
+    "lint_export",
     "mc_dropout",
     "metrics",
     "particles",

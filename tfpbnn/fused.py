@@ -52,6 +52,22 @@ def enabled(draws: bool, training: bool = False) -> Iterator[None]:
         _local.mode = outer
 
 
+@contextlib.contextmanager
+def plain(addressed: bool) -> Iterator[None]:
+    """Forbids fused passes, and so XLA, whatever is asked for inside.
+
+    Args:
+        addressed: whether random numbers are to be those of `predict`, each
+            with an address. Others of the same distribution come faster, if
+            they are not to be drawn again.
+    """
+    _local.plain = "addressed" if addressed else "fast"
+    try:
+        yield
+    finally:
+        _local.plain = None
+
+
 def applies(untransformed_scale: Tensor) -> bool:
     """Whether `untransformed_scale` is of the kind that fusing pays for."""
     size = untransformed_scale.shape.num_elements()
@@ -59,7 +75,8 @@ def applies(untransformed_scale: Tensor) -> bool:
 
 
 def _is_on() -> bool:
-    return getattr(_local, "mode", (False, False))[0]
+    is_plain = getattr(_local, "plain", None) is not None
+    return not is_plain and getattr(_local, "mode", (False, False))[0]
 
 
 def is_enabled(untransformed_scale: Tensor) -> bool:
@@ -224,6 +241,12 @@ def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
 
 
 def _normal_grid(keys: Tensor, rows: Tensor, size: int, fast: bool) -> Tensor:
+    plain = getattr(_local, "plain", None)
+    if plain == "fast":
+        shape = [tf.shape(keys)[0], tf.size(rows), size]
+        return random.normal(keys[0], shape)
+    if plain is not None:
+        return random.normal_grid(keys, rows, size)
     words = random.grid_bits(keys, rows, size)
     if fast:
         return random.fast_normal_from_bits(words)

@@ -59,6 +59,28 @@ def as_key(seed: int) -> Tensor:
     return tf.constant([low, high], tf.int64)
 
 
+def as_keys(seeds: Tensor) -> Tensor:
+    """`as_key` in a graph, of int64 seeds `[...]`: `[..., 2]`."""
+    mask, shift = (tf.constant(n, tf.int64) for n in (2**32 - 1, 32))
+    high = tf.bitwise.bitwise_and(tf.bitwise.right_shift(seeds, shift), mask)
+    return tf.stack([tf.bitwise.bitwise_and(seeds, mask), high], axis=-1)
+
+
+def fresh_key() -> Tensor:
+    """A key that is another one each time a graph is run.
+
+    For exports. The raw op with seeds of 0: no seed of the process that made
+    the graph is in it, no state is saved with it, and it is safe to threads.
+    """
+    return tf.raw_ops.RandomUniformInt(
+        shape=[2],
+        minval=tf.constant(tf.int64.min, tf.int64),
+        maxval=tf.constant(tf.int64.max, tf.int64),
+        seed=0,
+        seed2=0,
+    )
+
+
 def fold(key: Tensor, data: int | Tensor) -> Tensor:
     """Derives the key number `data` (a small integer >= 0) of `key`.
 
@@ -188,20 +210,46 @@ def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     and the row's size, and on no other key or row that is asked for.
 
     Args:
-        keys: `[S, 2]`.
+        keys: `[S, 2]`, or `[S, B, 2]` for one of each row.
         rows: `[B]`, integers.
         size: how many words a row has.
 
     Returns:
         `[S, B, size]`, uint32.
     """
-    mixed = tf.bitcast(keys[:, 0] + keys[:, 1] * _GOLDEN, tf.uint32)
+    if len(keys.shape) == 2:
+        keys = keys[:, tf.newaxis]
+    mixed = tf.bitcast(keys[..., 0] + keys[..., 1] * _GOLDEN, tf.uint32)
     places = tf.cast(tf.range((size + 1) // 2), tf.uint32)
     words = threefry(
-        (mixed[:, tf.newaxis, :1], mixed[:, tf.newaxis, 1:]),
+        (mixed[..., :1], mixed[..., 1:]),
         (places, tf.cast(rows, tf.uint32)[:, tf.newaxis]),
     )
     return tf.concat(words, axis=-1)[..., :size]
+
+
+def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+    """Normals of `grid_bits`, by hundreds of operations that a graph has once.
+
+    Args:
+        keys: as there.
+        rows: as there.
+        size: as there.
+    """
+    keys = keys[:, tf.newaxis] if len(keys.shape) == 2 else keys
+    return _normal_grid(keys, tf.cast(rows, tf.int64), size)
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([None, None, 2], tf.int64),
+        tf.TensorSpec([None], tf.int64),
+        tf.TensorSpec([], tf.int32),
+    ],
+    autograph=False,
+)
+def _normal_grid(keys: Tensor, rows: Tensor, size: Tensor) -> Tensor:
+    return normal_from_bits(grid_bits(keys, rows, size))
 
 
 def uniforms(seed: int, shape: Any) -> np.ndarray:
@@ -242,6 +290,7 @@ class DrawScope:
     - `key [S, 2]`: S draws at once. Layers give `[S * B, ...]`, draw by draw,
       from inputs that are stacked likewise, or `[B, ...]` if `is_shared`;
     - `key [S, 2]` and `rows [B]`: the same, but each row has draws of its own.
+      The key may be `[S, B, 2]`, one for each row.
 
     Attributes:
         key: as above.
@@ -271,7 +320,7 @@ class DrawScope:
 
     @property
     def is_stacked(self) -> bool:
-        return self.key is not None and len(self.key.shape) == 2
+        return self.key is not None and len(self.key.shape) > 1
 
     @property
     def num_layers(self) -> int:

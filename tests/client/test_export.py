@@ -17,9 +17,6 @@ from tests.client.model_server import ModelServer, needs_model_server
 from tfpbnn import layers, likelihoods
 from tfpbnn.client import TFServingClient
 
-pytestmark = pytest.mark.skipif(
-    not hasattr(tfpbnn, "export"), reason="tfpbnn.export is not there yet"
-)
 S = 16
 X = np.random.default_rng(3).normal(size=(4, 3)).astype("float32")
 LIKELIHOODS = {

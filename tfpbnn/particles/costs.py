@@ -13,6 +13,8 @@ from tfpbnn.particles.graph import Call, Graph, is_own, size
 # A normal takes the time of so many floating-point operations of a product,
 # with the products on all cores (measured on two).
 _NORMAL = 300
+# The same for one that is not fused with what is done with it.
+_PLAIN_NORMAL = 1000
 # Draws in one call of a loop, at least: the bar moves, an interrupt is heard.
 _DRAWS_PER_STEP = 25
 # In a call, what all draws share is at most such a part of what they don't.
@@ -57,11 +59,13 @@ class Costs:
         limit = _SMALL_IF_SHARED if self.shares_inputs else _SMALL
         return self.can_stack and self._coherent(rows) < limit
 
-    def drawing_apart_pays(self, rows: int) -> bool:
+    def drawing_apart_pays(self, rows: int, is_fused: bool = True) -> bool:
         """Whether to draw each row apart, of so many rows in all."""
+        normal = _NORMAL if is_fused else _PLAIN_NORMAL
         # Two products: of the means and of the variances.
-        apart = (_NORMAL * self.normals_per_row + 2 * self.flops_per_row) * rows
-        return self.can_draw_apart and apart < self._coherent(rows)
+        apart = (normal * self.normals_per_row + 2 * self.flops_per_row) * rows
+        coherent = normal * self.normals + self.flops_per_row * rows
+        return self.can_draw_apart and apart < coherent
 
     def draws_at_once(self, rows: int, budget: int) -> int:
         """How many stacked draws fit so many bytes, one or more."""

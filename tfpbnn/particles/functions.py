@@ -52,14 +52,16 @@ class DrawFunction(abc.ABC):
         """The outputs as a graph, with no function compiled around it.
 
         Args:
-            kind: "mean" (no arguments), "loop" or "stack" (key `[2]`, number
-                of the first draw, one past that of the last), or "apart" (the
-                same and the numbers of the rows, `[B]`).
+            kind: "mean" (no arguments), "one" (key `[2]` and number of a
+                draw), "loop" or "stack" (key, number of the first draw, one
+                past that of the last), or "apart" (the same and the numbers of
+                the rows, `[B]`; the key may be `[B, 2]`, one for each row).
             x: inputs, B rows.
             *arguments: int64 tensors.
 
         Returns:
-            `[stop - start, B, ...]`, or `[1, B, ...]` for "mean".
+            `[stop - start, B, ...]`; `[1, B, ...]` for "mean", `[B, ...]` for
+            "one".
         """
 
     def draws(self, x: Any, key: Tensor, start: int, stop: int) -> Any:
@@ -110,10 +112,15 @@ def wide(model: keras.Model) -> tf.DType:
 def keys_and_signs(
     key: Tensor, numbers: Tensor, antithetic: bool
 ) -> tuple[Tensor, Any]:
-    """The draws' keys, and the signs of their noise (None for all 1)."""
-    if not antithetic:
-        return random.fold(key, numbers), None
-    return random.fold(key, numbers // 2), 1 - 2 * (numbers % 2)
+    """The draws' keys, and the signs of their noise (None for all 1).
+
+    Of `[B, 2]`, one key for each row, those of the draws are `[S, B, 2]`.
+    """
+    signs = 1 - 2 * (numbers % 2) if antithetic else None
+    numbers = numbers // 2 if antithetic else numbers
+    if len(key.shape) == 2:
+        numbers = numbers[:, tf.newaxis]
+    return random.fold(key, numbers), signs
 
 
 def _to_numpy(outputs: Any) -> Any:

@@ -58,11 +58,20 @@ class LayerDraws(DrawFunction):
         if kind == "mean":
             outputs = after(random.DrawScope(None))
             return keras.tree.map_structure(lambda y: y[tf.newaxis], outputs)
-        key, start, stop, *more = arguments
         known = self._before_draws()
+        if kind == "one":
+            key, number = arguments
+            return after(self._scope(key, number, known))
+        key, start, stop, *more = arguments
         if kind == "loop":
-            types = self._output_types(model, x)
-            return self._loop(after, key, start, stop, known, types)
+            # Two at a time: the noise of one hides behind the products of
+            # another.
+            return tf.map_fn(
+                lambda number: after(self._scope(key, number, known)),
+                tf.range(start, stop),
+                parallel_iterations=2,
+                fn_output_signature=self._output_types(model, x),
+            )
         numbers = tf.range(start, stop)
         keys, signs = keys_and_signs(key, numbers, self._antithetic)
         (rows,) = more or (None,)
@@ -94,26 +103,12 @@ class LayerDraws(DrawFunction):
 
         return after
 
-    def _loop(
-        self,
-        after: Callable[[random.DrawScope], Any],
-        key: Tensor,
-        start: Tensor,
-        stop: Tensor,
-        known: dict[int, Any],
-        types: Any,
-    ) -> Any:
-        def draw(number: Tensor) -> Any:
-            own_key, sign = keys_and_signs(key, number, self._antithetic)
-            return after(random.DrawScope(own_key, None, sign, known, number))
-
-        # Two at a time: the noise of one hides behind the products of another.
-        return tf.map_fn(
-            draw,
-            tf.range(start, stop),
-            parallel_iterations=2,
-            fn_output_signature=types,
-        )
+    def _scope(
+        self, key: Tensor, number: Tensor, known: dict[int, Any]
+    ) -> random.DrawScope:
+        """That of the draw of this number."""
+        own_key, sign = keys_and_signs(key, number, self._antithetic)
+        return random.DrawScope(own_key, None, sign, known, number)
 
     def _output_types(self, model: keras.Model, x: Any) -> Any:
         if self._graph is not None:

@@ -51,7 +51,7 @@ class PosteriorDraws(DrawFunction):
         if kind == "mean":
             mean = model.draw(x, tf.constant(0, tf.int64), None)
             return cast(mean, tf.newaxis)
-        key, start, stop = arguments
+        key, *numbers = arguments
 
         def draw(number: Tensor) -> Any:
             own_key, sign = keys_and_signs(key, number, self._antithetic)
@@ -59,9 +59,11 @@ class PosteriorDraws(DrawFunction):
             with random.entered(scope):
                 return cast(model.draw(x, number, own_key), ...)
 
+        if kind == "one":
+            return draw(*numbers)
         return tf.map_fn(
             draw,
-            tf.range(start, stop),
+            tf.range(*numbers),
             parallel_iterations=2,
             fn_output_signature=keras.tree.map_structure(
                 lambda _: dtype, model.draw_spec(keras_spec(x))

@@ -7,7 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import metrics
-from tfpbnn.likelihoods import Categorical
+from tfpbnn.likelihoods import Categorical, Likelihood
 from tfpbnn.predictive.base import Predictive
 from tfpbnn.types import Array, Tensor
 
@@ -34,38 +34,20 @@ class ClassificationPredictive(Predictive):
     def _is_categorical(self) -> bool:
         return isinstance(self.likelihood, Categorical)
 
-    def _class_probabilities(self, outputs: Tensor) -> Tensor:
-        """`[S, n, .., K]`; for Bernoulli `[S, n, .., k, 2]`."""
-        if isinstance(self.likelihood, Categorical):
-            return tf.exp(self.likelihood.log_probabilities(outputs))
-        yes = self.likelihood.marginals(outputs).mean()
-        return tf.stack([1 - yes, yes], axis=-1)
-
     @functools.cached_property
     def summaries(self) -> tuple[Array, ...]:
         """Probabilities, their variance, expected entropy, votes."""
-
-        def chunk(outputs: Tensor) -> tuple[Tensor, ...]:
-            p = self._class_probabilities(outputs)
-            votes = tf.one_hot(tf.argmax(p, axis=-1), p.shape[-1])
-            return (
-                tf.reduce_mean(p, axis=0),
-                tf.math.reduce_variance(p, axis=0),
-                tf.reduce_mean(_entropy(p), axis=0),
-                tf.reduce_mean(votes, axis=0),
-            )
-
-        return self._by_rows(chunk)
+        return self._by_rows(functools.partial(averages, self.likelihood))
 
     def _means_of(self, outputs: Tensor) -> Tensor:
-        p = self._class_probabilities(outputs)
-        return p if self._is_categorical else p[..., 1]
+        p = class_probabilities(self.likelihood, outputs)
+        return of_targets(self.likelihood, p)
 
     @property
     def _moments(self) -> tuple[Array, Array, Array]:
-        p, epistemic, _, _ = self.summaries
-        if not self._is_categorical:
-            p, epistemic = p[..., 1], epistemic[..., 1]
+        p, epistemic = (
+            of_targets(self.likelihood, part) for part in self.summaries[:2]
+        )
         return p, epistemic, p * (1 - p) - epistemic
 
     @property
@@ -81,7 +63,7 @@ class ClassificationPredictive(Predictive):
     @property
     def predictive_entropy(self) -> Array:
         """Entropy of the averaged probabilities, nats, `[N]`: total."""
-        return _entropy(tf.constant(self.summaries[0])).numpy()
+        return entropy(tf.constant(self.summaries[0])).numpy()
 
     @property
     def expected_entropy(self) -> Array:
@@ -178,6 +160,39 @@ class ClassificationPredictive(Predictive):
         return f"{type(self.likelihood).__name__} classification"
 
 
-def _entropy(probabilities: Tensor) -> Tensor:
+def class_probabilities(likelihood: Likelihood, outputs: Tensor) -> Tensor:
+    """`[.., K]`; for Bernoulli `[.., k, 2]`, of no and yes."""
+    if isinstance(likelihood, Categorical):
+        return tf.exp(likelihood.log_probabilities(outputs))
+    yes = likelihood.marginals(outputs).mean()
+    return tf.stack([1 - yes, yes], axis=-1)
+
+
+def of_targets(likelihood: Likelihood, p: Any) -> Any:
+    """Of `class_probabilities` those that are reported: for yes-or-no, yes."""
+    return p if isinstance(likelihood, Categorical) else p[..., 1]
+
+
+def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
+    """Probabilities, their variance, expected entropy and votes.
+
+    Args:
+        likelihood: of the outputs.
+        outputs: `[S, n, .., P]`.
+    """
+    p = class_probabilities(likelihood, outputs)
+    votes = tf.one_hot(tf.argmax(p, axis=-1), p.shape[-1])
+    return (
+        tf.reduce_mean(p, axis=0),
+        tf.math.reduce_variance(p, axis=0),
+        tf.reduce_mean(entropy(p), axis=0),
+        tf.reduce_mean(votes, axis=0),
+    )
+
+
+def entropy(probabilities: Tensor) -> Tensor:
     """Over the last axis, in nats; 0 log 0 is 0."""
-    return -tf.reduce_sum(tf.math.xlogy(probabilities, probabilities), axis=-1)
+    # As `tf.math.xlogy`, which formats of exports don't have.
+    p = probabilities
+    logs = tf.math.log(tf.where(p > 0, p, tf.ones_like(p)))
+    return -tf.reduce_sum(p * logs, axis=-1)

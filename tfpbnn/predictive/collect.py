@@ -47,7 +47,9 @@ class Collector:
             leaves = keras.tree.flatten(outputs)
             if not self._likelihoods:
                 self._structure = keras.tree.map_structure(lambda _: 0, outputs)
-                self._likelihoods = self._resolve(leaves)
+                self._likelihoods = resolve(
+                    self._loss, self._names, [y.shape[-1] for y in leaves]
+                )
             kept.append(
                 leaves
                 if self._keep_draws
@@ -89,32 +91,40 @@ class Collector:
         p = _kind(likelihood)(outputs, likelihood)
         return p.num_samples, p.summaries
 
-    def _resolve(self, leaves: list[Array]) -> list[Likelihood]:
-        """The likelihood of each output."""
-        loss = self._loss
-        if isinstance(loss, Mapping):
-            missing = [name for name in self._names if name not in loss]
-            if missing:
-                raise ValueError(
-                    "`likelihood` (or the compiled loss) must have an entry "
-                    f"for each output. Received: {sorted(loss)}, without "
-                    f"{missing}"
-                )
-            losses = [loss[name] for name in self._names]
-        elif isinstance(loss, list | tuple):
-            losses = list(loss)
-        else:
-            losses = [loss] * len(leaves)
-        if len(losses) != len(leaves):
+
+def resolve(
+    loss: Any, names: Sequence[str], sizes: Sequence[int]
+) -> list[Likelihood]:
+    """The likelihood of each output.
+
+    Args:
+        loss: a likelihood or Keras loss, or one for each output.
+        names: of the outputs.
+        sizes: of their last axes.
+    """
+    if isinstance(loss, Mapping):
+        missing = [name for name in names if name not in loss]
+        if missing:
             raise ValueError(
-                "`likelihood` (or the compiled loss) must have an entry for "
-                f"each of the model's {len(leaves)} outputs. Received: "
-                f"{len(losses)}"
+                "`likelihood` (or the compiled loss) must have an entry "
+                f"for each output. Received: {sorted(loss)}, without "
+                f"{missing}"
             )
-        return [
-            likelihoods.from_loss(one, leaf.shape[-1])
-            for one, leaf in zip(losses, leaves, strict=True)
-        ]
+        losses = [loss[name] for name in names]
+    elif isinstance(loss, list | tuple):
+        losses = list(loss)
+    else:
+        losses = [loss] * len(sizes)
+    if len(losses) != len(sizes):
+        raise ValueError(
+            "`likelihood` (or the compiled loss) must have an entry for "
+            f"each of the model's {len(sizes)} outputs. Received: "
+            f"{len(losses)}"
+        )
+    return [
+        likelihoods.from_loss(one, size)
+        for one, size in zip(losses, sizes, strict=True)
+    ]
 
 
 def _joined(parts: Sequence[Array], axis: int = 0) -> Array:

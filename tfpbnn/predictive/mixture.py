@@ -1,7 +1,7 @@
 """Quantiles and scores of a mixture, from its distribution function."""
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,7 +38,7 @@ def mixture_cdf(marginals: Any, values: Tensor) -> Tensor:
 
 def quantile(
     cdf: Cdf,
-    levels: Array,
+    levels: Sequence[float] | Array,
     center: Tensor,
     width: Tensor,
     is_discrete: bool,
@@ -64,14 +64,20 @@ def quantile(
     high = _expand(cdf, target, center, width, tf.less)
     if is_discrete:
         low, high = tf.floor(low), tf.math.ceil(high)
-    for _ in range(steps):
+
+    def halve(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         middle = 0.5 * (low + high)
         if is_discrete:
             middle = tf.floor(middle)
         below = cdf(middle) < target
-        low, high = tf.where(below, middle, low), tf.where(below, high, middle)
-        if is_discrete and tf.reduce_all(high - low <= 1):
-            break
+        return tf.where(below, middle, low), tf.where(below, high, middle)
+
+    def is_wide(low: Tensor, high: Tensor) -> Tensor:
+        return not is_discrete or tf.reduce_any(high - low > 1)
+
+    low, high = tf.while_loop(
+        is_wide, halve, (low, high), maximum_iterations=steps
+    )
     return high if is_discrete else 0.5 * (low + high)
 
 
@@ -83,13 +89,21 @@ def _expand(
     beyond: Callable[[Tensor, Tensor], Tensor],
 ) -> Tensor:
     """Walks from the center, in doubling steps, until past the target."""
-    edge = center + step + tf.zeros_like(target)
-    for _ in range(_MAX_DOUBLINGS):
-        short = beyond(cdf(edge), target)
-        if not tf.reduce_any(short):
-            break
+    zeros = tf.zeros_like(target)
+    start = center + step + zeros
+
+    def further(edge: Tensor, step: Tensor, short: Tensor) -> Any:
         step = 2 * step
         edge = tf.where(short, center + step, edge)
+        return edge, step, beyond(cdf(edge), target)
+
+    # In a graph too, so that exports have the same quantiles.
+    edge, _, _ = tf.while_loop(
+        lambda *state: tf.reduce_any(state[-1]),
+        further,
+        (start, step + zeros, beyond(cdf(start), target)),
+        maximum_iterations=_MAX_DOUBLINGS,
+    )
     return edge
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import metrics, random
+from tfpbnn.likelihoods import Likelihood
 from tfpbnn.predictive import mixture
 from tfpbnn.predictive.base import Predictive
 from tfpbnn.types import Array, Tensor
@@ -31,18 +32,7 @@ class RegressionPredictive(Predictive):
     @functools.cached_property
     def summaries(self) -> tuple[Array, ...]:
         """Mean, its variance over draws, and the mean variance of the noise."""
-
-        def chunk(outputs: Tensor) -> tuple[Tensor, ...]:
-            marginals = self.likelihood.marginals(outputs)
-            means = marginals.mean()
-            variances = marginals.variance() + tf.zeros_like(means)
-            return (
-                tf.reduce_mean(means, axis=0),
-                tf.math.reduce_variance(means, axis=0),
-                tf.reduce_mean(variances, axis=0),
-            )
-
-        return self._by_rows(chunk)
+        return self._by_rows(functools.partial(averages, self.likelihood))
 
     def _means_of(self, outputs: Tensor) -> Tensor:
         return self.likelihood.marginals(outputs).mean()
@@ -55,21 +45,13 @@ class RegressionPredictive(Predictive):
     @property
     def _centers(self) -> tuple[Array, Array]:
         """A place and a width to search the distribution from."""
-        width = np.where(np.isfinite(self.stddev), self.stddev, 1.0)
-        center = np.where(np.isfinite(self.mean), self.mean, 0.0)
-        return center, np.maximum(width, 1e-6 * (1 + np.abs(center)))
+        center, width = centers(
+            tf.constant(self.mean), tf.constant(self.variance)
+        )
+        return center.numpy(), width.numpy()
 
     def _cdf_of(self, outputs: Tensor) -> mixture.Cdf:
-        marginals = self.likelihood.marginals(outputs)
-
-        def cdf(values: Tensor) -> Tensor:
-            if not self.likelihood.is_discrete:
-                return mixture.mixture_cdf(marginals, values)
-            # TFP continues the functions of counts to the left of zero.
-            at_zero = mixture.mixture_cdf(marginals, tf.maximum(values, 0.0))
-            return tf.where(values < 0, tf.zeros_like(at_zero), at_zero)
-
-        return cdf
+        return mixture_cdf(self.likelihood, outputs)
 
     def cdf(self, y: Any) -> Array:
         """P(target <= y) under the predictive mixture, `[N, k]`.
@@ -240,3 +222,45 @@ class RegressionPredictive(Predictive):
 
     def _kind(self) -> str:
         return f"{type(self.likelihood).__name__} regression"
+
+
+def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
+    """Mean, its variance over draws, and the mean variance of the noise.
+
+    Args:
+        likelihood: of the outputs.
+        outputs: `[S, n, .., P]`.
+
+    Returns:
+        `[n, .., k]` each.
+    """
+    marginals = likelihood.marginals(outputs)
+    means = marginals.mean()
+    variances = marginals.variance() + tf.zeros_like(means)
+    return (
+        tf.reduce_mean(means, axis=0),
+        tf.math.reduce_variance(means, axis=0),
+        tf.reduce_mean(variances, axis=0),
+    )
+
+
+def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """A place and a width to search a distribution from, finite."""
+    one = tf.ones_like(mean)
+    width = tf.where(tf.math.is_finite(variance), tf.sqrt(variance), one)
+    center = tf.where(tf.math.is_finite(mean), mean, tf.zeros_like(mean))
+    return center, tf.maximum(width, 1e-6 * (one + tf.abs(center)))
+
+
+def mixture_cdf(likelihood: Likelihood, outputs: Tensor) -> mixture.Cdf:
+    """The distribution function of the mixture over draws, `[S, n, .., P]`."""
+    marginals = likelihood.marginals(outputs)
+
+    def cdf(values: Tensor) -> Tensor:
+        if not likelihood.is_discrete:
+            return mixture.mixture_cdf(marginals, values)
+        # TFP continues the functions of counts to the left of zero.
+        at_zero = mixture.mixture_cdf(marginals, tf.maximum(values, 0.0))
+        return tf.where(values < 0, tf.zeros_like(at_zero), at_zero)
+
+    return cdf

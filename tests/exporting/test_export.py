@@ -1,0 +1,220 @@
+"""What `export` writes beside the graph, and what it refuses."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfpbnn
+from tests.exporting import table
+from tests.exporting.runtimes import CRuntime
+from tfpbnn import layers, likelihoods
+from tfpbnn.exporting import warmups
+
+
+@pytest.fixture(scope="module")
+def entry():
+    return table.variational()
+
+
+def export(model, path, **kwargs):
+    kwargs = {"signatures": ["deterministic"]} | kwargs
+    tfpbnn.export(model, path, 4, **kwargs)
+
+
+def test_the_card_says_what_it_is(entry, tmp_path):
+    export(entry.model, tmp_path / "1", card={"calibration": {"ece": 0.01}})
+    card = json.loads((tmp_path / "1" / "model_card.json").read_text())
+    assert card["calibration"] == {"ece": 0.01}
+    assert card["num_samples"] == 4
+    assert card["method"]["random_layers"]["DenseFlipout"] == 1
+    likelihood = keras.saving.deserialize_keras_object(
+        next(iter(card["likelihood"].values()))
+    )
+    assert isinstance(likelihood, likelihoods.Normal)
+    assert card["versions"]["tensorflow"] == tf.__version__
+    interface = card["signatures"]["deterministic"]
+    assert interface["inputs"]["features"]["shape"] == [None, 3]
+
+
+def test_the_card_knows_how_many_examples_there_were(tmp_path):
+    inputs = keras.Input((3,), name="features")
+    model = tfpbnn.Sequential([inputs, layers.DenseFlipout(2)])
+    table.compiled(model).fit(np.ones([20, 3]), np.ones(20), verbose=0)
+    export(model, tmp_path / "1")
+    card = json.loads((tmp_path / "1" / "model_card.json").read_text())
+    assert card["training_examples"] == 20
+
+
+def test_versions_appear_whole_or_not_at_all(entry, tmp_path, monkeypatch):
+    path = tmp_path / "wine" / "1"
+    export(entry.model, path)
+    before = sorted(f.name for f in path.rglob("*"))
+    with pytest.raises(FileExistsError, match="`path` must be new"):
+        export(entry.model, path)
+    with pytest.raises(TypeError, match="not JSON serializable"):
+        export(entry.model, path, card={"x": object()}, overwrite=True)
+    assert sorted(f.name for f in path.rglob("*")) == before
+    export(entry.model, path, overwrite=True, warmup=table.X)
+    assert (path / "assets.extra" / "tf_serving_warmup_requests").is_file()
+    assert [f.name for f in path.parent.iterdir()] == ["1"]
+
+
+def test_warm_up_requests_can_be_played(entry, tmp_path):
+    path = tmp_path / "wine" / "1"
+    x = table.X[:2].astype("float64")
+    export(entry.model, path, signatures=["seeded", "samples"], warmup=x)
+    file = path / "assets.extra" / "tf_serving_warmup_requests"
+    records = [r.numpy() for r in tf.data.TFRecordDataset(str(file))]
+    inputs = {"features": table.X[:2]}
+    seeded = inputs | {"seed": np.zeros(2, np.int64)}
+    assert records == [
+        warmups.prediction_log("wine", "seeded", seeded),
+        warmups.prediction_log("wine", "samples", inputs),
+    ]
+    runtime = CRuntime()
+    runtime.run(path, "seeded", **seeded)
+    runtime.close()
+
+
+def test_warm_up_requests_are_those_of_the_api():
+    name = "tensorflow_serving.apis.prediction_log_pb2"
+    api = pytest.importorskip(name, reason='needs the extra "serving"')
+    inputs = {"a": np.ones([200, 3], "float32"), "b": np.array(["x", "y"])}
+    log = api.PredictionLog()
+    log.ParseFromString(warmups.prediction_log("wine", "seeded", inputs))
+    request = log.predict_log.request
+    assert request.model_spec.name == "wine"
+    assert request.model_spec.signature_name == "seeded"
+    assert sorted(request.inputs) == ["a", "b"]
+    np.testing.assert_array_equal(
+        tf.make_ndarray(request.inputs["a"]), inputs["a"]
+    )
+
+
+def test_the_number_of_draws_can_be_an_input(entry, tmp_path):
+    tfpbnn.export(
+        entry.model, tmp_path / "1", 4, signatures=["dynamic"], quantiles=()
+    )
+    runtime = CRuntime()
+
+    def ask(count, seed):
+        return runtime.run(
+            tmp_path / "1",
+            "dynamic",
+            features=table.X,
+            num_samples=np.array(count, np.int32),
+            seed=np.array(seed),
+        )["mean"]
+
+    p = tfpbnn.predict(
+        entry.model, table.X, 7, seed=5, draws="coherent", verbose=0
+    )
+    np.testing.assert_allclose(ask(7, 5), p.mean, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(ask(0, 5), ask(1, 5), rtol=1e-6)
+    assert np.abs(ask(1, -1) - ask(1, -1)).max() > 1e-3
+    runtime.close()
+    found = tfpbnn.lint_export(tmp_path / "1")
+    assert any("seed is a scalar" in line for line in found)
+
+
+def dense(units=2):
+    inputs = keras.Input((3,), name="features")
+    return keras.Sequential([inputs, layers.DenseFlipout(units)])
+
+
+def nested():
+    inputs = keras.Input((3,), name="features")
+    y = layers.DenseFlipout(2)(inputs)
+    return table.compiled(keras.Model(inputs, {"a": y, "b": [y, y]}))
+
+
+@pytest.mark.parametrize(
+    ("kwargs", "message"),
+    [
+        ({"draws": "some"}, "`draws` must be one of"),
+        ({"format": "torch"}, "`format` must be one of"),
+        ({"format": "onnx"}, 'needs draws="fixed"'),
+        ({"signatures": []}, "`signatures` must be some of"),
+        ({"signatures": "samples"}, "`signatures` must be some of"),
+        ({"signatures": ["seeded"], "draws": "fixed"}, "`signatures` must be"),
+        (
+            {
+                "format": "litert",
+                "draws": "fixed",
+                "signatures": ["samples", "deterministic"],
+            },
+            "`signatures` must be one",
+        ),
+        ({"quantiles": [0.5, 1.0]}, "`quantiles` must be levels"),
+        ({"warmup": np.ones([2, 4])}, "`warmup` must fit the input features"),
+        ({"draws": "fixed", "max_bytes": 10}, "would keep 0.0 MiB"),
+        ({"likelihood": "hinge"}, "`loss` must be a likelihood"),
+    ],
+)
+def test_arguments(entry, kwargs, message, tmp_path):
+    with pytest.raises(ValueError, match=message):
+        export(entry.model, tmp_path / "1", **kwargs)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_num_samples_must_be_positive(entry, tmp_path):
+    with pytest.raises(ValueError, match="`num_samples` must be a positive"):
+        tfpbnn.export(entry.model, tmp_path / "1", 0)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (dense, "was never compiled with a loss"),
+        (
+            lambda: table.compiled(keras.Sequential([layers.DenseFlipout(2)])),
+            "was never built",
+        ),
+        (lambda: table.compiled(dense(3)), "needs 2 outputs for each target"),
+        (nested, "or a flat list or dict of them"),
+        (lambda: table.subclassed().model, "`warmup` must be given"),
+    ],
+)
+def test_models(make, message, tmp_path):
+    model = make()
+    with pytest.raises(ValueError, match=message):
+        export(model, tmp_path / "1")
+
+
+def test_inputs_may_not_have_the_names_of_ours(tmp_path):
+    inputs = keras.Input((3,), name="seed")
+    model = keras.Sequential([inputs, layers.DenseFlipout(2)])
+    with pytest.raises(ValueError, match="none of them among"):
+        export(table.compiled(model), tmp_path / "1")
+
+
+def test_a_model_without_noise_has_one_pass(tmp_path):
+    inputs = keras.Input((3,), name="features")
+    model = keras.Sequential([inputs, keras.layers.Dense(2)])
+    table.compiled(model)
+    with pytest.raises(ValueError, match="nothing random in it"):
+        tfpbnn.export(model, tmp_path / "1")
+    export(model, tmp_path / "1")
+
+
+def test_noise_that_would_replay_is_refused(tmp_path):
+    """That of a user's layer with a seed generator of Keras's."""
+
+    class Noisy(keras.layers.Layer):
+        def __init__(self):
+            super().__init__()
+            self.generator = keras.random.SeedGenerator(1)
+
+        def call(self, x):
+            noise = keras.random.normal(keras.ops.shape(x), seed=self.generator)
+            return x + noise
+
+    x = keras.Input((3,), name="features")
+    y = layers.DenseFlipout(2)(Noisy()(x))
+    model = table.compiled(keras.Model(x, y))
+    with pytest.raises(ValueError, match=r"can't be served: .*replay"):
+        tfpbnn.export(model, tmp_path / "1")
+    assert list(tmp_path.iterdir()) == []

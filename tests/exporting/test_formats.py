@@ -1,0 +1,110 @@
+"""Fixed draws are those of `predict`: in a SavedModel, in LiteRT, in ONNX."""
+
+import json
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+import tfpbnn
+from tests.exporting import table
+from tests.exporting.runtimes import CRuntime
+from tests.exporting.test_served import assert_answers, predict
+from tfpbnn.exporting import lint
+
+SAMPLES = 6
+ENTRIES = (
+    table.variational,
+    table.mc_dropout,
+    table.swag,
+    table.concrete_dropout,
+    table.conv,
+)
+
+
+@pytest.fixture(scope="module", params=ENTRIES, ids=lambda f: f.__name__)
+def entry(request):
+    keras.utils.set_random_seed(1)
+    return request.param()
+
+
+def export(entry, path, **kwargs):
+    kwargs = entry.kwargs | {"draws": "fixed", "seed": 3} | kwargs
+    tfpbnn.export(entry.model, path, SAMPLES, **kwargs)
+
+
+def expected(entry):
+    """With the draws that the export has taken."""
+    return predict(entry, num_samples=SAMPLES, seed=3, draws="coherent")
+
+
+def assert_same(answers, entry):
+    for prefix, p in expected(entry).items():
+        kept = {
+            name.removeprefix(prefix)
+            for name in answers
+            if name.startswith(prefix) and "quantiles" not in name
+        }
+        assert len(kept) >= 4
+        assert_answers(answers, {prefix: p}, kept)
+
+
+def test_saved_model(entry, tmp_path):
+    path = tmp_path / "1"
+    export(entry, path)
+    runtime = CRuntime()
+    one = runtime.run(path, "serving_default", **entry.inputs)
+    assert_answers(one, expected(entry))
+    two = runtime.run(path, "serving_default", **entry.inputs)
+    for name, value in one.items():
+        np.testing.assert_allclose(value, two[name], rtol=1e-6)
+    runtime.close()
+    loaded = tf.saved_model.load(str(path))
+    for function in loaded.signatures.values():
+        definition = function.graph.as_graph_def()
+        assert lint.random_ops(definition) == set()
+
+
+@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
+def test_litert(entry, tmp_path):
+    path = tmp_path / "model.tflite"
+    export(entry, path, format="litert")
+    interpreter = tf.lite.Interpreter(str(path))
+    kinds = {op["op_name"] for op in interpreter._get_ops_details()}
+    assert not any(kind.startswith("Flex") for kind in kinds)
+    runner = interpreter.get_signature_runner("serving_default")
+    assert_same(runner(**entry.inputs), entry)
+    card = json.loads((tmp_path / "model.tflite.model_card.json").read_text())
+    assert card["draws"] == "fixed"
+
+
+def test_onnx(entry, tmp_path):
+    pytest.importorskip("tf2onnx", reason='needs the extra "onnx"')
+    onnxruntime = pytest.importorskip("onnxruntime", reason="likewise")
+    path = tmp_path / "model.onnx"
+    export(entry, path, format="onnx")
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    found = session.run(names, entry.inputs)
+    assert_same(dict(zip(names, found, strict=True)), entry)
+
+
+def test_fixed_draws_of_a_large_kernel_are_variables(tmp_path):
+    """Above what is kept in the graph, in a loop of networks."""
+    model = keras.Sequential(
+        [
+            keras.Input((8, 8, 4), name="features"),
+            tfpbnn.layers.Conv2DFlipout(32, 3, **table.NOISY),
+            keras.layers.GlobalAveragePooling2D(),
+            table.table.dense(2),
+        ]
+    )
+    x = table.normal(2, 8, 8, 4)
+    entry = table.Served(table.compiled(model), x, {"features": x})
+    export(entry, tmp_path / "1", signatures=["serving_default"])
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    answer = loaded.signatures["serving_default"](features=tf.constant(x))
+    assert_same({k: v.numpy() for k, v in answer.items()}, entry)
+    sizes = [v.shape for v in loaded.kept_variables]
+    assert sizes.count((3, 3, 4, 32)) == SAMPLES

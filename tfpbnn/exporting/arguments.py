@@ -1,0 +1,89 @@
+"""What an export is asked for, checked."""
+
+from collections.abc import Sequence
+
+from tfpbnn.predictive.base import check_num_samples
+
+DRAWS = ("fresh", "fixed")
+FORMATS = ("savedmodel", "litert", "onnx")
+SIGNATURES = (
+    "serving_default",
+    "samples",
+    "deterministic",
+    "seeded",
+    "dynamic",
+)
+_SEEDED = ("seeded", "dynamic")
+_LEVELS = (0.05, 0.5, 0.95)
+
+
+class Arguments:
+    """Checked arguments, with defaults in place.
+
+    Attributes:
+        draws: "fresh" or "fixed".
+        format: one of `FORMATS`.
+        signatures: some of `SIGNATURES`.
+        quantiles: levels between 0 and 1.
+    """
+
+    def __init__(
+        self,
+        num_samples: int,
+        draws: str,
+        signatures: Sequence[str] | None,
+        quantiles: Sequence[float] | None,
+        format: str,
+    ):
+        """Checks them, as given to `export`."""
+        check_num_samples(num_samples)
+        _check_one("draws", draws, DRAWS)
+        _check_one("format", format, FORMATS)
+        self.draws, self.format = draws, format
+        is_other = format != "savedmodel"
+        if is_other and draws != "fixed":
+            raise ValueError(
+                f'format="{format}" has no random numbers, so it needs '
+                f'draws="fixed". Received: draws="{draws}"'
+            )
+        self.signatures = self._checked_signatures(signatures, is_other)
+        default = () if is_other else _LEVELS
+        self.quantiles = default if quantiles is None else tuple(quantiles)
+        if not all(0 < level < 1 for level in self.quantiles):
+            raise ValueError(
+                "`quantiles` must be levels between 0 and 1, exclusive. "
+                f"Received: quantiles={quantiles!r}"
+            )
+
+    def _checked_signatures(
+        self, signatures: Sequence[str] | None, is_other: bool
+    ) -> tuple[str, ...]:
+        possible = [
+            name
+            for name in SIGNATURES
+            if self.draws == "fresh" or name not in _SEEDED
+        ]
+        if signatures is None:
+            defaults = [name for name in possible if name != "dynamic"]
+            return tuple(defaults[:1] if is_other else defaults)
+        chosen = tuple(dict.fromkeys(signatures))
+        if isinstance(signatures, str) or not (
+            chosen and set(chosen) <= set(possible)
+        ):
+            raise ValueError(
+                f"`signatures` must be some of {possible} (those with a seed "
+                f'have draws="fresh"). Received: signatures={signatures!r}'
+            )
+        if is_other and len(chosen) > 1:
+            raise ValueError(
+                f'`signatures` must be one for format="{self.format}". '
+                f"Received: signatures={signatures!r}"
+            )
+        return chosen
+
+
+def _check_one(name: str, value: str, known: Sequence[str]) -> None:
+    if value not in known:
+        raise ValueError(
+            f"`{name}` must be one of {list(known)}. Received: {name}={value!r}"
+        )

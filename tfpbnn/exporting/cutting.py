@@ -1,0 +1,51 @@
+"""Parts of a traced graph."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn.types import Tensor
+
+
+def traced(function: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
+    """A function of tensors as a graph that can be cut where we like."""
+    return tf.compat.v1.wrap_function(function, list(specs))
+
+
+class Rest:
+    """The outputs of a graph from tensors inside of it.
+
+    Of its variables it has only those that are used from there on.
+    """
+
+    def __init__(self, graph: Any, given: Sequence[Tensor]):
+        """Cuts.
+
+        Args:
+            graph: what `traced` gave.
+            given: any tensors of it.
+        """
+        self._graph = graph.prune(list(given), graph.outputs).graph
+        # Callers share one graph of it.
+        self._call = tf.function(self._imported, autograph=False)
+
+    def __call__(self, *tensors: Tensor) -> list[Tensor]:
+        return list(self._call(*tensors))
+
+    def _imported(self, *tensors: Tensor) -> list[Tensor]:
+        graph, here = self._graph, tf.compat.v1.get_default_graph()
+        outputs = graph.outputs
+        needed = tf.compat.v1.graph_util.extract_sub_graph(
+            graph.as_graph_def(), [y.op.name for y in outputs]
+        )
+        names = {node.name for node in needed.node}
+        values = [*tensors, *(outer for outer, _ in graph.captures)]
+        given = {
+            tensor.name: here.capture(value)
+            for tensor, value in zip(graph.inputs, values, strict=True)
+            if tensor.op.name in names
+        }
+        return tf.graph_util.import_graph_def(
+            needed, given, [y.name for y in outputs], name=""
+        )

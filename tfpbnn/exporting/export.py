@@ -1,0 +1,251 @@
+"""From a posterior to files that servers run without this package."""
+
+import contextlib
+import os
+import pathlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn import particles, random
+from tfpbnn.exporting import card as cards
+from tfpbnn.exporting import formats, lint, warmups
+from tfpbnn.exporting.arguments import Arguments
+from tfpbnn.exporting.draws import Draws
+from tfpbnn.exporting.fixed import FixedDraws
+from tfpbnn.exporting.inputs import inputs_of
+from tfpbnn.exporting.signatures import Signatures
+from tfpbnn.inspection import check_built, output_names
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.predict import _compiled_loss
+from tfpbnn.predictive.collect import resolve
+from tfpbnn.types import Array
+
+CARD = "model_card.json"
+
+
+def export(
+    posterior: keras.Model,
+    path: str | os.PathLike[str],
+    num_samples: int = 64,
+    *,
+    draws: str = "fresh",
+    signatures: Sequence[str] | None = None,
+    warmup: Any = None,
+    quantiles: Sequence[float] | None = None,
+    format: str = "savedmodel",
+    likelihood: Any = None,
+    seed: int | None = None,
+    max_bytes: int = 2**30,
+    card: Mapping[str, Any] | None = None,
+    overwrite: bool = False,
+) -> None:
+    """Writes a posterior for servers: its predictive distribution, as a graph.
+
+    A request is answered with means, variances and entropies over draws that
+    are made for it, by plain TensorFlow operations: TensorFlow Serving runs the
+    files as they are. Signatures take named inputs, and give flat dicts with
+    rows first:
+
+    - `serving_default`: of regression `mean`, `variance`,
+      `epistemic_variance`, `aleatoric_variance` (`[B, k]`) and `quantiles`
+      (`[B, Q, k]`); of classification `probabilities` (`[B, K]`),
+      `predictive_entropy`, `expected_entropy` and `mutual_information`;
+    - `samples`: `outputs`, the model's own at each draw, `[B, S, P]`;
+    - `deterministic`: one pass at the posterior means, or of an ensemble the
+      average of its members;
+    - `seeded`: as `serving_default`, with one more input `seed`, an int64 for
+      each row. A row has the answer of its seed, whatever it is batched with:
+      that of `tfpbnn.predict` for this row, seed and number of samples;
+    - `dynamic`: as `serving_default`, with the scalars `num_samples` (up to
+      1000) and `seed` (negative for none) as inputs. Not for servers that
+      batch requests, and so not among the default ones.
+
+    Names of several outputs come first: `price_mean`. Rows with NaN or infinite
+    inputs are answered with NaN.
+
+    Args:
+        posterior: a built Keras model that `tfpbnn.predict` takes.
+        path: of the version folder, as `served/wine/1`, which appears when all
+            is written; of a file for the other formats.
+        num_samples: S, the draws for an answer; of an ensemble at most its
+            members.
+        draws: "fresh" for draws of each request's own; "fixed" for S draws
+            that are taken now and kept as constants: a deterministic graph,
+            S times as large.
+        signatures: which ones; default all but `dynamic`, of fixed draws those
+            without a seed. The other formats hold one, `serving_default`.
+        warmup: an example of inputs, one row or more. Servers then run it when
+            they load the model, before the first request. Needed of models that
+            don't tell their inputs' shapes.
+        quantiles: the levels Q of regression; default 0.05, 0.5 and 0.95. The
+            other formats have no operations for them, and default to none.
+        format: "savedmodel", or for `draws="fixed"` "litert" (phones; runs
+            without TensorFlow) or "onnx" (needs `tfpbnn[onnx]`).
+        likelihood: as for `tfpbnn.predict`.
+        seed: of fixed draws.
+        max_bytes: what fixed draws may take.
+        card: more entries for the `model_card.json` that is written beside the
+            model, as `{"calibration": {"ece": 0.01}}`.
+        overwrite: whether to replace what is at `path`.
+
+    Raises:
+        ValueError: if an argument is not as above; if the model was not built,
+            has no likelihood, has nothing random in it, or has noise of its own
+            (a Keras seed generator) that would replay; if its outputs are
+            nested or have no axis of their own; if fixed draws are too large.
+        FileExistsError: if there is something at `path`.
+
+    Example:
+    ```python
+    tfpbnn.export(model, "served/wine/1", num_samples=32, warmup=x[:1])
+    ```
+    """
+    arguments = Arguments(num_samples, draws, signatures, quantiles, format)
+    check_built(posterior)
+    loss = likelihood or _compiled_loss(posterior)
+    path = pathlib.Path(path)
+    if path.exists() and not overwrite:
+        raise FileExistsError(
+            f"`path` must be new, or overwrite=True. Received: {path}, which "
+            "is there"
+        )
+    inputs = inputs_of(posterior, warmup)
+    requests = None if warmup is None else inputs.unpack(warmup)
+    function = particles.draw_function(posterior, inputs.typical())
+    drawn = Draws(function, inputs, num_samples)
+    _check_random(posterior, function, arguments)
+    outputs = _likelihoods(posterior, drawn.spec, loss)
+    fixed = None
+    if draws == "fixed":
+        key = random.as_key(random.any_seed() if seed is None else seed)
+        fixed = FixedDraws(drawn, inputs, key, max_bytes)
+    levels = arguments.quantiles
+    made = Signatures(inputs, drawn, fixed, outputs, levels)
+    with formats.quiet():  # TensorFlow warns of what it calls old
+        traced = {name: made.traced(name) for name in arguments.signatures}
+    settings = {
+        "num_samples": drawn.num_samples,
+        "draws": draws,
+        "quantiles": list(levels),
+    }
+    about = cards.model_card(posterior, outputs, traced, settings, card or {})
+    with _appearing(path) as new:
+        _write(new, arguments, traced, posterior, about)
+        if requests is not None and format == "savedmodel":
+            records = _records(requests, traced)
+            warmups.write(new, path.absolute().parent.name, records)
+
+
+def _check_random(
+    model: Any, function: particles.DrawFunction, arguments: Arguments
+) -> None:
+    is_plain = arguments.signatures == ("deterministic",)
+    if function.num_random_layers == 0 and not is_plain:
+        raise ValueError(
+            f"`posterior` ({model.name}) has nothing random in it, so all "
+            "draws are the same. Replace some of its layers by variational "
+            "ones (such as tfpbnn.layers.DenseFlipout), or pass "
+            'signatures=["deterministic"] for one pass.'
+        )
+
+
+def _likelihoods(model: Any, spec: Any, loss: Any) -> dict[str, Likelihood]:
+    """The likelihood of each output, by its name, in their order."""
+    leaves = keras.tree.flatten(spec)
+    parts = list(spec.values()) if isinstance(spec, Mapping) else spec
+    is_flat = len(leaves) == 1 or len(list(parts)) == len(leaves)
+    if not is_flat or any(len(leaf.shape) < 2 for leaf in leaves):
+        raise ValueError(
+            "`posterior` must have one output, or a flat list or dict of them, "
+            "each with an axis of rows and one of outputs. Received: outputs "
+            f"{keras.tree.map_structure(lambda t: tuple(t.shape), spec)}"
+        )
+    names = output_names(model)
+    if isinstance(spec, Mapping):
+        names = sorted(spec)
+    elif len(names) != len(leaves):
+        names = [f"output_{place}" for place in range(len(leaves))]
+    found = resolve(loss, names, [leaf.shape[-1] for leaf in leaves])
+    for likelihood, leaf in zip(found, leaves, strict=True):
+        likelihood.event_size(leaf.shape[-1])
+    return dict(zip(names, found, strict=True))
+
+
+def _write(
+    path: pathlib.Path,
+    arguments: Arguments,
+    traced: Mapping[str, Any],
+    model: Any,
+    about: Mapping[str, Any],
+) -> None:
+    if arguments.draws == "fixed":
+        _check_none_random(traced)
+    if arguments.format != "savedmodel":
+        write = {"litert": formats.write_litert, "onnx": formats.write_onnx}
+        (name,), saved = traced, path.with_name("saved")
+        formats.write_saved_model(saved, traced, model)
+        write[arguments.format](path, saved, name)
+        cards.write(_card_of(path), about)
+        return
+    formats.write_saved_model(path, traced, model)
+    if found := list(lint.problems(path, batching="dynamic" not in traced)):
+        raise ValueError(
+            f"`posterior` ({model.name}) can't be served: {'; '.join(found)}. "
+            "Keras's own random layers are such: see tfpbnn.mc_dropout."
+        )
+    cards.write(path / CARD, about)
+
+
+def _records(
+    requests: dict[str, Array], traced: Mapping[str, Any]
+) -> dict[str, dict[str, Array]]:
+    """A request for each signature, but those that some servers refuse."""
+    count = len(next(iter(requests.values())))
+    seeds: dict[str, Array] = {"seed": np.zeros(count, np.int64)}
+    return {
+        name: requests | (seeds if name == "seeded" else {})
+        for name in traced
+        if name != "dynamic"
+    }
+
+
+def _card_of(path: pathlib.Path) -> pathlib.Path:
+    """Where the card of a file is, which has no room for it."""
+    return path.with_name(f"{path.name}.{CARD}")
+
+
+def _check_none_random(traced: Mapping[str, Any]) -> None:
+    for trace in traced.values():
+        if names := lint.random_ops(trace.graph.as_graph_def()):
+            raise ValueError(
+                'draws="fixed" needs draws that do not depend on the inputs, '
+                f"but there are random operations left: {sorted(names)}. Use "
+                'draws="fresh".'
+            )
+
+
+@contextlib.contextmanager
+def _appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A path to write to, which becomes that of the caller in one step.
+
+    A server that watches the folder never sees half of a version.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    folder = pathlib.Path(
+        tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent)
+    )
+    new = folder / path.name
+    try:
+        yield new
+        if path.exists():
+            path.rename(folder / "old")
+        for made in (new, _card_of(new)):
+            if made.exists():
+                made.replace(path.parent / made.name)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
