@@ -10,6 +10,7 @@ import tfpbnn
 from tests.exporting import runtimes, table
 from tests.particles.test_run import differences
 from tests.statistics import FALSE_FAIL
+from tfpbnn import particles
 from tfpbnn.predictive import ClassificationPredictive, Predictive
 
 SAMPLES = 16
@@ -93,7 +94,7 @@ def test_signatures_have_rows_first(served, runtime):
 def test_means_are_those_of_predict(served, runtime):
     entry, path = served
     answers = runtime.run(path, "deterministic", **entry.inputs)
-    has_mean = getattr(entry.model, "has_mean", True)
+    has_mean = particles.draw_function(entry.model, entry.x).has_mean
     predictions = predict(entry, draws="mean" if has_mean else "auto")
     kept = (
         "mean",
@@ -131,7 +132,8 @@ def test_a_seed_answers_as_predict_whatever_is_beside_it(served, runtime):
 def test_each_request_has_draws_of_its_own(served, runtime):
     """And each row and number of rows an answer of the right shape."""
     entry, path = served
-    is_random = getattr(entry.model, "num_draws", None) is None
+    function = particles.draw_function(entry.model, entry.x)
+    is_random = function.num_draws is None
     for count in (1, len(_first(entry.inputs))):
         chosen = rows(entry.inputs, slice(count))
         one, two = (

@@ -108,7 +108,9 @@ class Copy:
     ) -> keras.Model:
         if isinstance(model, keras.Sequential):
             (x,) = model.inputs
-            inputs = keras.Input(batch_shape=x.shape, dtype=x.dtype)
+            inputs = keras.Input(
+                batch_shape=x.shape, dtype=x.dtype, name=x.name
+            )
             layers = map(self._visit, model.layers)
             new = sequential([inputs, *layers], name=model.name)
         else:
