@@ -1,4 +1,4 @@
-"""Eight members in one `fit`, against one plain Keras network, and against eight.
+"""Eight members in one `fit`, against one plain Keras network, and against 8.
 
 8 x MLP 784-256-256-10 on 10,000 rows, 2 epochs, batches of 128; then small
 convolutional members; then `predict`. Rounds are interleaved.

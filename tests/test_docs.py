@@ -102,7 +102,7 @@ def test_docstring(name, names, scratch):
     for code in code_of(documented()[name]):
         if "Classification" in name:  # its model has classes for outputs
             code = code.replace("p = tfpbnn.predict(model, x_test)\n", "")
-        if "predictive_band" in name:
+        if "predictive_band" in name or "member_predictions" in name:
             scope["x_test"] = names["x"][:, 0]
         exec(compile(code, name, "exec"), scope)
     assert os.getcwd() != str(ROOT)
@@ -119,13 +119,11 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.convert.load_edward2_weights",
     "tfpbnn.dropout.precision",
     "tfpbnn.dropout.weight_decay",
-    "tfpbnn.ensembles.MultiSWAG",
-    "tfpbnn.ensembles.SWA",
-    "tfpbnn.ensembles.SWAG",
-    "tfpbnn.ensembles.SWAGPosterior",
-    "tfpbnn.ensembles.SnapshotEnsemble",
-    "tfpbnn.ensembles.WeightSamples",
-    "tfpbnn.ensembles.update_batch_norm",
+    *(
+        f"tfpbnn.ensembles.{n}"
+        for n in tfpbnn.ensembles.__all__
+        if n not in ("MemberTrainingError", "RayExecutor", "process_pool")
+    ),
     "tfpbnn.evaluate",
     "tfpbnn.export",
     "tfpbnn.families.DropConnect",
@@ -134,6 +132,7 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.mc_dropout",
     "tfpbnn.predict",
     "tfpbnn.plots.calibration_curve",
+    "tfpbnn.plots.member_predictions",
     "tfpbnn.plots.predictive_band",
     "tfpbnn.plots.reliability_diagram",
     "tfpbnn.plots.uncertainty_histogram",

@@ -154,4 +154,4 @@ class KLWeight(keras.callbacks.Callback):
 
     def _assign(self, value: float) -> None:
         for weight in divergences.managed_weights(self.model):
-            weight.assign(value)
+            weight.assign(keras.ops.full(weight.shape, value))  # of M members

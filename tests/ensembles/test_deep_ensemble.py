@@ -188,6 +188,10 @@ def test_members_that_draw():
     ensemble.fit(X, Y, **FIT)  # no warning: it has set the KL's weight
     found = ensemble.members[0].get_layer("out").kl_weight
     np.testing.assert_allclose(found, 1 / len(X))
+    callback = tfpbnn.callbacks.KLWeight(len(X), temperature=0.1)
+    ensemble.fit(X, Y, **FIT, callbacks=[callback])
+    found = ensemble.members[1].get_layer("out").kl_weight
+    np.testing.assert_allclose(found, 0.1 / len(X), rtol=1e-6)
     p = tfpbnn.predict(ensemble, X, num_samples=400, seed=1)
     assert p.num_samples == 400
     for number, member in enumerate(ensemble.members):

@@ -11,6 +11,7 @@ import keras
 import numpy as np
 
 from tfpbnn import data, divergences, random
+from tfpbnn.callbacks import KLWeight
 from tfpbnn.ensembles.stacked.executors import fit_in_jobs
 from tfpbnn.ensembles.stacked.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.stacked.history import MemberHistory
@@ -159,11 +160,14 @@ def _weight_kl(model: Any, given: dict[str, Any]) -> None:
     managed = divergences.managed_weights(model)
     if not managed:
         return
+    for network in model.templates():  # theirs count for nothing
+        for weight in divergences.managed_weights(network):
+            weight.assign(0.0)
+    callbacks = keras.tree.flatten(given.get("callbacks"))
+    if any(isinstance(callback, KLWeight) for callback in callbacks):
+        return
     count = data.count_examples(
         given.get("x"), given.get("validation_split") or 0.0
     )
     for weight in managed:
         weight.assign(keras.ops.full(weight.shape, 1 / count))
-    for network in model.templates():
-        for weight in divergences.managed_weights(network):
-            weight.assign(1 / count)

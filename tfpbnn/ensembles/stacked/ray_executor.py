@@ -20,7 +20,7 @@ class RayExecutor(concurrent.futures.Executor):
         ImportError: if Ray is not installed.
 
     Example:
-    ```python
+    ```py
     import ray
 
     ray.init(address="auto")
