@@ -4,7 +4,6 @@ import inspect
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfpbnn import _registry, data, divergences, targets, updates
 from tfpbnn.callbacks import KLWeight
@@ -77,7 +76,7 @@ class _WeightedFit:
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """As in Keras; large updates are one pass over the weights."""
         plain = super().train_step  # type: ignore[misc]
-        if tf.executing_eagerly() or self.optimizer is None:  # type: ignore[attr-defined]
+        if self.optimizer is None:  # type: ignore[attr-defined]
             return plain(data)
         with updates.compiled(self.optimizer):  # type: ignore[attr-defined]
             return plain(data)

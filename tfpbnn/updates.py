@@ -98,7 +98,8 @@ def _can_compile(
 ) -> bool:
     size = sum(v.shape.num_elements() for v in map(_tensor, variables))
     return (
-        type(optimizer) in ELEMENTWISE
+        not tf.executing_eagerly()  # It would compile anew each time.
+        and type(optimizer) in ELEMENTWISE
         and not optimizer.gradient_accumulation_steps
         and not tf.distribute.has_strategy()
         and all(isinstance(g, tf.Tensor) for g in gradients)

@@ -102,6 +102,21 @@ def test_half_precision(policy):
     assert ensemble.weights[0].dtype == "float32"
 
 
+def test_norms_are_not_clipped_where_losses_are_scaled():
+    keras.config.set_dtype_policy("mixed_float16")
+    ensemble = compiled(optimizer=keras.optimizers.SGD(clipnorm=1.0))
+    with pytest.raises(ValueError, match="SGD that clips, under mixed_float16"):
+        ensemble.fit(X, Y, **FIT)
+
+
+def test_eager_steps():
+    ensemble = compiled()
+    alone = fitted_alone(ensemble, X, Y)
+    ensemble.compile("adam", tfpbnn.likelihoods.Normal(), run_eagerly=True)
+    ensemble.fit(X, Y, **FIT)
+    assert_same(ensemble, alone, atol=1e-5)
+
+
 def test_under_xla():
     ensemble = compiled()
     ensemble.compile("adam", loss=tfpbnn.likelihoods.Normal(), jit_compile=True)

@@ -88,6 +88,7 @@ def fit(
             stacklevel=3,
         )
         return fit_in_jobs(model, given, executor=None)
+    _check_clipping(model.optimizer)
     given["callbacks"] = _with_history(given.get("callbacks"))
     if not model.options.needs_feed:
         model.use_layout("shared")
@@ -95,6 +96,17 @@ def fit(
     is_own = model.options.shuffle == "own"
     model.use_layout("own" if is_own else "weights")
     return plain(**_fed(model, given))
+
+
+def _check_clipping(optimizer: Any) -> None:
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None and (inner.clipnorm or inner.global_clipnorm):
+        raise ValueError(
+            "`clipnorm` and `global_clipnorm` are those of a member, which is "
+            "not known where losses are scaled. Received: "
+            f"{type(inner).__name__} that clips, under mixed_float16. Use "
+            "`clipvalue`, or mixed_bfloat16"
+        )
 
 
 def _with_history(callbacks: Any) -> Any:
