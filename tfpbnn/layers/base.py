@@ -223,6 +223,9 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         posterior, axes = self._posterior("bias"), self._bias_axes()
         if key is None or not posterior.is_random:
             loc = tf.cast(tf.convert_to_tensor(posterior.loc), outputs.dtype)
+            if estimate is estimators.by_row:
+                # Of all draws, `[S, O]`: along a long axis it is added faster.
+                loc = tf.broadcast_to(loc, tf.shape(outputs)[1:])
             return outputs + linear_ops.aligned(loc, len(outputs.shape), axes)
         bias_op = linear_ops.bias(axes, posterior.loc.shape)
         bias_key = random.fold(key, len(self._weight_names) - 1)
