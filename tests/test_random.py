@@ -154,6 +154,15 @@ def test_words_of_a_grid_have_addresses():
     np.testing.assert_array_equal(part, whole[1:3][:, [5, 0, 2]])
 
 
+@pytest.mark.parametrize("size", [1, 7, 8])
+def test_the_fast_grid_has_the_same_bits(size):
+    keys, rows = random.fold(random.as_key(3), tf.range(3)), tf.range(2)
+    fast = tf.function(random.fast_grid_bits, jit_compile=True)
+    np.testing.assert_array_equal(
+        fast(keys, rows, size), random.grid_bits(keys, rows, size)
+    )
+
+
 def test_seeds_beyond_32_bits_give_grids_of_their_own():
     keys = [random.as_key(s) for s in (1, 2, 1 + 2**32, 1 + 2**33, -1)]
     words = random.grid_bits(tf.stack(keys), tf.range(1), 8).numpy()

@@ -4,9 +4,8 @@ A training step reads and writes every weight many times; as graph operations
 that is most of its time (benchmarks/README.md). Here each pass is compiled into
 one loop and its gradient is written in closed form; in training the KL and its
 gradient come out of the estimator's own pass. `families` has the plain form,
-which tests hold together with this one. Exports need the plain form, since the
-model server runs without XLA: so passes are fused only inside of `enabled`,
-which layers open when training and for the draws of `predict`.
+which tests hold together with this one. Exports need it, as model servers have
+no XLA: passes are fused only inside of `enabled`, which layers open.
 """
 
 import contextlib
@@ -247,20 +246,20 @@ def _normal_grid(keys: Tensor, rows: Tensor, size: int, fast: bool) -> Tensor:
         return random.normal(keys[0], shape)
     if plain is not None:
         return random.normal_grid(keys, rows, size)
-    words = random.grid_bits(keys, rows, size)
     if fast:
+        words = random.fast_grid_bits(keys, rows, size)
         return random.fast_normal_from_bits(words)
-    return random.normal_from_bits(words)
+    return random.normal_from_bits(random.grid_bits(keys, rows, size))
 
 
 def _draws(
     loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor, fast: bool
 ) -> Tensor:
+    """`[S, N]`, flat: XLA's loops along a short last axis take longer."""
     row = tf.zeros([1], tf.int32)
-    noise = _normal_grid(keys, row, loc.shape.num_elements(), fast)
-    noise = tf.reshape(noise, [-1, *loc.shape])
-    signs = tf.reshape(signs, [-1] + [1] * len(loc.shape))
-    return loc + (signs * scale) * tf.cast(noise, loc.dtype)
+    noise = _normal_grid(keys, row, loc.shape.num_elements(), fast)[:, 0]
+    loc, scale = tf.reshape(loc, [-1]), tf.reshape(scale, [-1])
+    return loc + (signs[:, tf.newaxis] * scale) * tf.cast(noise, loc.dtype)
 
 
 @_compiled
@@ -276,11 +275,13 @@ def normal_draws(
     """`loc + sign * scale * eps` for each of `keys [S, 2]`, `signs [S]`."""
     signs = tf.cast(signs, loc.dtype)
     if not _is_on() or loc.shape.num_elements() < MIN_DRAW:
-        return _draws(loc, scale, keys, signs, fast=False)
-    if keys.shape[0] is not None:
-        return _fused_draws(loc, scale, keys, signs)
-    count = tf.shape(keys)[0]
-    return _fused_draws(loc, scale, _padded(keys), _padded(signs))[:count]
+        draws = _draws(loc, scale, keys, signs, fast=False)
+    elif keys.shape[0] is not None:
+        draws = _fused_draws(loc, scale, keys, signs)
+    else:
+        draws = _fused_draws(loc, scale, _padded(keys), _padded(signs))
+        draws = draws[: tf.shape(keys)[0]]
+    return tf.reshape(draws, [-1, *loc.shape])
 
 
 @functools.lru_cache(maxsize=64)
@@ -303,11 +304,11 @@ def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
 def _padded(x: Tensor) -> Tensor:
     """With zeros, to few lengths: XLA compiles anew for each.
 
-    They are the powers of two and seven numbers between two of them.
+    They are the powers of two and fifteen numbers between two of them.
     """
     count = tf.shape(x)[0]
     bits = tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0)
-    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 3), count.dtype), 1)
+    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 4), count.dtype), 1)
     missing = (count + step - 1) // step * step - count
     return tf.pad(x, [[0, missing]] + [[0, 0]] * (len(x.shape) - 1))
 

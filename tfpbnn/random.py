@@ -217,15 +217,32 @@ def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     Returns:
         `[S, B, size]`, uint32.
     """
+    words = _grid_words(keys, rows, tf.range((size + 1) // 2))
+    return tf.concat(words, axis=-1)[..., :size]
+
+
+def fast_grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+    """`grid_bits`, to be called under XLA only.
+
+    There one loop that makes each pair of words twice, to keep one of them,
+    takes less time than joining the two halves in the midst of a loop.
+    """
+    half, places = (size + 1) // 2, tf.range(size)
+    is_first = places < half
+    numbers = tf.where(is_first, places, places - half)
+    return tf.where(is_first, *_grid_words(keys, rows, numbers))
+
+
+def _grid_words(
+    keys: Tensor, rows: Tensor, places: Tensor
+) -> tuple[Tensor, Tensor]:
     if len(keys.shape) == 2:
         keys = keys[:, tf.newaxis]
     mixed = tf.bitcast(keys[..., 0] + keys[..., 1] * _GOLDEN, tf.uint32)
-    places = tf.cast(tf.range((size + 1) // 2), tf.uint32)
-    words = threefry(
+    return threefry(
         (mixed[..., :1], mixed[..., 1:]),
-        (places, tf.cast(rows, tf.uint32)[:, tf.newaxis]),
+        (tf.cast(places, tf.uint32), tf.cast(rows, tf.uint32)[:, tf.newaxis]),
     )
-    return tf.concat(words, axis=-1)[..., :size]
 
 
 def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
@@ -289,6 +306,8 @@ class DrawScope:
     - `key [2]`: one draw, the same kernel for all rows;
     - `key [S, 2]`: S draws at once. Layers give `[S * B, ...]`, draw by draw,
       from inputs that are stacked likewise, or `[B, ...]` if `is_shared`;
+      or `[B * S, ...]`, row by row, if `is_by_row`, which is for layers that
+      are all given `[B, ...]`;
     - `key [S, 2]` and `rows [B]`: the same, but each row has draws of its own.
       The key may be `[S, B, 2]`, one for each row.
 
@@ -296,6 +315,7 @@ class DrawScope:
         key: as above.
         rows: the numbers of the rows.
         is_shared: whether the layer that is called next is given `[B, ...]`.
+        is_by_row: whether stacks are ordered by row, then by draw.
         signs: of the noise, 1 or -1, `[S]` or a number; None for 1.
         known: what was computed for an object before the draws, by its id.
         numbers: of the draws, a number or `[S]`; None if they have none.
@@ -314,6 +334,7 @@ class DrawScope:
         self.rows = rows
         self.signs = signs
         self.is_shared = False
+        self.is_by_row = False
         self.known = known or {}
         self.numbers = numbers
         self._layers: dict[int, int] = {}

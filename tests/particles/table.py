@@ -57,6 +57,17 @@ def fused():
     )
 
 
+def last_layers():
+    """One product for all draws: random layers with inputs in common."""
+    x = keras.Input((3,))
+    h = keras.layers.Dense(48, "tanh")(x)
+    cls = layers.DenseReparameterization
+    a = cls(24, "softmax", **NOISY)(h)  # large enough to be fused
+    b = dense(2)(h)
+    outputs = [keras.layers.Dense(2)(a) + b, b, h]
+    return keras.Model(x, outputs), X
+
+
 def residual():
     x = keras.Input((3,))
     h = dense(3, "tanh")(x)
@@ -188,6 +199,7 @@ def holding_a_subclassed():
 MODELS = {
     sequential: True,
     fused: True,
+    last_layers: True,
     residual: True,
     several_inputs: True,
     nested: True,

@@ -74,6 +74,10 @@ def test_draws_are_the_model_with_the_drawn_kernels(make):
     if table.MODELS[make]:
         stack = function.compiled("stack")(x, KEY, 1, 4)
         assert_same(stack, loop, **tolerances)
+    by_row = (table.last_layers, table.several_inputs, table.training_by_hand)
+    assert function.costs(x).can_go_by_row == (make in by_row)
+    if make in by_row:
+        assert_same(function.draws(x, KEY, 1, 4), loop, **tolerances)
 
 
 def test_a_draw_in_numpy():
@@ -129,7 +133,7 @@ def test_antithetic_masks(rate, kind):
     """What one draw of a pair drops the other keeps; at 1/2 nothing else."""
     inputs, ones = keras.Input((50,)), np.ones((2, 50), "float32")
     model = keras.Model(inputs, layers.MCDropout(rate)(inputs))
-    function = engine.DrawFunction(model, ones, antithetic=True)
+    function = layer_draws.LayerDraws(model, ones, antithetic=True)
     rows = [np.arange(2)] if kind == "apart" else []
     kept = function.compiled(kind)(ones, KEY, 0, 5, *rows).numpy() > 0
     for one, other in (kept[0:2], kept[2:4]):

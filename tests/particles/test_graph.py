@@ -90,7 +90,7 @@ def test_draws_with_inputs_in_common_are_stacked_for_longer():
     h = table.dense(3)(x)
     for outputs, shared in ((h, True), (table.dense(3)(h), False)):
         counted = costs.count(Graph(keras.Model(x, outputs)), table.X)
-        assert counted.shares_inputs == shared
+        assert counted.shares_inputs == counted.can_go_by_row == shared
         rows = 2**26 // counted.flops_per_row
         assert counted.stacking_pays(rows // 2)
         assert counted.stacking_pays(2 * rows) == shared

@@ -31,6 +31,7 @@ class Costs:
 
     Attributes:
         can_stack: whether all draws can go through the network at once.
+        can_go_by_row: whether they can in the order of rows, too.
         can_draw_apart: whether noise on the outputs of layers has the
             distribution of each row.
         shares_inputs: whether random layers are given the same by all draws.
@@ -44,6 +45,7 @@ class Costs:
     """
 
     can_stack: bool = False
+    can_go_by_row: bool = False
     can_draw_apart: bool = False
     shares_inputs: bool = False
     flops_per_row: int = 0
@@ -109,13 +111,17 @@ def count(graph: Graph | None, x: Any) -> Costs:
     can_stack = all(map(_goes_row_by_row, touched)) and all(
         isinstance(call.op, NoiseState) and call.op.stacks() for call in random
     )
+    shares_inputs = not any(
+        graph.is_touched(x) for call in random for x in call.inputs
+    )
     is_used_once = len({id(call.op) for call in random}) == len(random)
     return Costs(
         can_stack=can_stack,
         can_draw_apart=can_stack and is_used_once and all(map(_apart, random)),
-        shares_inputs=not any(
-            graph.is_touched(x) for call in random for x in call.inputs
-        ),
+        can_go_by_row=can_stack
+        and shares_inputs
+        and all(map(_goes_by_row, random)),
+        shares_inputs=shares_inputs,
         flops_per_row=flops(touched),
         shared_flops_per_row=flops(untouched),
         normals=sum(_kernel_sizes(call) for call in random),
@@ -153,6 +159,11 @@ def _goes_along_rows(call: Call) -> bool:
 def _apart(call: Call) -> bool:
     x, *_ = call.inputs
     return call.op.rows_can_be_drawn_apart(tuple(x.shape))
+
+
+def _goes_by_row(call: Call) -> bool:
+    x, *_ = call.inputs
+    return call.op.stacks_by_row(tuple(x.shape))
 
 
 def _kernel_sizes(call: Call) -> int:

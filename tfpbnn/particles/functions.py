@@ -18,6 +18,7 @@ _SIGNATURES: dict[str, list[Any]] = {
     "mean": [],
     "loop": [_KEY, _NUMBER, _NUMBER],
     "stack": [_KEY, _NUMBER, _NUMBER],
+    "rows": [_KEY, _NUMBER, _NUMBER],
     "apart": [_KEY, _NUMBER, _NUMBER, tf.TensorSpec([None], tf.int64)],
 }
 
@@ -53,15 +54,16 @@ class DrawFunction(abc.ABC):
 
         Args:
             kind: "mean" (no arguments), "one" (key `[2]` and number of a
-                draw), "loop" or "stack" (key, number of the first draw, one
-                past that of the last), or "apart" (the same and the numbers of
-                the rows, `[B]`; the key may be `[B, 2]`, one for each row).
+                draw), "loop", "stack" or "rows" (key, number of the first
+                draw, one past that of the last), or "apart" (the same and the
+                numbers of the rows, `[B]`; the key may be `[B, 2]`, one for
+                each row).
             x: inputs, B rows.
             *arguments: int64 tensors.
 
         Returns:
-            `[stop - start, B, ...]`; `[1, B, ...]` for "mean", `[B, ...]` for
-            "one".
+            `[stop - start, B, ...]`; `[B, stop - start, ...]` for "rows",
+            `[1, B, ...]` for "mean", `[B, ...]` for "one".
         """
 
     def draws(self, x: Any, key: Tensor, start: int, stop: int) -> Any:
@@ -69,8 +71,12 @@ class DrawFunction(abc.ABC):
 
         The same weights for every row.
         """
-        rows = len(keras.tree.flatten(x)[0])
-        kind = "stack" if self.costs(x).stacking_pays(rows) else "loop"
+        rows, costs = len(keras.tree.flatten(x)[0]), self.costs(x)
+        if costs.can_go_by_row and costs.stacking_pays(rows):
+            # Never transposed, but for NumPy's view of it.
+            by_row = _to_numpy(self.compiled("rows")(x, key, start, stop))
+            return keras.tree.map_structure(lambda y: y.swapaxes(0, 1), by_row)
+        kind = "stack" if costs.stacking_pays(rows) else "loop"
         return _to_numpy(self.compiled(kind)(x, key, start, stop))
 
     def draws_apart(

@@ -153,7 +153,7 @@ class Graph:
     def after(self, tensors: Tensors, scope: random.DrawScope) -> Any:
         """Does the rest in a scope; gives the model's outputs.
 
-        In a stacked scope they are `[S * B, ...]`.
+        In a stacked scope they are `[S * B, ...]`, or `[B * S, ...]` by row.
         """
         tensors, repeated = dict(tensors), {}
 
@@ -167,7 +167,7 @@ class Graph:
             if not scope.is_stacked or self.is_touched(leaf):
                 return tensors[id(leaf)]
             if id(leaf) not in repeated:
-                repeated[id(leaf)] = _repeat(tensors[id(leaf)], scope.key)
+                repeated[id(leaf)] = _repeat(tensors[id(leaf)], scope)
             return repeated[id(leaf)]
 
         def run() -> None:
@@ -338,7 +338,9 @@ def _keras_tensors(structure: Any) -> list[keras.KerasTensor]:
     return [leaf for leaf in leaves if isinstance(leaf, keras.KerasTensor)]
 
 
-def _repeat(tensor: Tensor, keys: Tensor) -> Tensor:
-    """`[B, ...]` to `[S * B, ...]`, draw by draw."""
-    multiples = [tf.shape(keys)[0]] + [1] * (len(tensor.shape) - 1)
-    return tf.tile(tensor, multiples)
+def _repeat(tensor: Tensor, scope: random.DrawScope) -> Tensor:
+    """`[B, ...]` to a stack, of as many as the scope has draws."""
+    count = tf.shape(scope.key)[0]
+    if scope.is_by_row:
+        return tf.repeat(tensor, count, axis=0)
+    return tf.tile(tensor, [count] + [1] * (len(tensor.shape) - 1))

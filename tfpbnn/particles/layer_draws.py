@@ -77,9 +77,12 @@ class LayerDraws(DrawFunction):
         (rows,) = more or (None,)
         scope = random.DrawScope(keys, rows, signs, known, numbers)
 
+        scope.is_by_row = kind == "rows"
+        count = tf.cast(stop - start, tf.int32)
+        sizes = [-1, count] if scope.is_by_row else [count, -1]
+
         def unstack(y: Tensor) -> Tensor:
-            shape = tf.concat([[stop - start, -1], tf.shape(y)[1:]], 0)
-            return tf.reshape(y, tf.cast(shape, tf.int32))
+            return tf.reshape(y, tf.concat([sizes, tf.shape(y)[1:]], 0))
 
         return keras.tree.map_structure(unstack, after(scope))
 

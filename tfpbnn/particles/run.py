@@ -46,13 +46,12 @@ class Run:
         self._states = engine.random_states(model)
         self._first_row = 0
         self._is_stream = data.is_stream(x)
+        self._function: engine.DrawFunction | None = None
         self.draws = draws
         if not self._is_stream:
-            self._function = self._function_for(x)
+            function = self._function_for(x)
             if draws == "auto":
-                pays = self._function.costs(x).drawing_apart_pays(
-                    data.length(x)
-                )
+                pays = function.costs(x).drawing_apart_pays(data.length(x))
                 self.draws = "marginal" if pays else "coherent"
         elif draws == "auto":
             self.draws = "coherent"
@@ -111,6 +110,7 @@ class Run:
             np.any(before != after)
             for before, after in zip(self._states, states, strict=True)
         )
+        assert self._function is not None
         if not moved and self._function.num_random_layers == 0:
             raise ValueError(
                 "`model` has nothing random in it, so all draws are the same. "
@@ -120,6 +120,8 @@ class Run:
             )
 
     def _function_for(self, x: Any) -> engine.DrawFunction:
+        if self._function is not None and not self._is_stream:
+            return self._function  # The batches of arrays are all of one kind.
         function = engine.draw_function(self._model, x, self._antithetic)
         # There is no more to learn from the same draws again.
         most = function.num_draws or self.num_samples
@@ -137,11 +139,12 @@ class Run:
                 "layers are dense, used once, with independent Normals. "
                 f'Received: model {self._model.name}. Use draws="coherent".'
             )
+        self._function = function
         return function
 
     def _draws(self, batch: Any, bar: Bar) -> Iterator[Any]:
         """Outputs of some draws after another, `[d, B, ...]`."""
-        function = self._function = self._function_for(batch)
+        function = self._function_for(batch)
         rows = data.length(batch)
         start = 0
         for stop in self._stops(function, batch):
@@ -201,7 +204,7 @@ def free_memory() -> int:
     """Bytes of memory that the machine has to spare; a guess if unknown."""
     try:
         with open("/proc/meminfo") as file:
-            lines = dict(line.split(":") for line in file)
-        return int(lines["MemAvailable"].split()[0]) * 1024
-    except (OSError, KeyError, ValueError):
+            line = next(x for x in file if x.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError):
         return 2**31
