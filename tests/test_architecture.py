@@ -210,6 +210,9 @@ heavy = {"tensorflow_probability", "tf_keras", "matplotlib", "pandas",
          "scipy", "sklearn", "grpc", "tensorflow_serving"}
 heavy &= set(sys.modules) - before
 assert not heavy, heavy
+# What is set before TensorFlow starts can still be set.
+import tensorflow as tf
+tf.config.threading.set_intra_op_parallelism_threads(1)
 """
 
 

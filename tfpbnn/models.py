@@ -76,9 +76,8 @@ class _WeightedFit:
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """As in Keras; large updates are one pass over the weights."""
         plain = super().train_step  # type: ignore[misc]
-        if self.optimizer is None:  # type: ignore[attr-defined]
-            return plain(data)
-        with updates.compiled(self.optimizer):  # type: ignore[attr-defined]
+        optimizer = self.optimizer  # type: ignore[attr-defined]
+        with updates.compiled(optimizer):
             return plain(data)
 
 

@@ -77,8 +77,12 @@ def apply_gradients(
 def compiled(optimizer: Any) -> Iterator[None]:
     """Lets an optimizer's steps be `apply_gradients` of this module.
 
-    For what Keras's own training step calls, while that is traced.
+    For what Keras's own training step calls, while that is traced. Replicas are
+    traced side by side, each by a thread, and are left alone.
     """
+    if optimizer is None or tf.distribute.has_strategy():
+        yield
+        return
     plain = optimizer.apply_gradients
 
     def step(pairs: Iterable[tuple[Any, Any]]) -> None:

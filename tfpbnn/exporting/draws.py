@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn import fused, random
@@ -15,7 +16,7 @@ from tfpbnn.types import Tensor
 
 # Rows that are looked for at most, for where a way to draw begins to pay.
 _MANY_ROWS = 2**20
-_FIRST = tf.constant(0, tf.int64)
+_FIRST = np.int64(0)  # a tensor would start TensorFlow when imported
 
 
 class Draws:
