@@ -14,9 +14,10 @@ from tests.ensembles.comparison import (
     compiled,
     fitted_alone,
 )
-from tests.ensembles.networks import X, Y
+from tests.ensembles.networks import X, Y, mlp
 from tfpbnn.ensembles import (
     DeepEnsemble,
+    HyperEnsemble,
     MemberTrainingError,
     RayExecutor,
     process_pool,
@@ -60,6 +61,7 @@ def test_a_failure_is_reported_and_retried_alone(tmp_path):
     ensemble = compiled(num_members=3)
     alone = fitted_alone(ensemble, X, Y)
     before = [ensemble.members[1]]
+    (tmp_path / "mine.npy").write_text("not theirs to remove")
     jobs = {"directory": tmp_path} | FIT
     with pytest.raises(MemberTrainingError, match=r"member 1: OSError: mach"):
         ensemble.fit(X, Y, **jobs, executor=Here(fails=[1]))
@@ -70,6 +72,8 @@ def test_a_failure_is_reported_and_retried_alone(tmp_path):
     ensemble.fit(X, Y, **jobs, executor=Here(), members=[1])
     assert_same(ensemble, alone)
     assert ensemble.load_members(tmp_path) == []
+    files = sorted(file.name for file in tmp_path.iterdir())
+    assert files == [*(f"member_{n}.keras" for n in range(3)), "mine.npy"]
 
 
 def test_weights_and_validation_data_reach_the_jobs():
@@ -83,6 +87,18 @@ def test_weights_and_validation_data_reach_the_jobs():
     ensemble.fit(X, Y, **kwargs, executor=Here(), callbacks=[stop])
     assert_same(ensemble, alone)
     assert "val_loss" in ensemble.member_history
+
+
+def test_members_have_their_own_learning_rates():
+    def build(width):
+        return mlp(width)
+
+    listed = [{"width": 8, "learning_rate": rate} for rate in (0.1, 0.001)]
+    together = HyperEnsemble(build, listed)
+    together.compile("sgd", loss=tfpbnn.likelihoods.Normal())
+    alone = fitted_alone(together, X, Y)
+    together.fit(X, Y, **FIT, executor=Here())
+    assert_same(together, alone)
 
 
 def test_ray(tmp_path):
@@ -102,6 +118,9 @@ def test_bad_arguments():
         ensemble.fit(X, Y, executor=Here(), members=[2])
     with pytest.raises(ValueError, match="needs `executor`"):
         ensemble.fit(X, Y, members=[0])
+    adversarial = compiled(adversarial_epsilon=0.1)
+    with pytest.raises(ValueError, match="needs members that are trained tog"):
+        adversarial.fit(X, Y, executor=Here())
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
     with pytest.raises(ValueError, match="`x` must be arrays"):
         ensemble.fit(stream, executor=Here())

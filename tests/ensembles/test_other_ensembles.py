@@ -52,7 +52,8 @@ def test_hyperparameters_of_each_member(optimizer, tmp_path):
     ensemble.compile(optimizer, loss=tfpbnn.likelihoods.Normal())
     alone = list(ensemble.members)
     for network, own in zip(alone, LISTED, strict=True):
-        network.optimizer.learning_rate = own.get("learning_rate", 0.01)
+        rate = float(network.optimizer.learning_rate)
+        assert rate == np.float32(own.get("learning_rate", 0.01))
         network.fit(X, Y, **FIT)
     ensemble.fit(X, Y, **FIT)
     members = ensemble.members

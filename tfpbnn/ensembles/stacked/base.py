@@ -175,7 +175,10 @@ class StackedEnsemble(Posterior, keras.Model):
 
         Args:
             *args: as in Keras.
-            **kwargs: as in Keras, and those of `fit_members`.
+            **kwargs: as in Keras; and `executor`, with `submit` as those of
+                `concurrent.futures`, to fit members as jobs of their own,
+                `directory`, where these leave the finished ones, and
+                `members`, the numbers of those to fit.
 
         Returns:
             Keras's history: losses are averages over members, metrics are of
@@ -184,7 +187,8 @@ class StackedEnsemble(Posterior, keras.Model):
 
         Raises:
             ValueError: if data are not arrays where members are to have an
-                order or weights of their own.
+                order or weights of their own, or are jobs.
+            MemberTrainingError: if jobs failed; the others are taken over.
         """
         return fitting.fit(self, super().fit, args, kwargs)
 

@@ -26,20 +26,18 @@ class MemberTrainingError(RuntimeError):
 
     Attributes:
         failures: the exceptions by the member's number.
-        directory: where the finished members are.
     """
 
-    def __init__(self, failures: Mapping[int, BaseException], directory: Any):
+    def __init__(self, failures: Mapping[int, BaseException]):
         self.failures = dict(failures)
-        self.directory = directory
         causes = "; ".join(
             f"member {number}: {type(error).__name__}: {error}"
             for number, error in sorted(self.failures.items())
         )
         super().__init__(
             f"{len(self.failures)} of the members could not be trained "
-            f"({causes}). The others are trained, and in {str(directory)!r}. "
-            "Train those alone by `fit(..., executor=..., "
+            f"({causes}). The others are trained, and in the `directory` if "
+            "one was given. Train those alone by `fit(..., executor=..., "
             f"members={sorted(self.failures)})`"
         )
 
@@ -93,6 +91,12 @@ def fit_in_jobs(
             temporary one.
         members: the numbers of those to fit; None for all.
     """
+    if model.options.adversarial_epsilon:
+        raise ValueError(
+            "`adversarial_epsilon` needs members that are trained together. "
+            "Received: members that are fitted one by one, by an executor or "
+            "for the optimizer's sake"
+        )
     numbers = range(model.num_members) if members is None else members
     for number in numbers:
         if number not in range(model.num_members):
@@ -106,7 +110,11 @@ def fit_in_jobs(
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(directory or temporary)
         folder.mkdir(parents=True, exist_ok=True)
-        histories = _fit_by(executor, model, given, numbers, folder)
+        # What jobs read goes with them; what else is there stays.
+        with tempfile.TemporaryDirectory(prefix="jobs_", dir=folder) as jobs:
+            histories = _fit_by(
+                executor, model, given, numbers, folder, pathlib.Path(jobs)
+            )
     return _joined(model, histories)
 
 
@@ -158,6 +166,7 @@ def _fit_by(
     given: dict[str, Any],
     numbers: Sequence[int],
     folder: pathlib.Path,
+    jobs: pathlib.Path,
 ) -> dict[int, Any]:
     for name in ("x", "validation_data"):
         if data.is_stream(given.get(name)):
@@ -166,9 +175,11 @@ def _fit_by(
                 f"jobs can be given them. Received: {type(given[name])}"
             )
     shared = {name: given[name] for name in _SHARED if name in given}
-    paths = save_arrays(shared, folder, "data")
+    paths = save_arrays(shared, jobs, "data")
     futures = {
-        _submit(executor, model, given, number, folder, paths): number
+        _submit(
+            executor, model, given, number, _path(folder, number), jobs, paths
+        ): number
         for number in numbers
     }
     bar = Bar(given.get("verbose", "auto"))
@@ -188,12 +199,9 @@ def _fit_by(
         for future in futures:
             future.cancel()
         concurrent.futures.wait(futures)
-        for pattern in ("*.npy", "*.start.keras"):
-            for file in folder.glob(pattern):
-                file.unlink()
         bar.close()
     if failures:
-        raise MemberTrainingError(failures, folder)
+        raise MemberTrainingError(failures)
     return histories
 
 
@@ -202,22 +210,23 @@ def _submit(
     model: Any,
     given: dict[str, Any],
     number: int,
-    folder: pathlib.Path,
+    result: pathlib.Path,
+    jobs: pathlib.Path,
     shared: Any,
 ) -> concurrent.futures.Future:
     own = _own(model, given, number)
     for name in _SHARED:
         own.pop(name, None)
     weights = {"sample_weight": own.pop("sample_weight", None)}
-    start = folder / f"member_{number}.start.keras"
+    start = jobs / f"member_{number}.keras"
     model.member(number).save(start)
-    _path(folder, number).unlink(missing_ok=True)
+    result.unlink(missing_ok=True)
     own["verbose"] = 0
     return executor.submit(
         train_member,
         str(start),
-        str(_path(folder, number)),
-        shared | save_arrays(weights, folder, f"member_{number}"),
+        str(result),
+        shared | save_arrays(weights, jobs, f"member_{number}"),
         own,
     )
 

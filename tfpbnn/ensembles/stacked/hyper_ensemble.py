@@ -117,6 +117,14 @@ class HyperEnsemble(StackedEnsemble):
         if any(rate is not None for rate in rates):
             self._learning.use_rates(rates)
 
+    def member(self, number: int) -> keras.Model:
+        """One of `members`, with its own learning rate."""
+        network = super().member(number)
+        rate = self._chosen[number].get(_RATE)
+        if self.compiled and rate is not None:
+            network.optimizer.learning_rate = rate
+        return network
+
     @property
     def hyperparameters(self) -> list[dict[str, Any]]:
         return [dict(one) for one in self._chosen]

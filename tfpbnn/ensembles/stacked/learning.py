@@ -1,7 +1,8 @@
 """A step of training, or of evaluation, of all members at once."""
 
+import contextlib
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
@@ -183,19 +184,15 @@ class Learning:
         ]
 
 
-class _without_clipping:
-    """An optimizer that leaves the norms, which were seen to, alone."""
-
-    def __init__(self, optimizer: Any):
-        self._optimizer = optimizer
-
-    def __enter__(self) -> None:
-        optimizer = self._optimizer
-        self._norms = optimizer.clipnorm, optimizer.global_clipnorm
-        optimizer.clipnorm = optimizer.global_clipnorm = None
-
-    def __exit__(self, *_: Any) -> None:
-        self._optimizer.clipnorm, self._optimizer.global_clipnorm = self._norms
+@contextlib.contextmanager
+def _without_clipping(optimizer: Any) -> Iterator[None]:
+    """Lets an optimizer leave the norms, which were seen to, alone."""
+    norms = optimizer.clipnorm, optimizer.global_clipnorm
+    optimizer.clipnorm = optimizer.global_clipnorm = None
+    try:
+        yield
+    finally:
+        optimizer.clipnorm, optimizer.global_clipnorm = norms
 
 
 def _wide(loss: Tensor) -> Tensor:
