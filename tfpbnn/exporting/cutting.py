@@ -7,6 +7,27 @@ import tensorflow as tf
 
 from tfpbnn.types import Tensor
 
+# How weights are made of their parameters.
+_EXPENSIVE = {
+    "Cholesky",
+    "Exp",
+    "Expm1",
+    "Log",
+    "MatMul",
+    "Sigmoid",
+    "Softplus",
+}
+# Smaller tensors are no work.
+_SMALL = 1024
+
+
+def is_expensive(op: Any) -> bool:
+    """Whether an operation, if of variables alone, is to be done once."""
+    if op.type not in _EXPENSIVE:
+        return False
+    size = op.outputs[0].shape.num_elements()
+    return size is not None and size > _SMALL
+
 
 def traced(function: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
     """A function of tensors as a graph that can be cut where we like."""

@@ -16,7 +16,10 @@ from tfpbnn.types import Tensor
 
 # Rows that are looked for at most, for where a way to draw begins to pay.
 _MANY_ROWS = 2**20
-_FIRST = np.int64(0)  # a tensor would start TensorFlow when imported
+# A tensor would start TensorFlow when imported.
+_FIRST = np.int64(0)
+# Numbers of rows: one row's noise, which all of them share.
+ONE_ROW: np.ndarray = np.zeros([1], np.int64)
 
 
 class Draws:
@@ -45,9 +48,7 @@ class Draws:
         self._kept: dict[bytes, tf.Variable] = {}
         costs = self._costs = function.costs(inputs.typical())
         self._most_stacked = _most_rows(costs.stacking_pays)
-        self._most_apart = _most_rows(
-            functools.partial(costs.drawing_apart_pays, is_fused=False)
-        )
+        self._most_apart = _most_rows(costs.sharing_noise_pays)
         one = tf.function(functools.partial(self.trace, "one"), autograph=False)
         key, number = tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)
         x = inputs.pack(inputs.specs)
@@ -58,9 +59,11 @@ class Draws:
         with fused.plain(addressed=True):
             return self._function.trace(kind, x, *arguments)
 
-    def stacking_pays(self) -> bool:
-        """Whether one row is best done with all draws at once."""
-        return self._most_stacked > 0
+    def kind_of_fixed(self) -> str:
+        """How draws that are kept are best made: "apart", "stack" or "one"."""
+        if self._costs.can_draw_apart:
+            return "apart"
+        return "stack" if self._most_stacked else "one"
 
     def mean(self, x: Any) -> Any:
         """Of the network that stands for all, or of all that there are."""
@@ -72,11 +75,14 @@ class Draws:
         return self._shaped(draws, count)
 
     def fresh(self, x: Any, rows: Tensor) -> Any:
-        """Of a key of this run of the graph, drawn in the cheapest way."""
+        """Of a key of this run of the graph, drawn in the cheapest way.
+
+        Rows share them, be they noise or weights.
+        """
         key = random.fresh_key()
 
         def apart() -> Any:
-            return self._call("apart", False, x, key, tf.range(rows))
+            return self._call("apart", False, x, key, ONE_ROW)
 
         def coherent() -> Any:
             return self._coherent(x, rows, key, addressed=False)

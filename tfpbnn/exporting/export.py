@@ -75,8 +75,9 @@ def export(
         num_samples: S, the draws for an answer; of an ensemble at most its
             members.
         draws: "fresh" for draws of each request's own; "fixed" for S draws
-            that are taken now and kept as constants: a deterministic graph,
-            S times as large.
+            that are taken now and kept as constants: a deterministic graph.
+            Its size is about the same if layers are dense with independent
+            Normals, else S times that of what is drawn.
         signatures: which ones; default all but `dynamic`, of fixed draws those
             without a seed. The other formats hold one, `serving_default`.
         warmup: an example of inputs, one row or more. Servers then run it when

@@ -5,8 +5,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.exporting.cutting import Rest, traced
-from tfpbnn.exporting.draws import Draws
+from tfpbnn.exporting.cutting import Rest, is_expensive, traced
+from tfpbnn.exporting.draws import ONE_ROW, Draws
 from tfpbnn.exporting.inputs import Inputs
 from tfpbnn.types import Tensor
 
@@ -20,6 +20,11 @@ class FixedDraws:
     The graph of the draws is cut where what the key decides, such as kernels
     and masks, meets what depends on the inputs. The former is computed here
     and kept. So it holds for any posterior, whatever it draws.
+
+    Where a row's distribution is exact with noise on the outputs of layers, it
+    is that noise which is kept: S numbers for each output and not for each
+    weight. A request then reads each kernel once and not S times, which is
+    most of the time of a small one.
 
     Attributes:
         num_samples: S.
@@ -40,11 +45,12 @@ class FixedDraws:
             ValueError: if it is larger.
         """
         self._inputs, self.num_samples = inputs, draws.num_samples
-        self._is_stacked = draws.stacking_pays()
-        graph = _graph(draws, inputs, self._is_stacked)
+        kind = draws.kind_of_fixed()
+        graph = _graph(draws, inputs, kind)
         self._structure = graph.structured_outputs
         key_in, number_in, *x = graph.inputs[: 2 + len(inputs.specs)]
         cut = _cut(graph.graph, [key_in, number_in], x, graph.outputs)
+        self._is_stacked = kind != "one"
         parts = 1 if self._is_stacked else self.num_samples
         self._check_size(sum(map(_bytes, cut)) * parts, max_bytes)
         self._rest = Rest(graph, [*x, *cut])
@@ -82,16 +88,17 @@ class FixedDraws:
             )
 
 
-def _graph(draws: Draws, inputs: Inputs, is_stacked: bool) -> Any:
+def _graph(draws: Draws, inputs: Inputs, kind: str) -> Any:
     """The draws as a graph of their key, number and the inputs."""
 
     def run(key: Tensor, number: Tensor, *tensors: Tensor) -> Any:
         named = dict(zip(inputs.specs, tensors, strict=True))
         x = inputs.pack(named)
-        if not is_stacked:
-            return draws.trace("one", x, key, number)
-        stop = tf.constant(draws.num_samples, tf.int64)
-        return draws.trace("stack", x, key, tf.constant(0, tf.int64), stop)
+        if kind == "one":
+            return draws.trace(kind, x, key, number)
+        numbers = [tf.constant(n, tf.int64) for n in (0, draws.num_samples)]
+        rows = [ONE_ROW] if kind == "apart" else []
+        return draws.trace(kind, x, key, *numbers, *rows)
 
     arguments = [tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)]
     return traced(run, [*arguments, *inputs.specs.values()])
@@ -100,7 +107,10 @@ def _graph(draws: Draws, inputs: Inputs, is_stacked: bool) -> Any:
 def _cut(
     graph: Any, drawn: list[Tensor], given: list[Tensor], outputs: list[Tensor]
 ) -> list[Tensor]:
-    """Tensors of `drawn` alone, that meet what depends on `given`."""
+    """Tensors that meet what depends on `given`, and do not themselves.
+
+    Those are of `drawn`, or expensive.
+    """
     from_drawn = {tensor.op.name for tensor in drawn}
     from_given = {tensor.op.name for tensor in given}
     cut: dict[str, Tensor] = {}
@@ -109,7 +119,7 @@ def _cut(
         sources |= {source.name for source in op.control_inputs}
         if sources & from_given:
             from_given.add(op.name)
-        if sources & from_drawn:
+        if sources & from_drawn or is_expensive(op):
             from_drawn.add(op.name)
     only_drawn = from_drawn - from_given
     for op in graph.get_operations():

@@ -6,22 +6,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.exporting.cutting import Rest, traced
+from tfpbnn.exporting.cutting import Rest, is_expensive, traced
 from tfpbnn.types import Tensor
 
-# How weights are made of their parameters: of those alone, so once is enough.
-_EXPENSIVE = {
-    "Cholesky",
-    "Exp",
-    "Expm1",
-    "Log",
-    "MatMul",
-    "Sigmoid",
-    "Softplus",
-}
 _READS = {"Placeholder", "ReadVariableOp", "Const"}
-# Smaller tensors are no work.
-_SMALL = 1024
 
 
 class Hoisted:
@@ -78,7 +66,7 @@ def _expensive(graph: Any, given: list[Tensor]) -> list[Tensor]:
             varying.add(op.name)
             for source in sources:
                 found |= behind.get(source, {})
-        elif op.type in _EXPENSIVE and _is_large(op.outputs[0]):
+        elif is_expensive(op):
             behind[op.name] = {op.outputs[0].name: op.outputs[0]}
         else:
             behind[op.name] = {
@@ -87,8 +75,3 @@ def _expensive(graph: Any, given: list[Tensor]) -> list[Tensor]:
                 for name, tensor in behind.get(source, {}).items()
             }
     return list(found.values())
-
-
-def _is_large(tensor: Tensor) -> bool:
-    size = tensor.shape.num_elements()
-    return size is not None and size > _SMALL

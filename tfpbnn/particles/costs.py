@@ -61,12 +61,19 @@ class Costs:
         limit = _SMALL_IF_SHARED if self.shares_inputs else _SMALL
         return self.can_stack and self._coherent(rows) < limit
 
-    def drawing_apart_pays(self, rows: int, is_fused: bool = True) -> bool:
+    def drawing_apart_pays(self, rows: int) -> bool:
         """Whether to draw each row apart, of so many rows in all."""
-        normal = _NORMAL if is_fused else _PLAIN_NORMAL
+        return self._apart_pays(rows, rows * _NORMAL, _NORMAL)
+
+    def sharing_noise_pays(self, rows: int) -> bool:
+        """Whether noise on outputs, one row for all, pays if unfused."""
+        return self._apart_pays(rows, _PLAIN_NORMAL, _PLAIN_NORMAL)
+
+    def _apart_pays(self, rows: int, output: int, weight: int) -> bool:
+        """With what the noise of an output, and of a weight, costs."""
         # Two products: of the means and of the variances.
-        apart = (normal * self.normals_per_row + 2 * self.flops_per_row) * rows
-        coherent = normal * self.normals + self.flops_per_row * rows
+        apart = output * self.normals_per_row + 2 * self.flops_per_row * rows
+        coherent = weight * self.normals + self.flops_per_row * rows
         return self.can_draw_apart and apart < coherent
 
     def draws_at_once(self, rows: int, budget: int) -> int:
