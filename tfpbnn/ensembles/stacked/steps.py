@@ -46,6 +46,7 @@ def for_each(
         types: of what it returns.
         own: a structure of `[M, ...]` tensors, of each member's data.
     """
+    work = _traced_once(work) if len(stacks.networks) == 1 else work
 
     def one(member: Any) -> Any:
         part = keras.tree.map_structure(
@@ -66,6 +67,25 @@ def for_each(
         fn_output_signature=types,
     )
     return keras.tree.map_structure(_join_groups, groups)
+
+
+def _traced_once(work: Work) -> Work:
+    """In a graph: traced for the first member, and called for the others.
+
+    TensorFlow puts the calls' operations in their places before it runs them.
+    """
+    if tf.executing_eagerly():
+        return work
+    network_of: list[keras.Model] = []
+    traced = tf.function(
+        lambda state, part: work(network_of[0], state, part), autograph=False
+    )
+
+    def call(network: keras.Model, state: MemberState, part: Any) -> Any:
+        network_of[:] = [network]
+        return traced(state, part)
+
+    return call
 
 
 def _join_groups(groups: Tensor) -> Tensor:
