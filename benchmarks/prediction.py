@@ -153,8 +153,12 @@ def mlp(with_tfp: bool) -> Iterator[Case]:
     yield Case(
         "all layers, coherent", ours(model, X, draws="coherent"), hundred
     )
+    yield Case("all layers, auto", ours(model, X), hundred)
     head = network(plain, plain, variational)
-    yield Case("last layer only", ours(head, X, draws="coherent"), one)
+    yield Case(
+        "last layer only, coherent", ours(head, X, draws="coherent"), one
+    )
+    yield Case("last layer only, auto", ours(head, X), one)
     if hasattr(layers, "MCDropout"):
         dropout = network(*[plain] * 3, between=[lambda: layers.MCDropout(0.5)])
         yield Case("MC dropout", ours(dropout, X, draws="coherent"), hundred)
@@ -184,7 +188,8 @@ def images(with_tfp: bool) -> Iterator[Case]:
     yield Case(hundred, passes(plain, few, DRAWS))
     yield Case(one, passes(plain, PICTURES, 1))
     head = convolutional(conv, layers.DenseFlipout)
-    yield Case("head only", ours(head, PICTURES, draws="coherent"), one)
+    yield Case("head, coherent", ours(head, PICTURES, draws="coherent"), one)
+    yield Case("head, auto", ours(head, PICTURES), one)
     model = convolutional(layers.Conv2DFlipout, layers.DenseFlipout)
     yield Case("conv, all layers", ours(model, few), hundred)
 

@@ -349,7 +349,8 @@ def test_progress_bar(model, capsys, monkeypatch):
     tfpbnn.predict(model, X, 60, batch_size=10, verbose=1)
     assert "5/5" in capsys.readouterr().out
     with monkeypatch.context() as patch:
-        patch.setattr(particles.costs, "_SMALL", 0)  # as of a large model
+        for name in ("_SMALL", "_FLOPS_PER_STEP"):  # as of a large model
+            patch.setattr(particles.costs, name, 0)
         tfpbnn.predict(model, X[:9], 60, 3, draws="coherent", verbose=1)
     assert "9/9" in capsys.readouterr().out  # 3 batches x 3 steps of draws
     tfpbnn.predict(model, X, 60, batch_size=10)

@@ -129,14 +129,38 @@ def marginal(
     loc, variance = posterior.loc_and_variance()
     y = _over_rows(lambda flat: op(flat, loc), x)
     variance = _over_rows(lambda flat: op.squared(flat, variance), x)
-    size = y.shape[2:].num_elements()
-    noise = fused.normal_grid(keys, scope.rows, size)
+    return with_noise(y, tf.sqrt(variance), keys, scope.rows)
+
+
+def moments(
+    op: LinearOp, x: Tensor, posterior: Family
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the outputs, for independent Normals."""
+    if not posterior.is_random:
+        y = mean(op, x, posterior)
+        return y, tf.zeros(
+            [], tf.float64 if y.dtype == "float64" else "float32"
+        )
+    loc, variance = posterior.loc_and_variance()
+    return op(x, loc), op.squared(x, variance)
+
+
+def with_noise(y: Tensor, scale: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
+    """`y + scale * eps`, with noise for each of `keys [S, 2]` and each row.
+
+    Args:
+        y: means, `[S or 1, B, ...]`.
+        scale: standard deviations, of that shape or a number.
+        keys: as above.
+        rows: their numbers `[B]`; `[1]` for noise that all rows share.
+    """
+    noise = fused.normal_grid(keys, rows, y.shape[2:].num_elements())
     sizes = tf.concat([tf.shape(noise)[:2], tf.shape(y)[2:]], 0)
-    noise = tf.cast(tf.reshape(noise, sizes), variance.dtype)
-    if scope.signs is not None:
-        signs = tf.reshape(scope.signs, [-1] + [1] * (len(y.shape) - 1))
+    noise = tf.cast(tf.reshape(noise, sizes), scale.dtype)
+    if (signs := scope_signs()) is not None:
+        signs = tf.reshape(signs, [-1] + [1] * (len(y.shape) - 1))
         noise *= tf.cast(signs, noise.dtype)
-    return y + tf.cast(tf.sqrt(variance) * noise, y.dtype)
+    return y + tf.cast(scale * noise, y.dtype)
 
 
 def scope_signs() -> Tensor | None:

@@ -24,8 +24,9 @@ from tfpbnn.types import Tensor
 MIN_SIZE = 2**14
 # Below this many outputs per example, likewise.
 MIN_OUTPUTS = 2**8
-# Below this many numbers a draw, and this many a row, likewise in prediction.
-MIN_DRAW, MIN_ROW = 2**10, 2**4
+# Below this many numbers a draw, and this many a row, likewise in prediction;
+# but not from this many of all rows and draws on.
+MIN_DRAW, MIN_ROW, MANY = 2**10, 2**4, 2**18
 # Under the square root of local reparameterization: without it an all-zero
 # input has an infinite derivative there, times zero: NaN.
 VARIANCE_FLOOR = 1e-12
@@ -100,36 +101,6 @@ def perturbs(outputs: Tensor, variance: Tensor) -> bool:
 def prepares_kl() -> bool:
     """Whether the pass that is fused is to prepare the KL."""
     return getattr(_local, "mode", (False, False))[1]
-
-
-class KeptTensor:
-    """A tensor that one part of a graph leaves for a later part.
-
-    For the KL: an estimator's pass computes it, and Keras asks for it when it
-    adds up the losses. It is given out once, and only in the graph and replica
-    that it was made in; whoever gets None computes it anew.
-    """
-
-    def __init__(self) -> None:
-        self._tensors: dict[int, Tensor] = {}
-
-    def keep(self, tensor: Tensor) -> None:
-        """Leaves a tensor of the current graph; eager ones are not kept."""
-        if not tf.executing_eagerly():
-            self._tensors[_replica()] = tensor
-
-    def take(self) -> Tensor | None:
-        """The tensor kept last, if it is of the current graph."""
-        tensor = self._tensors.pop(_replica(), None)
-        if tensor is None or tf.executing_eagerly():
-            return None
-        here = tf.compat.v1.get_default_graph()
-        return tensor if tensor.graph is here else None
-
-
-def _replica() -> int:
-    # Replicas of a MirroredStrategy trace in threads, into one graph.
-    return threading.get_ident()
 
 
 def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -295,10 +266,20 @@ def _fused_grid(size: int) -> Callable[..., Tensor]:
 
 def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     """Normals `[S, B, size]`, each of its key, row number and place."""
-    if not _is_on() or size < MIN_ROW:
+
+    def plain() -> Tensor:
         return _normal_grid(keys, rows, size, fast=False)
-    grid = _fused_grid(size)(_padded(keys), _padded(rows))
-    return grid[: tf.shape(keys)[0], : tf.size(rows)]
+
+    def compiled() -> Tensor:
+        grid = _fused_grid(size)(_padded(keys), _padded(rows))
+        return grid[: tf.shape(keys)[0], : tf.size(rows)]
+
+    if not _is_on():
+        return plain()
+    if size >= MIN_ROW:
+        return compiled()
+    count = tf.shape(keys)[0] * tf.size(rows) * size
+    return tf.cond(count < MANY, plain, compiled)
 
 
 def _padded(x: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from tfpbnn.predictive import Predictive
 from tfpbnn.predictive.base import check_num_samples
 from tfpbnn.predictive.collect import Collector
 
-_DRAWS = ("auto", "coherent", "marginal", "mean")
+_DRAWS = ("auto", "coherent", "marginal", "mixed", "mean")
 
 
 def predict(
@@ -50,9 +50,14 @@ def predict(
             exact for what is asked of rows one by one (means, variances,
             entropies, quantiles, scores), not for `sample` or other joint
             statistics of rows; much faster for few rows; only for Dense-like
-            layers that a row meets once, with independent Normals. "auto": the
-            cheaper of the two, counted for all rows of x, where both are
-            exact; else "coherent". `Predictive.draws` tells which it was.
+            layers that a row meets once, with independent Normals. "mixed":
+            so for the layers that are given the same in all draws (the first
+            ones), and the same weights for every row in the others; exact for
+            the same questions, and faster for many rows, since those layers'
+            products are done once for all draws; only the first layers need
+            be Dense-like. "auto": the cheapest of these, counted for all rows
+            of x, of those that are exact. `Predictive.draws` tells which it
+            was.
             "mean": one pass at the posterior means, without epistemic
             uncertainty; also for models with nothing random.
         antithetic: whether draws come in pairs with noises of opposite signs.
@@ -75,7 +80,7 @@ def predict(
         ValueError: if the model was not built, has no likelihood for a loss,
             or has nothing random in it; if the outputs don't fit the
             likelihood; if `num_samples` is not positive; if x has NaN; if
-            draws="marginal" is not exact for the model.
+            `draws` is not exact for the model.
         TypeError: if x is not one of the forms above.
 
     Example:

@@ -1,5 +1,7 @@
 """Draws are those of the model with the drawn kernels put in by hand."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -152,7 +154,7 @@ def test_draws_and_layers_are_independent():
     function = layer_draws.LayerDraws(model, ones, antithetic=False)
     for y in (
         function.draws(ones, KEY, 0, 20_000),
-        function.draws_apart(ones, KEY, 0, 20_000, 0),
+        function.draws_by_row("marginal", ones, KEY, 0, 20_000, 0),
     ):
         a, b = y[:, 0, 0], y[:, 0, 1]
         assert_correlation(a, b, 0.0)
@@ -160,14 +162,16 @@ def test_draws_and_layers_are_independent():
         assert_correlation(a[1:], b[:-1], 0.0)
 
 
-def test_rows_apart_have_numbers():
+@pytest.mark.parametrize("way", ["marginal", "mixed"])
+def test_rows_apart_have_numbers(way):
     """A row's draws are its own, whatever rows come with it."""
     model, x = table.sequential()
     function = layer_draws.LayerDraws(model, x, antithetic=False)
-    whole = function.draws_apart(x, KEY, 0, 3, 10)
-    part = function.draws_apart(x[2:], KEY, 1, 3, 12)
+    draw = functools.partial(function.draws_by_row, way)
+    whole = draw(x, KEY, 0, 3, 10)
+    part = draw(x[2:], KEY, 1, 3, 12)
     np.testing.assert_allclose(part, whole[1:, 2:], atol=1e-6)
-    moved = function.draws_apart(x, KEY, 0, 3, 11)
+    moved = draw(x, KEY, 0, 3, 11)
     assert np.abs(moved - whole).min() > 1e-6
 
 
@@ -181,10 +185,10 @@ def test_one_trace_for_all_lengths():
         first.draws(padded, KEY, 0, 2), expected, atol=1e-5
     )
     assert first.compiled("stack").experimental_get_tracing_count() == 1
-    assert first.costs(padded).normals == first.costs(x).normals
-    for name in ("flops_per_row", "bytes_per_row"):
-        counted = [getattr(first.costs(a), name) for a in (x, padded)]
-        assert counted[1] > counted[0]
+    long, short = first.costs(padded), first.costs(x)
+    assert long.coherent.normals == short.coherent.normals
+    assert long.coherent.flops_per_row > short.coherent.flops_per_row
+    assert long.bytes_per_row > short.bytes_per_row
 
 
 def test_layers_added_to_a_model_are_seen():

@@ -56,7 +56,12 @@ def test_a_call_of_a_loop_has_more_draws_if_they_share_much():
     counted = costs.count(Graph(model), np.zeros((1, 64)))
     assert counted.shared_flops_per_row == 2 * 4096 * (64 + 4096)
     assert counted.draws_per_loop(10_000, 2**40) >= 100
-    assert counted.draws_per_loop(1, 2**40) == 25
+    one = keras.Sequential([x, layers.DenseFlipout(64)])
+    large, small = (
+        costs.count(Graph(one), np.zeros((1, 64))).draws_per_loop(rows, 2**60)
+        for rows in (2**26, 1)
+    )
+    assert (large, small > 1000) == (25, True)
     # The outputs of 7 draws fit.
     assert counted.draws_per_loop(10, 10 * 64 * 4 * 7) == 7
     assert counted.draws_per_loop(10, 1) == 1
@@ -73,11 +78,10 @@ def test_counts():
     )
     assert costs.count(Graph(model), np.zeros((1, 5))) == costs.Costs(
         can_stack=True,
-        can_draw_apart=True,
-        flops_per_row=2 * (4 * 3 + 3 * 2),
+        coherent=costs.Work(4 * 3 + 3 * 2 + 2, 0, 2 * (4 * 3 + 3 * 2)),
+        marginal=costs.Work(0, 3 + 2, 2 * 2 * 3 * 2),
+        mixed=costs.Work(3 * 2 + 2, 3, 2 * 3 * 2),
         shared_flops_per_row=2 * 5 * 4,
-        normals=4 * 3 + 3 * 2 + 2,
-        normals_per_row=3 + 2,
         bytes_per_row=4 * (3 + 2),
         shared_bytes_per_row=4 * 4,
         output_bytes_per_row=4 * 2,
@@ -91,7 +95,7 @@ def test_draws_with_inputs_in_common_are_stacked_for_longer():
     for outputs, shared in ((h, True), (table.dense(3)(h), False)):
         counted = costs.count(Graph(keras.Model(x, outputs)), table.X)
         assert counted.shares_inputs == counted.can_go_by_row == shared
-        rows = 2**26 // counted.flops_per_row
+        rows = 2**26 // counted.coherent.flops_per_row
         assert counted.stacking_pays(rows // 2)
         assert counted.stacking_pays(2 * rows) == shared
 
@@ -190,8 +194,8 @@ def test_marginal_is_refused_where_it_is_not_exact(name):
     with pytest.raises(ValueError, match=r'"marginal" is exact only.*coherent'):
         tfpbnn.predict(model, x, draws="marginal", likelihood=likelihood)
     counted = engine.draw_function(model, x).costs(x)
-    assert not counted.can_draw_apart
-    assert not counted.drawing_apart_pays(1)
+    assert counted.marginal is None
+    assert counted.cheapest(1) != "marginal"
 
 
 def test_a_bias_that_positions_share_is_one_draw():
@@ -202,7 +206,7 @@ def test_a_bias_that_positions_share_is_one_draw():
         layer = cls("abc,bcde->ade", (4, 5), bias_axes=axes, **table.BIASED)
         graph = Graph(keras.Model(x, layer(x)))
         counted = costs.count(graph, np.zeros((1, 3, 2)))
-        assert counted.can_draw_apart == exact
+        assert (counted.marginal is not None) == exact
 
 
 def test_families_whose_weights_depend_on_each_other_are_not_drawn_apart():
@@ -212,17 +216,27 @@ def test_families_whose_weights_depend_on_each_other_are_not_drawn_apart():
     ):
         layer = layers.DenseReparameterization(2, kernel_posterior=family)
         model = keras.Sequential([keras.Input((3,)), layer])
-        assert costs.count(Graph(model), table.X).can_draw_apart == exact
+        counted = costs.count(Graph(model), table.X)
+        assert (counted.marginal is not None) == exact
 
 
 def test_auto_is_the_cheaper_by_count():
-    """A row takes 2 x 512 + 10 normals; a draw of kernels 668,672."""
+    """A row takes 2 x 512 + 10 normals; a draw of kernels 668,672.
+
+    The first layer's 401,408 are three fifths of a draw's products too.
+    """
     widths = [(512, "relu"), (512, "relu"), (10, None)]
     mlp = [layers.DenseFlipout(*arguments) for arguments in widths]
     model = keras.Sequential([keras.Input((784,)), *mlp])
     counted = costs.count(Graph(model), np.zeros((1, 784)))
-    assert (counted.normals, counted.normals_per_row) == (668_672, 1034)
-    assert counted.drawing_apart_pays(1)
-    assert counted.drawing_apart_pays(32)
-    assert not counted.drawing_apart_pays(1000)
+    assert counted.coherent.normals == 668_672
+    assert counted.marginal.normals_per_row == 1034
+    ways = [counted.cheapest(rows) for rows in (1, 32, 1000)]
+    assert ways == ["marginal", "marginal", "mixed"]
     assert not counted.stacking_pays(1)
+    last = keras.Sequential(
+        [keras.Input((784,)), keras.layers.Dense(512), layers.DenseFlipout(10)]
+    )
+    counted = costs.count(Graph(last), np.zeros((1, 784)))
+    assert counted.cheapest(1000) == "marginal"
+    assert (counted.marginal.flops_per_row, counted.mixed) == (0, None)

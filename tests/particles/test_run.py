@@ -33,14 +33,18 @@ def model():
     return keras.Sequential([keras.Input((3,)), hidden, table.dense(2)])
 
 
-@pytest.fixture(params=["coherent", "marginal", "loop"])
+WAYS = ("coherent", "marginal", "mixed", "coherent loop", "mixed loop")
+
+
+@pytest.fixture(params=WAYS)
 def draws(request, monkeypatch):
     """How draws are made; the loop is what large models take."""
-    if request.param == "loop":
+    name, *loop = request.param.split()
+    if loop:
         monkeypatch.setattr(costs, "_SMALL_IF_SHARED", 0)
         monkeypatch.setattr(costs, "_SMALL", 0)
-        return "coherent"
-    return request.param
+        monkeypatch.setattr(costs, "_FLOPS_PER_STEP", 0)
+    return name
 
 
 @pytest.mark.parametrize("antithetic", [False, True])
@@ -105,7 +109,8 @@ def differences(a, b):
     return np.array(found)
 
 
-def test_marginal_rows_have_the_distribution_of_coherent_ones(model):
+@pytest.mark.parametrize("way", ["marginal", "mixed"])
+def test_rows_have_the_distribution_of_coherent_ones(model, way):
     """20,000 draws each see errors of 8 % of a standard deviation.
 
     The product of a row's outputs stands for their dependence.
@@ -115,21 +120,39 @@ def test_marginal_rows_have_the_distribution_of_coherent_ones(model):
         y = predict(model, X[:3], 20_000, seed=seed, draws=draws).outputs
         return np.concatenate([y, y[..., :1] * y[..., 1:]], axis=-1)
 
-    coherent, marginal = draw(1, "coherent"), draw(2, "marginal")
-    found = differences(coherent, marginal)
+    coherent, other = draw(1, "coherent"), draw(2, way)
+    found = differences(coherent, other)
     assert found.min() > FALSE_FAIL / len(found)
-    deviation = marginal - marginal.mean(0)
-    for wrong in (
-        marginal + 0.08 * marginal.std(0),
-        marginal + 0.1 * deviation,
-    ):
+    deviation = other - other.mean(0)
+    for wrong in (other + 0.08 * other.std(0), other + 0.1 * deviation):
         found = differences(coherent, wrong)
         assert found.min() < FALSE_FAIL / len(found), "too few draws to see it"
-    # Equal rows: the same function if coherent, independent if marginal.
-    twice = np.repeat(X[:1], 2, axis=0)
-    for kind, expected in (("coherent", 1.0), ("marginal", 0.0)):
+
+
+def test_equal_rows_have_what_they_share_in_common():
+    """A function; nothing; or the weights of all layers but the first."""
+    model = keras.Sequential(
+        [keras.Input((3,)), table.dense(2), table.dense(1)]
+    )
+    first, last = model.layers
+    kernel = first.kernel_posterior
+    x = X[:1]
+    mean = x @ kernel.loc + first.bias_posterior.loc
+    variance = x**2 @ kernel.variance() + first.bias_posterior.variance()
+    mean, variance = np.array(mean)[0], np.array(variance)[0]
+    loc = np.array(last.kernel_posterior.loc)[:, 0]
+    spread = np.array(last.kernel_posterior.variance())[:, 0]
+    shared = np.sum(mean**2 * spread) + last.bias_posterior.variance().numpy()
+    whole = shared + np.sum(variance * (loc**2 + spread))
+    twice = np.repeat(x, 2, axis=0)
+    for kind, expected in (
+        ("coherent", 1.0),
+        ("marginal", 0.0),
+        ("mixed", float((shared / whole).item())),
+    ):
         y = predict(model, twice, 20_000, draws=kind).outputs[..., 0]
         assert_correlation(y[:, 0], y[:, 1], expected)
+    assert 0.1 < expected < 0.9
 
 
 @pytest.mark.parametrize("draws", ["coherent", "marginal"])
@@ -298,13 +321,18 @@ def test_an_interrupt_before_anything_is_done_is_one(model):
         predict(model, Interrupted(), 5)
 
 
-def test_auto_takes_marginal_for_few_rows_and_coherent_for_many():
-    layers = [tfpbnn.layers.DenseFlipout(n) for n in (128, 2)]
-    model = keras.Sequential([keras.Input((64,)), *layers])
-    few, many = (predict(model, np.ones((n, 64)), 2).draws for n in (1, 1000))
-    assert (few, many) == ("marginal", "coherent")
+def test_auto_takes_marginal_for_few_rows_and_weights_for_many():
+    """Those of the first layer would be more work than its outputs."""
+    layers = [tfpbnn.layers.DenseFlipout(n) for n in (128, 128, 2)]
+    model = keras.Sequential([keras.Input((512,)), *layers])
+    few, many = (predict(model, np.ones((n, 512)), 2).draws for n in (1, 1000))
+    assert (few, many) == ("marginal", "mixed")
+    narrow = keras.Sequential(
+        [keras.Input((4,)), *map(tfpbnn.layers.DenseFlipout, (128, 128))]
+    )
+    assert predict(narrow, np.ones((1000, 4)), 2).draws == "coherent"
     # Of a stream the number of rows is not known.
-    one = tf.data.Dataset.from_tensors(np.ones((1, 64)))
+    one = tf.data.Dataset.from_tensors(np.ones((1, 512)))
     assert predict(model, one, 2).draws == "coherent"
     assert predict(*table.conv(), 2).draws == "coherent"
 

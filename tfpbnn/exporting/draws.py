@@ -61,7 +61,7 @@ class Draws:
 
     def kind_of_fixed(self) -> str:
         """How draws that are kept are best made: "apart", "stack" or "one"."""
-        if self._costs.can_draw_apart:
+        if self._costs.marginal is not None:
             return "apart"
         return "stack" if self._most_stacked else "one"
 
@@ -104,7 +104,7 @@ class Draws:
 
         As `predict` of the row alone, with draws="marginal" where it is exact.
         """
-        if self._costs.can_draw_apart:
+        if self._costs.marginal is not None:
             keys, numbers = random.as_keys(seeds), tf.zeros_like(seeds)
             draws = self._call("apart", True, x, keys, numbers)
         elif not self.is_random:

@@ -8,6 +8,7 @@ from keras import constraints, regularizers
 
 from tfpbnn import _registry, fused
 from tfpbnn.families.base import IndependentNormal, ScaleFamily
+from tfpbnn.families.kept_tensor import KeptTensor
 from tfpbnn.types import Array, Config, Identifier, Tensor
 
 # An untransformed scale of which only the scale's floor, 1.2e-7, is left.
@@ -64,7 +65,7 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
         )
         # Set by a prior that is Normal about zero: fused passes prepare its KL.
         self.prior_precision: float | None = None
-        self.kept_kl = fused.KeptTensor()
+        self.kept_kl = KeptTensor()
         self.untransformed_scale_regularizer = regularizers.get(
             untransformed_scale_regularizer
         )

@@ -3,7 +3,7 @@
 import abc
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import tensorflow as tf
@@ -16,6 +16,20 @@ from tfpbnn.linear_ops import LinearOp
 from tfpbnn.types import Config, Identifier, Tensor
 
 Shape = tuple[int | None, ...]
+
+
+class OutputNoise(NamedTuple):
+    """What a layer draws its outputs of, in place of its weights.
+
+    Attributes:
+        mean: of the outputs, `[B, ...]`.
+        scale: their standard deviations, of that shape or a number.
+        rows: their numbers, `[B]`.
+    """
+
+    mean: Tensor
+    scale: Tensor
+    rows: Tensor
 
 
 @dataclasses.dataclass(frozen=True)
@@ -141,7 +155,9 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         # In a scope a draw is one function, the same kernel for every row:
         # what training estimators do across the rows is not wanted there.
         with fused.enabled(scope is not None, scope is None and bool(training)):
-            if scope is not None and scope.is_stacked:
+            if scope is not None and random.known(self) is not None:
+                outputs = self._with_noise(random.known(self), scope, key)
+            elif scope is not None and scope.is_stacked:
                 outputs = self._stacked(inputs, scope, key)
             elif scope is not None:
                 outputs = self._linear(estimators.coherent, inputs, key)
@@ -177,6 +193,41 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         y = tf.reshape(y, tf.concat([[-1], tf.shape(y)[2:]], 0))
         y.set_shape([None, *shape])
         return y
+
+    def output_noise(self, inputs: Tensor, rows: Tensor) -> OutputNoise:
+        """What a scope is to know of the layer to draw rows apart.
+
+        In place of kernels, and no other layer: the outputs are of each row's
+        exact distribution where `rows_can_be_drawn_apart`.
+
+        Args:
+            inputs: `[B, ...]`, the same for all draws.
+            rows: their numbers, `[B]`.
+        """
+        ((name, op),) = self._ops().items()
+        if inputs.dtype.is_floating:
+            inputs = tf.cast(inputs, self.compute_dtype)
+        y, variance = estimators.moments(op, inputs, self._posterior(name))
+        if self.use_bias:
+            posterior = self._posterior("bias")
+            bias = linear_ops.bias(self._bias_axes(), posterior.loc.shape)
+            shift, more = estimators.moments(bias, y, posterior)
+            y, variance = y + shift, variance + more
+        return OutputNoise(y, tf.sqrt(variance), rows)
+
+    def _with_noise(
+        self, known: OutputNoise, scope: random.DrawScope, key: Tensor
+    ) -> Tensor:
+        """The outputs of one draw, or `[S * B, ...]` of S at once."""
+        keys = key if scope.is_stacked else key[tf.newaxis]
+        y, scale = known.mean[tf.newaxis], known.scale
+        scale = scale[tf.newaxis] if scale.shape.rank else scale
+        outputs = estimators.with_noise(y, scale, keys, known.rows)
+        outputs = tf.reshape(
+            outputs, tf.concat([[-1], tf.shape(outputs)[2:]], 0)
+        )
+        outputs.set_shape([None, *known.mean.shape[1:]])
+        return outputs
 
     def stacks(self) -> bool:
         """Whether S draws at once can be faster than one by one."""

@@ -15,8 +15,10 @@ from tfpbnn.particles.graph import Call, Graph, is_own, size
 _NORMAL = 300
 # The same for one that is not fused with what is done with it.
 _PLAIN_NORMAL = 1000
-# Draws in one call of a loop, at least: the bar moves, an interrupt is heard.
+# Draws in one call of a loop, and operations, one or two seconds of them, at
+# least: after each call the bar moves, and an interrupt is heard.
 _DRAWS_PER_STEP = 25
+_FLOPS_PER_STEP = 2**37
 # In a call, what all draws share is at most such a part of what they don't.
 _SHARED = 0.1
 # Below so many operations a draw, a loop's overhead is more than its work.
@@ -26,19 +28,39 @@ _SMALL_IF_SHARED = 2**29
 
 
 @dataclasses.dataclass(frozen=True)
+class Work:
+    """What a draw takes in one way to draw.
+
+    Attributes:
+        normals: for all rows: of kernels.
+        normals_per_row: of outputs.
+        flops_per_row: of products that are not the same for all draws.
+    """
+
+    normals: int = 0
+    normals_per_row: int = 0
+    flops_per_row: int = 0
+
+    def at(self, rows: int) -> int:
+        """As a number of floating-point operations."""
+        normals = self.normals + self.normals_per_row * rows
+        return _NORMAL * normals + self.flops_per_row * rows
+
+
+@dataclasses.dataclass(frozen=True)
 class Costs:
     """Counts per draw; per row where the name says so.
 
     Attributes:
         can_stack: whether all draws can go through the network at once.
         can_go_by_row: whether they can in the order of rows, too.
-        can_draw_apart: whether noise on the outputs of layers has the
-            distribution of each row.
         shares_inputs: whether random layers are given the same by all draws.
-        flops_per_row: of what differs between draws.
-        shared_flops_per_row: of what doesn't.
-        normals: of the kernels.
-        normals_per_row: of the outputs, if rows are drawn apart.
+        coherent: drawing weights, the same for all rows.
+        marginal: drawing outputs of all random layers, each row's apart; None
+            where that has not the distribution of each row.
+        mixed: drawing outputs of those layers whose inputs all draws share,
+            and weights of the others; None where there are not both.
+        shared_flops_per_row: of what doesn't differ between draws.
         bytes_per_row: of the outputs of all layers that differ between draws.
         shared_bytes_per_row: of those that don't.
         output_bytes_per_row: of the model's outputs.
@@ -46,54 +68,58 @@ class Costs:
 
     can_stack: bool = False
     can_go_by_row: bool = False
-    can_draw_apart: bool = False
     shares_inputs: bool = False
-    flops_per_row: int = 0
+    coherent: Work = Work()
+    marginal: Work | None = None
+    mixed: Work | None = None
     shared_flops_per_row: int = 0
-    normals: int = 0
-    normals_per_row: int = 0
     bytes_per_row: int = 0
     shared_bytes_per_row: int = 0
     output_bytes_per_row: int = 0
 
-    def stacking_pays(self, rows: int) -> bool:
-        """Whether to do all draws at once, rather than one by one."""
-        limit = _SMALL_IF_SHARED if self.shares_inputs else _SMALL
-        return self.can_stack and self._coherent(rows) < limit
+    def work(self, draws: str) -> Work:
+        """That of a way by its name, if it is there."""
+        found = getattr(self, draws)
+        assert isinstance(found, Work)
+        return found
 
-    def drawing_apart_pays(self, rows: int) -> bool:
-        """Whether to draw each row apart, of so many rows in all."""
-        return self._apart_pays(rows, rows * _NORMAL, _NORMAL)
+    def cheapest(self, rows: int) -> str:
+        """The name of the way that takes least, for so many rows in all."""
+        names = ("coherent", "mixed", "marginal")
+        there = [name for name in names if getattr(self, name) is not None]
+        return min(there, key=lambda name: self.work(name).at(rows))
+
+    def stacking_pays(self, rows: int, draws: str = "coherent") -> bool:
+        """Whether to do all draws at once, rather than one by one."""
+        is_wide = self.shares_inputs and draws == "coherent"
+        limit = _SMALL_IF_SHARED if is_wide else _SMALL
+        return self.can_stack and self.work(draws).at(rows) < limit
 
     def sharing_noise_pays(self, rows: int) -> bool:
-        """Whether noise on outputs, one row for all, pays if unfused."""
-        return self._apart_pays(rows, _PLAIN_NORMAL, _PLAIN_NORMAL)
-
-    def _apart_pays(self, rows: int, output: int, weight: int) -> bool:
-        """With what the noise of an output, and of a weight, costs."""
-        # Two products: of the means and of the variances.
-        apart = output * self.normals_per_row + 2 * self.flops_per_row * rows
-        coherent = weight * self.normals + self.flops_per_row * rows
-        return self.can_draw_apart and apart < coherent
+        """Whether outputs' noise, one row for all, pays if it is not fused."""
+        if self.marginal is None:
+            return False
+        more = self.marginal.flops_per_row - self.coherent.flops_per_row
+        less = self.coherent.normals - self.marginal.normals_per_row
+        return more * rows < _PLAIN_NORMAL * less
 
     def draws_at_once(self, rows: int, budget: int) -> int:
         """How many stacked draws fit so many bytes, one or more."""
-        each = self.bytes_per_row * rows + 4 * self.normals
+        each = self.bytes_per_row * rows + 4 * self.coherent.normals
         return max(1, budget // max(1, each))
 
-    def draws_per_loop(self, rows: int, budget: int) -> int:
+    def draws_per_loop(
+        self, rows: int, budget: int, draws: str = "coherent"
+    ) -> int:
         """How many draws of a loop to do in one call, one or more.
 
         Each call does again what all draws share, and keeps its outputs.
         """
         shared = self.shared_flops_per_row * rows / _SHARED
-        count = math.ceil(shared / max(1, self._coherent(rows)))
+        each = max(1, self.work(draws).at(rows))
+        count = math.ceil(max(shared, _FLOPS_PER_STEP) / each)
         most = budget // max(1, self.output_bytes_per_row * rows)
         return max(1, min(max(_DRAWS_PER_STEP, count), most))
-
-    def _coherent(self, rows: int) -> int:
-        """What a draw of the kernels and its products cost."""
-        return _NORMAL * self.normals + self.flops_per_row * rows
 
 
 def count(graph: Graph | None, x: Any) -> Costs:
@@ -108,35 +134,64 @@ def count(graph: Graph | None, x: Any) -> Costs:
     unknown = graph.unknown_size(x)
 
     def sizes(tensors: list[Any]) -> int:
-        return sum(size(tensor.shape[1:], unknown) for tensor in tensors)
+        return 4 * sum(size(tensor.shape[1:], unknown) for tensor in tensors)
 
-    def flops(calls: list[Call]) -> int:
-        return 2 * sum(call.weights_per_row(unknown) for call in calls)
-
-    touched, random = graph.touched_calls, graph.random_calls
+    random = graph.random_calls
     untouched = [call for call in graph.calls if not call.is_touched]
-    can_stack = all(map(_goes_row_by_row, touched)) and all(
+    can_stack = all(map(_goes_row_by_row, graph.touched_calls)) and all(
         isinstance(call.op, NoiseState) and call.op.stacks() for call in random
     )
-    shares_inputs = not any(
-        graph.is_touched(x) for call in random for x in call.inputs
+    shares_inputs = not any(graph.has_touched_inputs(call) for call in random)
+    is_marginal = can_stack and all(
+        graph.is_used_once(call.op) and _apart(call) for call in random
     )
-    is_used_once = len({id(call.op) for call in random}) == len(random)
+    first = calls_to_draw_apart(graph)
+    is_mixed = bool(first) and not (is_marginal and len(first) == len(random))
     return Costs(
         can_stack=can_stack,
-        can_draw_apart=can_stack and is_used_once and all(map(_apart, random)),
         can_go_by_row=can_stack
         and shares_inputs
         and all(map(_goes_by_row, random)),
         shares_inputs=shares_inputs,
-        flops_per_row=flops(touched),
-        shared_flops_per_row=flops(untouched),
-        normals=sum(_kernel_sizes(call) for call in random),
-        normals_per_row=sum(sizes(call.outputs) for call in random),
-        bytes_per_row=4 * sum(sizes(call.outputs) for call in touched),
-        shared_bytes_per_row=4 * sum(sizes(call.outputs) for call in untouched),
-        output_bytes_per_row=4 * sizes(keras.tree.flatten(graph.outputs)),
+        coherent=_work(graph, [], unknown),
+        marginal=_work(graph, random, unknown) if is_marginal else None,
+        mixed=_work(graph, first, unknown) if is_mixed else None,
+        shared_flops_per_row=2
+        * sum(call.weights_per_row(unknown) for call in untouched),
+        bytes_per_row=sum(sizes(call.outputs) for call in graph.touched_calls),
+        shared_bytes_per_row=sum(sizes(call.outputs) for call in untouched),
+        output_bytes_per_row=sizes(keras.tree.flatten(graph.outputs)),
     )
+
+
+def calls_to_draw_apart(graph: Graph) -> list[Call]:
+    """Those of layers that all draws give the same, and that may be noise.
+
+    Each row's distribution is exact then, whatever comes after them.
+    """
+    return [
+        call
+        for call in graph.random_calls
+        if isinstance(call.op, VariationalLayer)
+        and not graph.has_touched_inputs(call)
+        and graph.is_used_once(call.op)
+        and _apart(call)
+    ]
+
+
+def _work(graph: Graph, apart: list[Call], unknown: int) -> Work:
+    """That of draws for which the outputs of some calls are drawn."""
+    normals = normals_per_row = flops = 0
+    for call in graph.touched_calls:
+        products = 2 * call.weights_per_row(unknown)
+        if not any(call is other for other in apart):
+            normals += _kernel_sizes(call) if call.is_random else 0
+            flops += products
+            continue
+        normals_per_row += sum(size(y.shape[1:], unknown) for y in call.outputs)
+        if graph.has_touched_inputs(call):
+            flops += 2 * products  # of the means and of the variances
+    return Work(normals, normals_per_row, flops)
 
 
 def _goes_row_by_row(call: Call) -> bool:

@@ -13,13 +13,16 @@ from tfpbnn.types import Tensor
 
 _NUMBER = tf.TensorSpec([], tf.int64)
 _KEY = tf.TensorSpec([2], tf.int64)
+_ROWS = tf.TensorSpec([None], tf.int64)
 # A function of the inputs and of these, by kind.
 _SIGNATURES: dict[str, list[Any]] = {
     "mean": [],
     "loop": [_KEY, _NUMBER, _NUMBER],
     "stack": [_KEY, _NUMBER, _NUMBER],
     "rows": [_KEY, _NUMBER, _NUMBER],
-    "apart": [_KEY, _NUMBER, _NUMBER, tf.TensorSpec([None], tf.int64)],
+    "apart": [_KEY, _NUMBER, _NUMBER, _ROWS],
+    "mixed loop": [_KEY, _NUMBER, _NUMBER, _ROWS],
+    "mixed stack": [_KEY, _NUMBER, _NUMBER, _ROWS],
 }
 
 
@@ -55,9 +58,9 @@ class DrawFunction(abc.ABC):
         Args:
             kind: "mean" (no arguments), "one" (key `[2]` and number of a
                 draw), "loop", "stack" or "rows" (key, number of the first
-                draw, one past that of the last), or "apart" (the same and the
-                numbers of the rows, `[B]`; the key may be `[B, 2]`, one for
-                each row).
+                draw, one past that of the last), or "apart", "mixed loop" or
+                "mixed stack" (the same and the numbers of the rows, `[B]`; the
+                key of "apart" may be `[B, 2]`, one for each row).
             x: inputs, B rows.
             *arguments: int64 tensors.
 
@@ -79,12 +82,20 @@ class DrawFunction(abc.ABC):
         kind = "stack" if costs.stacking_pays(rows) else "loop"
         return _to_numpy(self.compiled(kind)(x, key, start, stop))
 
-    def draws_apart(
-        self, x: Any, key: Tensor, start: int, stop: int, first_row: int
+    def draws_by_row(
+        self,
+        draws: str,
+        x: Any,
+        key: Tensor,
+        start: int,
+        stop: int,
+        first_row: int,
     ) -> Any:
-        """Likewise, with draws of its own for each row.
+        """Likewise, with draws of each row's own.
 
         Args:
+            draws: "marginal" for all layers, "mixed" for the first of them:
+                see `Costs`.
             x: inputs, B rows.
             key: of all draws.
             start: the number of the first draw.
@@ -93,7 +104,11 @@ class DrawFunction(abc.ABC):
         """
         rows = len(keras.tree.flatten(x)[0])
         numbers = tf.range(first_row, first_row + rows, dtype=tf.int64)
-        return _to_numpy(self.compiled("apart")(x, key, start, stop, numbers))
+        kind = "apart"
+        if draws == "mixed":
+            is_stacked = self.costs(x).stacking_pays(rows, draws)
+            kind = "mixed stack" if is_stacked else "mixed loop"
+        return _to_numpy(self.compiled(kind)(x, key, start, stop, numbers))
 
     def mean(self, x: Any) -> Any:
         """Outputs at the posterior means, `[1, B, ...]`."""

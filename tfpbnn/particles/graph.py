@@ -130,6 +130,12 @@ class Graph:
     def is_touched(self, tensor: keras.KerasTensor) -> bool:
         return id(tensor) in self._touched
 
+    def has_touched_inputs(self, call: Call) -> bool:
+        return any(map(self.is_touched, call.inputs))
+
+    def is_used_once(self, op: Any) -> bool:
+        return sum(call.op is op for call in self.calls) == 1
+
     def before(self, x: Any) -> Tensors:
         """Does what is the same for all draws, of one batch."""
         entered = keras.tree.flatten(self._entry(x))
@@ -175,7 +181,7 @@ class Graph:
                 scope.is_shared = (
                     scope.is_stacked
                     and call.is_random
-                    and not any(map(self.is_touched, call.inputs))
+                    and not self.has_touched_inputs(call)
                 )
                 call.do(get_shared if scope.is_shared else get, tensors)
 

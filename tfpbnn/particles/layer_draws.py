@@ -10,10 +10,11 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.layers.base import VariationalLayer
-from tfpbnn.particles.costs import Costs, count
+from tfpbnn.particles.costs import Costs, calls_to_draw_apart, count
 from tfpbnn.particles.functions import DrawFunction, keys_and_signs, wide
 from tfpbnn.particles.graph import (
     Graph,
+    Tensors,
     can_read,
     is_random,
     layers_of,
@@ -54,7 +55,8 @@ class LayerDraws(DrawFunction):
     def trace(self, kind: str, x: Any, *arguments: Tensor) -> Any:
         model = self._model()
         assert model is not None
-        after = self._start(model, x)
+        tensors = None if self._graph is None else self._graph.before(x)
+        after = self._after(model, x, tensors)
         if kind == "mean":
             outputs = after(random.DrawScope(None))
             return keras.tree.map_structure(lambda y: y[tf.newaxis], outputs)
@@ -63,7 +65,11 @@ class LayerDraws(DrawFunction):
             key, number = arguments
             return after(self._scope(key, number, known))
         key, start, stop, *more = arguments
-        if kind == "loop":
+        (rows,) = more or (None,)
+        if kind.startswith("mixed"):
+            known |= self._output_noise(tensors, rows)
+            rows = None
+        if kind.endswith("loop"):
             # Two at a time: the noise of one hides behind the products of
             # another.
             return tf.map_fn(
@@ -74,9 +80,7 @@ class LayerDraws(DrawFunction):
             )
         numbers = tf.range(start, stop)
         keys, signs = keys_and_signs(key, numbers, self._antithetic)
-        (rows,) = more or (None,)
         scope = random.DrawScope(keys, rows, signs, known, numbers)
-
         scope.is_by_row = kind == "rows"
         count = tf.cast(stop - start, tf.int32)
         sizes = [-1, count] if scope.is_by_row else [count, -1]
@@ -86,12 +90,11 @@ class LayerDraws(DrawFunction):
 
         return keras.tree.map_structure(unstack, after(scope))
 
-    def _start(
-        self, model: keras.Model, x: Any
+    def _after(
+        self, model: keras.Model, x: Any, tensors: Tensors | None
     ) -> Callable[[random.DrawScope], Any]:
         """The rest of the network, after what all draws have in common."""
         graph, dtype = self._graph, wide(model)
-        tensors = None if graph is None else graph.before(x)
 
         def after(scope: random.DrawScope) -> Any:
             with random.entered(scope):
@@ -130,6 +133,15 @@ class LayerDraws(DrawFunction):
             for posterior in call.op.posteriors
         ]
         return {id(p): p.before_draws() for p in posteriors}
+
+    def _output_noise(self, tensors: Any, rows: Tensor) -> dict[int, Any]:
+        """What first random layers need to draw outputs, by the layer's id."""
+        assert self._graph is not None
+        found = {}
+        for call in calls_to_draw_apart(self._graph):
+            x, *_ = call.inputs
+            found[id(call.op)] = call.op.output_noise(tensors[id(x)], rows)
+        return found
 
 
 def _num_draws(model: keras.Model) -> int | None:

@@ -13,6 +13,14 @@ from tfpbnn.progress import Bar
 
 _BATCH_SIZE = 1024
 _LEAST_MEMORY = 2**28
+# What ways to draw rows apart need of a model.
+_NEEDS = {
+    "marginal": "is exact only where each row meets each kernel once: in "
+    "Functional or Sequential models whose random layers are dense, used once, "
+    "with independent Normals",
+    "mixed": "needs a Functional or Sequential model whose first random layer "
+    "is dense, used once, with independent Normals, and others after it",
+}
 
 # From outputs `[d, B, ...]` of some draws after another to what is kept.
 Collect = Callable[[Iterator[Any]], Any]
@@ -22,7 +30,7 @@ class Run:
     """One pass of a model over data, in pieces of rows and draws.
 
     Attributes:
-        draws: "coherent", "marginal" or "mean"; never "auto".
+        draws: "coherent", "mixed", "marginal" or "mean"; never "auto".
         num_samples: of draws.
     """
 
@@ -51,8 +59,7 @@ class Run:
         if not self._is_stream:
             function = self._function_for(x)
             if draws == "auto":
-                pays = function.costs(x).drawing_apart_pays(data.length(x))
-                self.draws = "marginal" if pays else "coherent"
+                self.draws = function.costs(x).cheapest(data.length(x))
         elif draws == "auto":
             self.draws = "coherent"
 
@@ -132,11 +139,9 @@ class Run:
                 f"for. Received: model {self._model.name}, an ensemble. "
                 "Average its members: `predict` without `draws=`."
             )
-        if self.draws == "marginal" and not function.costs(x).can_draw_apart:
+        if self.draws in _NEEDS and not getattr(function.costs(x), self.draws):
             raise ValueError(
-                'draws="marginal" is exact only where each row meets each '
-                "kernel once: in Functional or Sequential models whose random "
-                "layers are dense, used once, with independent Normals. "
+                f'draws="{self.draws}" {_NEEDS[self.draws]}. '
                 f'Received: model {self._model.name}. Use draws="coherent".'
             )
         self._function = function
@@ -150,9 +155,9 @@ class Run:
         for stop in self._stops(function, batch):
             if self.draws == "mean":
                 yield function.mean(batch)
-            elif self.draws == "marginal":
-                yield function.draws_apart(
-                    batch, self._key, start, stop, self._first_row
+            elif self.draws in _NEEDS:
+                yield function.draws_by_row(
+                    self.draws, batch, self._key, start, stop, self._first_row
                 )
             else:
                 yield function.draws(batch, self._key, start, stop)
@@ -165,10 +170,10 @@ class Run:
         if self.draws == "mean":
             return [1]
         costs, rows = function.costs(batch), data.length(batch)
-        if self.draws == "marginal" or costs.stacking_pays(rows):
+        if self.draws == "marginal" or costs.stacking_pays(rows, self.draws):
             step = costs.draws_at_once(rows, self._budget)
         else:
-            step = costs.draws_per_loop(rows, self._budget)
+            step = costs.draws_per_loop(rows, self._budget, self.draws)
         stops = range(step, self.num_samples, step)
         return [*stops, self.num_samples]
 

@@ -28,7 +28,8 @@ class Predictive(abc.ABC):
         likelihood: what turns outputs into distributions.
         draws: how draws were made: "coherent", each one function with the same
             weights for all rows; "marginal", each row with draws of its own;
-            "mean", one pass at the posterior means.
+            "mixed", so in the first layers only; "mean", one pass at the
+            posterior means.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Predictive(abc.ABC):
             outputs: `[S, N, ..., P]`.
             likelihood: a `tfpbnn.likelihoods.Likelihood`.
             draws: how they were made: "coherent", each with the same weights
-                for all rows, or "marginal", or "mean".
+                for all rows, or "marginal", "mixed" or "mean".
 
         Raises:
             ValueError: if the outputs have fewer than three axes, or don't fit
