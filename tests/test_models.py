@@ -7,6 +7,7 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
+from tfpbnn.particles.graph import can_read
 
 X = np.random.default_rng(0).normal(size=(30, 3)).astype("float32")
 Y = X[:, :1]
@@ -166,3 +167,26 @@ def test_replicas_draw_their_own_noise():
     subprocess.run(
         [sys.executable, "-c", TWO_REPLICAS], check=True, capture_output=True
     )
+
+
+def test_a_subclass_may_be_given_inputs_and_outputs():
+    """Keras would change `tfpbnn.Model` itself, for all that come after."""
+
+    class Own(tfpbnn.Model):
+        def __init__(self, units):
+            x = keras.Input((4,))
+            super().__init__(x, tfpbnn.layers.DenseFlipout(units)(x))
+
+    class Plain(tfpbnn.Model):
+        pass
+
+    bases = tfpbnn.Model.__bases__
+    x = keras.Input((4,))
+    plain = Plain(inputs=x, outputs=tfpbnn.layers.DenseFlipout(2)(x))
+    for model in (Own(2), plain):
+        assert can_read(model)
+        model.compile("adam", tfpbnn.likelihoods.Normal())
+        logs = model.fit(np.ones((8, 4)), np.ones(8), verbose=0).history
+        assert "kl" in logs
+    assert tfpbnn.Model.__bases__ == bases
+    assert not issubclass(tfpbnn.Model, type(keras.Model(x, x)))

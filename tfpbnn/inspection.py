@@ -34,3 +34,19 @@ def output_names(model: keras.Model) -> list[str]:
     if isinstance(outputs, Mapping):
         return sorted(outputs)
     return list(getattr(model, "output_names", ["output"]))
+
+
+def compiled_loss(model: keras.Model) -> Any:
+    """The loss that a model was compiled with.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    loss = getattr(model, "loss", None)
+    if loss is None:
+        raise ValueError(
+            f"`model` ({model.name}) was never compiled with a loss, so the "
+            "meaning of its outputs is unknown: compile it with a likelihood "
+            "(such as tfpbnn.likelihoods.Normal()) or pass `likelihood=`."
+        )
+    return loss

@@ -119,6 +119,14 @@ class Model(_WeightedFit, keras.Model):
             return keras.Model.__new__(FunctionalModel)
         return keras.Model.__new__(cls)
 
+    def __init__(self, *args: Any, **kwargs: Any):
+        is_functional = len(args) == 2 or "outputs" in kwargs
+        if is_functional and not isinstance(self, FunctionalModel):
+            _make_functional(type(self))
+            FunctionalModel.__init__(self, *args, **kwargs)
+        else:
+            super().__init__(*args, **kwargs)
+
 
 # `keras.Model(inputs, outputs)` is of this class, which has no public name.
 _Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
@@ -134,3 +142,17 @@ class FunctionalModel(Model, _Functional):
 
     # Keras saves the graph of classes with just its own constructor.
     __init__ = _Functional.__init__
+
+
+def _make_functional(cls: type) -> None:
+    """Exchanges `Model` among the bases of a class, and of theirs.
+
+    As Keras does with `keras.Model` when a subclass is given inputs and
+    outputs, but only with classes of the user's.
+    """
+    for base in cls.__bases__:
+        if base is not Model and issubclass(base, Model):
+            _make_functional(base)
+    cls.__bases__ = tuple(
+        FunctionalModel if base is Model else base for base in cls.__bases__
+    )

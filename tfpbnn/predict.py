@@ -231,7 +231,7 @@ def _predict(
     keep_draws: bool,
 ) -> tuple[Any, Any]:
     """The prediction, and the targets that a dataset brought."""
-    loss = likelihood or _compiled_loss(model)
+    loss = likelihood or inspection.compiled_loss(model)
     collector = Collector(loss, inspection.output_names(model), keep_draws)
     batches, targets = run.over(batch_size, verbose, collector.collect)
     run.check_random()
@@ -245,14 +245,3 @@ def _check_size(name: str, value: int | None) -> None:
             f"`{name}` must be None or a positive integer. Received: "
             f"{name}={value!r}"
         )
-
-
-def _compiled_loss(model: keras.Model) -> Any:
-    loss = getattr(model, "loss", None)
-    if loss is None:
-        raise ValueError(
-            f"`model` ({model.name}) was never compiled with a loss, so the "
-            "meaning of its outputs is unknown: compile it with a likelihood "
-            "(such as tfpbnn.likelihoods.Normal()) or pass `likelihood=`."
-        )
-    return loss

@@ -19,9 +19,8 @@ from tfpbnn.exporting.draws import Draws
 from tfpbnn.exporting.fixed import FixedDraws
 from tfpbnn.exporting.inputs import inputs_of
 from tfpbnn.exporting.signatures import Signatures
-from tfpbnn.inspection import check_built, output_names
+from tfpbnn.inspection import check_built, compiled_loss, output_names
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.predict import _compiled_loss
 from tfpbnn.predictive.collect import resolve
 from tfpbnn.types import Array
 
@@ -108,7 +107,7 @@ def export(
     """
     arguments = Arguments(num_samples, draws, signatures, quantiles, format)
     check_built(posterior)
-    loss = likelihood or _compiled_loss(posterior)
+    loss = likelihood or compiled_loss(posterior)
     path = pathlib.Path(path)
     if path.exists() and not overwrite:
         raise FileExistsError(
