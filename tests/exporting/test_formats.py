@@ -20,6 +20,7 @@ ENTRIES = (
     table.swag,
     table.concrete_dropout,
     table.conv,
+    table.residual,
 )
 
 
@@ -73,6 +74,18 @@ def test_saved_model(entry, tmp_path):
         assert lint.random_ops(definition) == set()
 
 
+def run_litert(path, entry):
+    interpreter = tf.lite.Interpreter(str(path))
+    return interpreter.get_signature_runner("serving_default")(**entry.inputs)
+
+
+@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
+def test_litert_of_several_inputs_and_outputs(tmp_path):
+    entry = table.several()
+    export(entry, tmp_path / "model.tflite", format="litert")
+    assert_same(run_litert(tmp_path / "model.tflite", entry), entry)
+
+
 @pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
 def test_litert(entry, tmp_path):
     path = tmp_path / "model.tflite"
@@ -80,8 +93,7 @@ def test_litert(entry, tmp_path):
     interpreter = tf.lite.Interpreter(str(path))
     kinds = {op["op_name"] for op in interpreter._get_ops_details()}
     assert not any(kind.startswith("Flex") for kind in kinds)
-    runner = interpreter.get_signature_runner("serving_default")
-    assert_same(runner(**entry.inputs), entry)
+    assert_same(run_litert(path, entry), entry)
     card = json.loads((tmp_path / "model.tflite.model_card.json").read_text())
     assert card["draws"] == "fixed"
 
@@ -95,6 +107,23 @@ def test_onnx(entry, tmp_path):
     names = [output.name for output in session.get_outputs()]
     found = session.run(names, entry.inputs)
     assert_same(dict(zip(names, found, strict=True)), entry)
+
+
+def test_openvino(entry, tmp_path):
+    """It reads the SavedModel; not the gamma functions of quantiles."""
+    openvino = pytest.importorskip("openvino")
+    export(entry, tmp_path / "1", signatures=["serving_default"], quantiles=[])
+    core = openvino.Core()
+    exact = {"INFERENCE_PRECISION_HINT": "f32"}
+    compiled = core.compile_model(core.read_model(tmp_path / "1"), "CPU", exact)
+    (x,) = entry.inputs.values()
+    found = compiled([x])
+    answers = {
+        name: value
+        for output, value in found.items()
+        for name in output.get_names()
+    }
+    assert_same(answers, entry)
 
 
 def test_fixed_draws_of_a_large_kernel_are_variables(tmp_path):

@@ -346,7 +346,12 @@ def _keras_tensors(structure: Any) -> list[keras.KerasTensor]:
 
 def _repeat(tensor: Tensor, scope: random.DrawScope) -> Tensor:
     """`[B, ...]` to a stack, of as many as the scope has draws."""
-    count = tf.shape(scope.key)[0]
+    count = tf.shape(scope.key)[:1]
     if scope.is_by_row:
         return tf.repeat(tensor, count, axis=0)
-    return tf.tile(tensor, [count] + [1] * (len(tensor.shape) - 1))
+    # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
+    sizes = tf.shape(tensor)
+    stack = tf.broadcast_to(tensor, tf.concat([count, sizes], 0))
+    stack = tf.reshape(stack, tf.concat([[-1], sizes[1:]], 0))
+    stack.set_shape([None, *tensor.shape[1:]])
+    return stack
