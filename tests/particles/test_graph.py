@@ -209,6 +209,15 @@ def test_a_bias_that_positions_share_is_one_draw():
         assert (counted.marginal is not None) == exact
 
 
+def test_a_bias_along_another_axis_is_shared_too():
+    x = keras.Input((2,))
+    cls = layers.EinsumDenseReparameterization
+    for axes, exact in (("cd", True), ("d", False), ("c", False)):
+        layer = cls("ab,bcd->acd", (2, 3), bias_axes=axes, **table.BIASED)
+        counted = costs.count(Graph(keras.Model(x, layer(x))), np.zeros((1, 2)))
+        assert (counted.marginal is not None) == exact
+
+
 def test_families_whose_weights_depend_on_each_other_are_not_drawn_apart():
     for family, exact in (
         ("mean_field_normal", True),
@@ -240,3 +249,87 @@ def test_auto_is_the_cheaper_by_count():
     counted = costs.count(Graph(last), np.zeros((1, 784)))
     assert counted.cheapest(1000) == "marginal"
     assert (counted.marginal.flops_per_row, counted.mixed) == (0, None)
+
+
+class Holder(keras.layers.Layer):
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def call(self, x):
+        return self.inner(x)
+
+
+class Scaled(layers.DenseFlipout):
+    def call(self, inputs, training=None):
+        return super().call(3 * inputs, training=training)
+
+
+def rows_meet_later():
+    x = keras.Input((4,))
+    h = layers.DenseFlipout(3)(x)
+    h = h - keras.ops.mean(h, axis=0, keepdims=True)
+    return keras.Model(x, layers.DenseFlipout(2)(h))
+
+
+def time_is_folded_into_rows():
+    x = keras.Input((2, 4))
+    h = layers.DenseFlipout(3)(keras.ops.reshape(x, (-1, 4)))
+    return keras.Model(x, layers.DenseFlipout(2)(h))
+
+
+def inputs_are_stacked_as_rows():
+    inputs = [keras.Input((4,)), keras.Input((4,))]
+    h = layers.DenseFlipout(3)(keras.layers.Concatenate(axis=0)(inputs))
+    return keras.Model(inputs, layers.DenseFlipout(2)(h))
+
+
+def held_by_another_layer(hold=Holder):
+    first, x = layers.DenseFlipout(4), keras.Input((4,))
+    h = hold(first)(first(x))
+    return keras.Model(x, layers.DenseFlipout(2)(h))
+
+
+def held_in_a_wrapper():
+    first, x = layers.DenseFlipout(4), keras.Input((4,))
+    h = keras.layers.Reshape((1, 4))(first(x))
+    h = keras.layers.TimeDistributed(first)(h)
+    return keras.Model(x, layers.DenseFlipout(2)(h[:, 0]))
+
+
+def a_call_of_its_own():
+    x = keras.Input((4,))
+    h = Scaled(3)(x)
+    return keras.Model(x, keras.layers.Conv1D(2, 1)(h[:, None]))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        rows_meet_later,
+        time_is_folded_into_rows,
+        inputs_are_stacked_as_rows,
+        held_by_another_layer,
+        held_in_a_wrapper,
+        a_call_of_its_own,
+    ],
+)
+def test_mixed_is_not_offered_where_it_is_not_exact(make):
+    model = make()
+    x = [np.zeros((2, *i.shape[1:]), "float32") for i in model.inputs]
+    counted = costs.count(Graph(model), x)
+    assert (counted.mixed, counted.can_go_by_row) == (None, False)
+    if make is not a_call_of_its_own:
+        assert counted.marginal is None
+
+
+def test_a_layer_that_casts_in_its_call_is_no_first_one():
+    """Of an Embedding's numbers, which may come as floats."""
+    embedding = layers.EmbeddingFlipout(1000, 64)
+    last = [layers.DenseFlipout(64), layers.DenseFlipout(2)]
+    model = keras.Sequential([keras.Input(()), embedding, *last])
+    likelihood = tfpbnn.likelihoods.Normal()
+    p = tfpbnn.predict(model, np.arange(300.0), 3, likelihood=likelihood)
+    assert p.draws != "mixed"
+    counted = costs.count(Graph(model), np.zeros(1))
+    assert counted.mixed is None

@@ -45,7 +45,7 @@ class Draws:
         self.is_random = function.num_draws is None
         self.num_samples = min(num_samples, function.num_draws or num_samples)
         self._functions: dict[tuple[str, bool], Hoisted] = {}
-        self._kept: dict[bytes, tf.Variable] = {}
+        self._kept: dict[Any, tf.Variable] = {}
         costs = self._costs = function.costs(inputs.typical())
         self._most_stacked = _most_rows(costs.stacking_pays)
         self._most_apart = _most_rows(costs.sharing_noise_pays)

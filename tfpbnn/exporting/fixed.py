@@ -49,8 +49,10 @@ class FixedDraws:
         graph = _graph(draws, inputs, kind)
         self._structure = graph.structured_outputs
         key_in, number_in, *x = graph.inputs[: 2 + len(inputs.specs)]
-        cut = _cut(graph.graph, [key_in, number_in], x, graph.outputs)
         self._is_stacked = kind != "one"
+        drawn = [key_in, number_in]
+        # Of draws one by one each would keep its own of what they share.
+        cut = _cut(graph.graph, drawn, x, graph.outputs, self._is_stacked)
         parts = 1 if self._is_stacked else self.num_samples
         self._check_size(sum(map(_bytes, cut)) * parts, max_bytes)
         self._rest = Rest(graph, [*x, *cut])
@@ -105,11 +107,15 @@ def _graph(draws: Draws, inputs: Inputs, kind: str) -> Any:
 
 
 def _cut(
-    graph: Any, drawn: list[Tensor], given: list[Tensor], outputs: list[Tensor]
+    graph: Any,
+    drawn: list[Tensor],
+    given: list[Tensor],
+    outputs: list[Tensor],
+    with_expensive: bool,
 ) -> list[Tensor]:
     """Tensors that meet what depends on `given`, and do not themselves.
 
-    Those are of `drawn`, or expensive.
+    Those are of `drawn`, or expensive if that is asked for.
     """
     from_drawn = {tensor.op.name for tensor in drawn}
     from_given = {tensor.op.name for tensor in given}
@@ -119,7 +125,7 @@ def _cut(
         sources |= {source.name for source in op.control_inputs}
         if sources & from_given:
             from_given.add(op.name)
-        if sources & from_drawn or is_expensive(op):
+        if sources & from_drawn or (with_expensive and is_expensive(op)):
             from_drawn.add(op.name)
     only_drawn = from_drawn - from_given
     for op in graph.get_operations():

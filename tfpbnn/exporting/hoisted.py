@@ -22,7 +22,7 @@ class Hoisted:
         self,
         function: Callable[..., Any],
         specs: Sequence[tf.TensorSpec],
-        kept: dict[bytes, tf.Variable],
+        kept: dict[Any, tf.Variable],
     ):
         """Traces.
 
@@ -45,8 +45,8 @@ class Hoisted:
         return keras.tree.pack_sequence_as(self._structure, outputs)
 
 
-def _variable(value: Tensor, kept: dict[bytes, tf.Variable]) -> tf.Variable:
-    content = value.numpy().tobytes()
+def _variable(value: Tensor, kept: dict[Any, tf.Variable]) -> tf.Variable:
+    content = value.dtype, tuple(value.shape), value.numpy().tobytes()
     if content not in kept:
         kept[content] = tf.Variable(value, trainable=False)
     return kept[content]

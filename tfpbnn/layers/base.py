@@ -194,6 +194,14 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         y.set_shape([None, *shape])
         return y
 
+    @property
+    def has_output_noise(self) -> bool:
+        """Whether `output_noise` tells all that a call does.
+
+        Not of a subclass with a call of its own.
+        """
+        return type(self).call is VariationalLayer.call
+
     def output_noise(self, inputs: Tensor, rows: Tensor) -> OutputNoise:
         """What a scope is to know of the layer to draw rows apart.
 
@@ -243,13 +251,14 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
     def rows_can_be_drawn_apart(self, input_shape: Shape) -> bool:
         """Whether noise on the outputs has the distribution of each row."""
         x_rank = len(input_shape)
-        y_rank = len(self.compute_output_shape(input_shape))
+        y_shape = self.compute_output_shape(input_shape)
+        y_rank = len(y_shape)
         bias = self._posterior("bias") if self.use_bias else None
-        shares_bias = bias is not None and (
-            bias.is_random and len(self._bias_axes()) != y_rank - 1
-        )
-        if shares_bias:
-            return False
+        if bias is not None and bias.is_random:
+            axes = zip(self._bias_axes(), bias.loc.shape, strict=True)
+            sizes = {axis % y_rank: size for axis, size in axes}
+            if any(sizes.get(i) != n != 1 for i, n in enumerate(y_shape) if i):
+                return False  # outputs share elements of it
         return all(
             op.meets_once(x_rank, y_rank) for op in self._ops().values()
         ) and all(p.independent_normal for p in self.posteriors)

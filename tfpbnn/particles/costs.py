@@ -25,6 +25,50 @@ _SHARED = 0.1
 _SMALL = 2**26
 # The same if draws have their inputs in common: they are one large product.
 _SMALL_IF_SHARED = 2**29
+# Operations that are no layers, and leave each row where it is if their axes
+# don't say otherwise.
+_OF_ROWS = frozenset(
+    [
+        "Absolute",
+        "Add",
+        "Cast",
+        "Clip",
+        "Concatenate",
+        "Cos",
+        "Divide",
+        "Elu",
+        "Exp",
+        "ExpandDims",
+        "Expm1",
+        "Gelu",
+        "LeakyRelu",
+        "Log",
+        "Log1p",
+        "LogSoftmax",
+        "Max",
+        "Maximum",
+        "Mean",
+        "Min",
+        "Minimum",
+        "Multiply",
+        "Negative",
+        "Power",
+        "Relu",
+        "Selu",
+        "Sigmoid",
+        "Silu",
+        "Sin",
+        "Softmax",
+        "Softplus",
+        "Sqrt",
+        "Square",
+        "Squeeze",
+        "Subtract",
+        "Sum",
+        "Tanh",
+        "TrueDivide",
+    ]
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -142,14 +186,19 @@ def count(graph: Graph | None, x: Any) -> Costs:
         isinstance(call.op, NoiseState) and call.op.stacks() for call in random
     )
     shares_inputs = not any(graph.has_touched_inputs(call) for call in random)
-    is_marginal = can_stack and all(
-        graph.is_used_once(call.op) and _apart(call) for call in random
+    keeps_rows = all(map(_keeps_rows, graph.calls))
+    is_marginal = (
+        can_stack
+        and keeps_rows
+        and all(graph.is_used_once(call.op) and _apart(call) for call in random)
     )
     first = calls_to_draw_apart(graph)
-    is_mixed = bool(first) and not (is_marginal and len(first) == len(random))
+    is_mixed = keeps_rows and bool(first)
+    is_mixed &= not (is_marginal and len(first) == len(random))
     return Costs(
         can_stack=can_stack,
         can_go_by_row=can_stack
+        and keeps_rows
         and shares_inputs
         and all(map(_goes_by_row, random)),
         shares_inputs=shares_inputs,
@@ -167,12 +216,14 @@ def count(graph: Graph | None, x: Any) -> Costs:
 def calls_to_draw_apart(graph: Graph) -> list[Call]:
     """Those of layers that all draws give the same, and that may be noise.
 
-    Each row's distribution is exact then, whatever comes after them.
+    Each row's distribution is exact then, whatever comes after them, as long
+    as rows don't meet.
     """
     return [
         call
         for call in graph.random_calls
         if isinstance(call.op, VariationalLayer)
+        and call.op.has_output_noise
         and not graph.has_touched_inputs(call)
         and graph.is_used_once(call.op)
         and _apart(call)
@@ -205,6 +256,13 @@ def _goes_row_by_row(call: Call) -> bool:
     )
     is_apart = keeps_rows and not has_mask and not _goes_along_rows(call)
     return is_plain and is_apart
+
+
+def _keeps_rows(call: Call) -> bool:
+    """Whether each row of the outputs is of the same row of the inputs."""
+    is_layer = isinstance(call.op, keras.layers.Layer)
+    is_known = is_layer or call.is_alias or type(call.op).__name__ in _OF_ROWS
+    return is_known and _goes_row_by_row(call)
 
 
 def _goes_along_rows(call: Call) -> bool:

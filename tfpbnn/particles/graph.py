@@ -50,6 +50,11 @@ class Call(NamedTuple):
     def is_random(self) -> bool:
         return is_random(self.op)
 
+    @property
+    def is_alias(self) -> bool:
+        """Whether it only leads into or out of a model in the model."""
+        return self.op is _same
+
     def weights_per_row(self, unknown: int) -> int:
         """How many products of a weight a row takes.
 
@@ -134,7 +139,10 @@ class Graph:
         return any(map(self.is_touched, call.inputs))
 
     def is_used_once(self, op: Any) -> bool:
-        return sum(call.op is op for call in self.calls) == 1
+        """Whether one call uses a layer, or a layer that holds it."""
+        own = {id(variable) for variable in op.variables}
+        held = (getattr(call.op, "variables", ()) for call in self.calls)
+        return sum(any(id(v) in own for v in found) for found in held) == 1
 
     def before(self, x: Any) -> Tensors:
         """Does what is the same for all draws, of one batch."""

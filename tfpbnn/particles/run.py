@@ -19,7 +19,8 @@ _NEEDS = {
     "Functional or Sequential models whose random layers are dense, used once, "
     "with independent Normals",
     "mixed": "needs a Functional or Sequential model whose first random layer "
-    "is dense, used once, with independent Normals, and others after it",
+    "is dense, used once, with independent Normals, others after it, and "
+    "rows that never meet",
 }
 
 # From outputs `[d, B, ...]` of some draws after another to what is kept.
