@@ -218,3 +218,38 @@ def test_noise_that_would_replay_is_refused(tmp_path):
     with pytest.raises(ValueError, match=r"can't be served: .*replay"):
         tfpbnn.export(model, tmp_path / "1")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_variables_of_equal_bytes_may_have_different_shapes(tmp_path):
+    """Scales that start alike: `[32, 64]` and `[64, 32]`."""
+    hidden = [layers.DenseFlipout(n, "relu") for n in (64, 32)]
+    for layer in hidden:
+        scale = keras.initializers.Constant(-3.0)
+        layer.kernel_posterior.untransformed_scale_initializer = scale
+    inputs = keras.Input((32,), name="features")
+    model = keras.Sequential([inputs, *hidden, layers.DenseFlipout(2)])
+    export(table.compiled(model), tmp_path / "1", signatures=["seeded"])
+    assert tfpbnn.lint_export(tmp_path / "1") == []
+
+
+class Positive(keras.layers.Layer):
+    """A user's, whose weights are made of its variables at some expense."""
+
+    def build(self, input_shape):
+        self.raw = self.add_weight(shape=(input_shape[-1], 100))
+
+    def call(self, x):
+        return x @ keras.ops.softplus(self.raw)
+
+
+def test_fixed_draws_share_what_does_not_differ(tmp_path):
+    inputs = keras.Input((3,), name="features")
+    last = layers.DenseReparameterization(2)
+    chain = [inputs, layers.DenseFlipout(30), Positive(), last]
+    model = table.compiled(keras.Sequential(chain))
+    export(model, tmp_path / "1", signatures=["samples"], draws="fixed")
+    loaded = tf.saved_model.load(str(tmp_path / "1"))
+    sizes = [tuple(v.shape) for v in loaded.kept_variables]
+    assert sizes.count((30, 100)) == 1  # what it is made of
+    answer = loaded.signatures["samples"](features=tf.ones([2, 3]))
+    assert answer["outputs"].shape == (2, 4, 2)
