@@ -8,7 +8,9 @@ gradient.
 """
 
 from collections.abc import Callable
+from typing import Any
 
+import keras
 import tensorflow as tf
 
 from tfpbnn import fused, random
@@ -49,9 +51,7 @@ def local_reparameterization(
     """
     if not posterior.is_random:
         return mean(op, x, posterior)
-    loc, variance = posterior.loc_and_variance()
-    y = op(x, loc)
-    variance = op.squared(x, variance)
+    y, variance = moments(op, x, posterior)
     if fused.perturbs(y, variance):
         return fused.perturbed(y, variance, key)
     standard = random.normal(key, tf.shape(variance), variance.dtype)
@@ -126,9 +126,7 @@ def marginal(
         return _over_rows(lambda flat: mean(op, flat, posterior), x)
     scope = random.current_scope()
     assert scope is not None
-    loc, variance = posterior.loc_and_variance()
-    y = _over_rows(lambda flat: op(flat, loc), x)
-    variance = _over_rows(lambda flat: op.squared(flat, variance), x)
+    y, variance = _over_rows(lambda flat: moments(op, flat, posterior), x)
     return with_noise(y, tf.sqrt(variance), keys, scope.rows)
 
 
@@ -171,14 +169,17 @@ def scope_signs() -> Tensor | None:
     return tf.reshape(scope.signs, [-1])
 
 
-def _over_rows(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
-    """`[S, B, ...]` through a function of `[S * B, ...]`."""
+def _over_rows(function: Callable[[Tensor], Any], x: Tensor) -> Any:
+    """`[S, B, ...]` through a function of `[S * B, ...]`, to tensors of it."""
     sizes = tf.shape(x)
-    y = function(tf.reshape(x, tf.concat([[-1], sizes[2:]], 0)))
-    shape = y.shape
-    y = tf.reshape(y, tf.concat([sizes[:2], tf.shape(y)[1:]], 0))
-    y.set_shape([x.shape[0], x.shape[1], *shape[1:]])
-    return y
+
+    def unflatten(flat: Tensor) -> Tensor:
+        y = tf.reshape(flat, tf.concat([sizes[:2], tf.shape(flat)[1:]], 0))
+        y.set_shape([x.shape[0], x.shape[1], *flat.shape[1:]])
+        return y
+
+    flat = function(tf.reshape(x, tf.concat([[-1], sizes[2:]], 0)))
+    return keras.tree.map_structure(unflatten, flat)
 
 
 def _signs(key: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:

@@ -267,7 +267,7 @@ def _fused_grid(size: int) -> Callable[..., Tensor]:
 def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     """Normals `[S, B, size]`, each of its key, row number and place."""
 
-    def plain() -> Tensor:
+    def as_operations() -> Tensor:
         return _normal_grid(keys, rows, size, fast=False)
 
     def compiled() -> Tensor:
@@ -275,11 +275,11 @@ def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
         return grid[: tf.shape(keys)[0], : tf.size(rows)]
 
     if not _is_on():
-        return plain()
+        return as_operations()
     if size >= MIN_ROW:
         return compiled()
-    count = tf.shape(keys)[0] * tf.size(rows) * size
-    return tf.cond(count < MANY, plain, compiled)
+    count = tf.shape(keys, tf.int64)[0] * tf.size(rows, tf.int64) * size
+    return tf.cond(count < MANY, as_operations, compiled)
 
 
 def _padded(x: Tensor) -> Tensor:

@@ -210,3 +210,41 @@ def test_save_in_a_fresh_process(tmp_path):
     loaded.fit(X, Y, **FIT)  # from the optimizer's state
     ensemble.fit(X, Y, **FIT)
     assert_same(loaded, list(ensemble.members))
+
+
+@keras.saving.register_keras_serializable("tests")
+class Noisy(keras.layers.Layer):
+    """A user's, with noise of TensorFlow's, whose seed is in the graph."""
+
+    calls = 0
+
+    def call(self, x, training=False):
+        Noisy.calls += 1
+        return x + tf.random.normal(tf.shape(x)) if training else x
+
+
+@keras.saving.register_keras_serializable("tests")
+class Plain(Noisy):
+    def call(self, x, training=False):
+        Plain.calls += training
+        return x
+
+
+@pytest.mark.parametrize("layer", [Noisy, Plain])
+def test_a_member_is_traced_once_unless_it_has_seeds(layer):
+    keras.utils.set_random_seed(3)
+    chain = [keras.Input((3,)), layer(), keras.layers.Dense(1)]
+    ensemble = DeepEnsemble(keras.Sequential(chain), 4)
+    ensemble.compile("sgd", "mse")
+    x = np.ones((8, 3), "float32")
+    start, layer.calls = ensemble.member_values(0), 0
+    for number in range(4):
+        ensemble.set_member_values(number, start)
+    ensemble.fit(x, np.zeros(8), verbose=0)
+    kernels = np.array([ensemble.member_values(i)[0] for i in range(4)])
+    if layer is Plain:
+        assert layer.calls <= 2
+        np.testing.assert_allclose(kernels, kernels[:1].repeat(4, 0))
+    else:
+        spread = np.abs(kernels[:, None] - kernels[None]).max((2, 3))
+        assert np.all(spread[~np.eye(4, dtype=bool)] > 1e-4)

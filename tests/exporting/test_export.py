@@ -10,6 +10,7 @@ import tensorflow as tf
 import tfpbnn
 from tests.exporting import table
 from tests.exporting.runtimes import CRuntime
+from tests.statistics import assert_correlation, assert_moments
 from tfpbnn import layers, likelihoods
 from tfpbnn.exporting import warmups
 
@@ -253,3 +254,32 @@ def test_fixed_draws_share_what_does_not_differ(tmp_path):
     assert sizes.count((30, 100)) == 1  # what it is made of
     answer = loaded.signatures["samples"](features=tf.ones([2, 3]))
     assert answer["outputs"].shape == (2, 4, 2)
+
+
+@pytest.mark.parametrize("draws", ["fresh", "fixed"])
+def test_noise_in_place_of_weights_has_the_closed_form_moments(draws, tmp_path):
+    """Of a linear model. Rows share it, outputs, draws and requests don't."""
+    layer = table.table.dense(2, **table.table.BIASED)
+    model = keras.Sequential([keras.Input((3,), name="features"), layer])
+    likelihood = likelihoods.Normal(scale=1.0)
+    path = tmp_path / "1"
+    kwargs = {"draws": draws, "signatures": ["samples"], "seed": 5}
+    tfpbnn.export(model, path, 20_000, likelihood=likelihood, **kwargs)
+    loaded = tf.saved_model.load(str(path))
+    x = np.array([[1, -1, 0.5], [0.2, 2, 0], [1, -1, 0.5]], "float32")
+    first, second = (
+        loaded.signatures["samples"](features=tf.constant(x))["outputs"].numpy()
+        for _ in range(2)
+    )
+    kernel, bias = layer.kernel_posterior, layer.bias_posterior
+    mean = x @ kernel.loc + bias.loc
+    variance = x**2 @ kernel.variance() + bias.variance()
+    assert_moments(first.swapaxes(0, 1), mean, np.sqrt(variance))
+    one = first[0, :, 0]
+    assert_correlation(one, first[2, :, 0], 1.0)
+    assert_correlation(one, first[0, :, 1], 0.0)
+    assert_correlation(one[1:], one[:-1], 0.0)
+    if draws == "fixed":
+        np.testing.assert_array_equal(first, second)
+    else:
+        assert_correlation(one, second[0, :, 0], 0.0)

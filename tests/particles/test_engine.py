@@ -155,6 +155,8 @@ def test_draws_and_layers_are_independent():
     for y in (
         function.draws(ones, KEY, 0, 20_000),
         function.draws_by_row("marginal", ones, KEY, 0, 20_000, 0),
+        function.compiled("mixed loop")(ones, KEY, 0, 20_000, [0]).numpy(),
+        function.compiled("mixed stack")(ones, KEY, 0, 20_000, [0]).numpy(),
     ):
         a, b = y[:, 0, 0], y[:, 0, 1]
         assert_correlation(a, b, 0.0)

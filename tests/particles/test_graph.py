@@ -62,6 +62,8 @@ def test_a_call_of_a_loop_has_more_draws_if_they_share_much():
         for rows in (2**26, 1)
     )
     assert (large, small > 1000) == (25, True)
+    # Where nothing is known, as of an ensemble's draws.
+    assert costs.Costs().draws_per_loop(1000, 2**60) == 25
     # The outputs of 7 draws fit.
     assert counted.draws_per_loop(10, 10 * 64 * 4 * 7) == 7
     assert counted.draws_per_loop(10, 1) == 1
@@ -278,6 +280,12 @@ def time_is_folded_into_rows():
     return keras.Model(x, layers.DenseFlipout(2)(h))
 
 
+def rows_are_broadcast_along_time():
+    x, number = keras.Input((4,)), keras.Input(())
+    h = layers.DenseFlipout(3)(x)
+    return keras.Model([x, number], layers.DenseFlipout(2)(h + number))
+
+
 def inputs_are_stacked_as_rows():
     inputs = [keras.Input((4,)), keras.Input((4,))]
     h = layers.DenseFlipout(3)(keras.layers.Concatenate(axis=0)(inputs))
@@ -308,6 +316,7 @@ def a_call_of_its_own():
     [
         rows_meet_later,
         time_is_folded_into_rows,
+        rows_are_broadcast_along_time,
         inputs_are_stacked_as_rows,
         held_by_another_layer,
         held_in_a_wrapper,

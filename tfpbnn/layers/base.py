@@ -155,8 +155,9 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         # In a scope a draw is one function, the same kernel for every row:
         # what training estimators do across the rows is not wanted there.
         with fused.enabled(scope is not None, scope is None and bool(training)):
-            if scope is not None and random.known(self) is not None:
-                outputs = self._with_noise(random.known(self), scope, key)
+            noise: OutputNoise | None = random.known(self)
+            if scope is not None and noise is not None:
+                outputs = self._with_noise(noise, scope, key)
             elif scope is not None and scope.is_stacked:
                 outputs = self._stacked(inputs, scope, key)
             elif scope is not None:

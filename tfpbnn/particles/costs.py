@@ -8,7 +8,8 @@ import keras
 
 from tfpbnn.layers.base import VariationalLayer
 from tfpbnn.layers.noise_state import NoiseState
-from tfpbnn.particles.graph import Call, Graph, is_own, size
+from tfpbnn.particles import rows as of_rows
+from tfpbnn.particles.graph import Call, Graph, size
 
 # A normal takes the time of so many floating-point operations of a product,
 # with the products on all cores (measured on two).
@@ -25,50 +26,6 @@ _SHARED = 0.1
 _SMALL = 2**26
 # The same if draws have their inputs in common: they are one large product.
 _SMALL_IF_SHARED = 2**29
-# Operations that are no layers, and leave each row where it is if their axes
-# don't say otherwise.
-_OF_ROWS = frozenset(
-    [
-        "Absolute",
-        "Add",
-        "Cast",
-        "Clip",
-        "Concatenate",
-        "Cos",
-        "Divide",
-        "Elu",
-        "Exp",
-        "ExpandDims",
-        "Expm1",
-        "Gelu",
-        "LeakyRelu",
-        "Log",
-        "Log1p",
-        "LogSoftmax",
-        "Max",
-        "Maximum",
-        "Mean",
-        "Min",
-        "Minimum",
-        "Multiply",
-        "Negative",
-        "Power",
-        "Relu",
-        "Selu",
-        "Sigmoid",
-        "Silu",
-        "Sin",
-        "Softmax",
-        "Softplus",
-        "Sqrt",
-        "Square",
-        "Squeeze",
-        "Subtract",
-        "Sum",
-        "Tanh",
-        "TrueDivide",
-    ]
-)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -103,7 +60,8 @@ class Costs:
         marginal: drawing outputs of all random layers, each row's apart; None
             where that has not the distribution of each row.
         mixed: drawing outputs of those layers whose inputs all draws share,
-            and weights of the others; None where there are not both.
+            and weights of the others; None where there are none of the former,
+            or marginal draws are the same.
         shared_flops_per_row: of what doesn't differ between draws.
         bytes_per_row: of the outputs of all layers that differ between draws.
         shared_bytes_per_row: of those that don't.
@@ -160,8 +118,9 @@ class Costs:
         Each call does again what all draws share, and keeps its outputs.
         """
         shared = self.shared_flops_per_row * rows / _SHARED
-        each = max(1, self.work(draws).at(rows))
-        count = math.ceil(max(shared, _FLOPS_PER_STEP) / each)
+        each = self.work(draws).at(rows)
+        # Of a model whose calls can't be known nothing is counted.
+        count = each and math.ceil(max(shared, _FLOPS_PER_STEP) / each)
         most = budget // max(1, self.output_bytes_per_row * rows)
         return max(1, min(max(_DRAWS_PER_STEP, count), most))
 
@@ -182,25 +141,24 @@ def count(graph: Graph | None, x: Any) -> Costs:
 
     random = graph.random_calls
     untouched = [call for call in graph.calls if not call.is_touched]
-    can_stack = all(map(_goes_row_by_row, graph.touched_calls)) and all(
+    can_stack = all(map(of_rows.can_stack, graph.touched_calls)) and all(
         isinstance(call.op, NoiseState) and call.op.stacks() for call in random
     )
     shares_inputs = not any(graph.has_touched_inputs(call) for call in random)
-    keeps_rows = all(map(_keeps_rows, graph.calls))
+    keeps_rows = all(map(of_rows.are_kept, graph.calls))
     is_marginal = (
         can_stack
         and keeps_rows
-        and all(graph.is_used_once(call.op) and _apart(call) for call in random)
+        and all(of_rows.can_draw_apart(graph, call) for call in random)
     )
-    first = calls_to_draw_apart(graph)
-    is_mixed = keeps_rows and bool(first)
-    is_mixed &= not (is_marginal and len(first) == len(random))
+    first = of_rows.first_calls(graph) if keeps_rows else []
+    is_mixed = bool(first) and not (is_marginal and len(first) == len(random))
     return Costs(
         can_stack=can_stack,
         can_go_by_row=can_stack
         and keeps_rows
         and shares_inputs
-        and all(map(_goes_by_row, random)),
+        and all(map(of_rows.can_order_by_row, random)),
         shares_inputs=shares_inputs,
         coherent=_work(graph, [], unknown),
         marginal=_work(graph, random, unknown) if is_marginal else None,
@@ -211,23 +169,6 @@ def count(graph: Graph | None, x: Any) -> Costs:
         shared_bytes_per_row=sum(sizes(call.outputs) for call in untouched),
         output_bytes_per_row=sizes(keras.tree.flatten(graph.outputs)),
     )
-
-
-def calls_to_draw_apart(graph: Graph) -> list[Call]:
-    """Those of layers that all draws give the same, and that may be noise.
-
-    Each row's distribution is exact then, whatever comes after them, as long
-    as rows don't meet.
-    """
-    return [
-        call
-        for call in graph.random_calls
-        if isinstance(call.op, VariationalLayer)
-        and call.op.has_output_noise
-        and not graph.has_touched_inputs(call)
-        and graph.is_used_once(call.op)
-        and _apart(call)
-    ]
 
 
 def _work(graph: Graph, apart: list[Call], unknown: int) -> Work:
@@ -243,47 +184,6 @@ def _work(graph: Graph, apart: list[Call], unknown: int) -> Work:
         if graph.has_touched_inputs(call):
             flops += 2 * products  # of the means and of the variances
     return Work(normals, normals_per_row, flops)
-
-
-def _goes_row_by_row(call: Call) -> bool:
-    """Whether rows of several draws may be put into one batch."""
-    is_plain = (
-        call.is_random or not hasattr(call.op, "weights") or is_own(call.op)
-    )
-    keeps_rows = all(len(y.shape) and y.shape[0] is None for y in call.outputs)
-    has_mask = any(
-        getattr(x, "_keras_mask", None) is not None for x in call.inputs
-    )
-    is_apart = keeps_rows and not has_mask and not _goes_along_rows(call)
-    return is_plain and is_apart
-
-
-def _keeps_rows(call: Call) -> bool:
-    """Whether each row of the outputs is of the same row of the inputs."""
-    is_layer = isinstance(call.op, keras.layers.Layer)
-    is_known = is_layer or call.is_alias or type(call.op).__name__ in _OF_ROWS
-    return is_known and _goes_row_by_row(call)
-
-
-def _goes_along_rows(call: Call) -> bool:
-    """Whether an operation along an axis, such as a softmax, is along rows."""
-    if call.is_random:
-        return False
-    axes = getattr(call.op, "axis", ())
-    if axes is None:  # all of them
-        return True
-    ranks = [len(x.shape) for x in call.inputs]
-    return any(axis == 0 or -axis in ranks for axis in keras.tree.flatten(axes))
-
-
-def _apart(call: Call) -> bool:
-    x, *_ = call.inputs
-    return call.op.rows_can_be_drawn_apart(tuple(x.shape))
-
-
-def _goes_by_row(call: Call) -> bool:
-    x, *_ = call.inputs
-    return call.op.stacks_by_row(tuple(x.shape))
 
 
 def _kernel_sizes(call: Call) -> int:

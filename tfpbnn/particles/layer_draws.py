@@ -10,7 +10,8 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.layers.base import VariationalLayer
-from tfpbnn.particles.costs import Costs, calls_to_draw_apart, count
+from tfpbnn.particles import rows as of_rows
+from tfpbnn.particles.costs import Costs, count
 from tfpbnn.particles.functions import DrawFunction, keys_and_signs, wide
 from tfpbnn.particles.graph import (
     Graph,
@@ -138,7 +139,7 @@ class LayerDraws(DrawFunction):
         """What first random layers need to draw outputs, by the layer's id."""
         assert self._graph is not None
         found = {}
-        for call in calls_to_draw_apart(self._graph):
+        for call in of_rows.first_calls(self._graph):
             x, *_ = call.inputs
             found[id(call.op)] = call.op.output_noise(tensors[id(x)], rows)
         return found

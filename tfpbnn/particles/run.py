@@ -17,7 +17,7 @@ _LEAST_MEMORY = 2**28
 _NEEDS = {
     "marginal": "is exact only where each row meets each kernel once: in "
     "Functional or Sequential models whose random layers are dense, used once, "
-    "with independent Normals",
+    "with independent Normals, and whose rows never meet",
     "mixed": "needs a Functional or Sequential model whose first random layer "
     "is dense, used once, with independent Normals, others after it, and "
     "rows that never meet",
@@ -140,7 +140,8 @@ class Run:
                 f"for. Received: model {self._model.name}, an ensemble. "
                 "Average its members: `predict` without `draws=`."
             )
-        if self.draws in _NEEDS and not getattr(function.costs(x), self.draws):
+        costs = function.costs(x)
+        if self.draws in _NEEDS and getattr(costs, self.draws) is None:
             raise ValueError(
                 f'draws="{self.draws}" {_NEEDS[self.draws]}. '
                 f'Received: model {self._model.name}. Use draws="coherent".'

@@ -80,7 +80,8 @@ def member_predictions(
     Where the lines part the members disagree: the epistemic uncertainty.
 
     Args:
-        predictive: a prediction of N rows.
+        predictive: a prediction of N rows; of draws of weights made with
+            draws="coherent", else rows have draws of their own and lines jump.
         x: `[N]` positions on the horizontal axis, in any order; None orders the
             rows by their predicted mean.
         y: observed targets, `[N]` or `[N, k]`, drawn as points.

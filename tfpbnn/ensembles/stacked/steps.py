@@ -46,7 +46,8 @@ def for_each(
         types: of what it returns.
         own: a structure of `[M, ...]` tensors, of each member's data.
     """
-    work = _traced_once(work) if len(stacks.networks) == 1 else work
+    if len(stacks.networks) == 1:
+        work = _traced_once(work, stacks.networks[0])
 
     def one(member: Any) -> Any:
         part = keras.tree.map_structure(
@@ -69,23 +70,37 @@ def for_each(
     return keras.tree.map_structure(_join_groups, groups)
 
 
-def _traced_once(work: Work) -> Work:
+def _traced_once(work: Work, network: keras.Model) -> Work:
     """In a graph: traced for the first member, and called for the others.
 
     TensorFlow puts the calls' operations in their places before it runs them.
+    So a random operation with a seed of its own, which Keras's layers don't
+    have but a user's may, would give all members the same numbers: then each
+    is traced.
     """
     if tf.executing_eagerly():
         return work
-    network_of: list[keras.Model] = []
     traced = tf.function(
-        lambda state, part: work(network_of[0], state, part), autograph=False
+        lambda state, part: work(network, state, part), autograph=False
     )
+    is_seeded: list[bool] = []  # known after the first trace
 
     def call(network: keras.Model, state: MemberState, part: Any) -> Any:
-        network_of[:] = [network]
+        if not is_seeded:
+            graph = traced.get_concrete_function(state, part).graph
+            is_seeded.append(_has_seeds(graph.as_graph_def()))
+        if is_seeded[0]:
+            return work(network, state, part)
         return traced(state, part)
 
     return call
+
+
+def _has_seeds(definition: Any) -> bool:
+    """Whether a graph, or a function in it, has a seeded operation."""
+    functions = definition.library.function
+    bodies = [definition.node, *(f.node_def for f in functions)]
+    return any("seed" in node.attr for nodes in bodies for node in nodes)
 
 
 def _join_groups(groups: Tensor) -> Tensor:

@@ -1,0 +1,82 @@
+"""What the calls of a model do with the rows of a batch.
+
+Draws that share a batch, or that are of a row's own, are right only where rows
+stay apart. What can't be known to keep them so is taken not to.
+"""
+
+import keras
+
+from tfpbnn.layers.base import VariationalLayer
+from tfpbnn.particles.graph import Call, Graph, is_own
+
+# Operations that are no layers, and leave each row where it is if their axes
+# don't say otherwise.
+_KEEPING = """
+    Absolute Add Cast Clip Concatenate Cos Divide Elu Exp ExpandDims Expm1
+    Gelu LeakyRelu Log Log1p LogSoftmax Max Maximum Mean Min Minimum
+    Multiply Negative Power Relu Selu Sigmoid Silu Sin Softmax Softplus
+    Sqrt Square Squeeze Subtract Sum Tanh TrueDivide
+"""
+
+
+def can_stack(call: Call) -> bool:
+    """Whether rows of several draws may be put into one batch."""
+    is_plain = (
+        call.is_random or not hasattr(call.op, "weights") or is_own(call.op)
+    )
+    keeps_rows = all(len(y.shape) and y.shape[0] is None for y in call.outputs)
+    has_mask = any(
+        getattr(x, "_keras_mask", None) is not None for x in call.inputs
+    )
+    is_apart = keeps_rows and not has_mask and not _goes_along_rows(call)
+    return is_plain and is_apart
+
+
+def are_kept(call: Call) -> bool:
+    """Whether each row of the outputs is known to be of that of the inputs."""
+    if isinstance(call.op, keras.layers.Layer) or call.is_alias:
+        return can_stack(call)
+    # Of other ranks, a row would be broadcast along an axis of its own.
+    is_aligned = len({len(x.shape) for x in call.inputs}) == 1
+    is_known = is_own(call.op) and type(call.op).__name__ in _KEEPING.split()
+    return is_aligned and is_known and can_stack(call)
+
+
+def can_draw_apart(graph: Graph, call: Call) -> bool:
+    """Whether noise on a random layer's outputs is exact for each row."""
+    x, *_ = call.inputs
+    is_exact = call.op.rows_can_be_drawn_apart(tuple(x.shape))
+    return is_exact and graph.is_used_once(call.op)
+
+
+def first_calls(graph: Graph) -> list[Call]:
+    """Of layers that all draws give the same, and that may be noise.
+
+    Each row's distribution is exact then, whatever comes after them, if rows
+    are kept apart.
+    """
+    return [
+        call
+        for call in graph.random_calls
+        if isinstance(call.op, VariationalLayer)
+        and call.op.has_output_noise
+        and not graph.has_touched_inputs(call)
+        and can_draw_apart(graph, call)
+    ]
+
+
+def can_order_by_row(call: Call) -> bool:
+    """Whether a random layer can give its draws in the order of rows."""
+    x, *_ = call.inputs
+    return call.op.stacks_by_row(tuple(x.shape))
+
+
+def _goes_along_rows(call: Call) -> bool:
+    """Whether an operation along an axis, such as a softmax, is along rows."""
+    if call.is_random:
+        return False
+    axes = getattr(call.op, "axis", ())
+    if axes is None:  # all of them
+        return True
+    ranks = [len(x.shape) for x in call.inputs]
+    return any(axis == 0 or -axis in ranks for axis in keras.tree.flatten(axes))
