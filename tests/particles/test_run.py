@@ -2,6 +2,8 @@
 
 import gc
 import os
+import subprocess
+import sys
 import weakref
 
 import keras
@@ -270,6 +272,39 @@ def test_models_go_when_they_are_not_used(make):
     gc.collect()
     gc.collect()  # Of what was kept with the model, once it is gone.
     assert [reference() for reference in references] == [None, None]
+
+
+MILLION = """
+import resource
+import keras, tensorflow as tf, tfpbnn
+
+def peak():
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+dense = tfpbnn.layers.DenseFlipout
+model = keras.Sequential([keras.Input((3,)), dense(16, "tanh"), dense(2)])
+model.compile("adam", tfpbnn.likelihoods.Normal())
+data = tf.data.Dataset.range(1_000_000).batch(1000).map(
+    lambda i: tf.ones([1, 3]) * tf.cast(i[:, None], tf.float32) / 1e6
+)
+kwargs = {"num_samples": 50, "keep_draws": False}
+tfpbnn.predict(model, data.take(5), verbose=0, **kwargs)
+before = peak()
+p = tfpbnn.predict(model, data, verbose=1, **kwargs)
+print("\\n", len(p), peak() - before)
+"""
+
+
+def test_a_million_rows_take_little_memory():
+    """Their 50 draws would take 381 MiB; averages over draws are kept."""
+    done = subprocess.run(
+        [sys.executable, "-c", MILLION], capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    assert "1000/1000" in done.stdout  # the progress bar
+    rows, mebibytes = map(float, done.stdout.split()[-2:])
+    assert rows == 1_000_000
+    assert mebibytes < 150
 
 
 def test_an_interrupt_keeps_the_rows_that_are_done(model, monkeypatch):
