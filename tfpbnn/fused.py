@@ -166,6 +166,13 @@ def _noise_and_kl(
 
 
 @_compiled
+def normal_variance(untransformed: Tensor) -> Tensor:
+    """`scale**2` alone, where no KL is asked for."""
+    scale, _ = _scale_and_slope(untransformed)
+    return tf.square(scale)
+
+
+@_compiled
 def _variance_and_kl(
     loc: Tensor, untransformed: Tensor, precision: Tensor
 ) -> Any:

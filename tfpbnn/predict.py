@@ -56,8 +56,8 @@ def predict(
             the same questions, and faster for many rows, since those layers'
             products are done once for all draws; only the first layers need
             be Dense-like. "auto": the cheapest of these, counted for all rows
-            of x, of those that are exact. `Predictive.draws` tells which it
-            was.
+            of x (for very many of a dataset), of those that are exact.
+            `Predictive.draws` tells which it was.
             "mean": one pass at the posterior means, without epistemic
             uncertainty; also for models with nothing random.
         antithetic: whether draws come in pairs with noises of opposite signs.

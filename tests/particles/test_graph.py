@@ -327,9 +327,24 @@ def test_mixed_is_not_offered_where_it_is_not_exact(make):
     model = make()
     x = [np.zeros((2, *i.shape[1:]), "float32") for i in model.inputs]
     counted = costs.count(Graph(model), x)
-    assert (counted.mixed, counted.can_go_by_row) == (None, False)
+    assert counted.mixed is None
     if make is not a_call_of_its_own:
-        assert counted.marginal is None
+        assert (counted.marginal, counted.can_go_by_row) == (None, False)
+
+
+def test_draws_by_row_go_through_a_call_of_its_own(monkeypatch):
+    model, x = a_call_of_its_own(), np.eye(4, dtype="float32")
+    likelihood = tfpbnn.likelihoods.Normal()
+
+    def outputs():
+        return tfpbnn.predict(
+            model, x, 5, seed=0, draws="coherent", likelihood=likelihood
+        ).outputs
+
+    assert costs.count(Graph(model), x).can_go_by_row
+    by_row = outputs()
+    monkeypatch.setattr(costs.Costs, "stacking_pays", lambda *_: False)
+    np.testing.assert_allclose(by_row, outputs(), atol=1e-6)
 
 
 def test_a_layer_that_casts_in_its_call_is_no_first_one():

@@ -368,9 +368,11 @@ def test_auto_takes_marginal_for_few_rows_and_weights_for_many():
         [keras.Input((4,)), *map(tfpbnn.layers.DenseFlipout, (128, 128))]
     )
     assert predict(narrow, np.ones((1000, 4)), 2).draws == "coherent"
-    # Of a stream the number of rows is not known.
-    one = tf.data.Dataset.from_tensors(np.ones((1, 512)))
-    assert predict(model, one, 2).draws == "coherent"
+    # A stream is taken to be long, whatever the size of its batches.
+    rows = tf.data.Dataset.from_tensor_slices(np.ones((6, 512)))
+    alone, together = (predict(model, rows.batch(n), 2) for n in (1, 6))
+    assert (alone.draws, together.draws) == ("mixed", "mixed")
+    np.testing.assert_allclose(alone.outputs, together.outputs, atol=1e-5)
     assert predict(*table.conv(), 2).draws == "coherent"
 
 

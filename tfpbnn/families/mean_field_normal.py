@@ -118,6 +118,8 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
         loc, untransformed = self._parameters()
         if not fused.is_enabled(untransformed):
             return loc, self.variance()
+        if not fused.prepares_kl():
+            return loc, fused.normal_variance(untransformed)
         loc, variance, kl = fused.normal_variance_and_kl(
             loc, untransformed, self._precision(loc)
         )

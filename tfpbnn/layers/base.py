@@ -216,7 +216,8 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         ((name, op),) = self._ops().items()
         if inputs.dtype.is_floating:
             inputs = tf.cast(inputs, self.compute_dtype)
-        y, variance = estimators.moments(op, inputs, self._posterior(name))
+        with fused.enabled(draws=True):
+            y, variance = estimators.moments(op, inputs, self._posterior(name))
         if self.use_bias:
             posterior = self._posterior("bias")
             bias = linear_ops.bias(self._bias_axes(), posterior.loc.shape)

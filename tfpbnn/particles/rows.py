@@ -4,6 +4,8 @@ Draws that share a batch, or that are of a row's own, are right only where rows
 stay apart. What can't be known to keep them so is taken not to.
 """
 
+import math
+
 import keras
 
 from tfpbnn.layers.base import VariationalLayer
@@ -12,10 +14,12 @@ from tfpbnn.particles.graph import Call, Graph, is_own
 # Operations that are no layers, and leave each row where it is if their axes
 # don't say otherwise.
 _KEEPING = """
-    Absolute Add Cast Clip Concatenate Cos Divide Elu Exp ExpandDims Expm1
-    Gelu LeakyRelu Log Log1p LogSoftmax Max Maximum Mean Min Minimum
-    Multiply Negative Power Relu Selu Sigmoid Silu Sin Softmax Softplus
-    Sqrt Square Squeeze Subtract Sum Tanh TrueDivide
+    Absolute Add Cast Clip Concatenate Cos Cumsum Divide Elu Equal Erf Exp
+    ExpandDims Expm1 Flip Gelu Greater GreaterEqual HardSigmoid LeakyRelu Less
+    LessEqual Log Log1p LogSoftmax Logsumexp Max Maximum Mean Min Minimum
+    Multiply Negative Norm Normalize NotEqual Power Prod Relu Relu6 Repeat
+    Rsqrt Selu Sigmoid Sign Silu Sin Softmax Softplus Softsign Split Sqrt Square
+    Squeeze Stack Std Subtract Sum Tanh TrueDivide Var Where
 """
 
 
@@ -38,7 +42,7 @@ def are_kept(call: Call) -> bool:
         return can_stack(call)
     # Of other ranks, a row would be broadcast along an axis of its own.
     is_aligned = len({len(x.shape) for x in call.inputs}) == 1
-    is_known = is_own(call.op) and type(call.op).__name__ in _KEEPING.split()
+    is_known = is_own(call.op) and _is_of_rows(call)
     return is_aligned and is_known and can_stack(call)
 
 
@@ -80,3 +84,37 @@ def _goes_along_rows(call: Call) -> bool:
         return True
     ranks = [len(x.shape) for x in call.inputs]
     return any(axis == 0 or -axis in ranks for axis in keras.tree.flatten(axes))
+
+
+def _is_of_rows(call: Call) -> bool:
+    """Whether an operation of Keras's is known to leave each row in place."""
+    rank = len(call.inputs[0].shape)
+    match type(call.op).__name__:
+        case "GetItem":
+            return _takes_all_rows(call, rank)
+        case "Matmul":
+            return rank > 2
+        case "Reshape":
+            return _has_rows_of_one_size(call)
+        case "Swapaxes":
+            return not {0, -rank} & {call.op.axis1, call.op.axis2}
+        case "Transpose":
+            return bool(call.op.axes) and call.op.axes[0] in (0, -rank)
+        case name:
+            return name in _KEEPING.split()
+
+
+def _takes_all_rows(call: Call, rank: int) -> bool:
+    """Whether an index, as in `x[:, 0]`, is of other axes than the rows'."""
+    key = call.kwargs.get("key", call.args[-1])
+    first, *others = key if isinstance(key, tuple) else (key,)
+    if first is Ellipsis:
+        return rank > len(others)
+    return isinstance(first, slice) and first == slice(None)
+
+
+def _has_rows_of_one_size(call: Call) -> bool:
+    """Whether a reshaped row is made of one row."""
+    shapes = [tuple(x.shape[1:]) for x in (*call.inputs, *call.outputs)]
+    is_known = not any(None in shape for shape in shapes)
+    return is_known and len(set(map(math.prod, shapes))) == 1

@@ -13,6 +13,8 @@ from tfpbnn.progress import Bar
 
 _BATCH_SIZE = 1024
 _LEAST_MEMORY = 2**28
+# What a stream, which doesn't tell, is taken to have.
+_MANY_ROWS = 2**20
 # What ways to draw rows apart need of a model.
 _NEEDS = {
     "marginal": "is exact only where each row meets each kernel once: in "
@@ -31,7 +33,8 @@ class Run:
     """One pass of a model over data, in pieces of rows and draws.
 
     Attributes:
-        draws: "coherent", "mixed", "marginal" or "mean"; never "auto".
+        draws: "coherent", "mixed", "marginal" or "mean"; "auto" only until the
+            first rows of a stream are there.
         num_samples: of draws.
     """
 
@@ -58,11 +61,7 @@ class Run:
         self._function: engine.DrawFunction | None = None
         self.draws = draws
         if not self._is_stream:
-            function = self._function_for(x)
-            if draws == "auto":
-                self.draws = function.costs(x).cheapest(data.length(x))
-        elif draws == "auto":
-            self.draws = "coherent"
+            self._function_for(x)
 
     def over(
         self, batch_size: int | None, verbose: Any, collect: Collect
@@ -141,6 +140,10 @@ class Run:
                 "Average its members: `predict` without `draws=`."
             )
         costs = function.costs(x)
+        if self.draws == "auto":
+            # Not by the size of a stream's batches: the same numbers of all.
+            rows = _MANY_ROWS if self._is_stream else data.length(x)
+            self.draws = costs.cheapest(rows)
         if self.draws in _NEEDS and getattr(costs, self.draws) is None:
             raise ValueError(
                 f'draws="{self.draws}" {_NEEDS[self.draws]}. '
