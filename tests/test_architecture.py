@@ -34,6 +34,7 @@ TIERS = [
         "callbacks",
         "cloning",
         "dropout",
+        "executions",
         "convert",
         "inspection",
         "models",
@@ -145,6 +146,7 @@ def test_all_is_sorted_and_complete():
 
 ABSTRACT = {
     "DrawFunction",
+    "Executions",
     "Posterior",
     "StackedEnsemble",
     "Family",

@@ -5,7 +5,14 @@ from typing import Any
 
 import keras
 
-from tfpbnn import _registry, data, divergences, targets, updates
+from tfpbnn import (
+    _registry,
+    data,
+    divergences,
+    executions,
+    targets,
+    updates,
+)
 from tfpbnn.callbacks import KLWeight
 from tfpbnn.types import Tensor
 
@@ -39,7 +46,7 @@ class _DataLengthKLWeight(keras.callbacks.Callback):
             self._inner.on_epoch_end(epoch, logs)
 
 
-class _WeightedFit:
+class _WeightedFit(executions.Executions):
     """`fit` that weights the KL by the number of training examples."""
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -71,7 +78,8 @@ class _WeightedFit:
                 split = given.get("validation_split") or 0.0
                 weight = _DataLengthKLWeight(given.get("x"), split)
                 given["callbacks"] = [*callbacks, weight]
-        return plain(*bound.args, **bound.kwargs)
+        with executions.several(self, given, [self]):
+            return plain(*bound.args, **bound.kwargs)
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """As in Keras; large updates are one pass over the weights."""

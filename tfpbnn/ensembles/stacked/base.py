@@ -14,6 +14,7 @@ from tfpbnn.ensembles.stacked.history import MemberLosses
 from tfpbnn.ensembles.stacked.learning import Learning
 from tfpbnn.ensembles.stacked.stacks import Stacks
 from tfpbnn.ensembles.stacked.steps import choose_batch, for_each
+from tfpbnn.executions import Executions
 from tfpbnn.particles import Posterior
 from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.particles.posterior import keras_spec
@@ -39,7 +40,7 @@ class Members(Sequence):
         return self._ensemble.member(numbers)
 
 
-class StackedEnsemble(Posterior, keras.Model):
+class StackedEnsemble(Posterior, Executions, keras.Model):
     """A Keras model of M networks, whose weights are stacks `[M, ...]`.
 
     Attributes:

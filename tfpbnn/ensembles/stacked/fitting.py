@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn import data, divergences, random
+from tfpbnn import data, divergences, executions, random
 from tfpbnn.callbacks import KLWeight
 from tfpbnn.ensembles.stacked.executors import fit_in_jobs
 from tfpbnn.ensembles.stacked.feeds import MemberFeed, example_weights
@@ -92,7 +92,10 @@ def fit(
     given["callbacks"] = _with_history(given.get("callbacks"))
     if not model.options.needs_feed:
         model.use_layout("shared")
-        return plain(*bound.args, **bound.kwargs)
+        networks = model.templates()
+        copies = model.num_members // len(networks)
+        with executions.several(model, given, networks, copies):
+            return plain(*bound.args, **bound.kwargs)
     is_own = model.options.shuffle == "own"
     model.use_layout("own" if is_own else "weights")
     return plain(**_fed(model, given))
