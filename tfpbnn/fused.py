@@ -213,8 +213,9 @@ def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
     standard = _normal_grid(key[tf.newaxis], rows, size, fast=True)
     standard = tf.reshape(standard, tf.shape(mean))
     variance += VARIANCE_FLOOR
-    inverse = tf.math.rsqrt(variance)
-    return mean + variance * inverse * standard, 0.5 * inverse * standard
+    # One output is made of the other, or XLA would draw once for each.
+    slope = 0.5 * tf.math.rsqrt(variance) * standard
+    return mean + 2 * variance * slope, slope
 
 
 def _normal_grid(keys: Tensor, rows: Tensor, size: int, fast: bool) -> Tensor:
