@@ -82,6 +82,16 @@ def test_hyperparameters_are_drawn():
     assert all(1e-4 < one["l2"] < 1e-2 for one in first)
 
 
+def test_masks_are_new_ones_in_each_step():
+    """With dropout between weights, whose states are between them too."""
+    ensemble = HyperEnsemble(build, LISTED[2:] * 2)
+    loss = tfpbnn.likelihoods.Normal()
+    ensemble.compile(keras.optimizers.SGD(0.0), loss=loss)
+    ensemble.fit(X, Y, batch_size=len(X), epochs=3, verbose=0)
+    losses = np.stack(ensemble.member_history["loss"])
+    assert (np.diff(np.sort(losses, axis=0), axis=0) > 1e-4).all()
+
+
 def test_networks_of_different_architectures(tmp_path):
     networks = [mlp(4), mlp(8)]
     ensemble = DeepEnsemble.from_models(networks)

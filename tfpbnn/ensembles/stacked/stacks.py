@@ -120,9 +120,10 @@ class Stacks:
         ]
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
             result = function(network)
-        for variable in network.variables[len(stacked) :]:
+        kept = {id(v) for v in stacked}
+        for variable in network.variables:
             value = scope.get_current_value(variable)
-            if value is not None:
+            if id(variable) not in kept and value is not None:
                 variable.assign(value)
         after = map(scope.get_current_value, other)
         return result, [
