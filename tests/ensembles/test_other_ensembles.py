@@ -108,6 +108,16 @@ def test_networks_of_different_architectures(tmp_path):
     check_save([(ensemble, X)], tmp_path)
 
 
+def test_networks_of_different_architectures_that_draw():
+    random = [keras.Input((4,)), tfpbnn.layers.DenseFlipout(2)]
+    ensemble = MixedEnsemble([mlp(), keras.Sequential(random)])
+    ensemble.compile("sgd", loss=tfpbnn.likelihoods.Normal())
+    outputs = tfpbnn.predict(ensemble, X, num_samples=6).outputs
+    assert len(outputs) == 6
+    np.testing.assert_allclose(outputs[0], outputs[2], atol=1e-6)
+    assert np.abs(outputs[1] - outputs[3]).max() > 1e-3
+
+
 def test_networks_that_exist():
     networks = [mlp(), mlp()]
     ensemble = DeepEnsemble.from_models(networks)

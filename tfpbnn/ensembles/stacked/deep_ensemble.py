@@ -104,6 +104,8 @@ class DeepEnsemble(StackedEnsemble):
         super().__init__(
             members, alike=True, options=options, name=name, **kwargs
         )
+        if isinstance(model, keras.Model):
+            networks.compile_as(self, model)
 
     @classmethod
     def from_models(

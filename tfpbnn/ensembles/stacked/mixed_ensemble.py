@@ -69,12 +69,12 @@ class MixedEnsemble(Posterior, keras.Model):
         super().__init__(name=name, **kwargs)
         networks.check_count(len(models), "models")
         self.members = networks.check_distinct(models)
-        self.num_members = self.num_draws = len(models)
+        self.num_members = self.num_means = len(models)
+        self.num_draws = networks.num_draws(self.members)
         self.options = Options()
         self.member_history: dict[str, list[Any]] = {}
         self.built = True
-        if models[0].compiled:
-            self.compile_from_config(models[0].get_compile_config())
+        networks.compile_as(self, models[0])
 
     def member(self, number: int) -> keras.Model:
         """One of `members`, compiled as the ensemble is."""

@@ -5,7 +5,9 @@ from typing import Any
 
 import keras
 
+from tfpbnn.ensembles.collected.network_posterior import compile_like
 from tfpbnn.inspection import check_built
+from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.types import Config
 
 # What networks of one architecture may differ in.
@@ -31,6 +33,12 @@ def make(build: Any, num_members: int) -> list[keras.Model]:
             f"Received: model={build!r}"
         )
     return check_distinct([build() for _ in range(num_members)])
+
+
+def num_draws(members: Sequence[keras.Model]) -> int | None:
+    """One of each member; no end of them if one is random itself."""
+    layers = [layer for member in members for layer in layers_of(member)]
+    return None if any(map(is_random, layers)) else len(members)
 
 
 def check_count(num_members: Any, argument: str = "num_members") -> int:
@@ -107,6 +115,17 @@ def fresh(network: keras.Model) -> keras.Model:
 def _is_noise(variable: keras.Variable, network: keras.Model) -> bool:
     is_weight = any(variable is weight for weight in network.weights)
     return hasattr(variable, "is_noise") or not is_weight
+
+
+def compile_as(model: keras.Model, other: keras.Model) -> None:
+    """Compiles as another model is, if that is, with an optimizer of its own.
+
+    With the loss itself: it need not be one that Keras could load.
+    """
+    if other.compiled:
+        optimizer = other.optimizer
+        own = type(optimizer).from_config(optimizer.get_config())
+        compile_like(model, other, own)
 
 
 def config_of(network: keras.Model) -> Config:
