@@ -185,8 +185,11 @@ class StackedEnsemble(Posterior, Executions, keras.Model):
             of all of them). `member_history` has each member's loss.
 
         Raises:
-            ValueError: if data are not arrays where members are to have an
-                order or weights of their own, or are jobs.
+            TypeError: if targets are names, or other objects.
+            ValueError: if the ensemble was not compiled; if arrays have NaN,
+                or targets that the loss can't take; if data are not arrays
+                where members are to have an order or weights of their own, or
+                are jobs.
             MemberTrainingError: if jobs failed; the others are taken over.
         """
         return fitting.fit(self, super().fit, args, kwargs)
@@ -205,6 +208,11 @@ class StackedEnsemble(Posterior, Executions, keras.Model):
     def templates(self) -> tuple[keras.Model, ...]:
         """What members are traced with; their weights are not the members'."""
         return self._stacks.networks
+
+    def members_are_same(self) -> bool:
+        """Whether there are several, and nothing that tells them apart."""
+        is_one = self.num_members == 1 or len(self._stacks.networks) > 1
+        return not is_one and self._stacks.are_same()
 
     def use_layout(self, layout: str) -> None:
         """Says what of the next data has an axis of members."""

@@ -122,12 +122,11 @@ class DeepEnsemble(StackedEnsemble):
             a `MixedEnsemble`, which takes no further arguments but `name`.
 
         Raises:
-            ValueError: if there is none, one is there twice, or outputs have
-                different shapes.
+            TypeError: if `models` is no list of networks.
+            ValueError: if there is none, one is there twice, or inputs or
+                outputs have different shapes.
         """
-        models = list(models)
-        networks.check_count(len(models), "models")
-        networks.check_distinct(models)
+        models = networks.check_given(models)
         if not networks.are_alike(models):
             return MixedEnsemble(models, **kwargs)
         remaining = iter(models)

@@ -1,6 +1,6 @@
 """Networks of one architecture: whether they are, and how more are made."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -32,7 +32,14 @@ def make(build: Any, num_members: int) -> list[keras.Model]:
             "`model` must be a keras.Model, or a function that builds one. "
             f"Received: model={build!r}"
         )
-    return check_distinct([build() for _ in range(num_members)])
+    members = [build() for _ in range(num_members)]
+    if len({id(member) for member in members}) < num_members:
+        raise ValueError(
+            "`model` must build a new network each time that it is called, "
+            "layers and all. Received: a function that returned the same "
+            "object twice"
+        )
+    return check_distinct(members)
 
 
 def num_draws(members: Sequence[keras.Model]) -> int | None:
@@ -41,12 +48,12 @@ def num_draws(members: Sequence[keras.Model]) -> int | None:
     return None if any(map(is_random, layers)) else len(members)
 
 
-def check_count(num_members: Any, argument: str = "num_members") -> int:
+def check_count(num_members: Any) -> int:
     """A number of members."""
     if not isinstance(num_members, int) or num_members < 1:
         raise ValueError(
-            f"`{argument}` must be a positive integer. Received: "
-            f"{argument}={num_members!r}"
+            "`num_members` must be a positive integer. Received: "
+            f"num_members={num_members!r}"
         )
     return num_members
 
@@ -75,28 +82,46 @@ def check_alike(members: Sequence[keras.Model]) -> None:
         )
 
 
+def check_given(models: Any) -> list[keras.Model]:
+    """A list of networks, of which members are made."""
+    is_list = isinstance(models, Iterable) and not isinstance(models, str)
+    if not is_list or isinstance(models, keras.Model):
+        raise TypeError(
+            f"`models` must be a list of keras.Models. Received: {models!r}"
+        )
+    listed = list(models)
+    if not listed:
+        raise ValueError("`models` must have one model or more. Received: 0")
+    return check_distinct(listed)
+
+
 def check_distinct(networks: Sequence[Any]) -> list[keras.Model]:
     """The networks, if they are built models and not one twice."""
     for network in networks:
         check_built(network)
     if len({id(network) for network in networks}) < len(networks):
         raise ValueError(
-            "`model` must build a new network each time that it is called, "
-            "layers and all. Received: a function that returned the same "
-            "object twice"
+            "Members must be different objects, with weights of their own. "
+            "Received: the same network twice"
         )
-    shapes = {str(_output_shapes(network)) for network in networks}
-    if len(shapes) > 1:
-        raise ValueError(
-            "Members must have outputs of the same shape. Received: outputs "
-            f"of shapes {sorted(shapes)}"
-        )
+    for end in ("inputs", "outputs"):
+        # Subclasses have none.
+        tensors = [getattr(network, end, None) for network in networks]
+        shapes = [[tuple(t.shape) for t in own] for own in tensors if own]
+        if not all(_are_compatible(own, shapes[0]) for own in shapes):
+            raise ValueError(
+                f"Members must have {end} of the same shape. Received: {end} "
+                f"of shapes {shapes}"
+            )
     return list(networks)
 
 
-def _output_shapes(network: keras.Model) -> Any:
-    outputs = getattr(network, "outputs", None)  # Subclasses have none.
-    return outputs and [tuple(y.shape) for y in outputs]
+def _are_compatible(some: list[Any], others: list[Any]) -> bool:
+    """Whether shapes are the same, as far as axes are known."""
+    if list(map(len, some)) != list(map(len, others)):
+        return False
+    pairs = zip(sum(some, ()), sum(others, ()), strict=True)
+    return all(a == b or None in (a, b) for a, b in pairs)
 
 
 def fresh(network: keras.Model) -> keras.Model:

@@ -92,6 +92,13 @@ class Stacks:
         for stack, value in zip(self._all, values, strict=True):
             stack.value.scatter_nd_update([[member]], [value])
 
+    def are_same(self) -> bool:
+        """Whether all members have the same weights."""
+        return all(
+            bool(tf.reduce_all(stack.value == stack.value[:1]))
+            for stack in self.trainable
+        )
+
     def slice(self, member: int | Tensor) -> MemberState:
         """One member's values, as tensors."""
         return MemberState(
