@@ -108,6 +108,7 @@ def test_nan_in_a_batch_of_a_dataset():
         (X[:0], ValueError, "one row or more"),
         ([X, Y[:4]], ValueError, "as many in each"),
         (np.float32(3.0), ValueError, "one row or more"),
+        ([[1.0, 2.0], [3.0, 4.0]], TypeError, r"nested lists.*np.asarray\(x\)"),
     ],
 )
 def test_bad_forms(form, error, match):

@@ -119,6 +119,31 @@ def test_weight_snr_of_a_model():
         plots.weight_snr(keras.Sequential())
 
 
+@pytest.mark.parametrize(
+    ("plot", "message"),
+    [
+        (lambda: plots.predictive_band(CLASSES), "regression.*Classification"),
+        (
+            lambda: plots.calibration_curve(CLASSES, LABELS),
+            "regression.*Classification",
+        ),
+        (lambda: plots.calibration_curve(Y, REGRESSION), "Received: ndarray"),
+        (
+            lambda: plots.reliability_diagram(REGRESSION, Y),
+            "classification.*RegressionPredictive",
+        ),
+        (lambda: plots.member_predictions(Y), "Received: ndarray"),
+        (
+            lambda: plots.member_predictions(REGRESSION, y=Y[:3]),
+            r"`y` must have one row for each of the 30 rows.*\(3, 2\)",
+        ),
+    ],
+)
+def test_predictions_of_the_wrong_kind(plot, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        plot()
+
+
 def test_given_axes_are_drawn_on():
     ax = matplotlib.figure.Figure().add_subplot()
     assert plots.calibration_curve(REGRESSION, Y, ax=ax) is ax.figure

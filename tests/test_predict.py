@@ -295,6 +295,9 @@ def test_bad_models_and_data(model):
         ValueError, match=r"`Normal` needs 2 outputs.*3 outputs"
     ):
         tfpbnn.predict(three, X, likelihood=likelihoods.Normal())
+    with pytest.raises(ValueError, match=r"are probabilities.*from_logits=T"):
+        # Keras takes logits for probabilities unless it is told.
+        tfpbnn.predict(three, X, likelihood="sparse_categorical_crossentropy")
     bad = X.copy()
     bad[0] = np.nan
     with pytest.raises(ValueError, match="`x` must be finite"):

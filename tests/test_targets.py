@@ -130,6 +130,13 @@ def test_own_steps_weights_and_streams_are_left_alone():
     model(3, SPARSE).fit(stream, verbose=0)
 
 
+@pytest.mark.parametrize("dtype", [str, object])
+def test_names_are_no_targets(dtype):
+    made = model(3, likelihoods.Categorical())
+    with pytest.raises(TypeError, match=r"`y` must hold numbers.*: '?0'? and"):
+        made.fit(X, LABELS.astype(dtype), verbose=0)
+
+
 def test_a_model_without_its_outputs_says_so_in_training():
     made = tfpbnn.Sequential([keras.layers.Dense(3)])
     made.compile("sgd", likelihoods.Categorical())

@@ -25,13 +25,19 @@ def as_arrays(name: str, data: Any) -> Any:
     """The same structure with NumPy arrays as leaves, all of one length.
 
     Raises:
-        TypeError: for data of another form.
+        TypeError: for data of another form, such as nested lists of numbers.
         ValueError: if lengths differ or are 0, or there is a NaN.
     """
     if data is None or isinstance(data, Iterator) or callable(data):
         raise TypeError(f"`{name}` must be {_KINDS}. Received: {name}={data!r}")
     arrays = keras.tree.map_structure(np.asarray, data)
     leaves = keras.tree.flatten(arrays)
+    if len(leaves) > 1 and not any(leaf.ndim for leaf in leaves):
+        raise TypeError(
+            f"`{name}` must be {_KINDS}. Received: nested lists of numbers, "
+            "and a list is one of several inputs: pass "
+            f"np.asarray({name}) or, of one row, {name}[np.newaxis]"
+        )
     lengths = {len(leaf) if leaf.ndim else 0 for leaf in leaves}
     if len(lengths) != 1 or 0 in lengths:
         raise ValueError(
@@ -60,6 +66,22 @@ def check_finite(name: str, data: Any) -> None:
                 f"`{name}` must be finite. Received: {len(bad)} NaN or "
                 f"infinite values, the first at index {tuple(map(int, bad[0]))}"
             )
+
+
+def check_numbers(name: str, values: Array) -> None:
+    """Raises if an array of targets holds names, or objects.
+
+    Raises:
+        TypeError: with the first of them.
+    """
+    if values.dtype.kind in "OSTU" and values.size:
+        first = values.ravel().tolist()[0]
+        raise TypeError(
+            f"{name} must hold numbers. Received: {first!r} and "
+            f"others, of dtype {values.dtype}. Names of classes become labels "
+            "by `np.unique(y, return_inverse=True)[1]`, and objects numbers by "
+            "`np.asarray(y, float)`"
+        )
 
 
 def to_numpy(leaf: Any) -> Array | None:

@@ -60,6 +60,7 @@ class _WeightedFit(executions.Executions):
             **kwargs: as in Keras.
 
         Raises:
+            TypeError: if targets are names, or other objects.
             ValueError: if the number of training examples cannot be known, or
                 arrays have NaN among them, or targets that the compiled loss
                 can't take, such as a label beyond the last.
@@ -67,10 +68,7 @@ class _WeightedFit(executions.Executions):
         plain = super().fit  # type: ignore[misc]
         bound = inspect.signature(plain).bind(*args, **kwargs)
         given = bound.arguments
-        for name in ("x", "y"):
-            data.check_finite(name, given.get(name))
-        if given.get("sample_weight") is None:  # some may count for nothing
-            targets.check(self, given.get("y"))
+        targets.check_fit(self, given)
         callbacks = given.get("callbacks") or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = list(keras.tree.flatten(callbacks))

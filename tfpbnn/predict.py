@@ -38,7 +38,8 @@ def predict(
         x: inputs: an array, a tensor, a list or dict of them, or a
             tf.data.Dataset or PyDataset, whose targets are ignored.
         num_samples: the number of draws S of the weights. Errors of the mean
-            fall with its square root; 100 are enough for most plots.
+            fall with its square root; 100 are enough for most plots. Of an
+            ensemble at most its members, and if fewer the first of them.
         batch_size: rows at a time, of arrays; default 1024, or fewer if they
             would not fit `memory_budget`.
         seed: an integer; None takes one from Python's `random`, which

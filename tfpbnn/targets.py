@@ -12,6 +12,7 @@ import numpy as np
 
 from tfpbnn import data, inspection, likelihoods
 from tfpbnn.likelihoods import Likelihood
+from tfpbnn.particles import Posterior
 from tfpbnn.types import Array
 
 # Of Keras's losses those that ask for labels. Its Poisson takes any number,
@@ -24,6 +25,23 @@ _OF_LABELS = (
 )
 
 
+def check_fit(model: keras.Model, given: Mapping[str, Any]) -> None:
+    """Raises if arrays that `fit` is given are not such as can be learned.
+
+    Args:
+        model: what is fitted.
+        given: the arguments of `fit`.
+
+    Raises:
+        TypeError: if targets are no numbers.
+        ValueError: if there is a NaN, or a target that the loss can't take.
+    """
+    for name in ("x", "y"):
+        data.check_finite(name, given.get(name))
+    if given.get("sample_weight") is None:  # some may count for nothing
+        check(model, given.get("y"))
+
+
 def check(model: keras.Model, y: Any) -> None:
     """Raises if array targets have values that the compiled loss can't take.
 
@@ -32,6 +50,7 @@ def check(model: keras.Model, y: Any) -> None:
     don't know their outputs yet, other forms of data.
 
     Raises:
+        TypeError: if they are no numbers.
         ValueError: with the first such value and its index.
     """
     outputs = _outputs(model)
@@ -59,6 +78,8 @@ def _outputs(model: Any) -> list[Any]:
     ours = all(
         step.__module__.split(".")[0] in ("keras", "tfpbnn") for step in steps
     )
+    if isinstance(model, Posterior):
+        model = model.template()
     return getattr(model, "outputs", []) if ours else []
 
 
@@ -90,6 +111,7 @@ def _likelihood(loss: Any, output: Any) -> Likelihood | None:
 
 def _check(y: Array, likelihood: Likelihood, output: Any, of: str) -> None:
     rank = len(output.shape)
+    data.check_numbers(f"`y`{of}", y)
     if (
         y.dtype.kind not in "biuf"
         or y.ndim not in (rank - 1, rank)

@@ -112,7 +112,7 @@ def test_ray(tmp_path):
     assert_same(ensemble, alone)
 
 
-def test_bad_arguments():
+def test_bad_arguments(tmp_path):
     ensemble = compiled()
     with pytest.raises(ValueError, match=r"`members` must be numbers.*: 2"):
         ensemble.fit(X, Y, executor=Here(), members=[2])
@@ -124,5 +124,11 @@ def test_bad_arguments():
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
     with pytest.raises(ValueError, match="`x` must be arrays"):
         ensemble.fit(stream, executor=Here())
+    with pytest.raises(TypeError, match=r"`executor` must have `submit`.*r=2"):
+        ensemble.fit(X, Y, executor=2)
+    with pytest.raises(FileNotFoundError, match=r"must be a folder.*nowhere"):
+        ensemble.load_members(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="`max_workers` must be a positive"):
+        process_pool(0)
     assert isinstance(ensemble, DeepEnsemble)
     assert tfpbnn.predict(ensemble, X).num_samples == 2

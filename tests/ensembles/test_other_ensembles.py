@@ -82,6 +82,16 @@ def test_hyperparameters_are_drawn():
     assert all(1e-4 < one["l2"] < 1e-2 for one in first)
 
 
+def test_masks_are_new_ones_in_each_step():
+    """With dropout between weights, whose states are between them too."""
+    ensemble = HyperEnsemble(build, LISTED[2:] * 2)
+    loss = tfpbnn.likelihoods.Normal()
+    ensemble.compile(keras.optimizers.SGD(0.0), loss=loss)
+    ensemble.fit(X, Y, batch_size=len(X), epochs=3, verbose=0)
+    losses = np.stack(ensemble.member_history["loss"])
+    assert (np.diff(np.sort(losses, axis=0), axis=0) > 1e-4).all()
+
+
 def test_networks_of_different_architectures(tmp_path):
     networks = [mlp(4), mlp(8)]
     ensemble = DeepEnsemble.from_models(networks)
@@ -98,6 +108,16 @@ def test_networks_of_different_architectures(tmp_path):
     check_save([(ensemble, X)], tmp_path)
 
 
+def test_networks_of_different_architectures_that_draw():
+    random = [keras.Input((4,)), tfpbnn.layers.DenseFlipout(2)]
+    ensemble = MixedEnsemble([mlp(), keras.Sequential(random)])
+    ensemble.compile("sgd", loss=tfpbnn.likelihoods.Normal())
+    outputs = tfpbnn.predict(ensemble, X, num_samples=6).outputs
+    assert len(outputs) == 6
+    np.testing.assert_allclose(outputs[0], outputs[2], atol=1e-6)
+    assert np.abs(outputs[1] - outputs[3]).max() > 1e-3
+
+
 def test_networks_that_exist():
     networks = [mlp(), mlp()]
     ensemble = DeepEnsemble.from_models(networks)
@@ -110,6 +130,7 @@ def test_networks_that_exist():
 
 
 ONE = mlp()
+WIDE_INPUT = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
 WIDE = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
 
 
@@ -131,6 +152,14 @@ WIDE = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
             lambda: DeepEnsemble.from_models([ONE, WIDE]),
             r"outputs of the same shape.*\(None, 2\).*\(None, 4\)",
         ),
+        (
+            lambda: DeepEnsemble.from_models([ONE, WIDE_INPUT]),
+            r"inputs of the same shape.*\(None, 4\).*\(None, 5\)",
+        ),
+        (lambda: DeepEnsemble.from_models(ONE), "list of keras.Models"),
+        (lambda: DeepEnsemble.from_models([]), "one model or more"),
+        (lambda: MixedEnsemble([]), "one model or more"),
+        (lambda: DeepEnsemble.from_models([ONE, ONE]), "same network twice"),
         (lambda: DeepEnsemble(mlp, 3, member_batch=2), "must divide"),
         (lambda: DeepEnsemble(mlp, 3, member_batch=0), '"auto" or a positive'),
         (lambda: DeepEnsemble(mlp, 3, bootstrap=True), 'None or "poisson"'),
@@ -148,6 +177,42 @@ WIDE = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
 def test_bad_arguments(make, message):
     with pytest.raises((TypeError, ValueError), match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DeepEnsemble(mlp, 2),
+        lambda: DeepEnsemble.from_models([mlp(4), mlp(8)]),
+    ],
+)
+def test_what_can_not_be_fitted(make):
+    ensemble = make()
+    with pytest.raises(ValueError, match="`compile` must be called before"):
+        ensemble.fit(X, Y)
+    ensemble.compile("sgd", loss=tfpbnn.likelihoods.Categorical())
+    labels = (Y > 0).astype("int32")
+    for y, message in (
+        (np.array(["no", "yes"])[labels], "must hold numbers.*'(no|yes)'"),
+        (labels + 1, "labels from 0 to 1.*Received: 2"),
+        (np.where(labels == 1, np.nan, labels), "must be finite"),
+    ):
+        with pytest.raises((TypeError, ValueError), match=message):
+            ensemble.fit(X, y)
+
+
+def test_own_orders_are_asked_of_the_constructor():
+    with pytest.raises(ValueError, match=r"asked of the constructor.*'own'"):
+        compiled().fit(X, Y, shuffle="own")
+
+
+def test_members_that_start_at_the_same_weights():
+    def build():
+        keras.utils.set_random_seed(0)
+        return mlp()
+
+    with pytest.warns(UserWarning, match="start at the same weights"):
+        compiled(build).fit(X, Y, **FIT)
 
 
 def test_architectures_that_differ_by_chance():

@@ -226,8 +226,11 @@ def test_bad_input():
     for make in (MAKE["packed"], MAKE["mimo"]):
         with pytest.raises(ValueError, match="Make two layers of it"):
             make(functional(twice, twice))
-    with pytest.raises(ValueError, match="`num_members` must be a positive"):
-        ensembles.to_mimo(functional(dense(1)), 0)
+    for make in (ensembles.to_mimo, ensembles.to_packed_ensemble):
+        with pytest.raises(
+            ValueError, match=r"^`num_members` must be a positi"
+        ):
+            make(functional(dense(1)), 0)
     embedding = keras.Sequential(
         [keras.Input((3,), dtype="int32"), keras.layers.Embedding(4, 2)]
     )

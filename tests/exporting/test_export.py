@@ -8,10 +8,11 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
+from tests.ensembles.iterates import feed
 from tests.exporting import table
 from tests.exporting.runtimes import CRuntime
 from tests.statistics import assert_correlation, assert_moments
-from tfpbnn import layers, likelihoods
+from tfpbnn import ensembles, layers, likelihoods
 from tfpbnn.exporting import warmups
 
 
@@ -44,9 +45,12 @@ def test_the_card_knows_how_many_examples_there_were(tmp_path):
     inputs = keras.Input((3,), name="features")
     model = tfpbnn.Sequential([inputs, layers.DenseFlipout(2)])
     table.compiled(model).fit(np.ones([20, 3]), np.ones(20), verbose=0)
-    export(model, tmp_path / "1")
-    card = json.loads((tmp_path / "1" / "model_card.json").read_text())
-    assert card["training_examples"] == 20
+    both = ensembles.DeepEnsemble(model, 2)  # has a weight for each member
+    both.fit(np.ones([20, 3]), np.ones(20), verbose=0)
+    for number, posterior in enumerate((model, both)):
+        export(posterior, path := tmp_path / str(number))
+        card = json.loads((path / "model_card.json").read_text())
+        assert card["training_examples"] == 20
 
 
 def test_versions_appear_whole_or_not_at_all(entry, tmp_path, monkeypatch):
@@ -149,7 +153,8 @@ def nested():
             },
             "`signatures` must be one",
         ),
-        ({"quantiles": [0.5, 1.0]}, "`quantiles` must be levels"),
+        ({"quantiles": [0.5, 1.0]}, "`quantiles` must be a list of levels"),
+        ({"quantiles": 0.5}, r"list of levels.*Received: quantiles=0\.5"),
         ({"warmup": np.ones([2, 4])}, "`warmup` must fit the input features"),
         ({"draws": "fixed", "max_bytes": 10}, "would keep 0.0 MiB"),
         ({"likelihood": "hinge"}, "`loss` must be a likelihood"),
@@ -199,6 +204,77 @@ def test_a_model_without_noise_has_one_pass(tmp_path):
     with pytest.raises(ValueError, match="nothing random in it"):
         tfpbnn.export(model, tmp_path / "1")
     export(model, tmp_path / "1")
+
+
+def random_members(kind):
+    """Ensembles without an end of draws, and what each member's mean is."""
+
+    def build():
+        return keras.Sequential(
+            [
+                keras.Input((3,), name="features"),
+                keras.layers.Dense(4, "tanh"),
+                layers.MCDropout(0.5),
+                layers.DenseFlipout(2),
+            ]
+        )
+
+    if kind == "deep":
+        model = ensembles.DeepEnsemble(build, 3)
+    elif kind == "mixed":
+        plain = [keras.Input((3,), name="features"), keras.layers.Dense(2)]
+        model = ensembles.MixedEnsemble([build(), keras.Sequential(plain)])
+    elif kind == "samples":
+        sets = [[scale * w for w in build().get_weights()] for scale in (1, 2)]
+        model = ensembles.WeightSamples.from_weights(build(), sets)
+    else:
+        swags = [ensembles.SWAG(0) for _ in range(2)]
+        for swag in swags:
+            model = table.compiled(build())
+            feed(swag, model, [model.get_weights()] * 2)
+        model = ensembles.MultiSWAG([swag.posterior for swag in swags])
+        return model, [part.network for part in model.components]
+    return model, model.members
+
+
+@pytest.mark.parametrize("kind", ["deep", "mixed", "samples", "mixture"])
+@pytest.mark.filterwarnings("ignore:.*kl_weight")
+def test_the_mean_is_that_of_all_members_at_their_means(kind, tmp_path):
+    model, members = random_members(kind)
+    table.compiled(model)
+    export(model, tmp_path / "1")
+    loaded = tf.saved_model.load(tmp_path / "1")
+    answers = loaded.signatures["deterministic"](features=table.X)
+    means = [
+        tfpbnn.predict(table.compiled(member), table.X, draws="mean").mean
+        for member in members
+    ]
+    expected = np.mean(means, axis=0)
+    np.testing.assert_allclose(answers["mean"], expected, atol=1e-5)
+    assert np.ptp(means, axis=0).max() > 1e-2
+
+
+def test_the_mean_of_rank_1_is_that_of_its_members(tmp_path):
+    inputs = keras.Input((3,), name="features")
+    plain = keras.Sequential([inputs, keras.layers.Dense(2)])
+    model = table.compiled(ensembles.to_rank1(plain, 4))
+    (layer,) = (each for each in model.layers if each.weights)
+    r, s = (
+        np.asarray(getattr(layer, f"fast_{end}_posterior").loc)
+        for end in ("input", "output")
+    )
+    kernel, bias = (
+        np.asarray(getattr(layer, f"{name}_posterior").loc)
+        for name in ("kernel", "bias")
+    )
+    outputs = (table.X * r[:, None]) @ kernel * s[:, None] + bias[:, None]
+    export(model, tmp_path / "1")
+    loaded = tf.saved_model.load(tmp_path / "1")
+    answers = loaded.signatures["deterministic"](features=table.X)
+    expected = outputs.mean(0)[:, :1]
+    np.testing.assert_allclose(answers["mean"], expected, atol=1e-5)
+    with pytest.raises(ValueError, match="one network can stand"):
+        tfpbnn.predict(model, table.X, draws="mean")
 
 
 def test_noise_that_would_replay_is_refused(tmp_path):

@@ -182,11 +182,12 @@ def test_samples_have_the_probabilities(likelihood):
         (np.zeros((6, 4)), "needs integer labels of one axis less"),
         (np.full(6, np.nan), "labels from 0 to 2"),
         (np.full(6, 7), "labels from 0 to 2"),
+        (np.array(list("ababab")), "must hold numbers. Received: 'a'"),
     ],
 )
 @pytest.mark.parametrize(
     "method", ["log_prob", "accuracy", "brier", "ece", "confidence"]
 )
 def test_bad_labels_raise(method, y, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((TypeError, ValueError), match=message):
         getattr(make((5, 6, 3)), method)(y)

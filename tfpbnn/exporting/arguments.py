@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from tfpbnn.predictive.base import check_num_samples
 
 DRAWS = ("fresh", "fixed")
@@ -48,12 +50,14 @@ class Arguments:
             )
         self.signatures = self._checked_signatures(signatures, is_other)
         default = () if is_other else _LEVELS
-        self.quantiles = default if quantiles is None else tuple(quantiles)
-        if not all(0 < level < 1 for level in self.quantiles):
+        levels = default if quantiles is None else quantiles
+        is_list = np.ndim(levels) == 1
+        if not is_list or not all(0 < level < 1 for level in levels):
             raise ValueError(
-                "`quantiles` must be levels between 0 and 1, exclusive. "
-                f"Received: quantiles={quantiles!r}"
+                "`quantiles` must be a list of levels between 0 and 1, "
+                f"exclusive. Received: quantiles={quantiles!r}"
             )
+        self.quantiles = tuple(levels)
 
     def _checked_signatures(
         self, signatures: Sequence[str] | None, is_other: bool

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn import divergences
@@ -66,7 +67,11 @@ def write(path: pathlib.Path, card: Mapping[str, Any]) -> None:
 
 def _training_examples(model: Any) -> int | None:
     """What the KL's weight tells: it is 1 / N."""
-    weights = {float(w.numpy()) for w in divergences.managed_weights(model)}
+    weights = {
+        float(value)
+        for weight in divergences.managed_weights(model)
+        for value in np.ravel(weight.numpy())  # of an ensemble, its members'
+    }
     if len(weights) != 1 or not 0 < min(weights) < 1:
         return None
     return round(1 / weights.pop())

@@ -66,10 +66,11 @@ class Draws:
         return "stack" if self._most_stacked else "one"
 
     def mean(self, x: Any) -> Any:
-        """Of the network that stands for all, or of all that there are."""
+        """Of the networks that stand for all, or of all that there are."""
         count = self._function.num_draws
         if self._function.has_mean or count is None:
-            return self._shaped(self.trace("mean", x), 1)
+            means = self.trace("mean", x)
+            return self._shaped(means, self._function.num_means)
         stop = tf.constant(count, tf.int64)
         draws = self.trace("loop", x, random.as_key(0), _FIRST, stop)
         return self._shaped(draws, count)

@@ -176,11 +176,10 @@ class _FastWeights(_Members):
     ) -> Tensor:
         """A weight of each group's member, `[G, ...]`."""
         posterior = self._posterior(name)  # type: ignore[attr-defined]
-        if not posterior.is_random:
+        if key is None or not posterior.is_random:
             weights = tf.convert_to_tensor(posterior.loc)
             return weights if members is None else tf.gather(weights, members)
         number = self._weight_names.index(name)
-        assert key is not None
         key = random.fold(key, number)
         if members is None:
             return posterior.sample(key)

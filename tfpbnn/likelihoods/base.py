@@ -125,6 +125,10 @@ class Likelihood(keras.losses.Loss):
             )
         return "finite numbers, not NaN", float("-inf"), float("inf")
 
+    def check_outputs(self, outputs: Array) -> None:
+        """Raises if a model's outputs can't be parameters of this kind."""
+        del outputs  # all numbers are, of most
+
     def is_integral(self, y: Any, outputs: Tensor) -> bool:
         """Whether targets of this shape must be whole numbers."""
         del y, outputs

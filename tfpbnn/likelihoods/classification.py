@@ -7,7 +7,10 @@ import tensorflow as tf
 from tfpbnn import _registry
 from tfpbnn._tfp import tfp
 from tfpbnn.likelihoods.base import Likelihood, fits
-from tfpbnn.types import Config, Tensor
+from tfpbnn.types import Array, Config, Tensor
+
+# How far from 0 to 1 probabilities of half precision may be.
+_ROUNDING = 1e-2
 
 
 class _Labels(Likelihood):
@@ -18,6 +21,22 @@ class _Labels(Likelihood):
     def __init__(self, from_logits: bool = True, **kwargs: Any):
         super().__init__(**kwargs)
         self.from_logits = bool(from_logits)
+
+    def check_outputs(self, outputs: Array) -> None:
+        """Raises if what should be probabilities are none.
+
+        Raises:
+            ValueError: if one is below 0 or above 1, as logits are.
+        """
+        low, high = outputs.min(initial=0), outputs.max(initial=1)
+        if not self.from_logits and (low < -_ROUNDING or high > 1 + _ROUNDING):
+            raise ValueError(
+                f"`{type(self).__name__}(from_logits=False)`, which Keras's "
+                "losses are by default, needs outputs that are probabilities. "
+                f"Received: outputs from {low:.4g} to {high:.4g}. End the "
+                "model in a softmax or sigmoid, or compile it with a loss of "
+                "from_logits=True"
+            )
 
     def get_config(self) -> Config:
         return super().get_config() | {"from_logits": self.from_logits}

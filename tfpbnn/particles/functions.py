@@ -2,6 +2,7 @@
 
 import abc
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -37,11 +38,14 @@ class DrawFunction(abc.ABC):
             be read, known after a call.
         num_draws: how many draws there are; None if there is no end.
         has_mean: whether one network stands for all.
+        num_means: how many networks do, if draws have no end: one at the
+            posterior means, or each member of an ensemble at its own.
     """
 
     num_random_layers = 0
     num_draws: int | None = None
     has_mean = True
+    num_means = 1
 
     def __init__(self, inputs: Any):
         self._inputs = inputs
@@ -66,7 +70,7 @@ class DrawFunction(abc.ABC):
 
         Returns:
             `[stop - start, B, ...]`; `[B, stop - start, ...]` for "rows",
-            `[1, B, ...]` for "mean", `[B, ...]` for "one".
+            `[num_means, B, ...]` for "mean", `[B, ...]` for "one".
         """
 
     def draws(self, x: Any, key: Tensor, start: int, stop: int) -> Any:
@@ -111,7 +115,7 @@ class DrawFunction(abc.ABC):
         return _to_numpy(self.compiled(kind)(x, key, start, stop, numbers))
 
     def mean(self, x: Any) -> Any:
-        """Outputs at the posterior means, `[1, B, ...]`."""
+        """Outputs at the posterior means, `[num_means, B, ...]`."""
         return _to_numpy(self.compiled("mean")(x))
 
     def compiled(self, kind: str) -> Any:
@@ -142,6 +146,17 @@ def keys_and_signs(
     if len(key.shape) == 2:
         numbers = numbers[:, tf.newaxis]
     return random.fold(key, numbers), signs
+
+
+def over_means(
+    run: Callable[[Tensor], Any], num_means: int, output_types: Any
+) -> Any:
+    """What `run` gives for the number of each mean, `[num_means, B, ...]`."""
+    if num_means == 1:  # no loop, which exports would keep
+        outputs = run(tf.constant(0, tf.int64))
+        return keras.tree.map_structure(lambda y: y[tf.newaxis], outputs)
+    numbers = tf.range(num_means, dtype=tf.int64)
+    return tf.map_fn(run, numbers, fn_output_signature=output_types)
 
 
 def _to_numpy(outputs: Any) -> Any:

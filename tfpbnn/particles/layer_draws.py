@@ -10,9 +10,15 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.layers.base import VariationalLayer
+from tfpbnn.layers.members import _Members
 from tfpbnn.particles import rows as of_rows
 from tfpbnn.particles.costs import Costs, count
-from tfpbnn.particles.functions import DrawFunction, keys_and_signs, wide
+from tfpbnn.particles.functions import (
+    DrawFunction,
+    keys_and_signs,
+    over_means,
+    wide,
+)
 from tfpbnn.particles.graph import (
     Graph,
     Tensors,
@@ -45,7 +51,8 @@ class LayerDraws(DrawFunction):
             len(self._graph.random_calls) if self._graph else 0
         )
         self.num_draws = _num_draws(model)
-        self.has_mean = self.num_draws is None
+        self.num_means = _num_means(model)
+        self.has_mean = self.num_draws is None and self.num_means == 1
 
     def costs(self, x: Any) -> Costs:
         shapes = tuple(tuple(leaf.shape[1:]) for leaf in keras.tree.flatten(x))
@@ -59,8 +66,11 @@ class LayerDraws(DrawFunction):
         tensors = None if self._graph is None else self._graph.before(x)
         after = self._after(model, x, tensors)
         if kind == "mean":
-            outputs = after(random.DrawScope(None))
-            return keras.tree.map_structure(lambda y: y[tf.newaxis], outputs)
+            return over_means(
+                lambda number: after(random.DrawScope(None, numbers=number)),
+                self.num_means,
+                self._output_types(model, x),
+            )
         known = self._before_draws()
         if kind == "one":
             key, number = arguments
@@ -143,6 +153,16 @@ class LayerDraws(DrawFunction):
             x, *_ = call.inputs
             found[id(call.op)] = call.op.output_noise(tensors[id(x)], rows)
         return found
+
+
+def _num_means(model: keras.Model) -> int:
+    """How many members the model has, each with means of its own."""
+    counts = [
+        layer.num_members
+        for layer in layers_of(model)
+        if isinstance(layer, _Members)
+    ]
+    return math.lcm(*counts)
 
 
 def _num_draws(model: keras.Model) -> int | None:

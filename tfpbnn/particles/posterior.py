@@ -18,10 +18,13 @@ class Posterior(abc.ABC):
         num_draws: how many draws there are, so that number s and s +
             `num_draws` are the same; None if there is no end.
         has_mean: whether there is one network that stands for all.
+        num_means: how many networks stand for all: one, or as many as there
+            are members, each at its own means.
     """
 
     num_draws: int | None = None
     has_mean: bool = True
+    num_means: int = 1
 
     @abc.abstractmethod
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
@@ -31,7 +34,7 @@ class Posterior(abc.ABC):
             x: inputs, B rows.
             number: the draw's, an integer tensor.
             key: the draw's, `[2]`, for what is random in it; None asks for the
-                network that stands for all.
+                network of this number of those that stand for all.
 
         Returns:
             `[B, ...]`, in the structure of one network's outputs.

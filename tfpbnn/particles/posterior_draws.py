@@ -9,7 +9,12 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.particles.costs import Costs
-from tfpbnn.particles.functions import DrawFunction, keys_and_signs, wide
+from tfpbnn.particles.functions import (
+    DrawFunction,
+    keys_and_signs,
+    over_means,
+    wide,
+)
 from tfpbnn.particles.graph import open_spec
 from tfpbnn.particles.posterior import Posterior, keras_spec
 from tfpbnn.types import Tensor
@@ -26,7 +31,7 @@ class PosteriorDraws(DrawFunction):
         self._model = weakref.ref(model)
         self._antithetic = antithetic
         self.num_draws = model.num_draws
-        self.has_mean = model.has_mean
+        self.has_mean, self.num_means = model.has_mean, model.num_means
 
     def costs(self, x: Any) -> Costs:
         model: Any = self._model()
@@ -43,21 +48,28 @@ class PosteriorDraws(DrawFunction):
         model: Any = self._model()
         dtype = wide(model)
 
-        def cast(outputs: Any, *shape: Any) -> Any:
+        types = keras.tree.map_structure(
+            lambda _: dtype, model.draw_spec(keras_spec(x))
+        )
+
+        def run(scope: random.DrawScope) -> Any:
+            with random.entered(scope):
+                outputs = model.draw(x, scope.numbers, scope.key)
             return keras.tree.map_structure(
-                lambda y: tf.cast(y, dtype)[shape], outputs
+                lambda y: tf.cast(y, dtype), outputs
             )
 
         if kind == "mean":
-            mean = model.draw(x, tf.constant(0, tf.int64), None)
-            return cast(mean, tf.newaxis)
+            return over_means(
+                lambda number: run(random.DrawScope(None, numbers=number)),
+                self.num_means,
+                types,
+            )
         key, *numbers = arguments
 
         def draw(number: Tensor) -> Any:
             own_key, sign = keys_and_signs(key, number, self._antithetic)
-            scope = random.DrawScope(own_key, signs=sign, numbers=number)
-            with random.entered(scope):
-                return cast(model.draw(x, number, own_key), ...)
+            return run(random.DrawScope(own_key, signs=sign, numbers=number))
 
         if kind == "one":
             return draw(*numbers)
@@ -65,7 +77,5 @@ class PosteriorDraws(DrawFunction):
             draw,
             tf.range(*numbers),
             parallel_iterations=2,
-            fn_output_signature=keras.tree.map_structure(
-                lambda _: dtype, model.draw_spec(keras_spec(x))
-            ),
+            fn_output_signature=types,
         )

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.plots.style import BLUE, GREY, finish, new_axes
+from tfpbnn.plots.style import BLUE, GREY, check_kind, finish, new_axes
 
 
 def calibration_curve(
@@ -30,6 +30,7 @@ def calibration_curve(
 
     Raises:
         ImportError: if matplotlib is not installed.
+        TypeError: if it is no regression prediction.
 
     Example:
     ```python
@@ -39,6 +40,7 @@ def calibration_curve(
     Reference:
         [Kuleshov et al., 2018](https://arxiv.org/abs/1807.00263)
     """
+    check_kind(predictive, "regression", "pit")
     ax = new_axes(ax, (4.6, 4.6))
     pit = np.ravel(predictive.pit(y))
     levels = np.linspace(0, 1, 101)
@@ -84,6 +86,7 @@ def reliability_diagram(
 
     Raises:
         ImportError: if matplotlib is not installed.
+        TypeError: if it is no classification prediction.
         ValueError: if `num_bins` is not positive.
 
     Example:
@@ -98,6 +101,7 @@ def reliability_diagram(
         raise ValueError(
             f"`num_bins` must be positive. Received: num_bins={num_bins!r}"
         )
+    check_kind(predictive, "classification", "confidence")
     ax = new_axes(ax, (4.6, 4.6))
     confidence, right = predictive.confidence(y)
     edges = np.linspace(0, 1, num_bins + 1)

@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.plots.style import BLUE, GROUPS, ORANGE, finish, new_axes
+from tfpbnn.plots.style import (
+    BLUE,
+    GROUPS,
+    ORANGE,
+    check_kind,
+    finish,
+    new_axes,
+)
 
 
 def predictive_band(
@@ -35,7 +42,8 @@ def predictive_band(
 
     Raises:
         ImportError: if matplotlib is not installed.
-        ValueError: if x does not have one number for each row.
+        TypeError: if it is no such prediction.
+        ValueError: if x or y do not have one number for each row.
 
     Example:
     ```python
@@ -43,6 +51,7 @@ def predictive_band(
     figure.savefig("band.png")
     ```
     """
+    check_kind(predictive, "regression", "interval")
     ax = new_axes(ax)
     mean = predictive.mean[:, target]
     x, order, label = _positions(x, mean)
@@ -60,7 +69,7 @@ def predictive_band(
         )
     ax.plot(x[order], mean[order], color=BLUE, label="mean")
     if y is not None:
-        observed = np.reshape(np.asarray(y), [len(mean), -1])[:, target]
+        observed = _observed(y, len(mean), target)
         ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
     return finish(ax, label, "target", title)
 
@@ -95,7 +104,8 @@ def member_predictions(
 
     Raises:
         ImportError: if matplotlib is not installed.
-        ValueError: if x does not have one number for each row.
+        TypeError: if it is no such prediction.
+        ValueError: if x or y do not have one number for each row.
 
     Example:
     ```python
@@ -103,6 +113,7 @@ def member_predictions(
     figure.savefig("members.png")
     ```
     """
+    check_kind(predictive, "regression or classification", "draw_means")
     ax = new_axes(ax)
     mean = predictive.mean[:, target]
     x, order, label = _positions(x, mean)
@@ -119,9 +130,19 @@ def member_predictions(
         )
     ax.plot(x[order], mean[order], color=ORANGE, linewidth=2, label="mean")
     if y is not None:
-        observed = np.reshape(np.asarray(y), [len(mean), -1])[:, target]
+        observed = _observed(y, len(mean), target)
         ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
     return finish(ax, label, "prediction", title)
+
+
+def _observed(y: Any, rows: int, target: int) -> Any:
+    y = np.asarray(y)
+    if y.ndim == 0 or len(y) != rows:
+        raise ValueError(
+            f"`y` must have one row for each of the {rows} rows. Received: y "
+            f"of shape {y.shape}"
+        )
+    return np.reshape(y, [rows, -1])[:, target]
 
 
 def _positions(x: Any, mean: Any) -> tuple[Any, Any, str]:

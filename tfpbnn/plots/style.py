@@ -6,6 +6,15 @@ BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#8a8f98"
 GROUPS = (BLUE, ORANGE, "#3a8f5c", "#8d4fa8", GREY)
 
 
+def check_kind(predictive: Any, kind: str, method: str) -> None:
+    """Raises unless a prediction is of the kind that has this method."""
+    if not hasattr(predictive, method):
+        raise TypeError(
+            f"`predictive` must be a {kind} prediction, such as "
+            f"`tfpbnn.predict` gives. Received: {type(predictive).__name__}"
+        )
+
+
 def new_axes(ax: Any, figsize: tuple[float, float] = (6.0, 4.0)) -> Any:
     """The given axes, or those of a new figure outside of pyplot's list."""
     if ax is not None:
@@ -30,5 +39,5 @@ def finish(
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
     if ax.get_legend_handles_labels()[0]:
-        ax.legend(frameon=False, **legend)
+        ax.legend(framealpha=0.8, edgecolor="none", **legend)
     return ax.figure

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import random
+from tfpbnn import data, random
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.types import Array, Tensor
 
@@ -321,6 +321,7 @@ class Predictive(abc.ABC):
     def _check_targets(self, y: Any) -> Array:
         """Targets aligned with the outputs, and sure to be in the support."""
         y = np.asarray(y)
+        data.check_numbers("`y`", y)
         if y.ndim == 0 or len(y) != len(self):
             raise ValueError(
                 f"`y` must have one row for each of the {len(self)} predicted "

@@ -50,6 +50,8 @@ class Collector:
                 self._likelihoods = resolve(
                     self._loss, self._names, [y.shape[-1] for y in leaves]
                 )
+            for y, likelihood in zip(leaves, self._likelihoods, strict=True):
+                likelihood.check_outputs(y)
             kept.append(
                 leaves
                 if self._keep_draws

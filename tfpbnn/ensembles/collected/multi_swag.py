@@ -64,6 +64,8 @@ class MultiSWAG(_Untrainable):
         counts = [component.num_draws or 0 for component in components]
         if all(counts):
             self.num_draws = len(counts) * math.lcm(*counts)
+        means = [component.num_means for component in components]
+        self.num_means = len(means) * math.lcm(*means)
         compile_like(self, first)
         self.built = True
 

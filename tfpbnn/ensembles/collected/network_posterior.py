@@ -9,7 +9,15 @@ from tfpbnn.layers.drawn_weights import _DrawScope
 from tfpbnn.particles import Posterior
 from tfpbnn.types import Config, Tensor
 
-_COMPILED = ("loss_weights", "metrics", "weighted_metrics", "jit_compile")
+_COMPILED = (
+    "auto_scale_loss",
+    "jit_compile",
+    "loss_weights",
+    "metrics",
+    "run_eagerly",
+    "steps_per_execution",
+    "weighted_metrics",
+)
 
 
 def compile_like(
@@ -33,7 +41,7 @@ def compile_like(
     known = {maker.__name__: maker for maker in makers}
     with keras.saving.custom_object_scope(known):
         kept = keras.saving.deserialize_keras_object(
-            {name: config.get(name) for name in _COMPILED}
+            {name: config[name] for name in _COMPILED if name in config}
         )
     model.compile(optimizer, loss=other.loss, **kept)
 

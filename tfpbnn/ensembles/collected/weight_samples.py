@@ -61,7 +61,7 @@ class WeightSamples(_NetworkPosterior):
                 "`num_members` must be a positive integer. Received: "
                 f"num_members={num_members!r}"
             )
-        self.num_members = num_members
+        self.num_members = self.num_means = num_members
         # Members that are random themselves have no end of draws.
         if not any(map(is_random, layers_of(network))):
             self.num_draws = num_members

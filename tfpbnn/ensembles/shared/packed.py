@@ -17,6 +17,7 @@ from tfpbnn.ensembles.shared.rebuilding import (
     name_of,
     rebuild,
 )
+from tfpbnn.layers import arguments
 from tfpbnn.particles.graph import Call
 
 # What does the same to all channels, or to each one by itself.
@@ -103,6 +104,7 @@ def to_packed_ensemble(
         [Laurent et al., 2023](https://arxiv.org/abs/2210.09184)
     """
     graph.check(model)
+    arguments.positive("num_members", num_members)
     packing = _Packing(model, num_members, alpha, gamma)
     made = rebuild(model, PackedEnsemble, packing.visit, splits=packing.splits)
     packing.copy_weights()

@@ -16,7 +16,6 @@ from tfpbnn.ensembles.stacked.stacks import Stacks
 from tfpbnn.ensembles.stacked.steps import choose_batch, for_each
 from tfpbnn.executions import Executions
 from tfpbnn.particles import Posterior
-from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.particles.posterior import keras_spec
 from tfpbnn.types import Config, Tensor
 
@@ -86,11 +85,10 @@ class StackedEnsemble(Posterior, Executions, keras.Model):
         self.train_losses = MemberLosses(self.num_members)
         self.test_losses = MemberLosses(self.num_members)
         self.member_history: dict[str, list[Any]] = {}
-        is_noisy = any(map(is_random, layers_of(members[0])))
-        self.num_draws = None if is_noisy else self.num_members
+        self.num_draws = networks.num_draws(members)
+        self.num_means = self.num_members
         self.built = True
-        if members[0].compiled:
-            self.compile_from_config(members[0].get_compile_config())
+        networks.compile_as(self, members[0])
 
     @property
     def members(self) -> "Members":
@@ -148,7 +146,7 @@ class StackedEnsemble(Posterior, Executions, keras.Model):
         return self._stacks.network(0)
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
-        del key  # Random layers take it from the scope.
+        del key  # Random layers take it, or that there is none, from the scope.
         member = tf.cast(number % self.num_members, tf.int32)
         state = self._stacks.slice(member)
 
@@ -187,8 +185,11 @@ class StackedEnsemble(Posterior, Executions, keras.Model):
             of all of them). `member_history` has each member's loss.
 
         Raises:
-            ValueError: if data are not arrays where members are to have an
-                order or weights of their own, or are jobs.
+            TypeError: if targets are names, or other objects.
+            ValueError: if the ensemble was not compiled; if arrays have NaN,
+                or targets that the loss can't take; if data are not arrays
+                where members are to have an order or weights of their own, or
+                are jobs.
             MemberTrainingError: if jobs failed; the others are taken over.
         """
         return fitting.fit(self, super().fit, args, kwargs)
@@ -207,6 +208,11 @@ class StackedEnsemble(Posterior, Executions, keras.Model):
     def templates(self) -> tuple[keras.Model, ...]:
         """What members are traced with; their weights are not the members'."""
         return self._stacks.networks
+
+    def members_are_same(self) -> bool:
+        """Whether there are several, and nothing that tells them apart."""
+        is_one = self.num_members == 1 or len(self._stacks.networks) > 1
+        return not is_one and self._stacks.are_same()
 
     def use_layout(self, layout: str) -> None:
         """Says what of the next data has an axis of members."""

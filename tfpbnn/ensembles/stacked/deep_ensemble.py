@@ -104,6 +104,8 @@ class DeepEnsemble(StackedEnsemble):
         super().__init__(
             members, alike=True, options=options, name=name, **kwargs
         )
+        if isinstance(model, keras.Model):
+            networks.compile_as(self, model)
 
     @classmethod
     def from_models(
@@ -120,12 +122,11 @@ class DeepEnsemble(StackedEnsemble):
             a `MixedEnsemble`, which takes no further arguments but `name`.
 
         Raises:
-            ValueError: if there is none, one is there twice, or outputs have
-                different shapes.
+            TypeError: if `models` is no list of networks.
+            ValueError: if there is none, one is there twice, or inputs or
+                outputs have different shapes.
         """
-        models = list(models)
-        networks.check_count(len(models), "models")
-        networks.check_distinct(models)
+        models = networks.check_given(models)
         if not networks.are_alike(models):
             return MixedEnsemble(models, **kwargs)
         remaining = iter(models)

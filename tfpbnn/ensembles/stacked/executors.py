@@ -52,6 +52,9 @@ def process_pool(max_workers: int = 2) -> concurrent.futures.Executor:
         A `concurrent.futures.ProcessPoolExecutor` of new processes, each with
         as many threads as cores divided by `max_workers`.
 
+    Raises:
+        ValueError: if `max_workers` is not positive.
+
     Example:
     ```python
     if __name__ == "__main__":
@@ -59,6 +62,11 @@ def process_pool(max_workers: int = 2) -> concurrent.futures.Executor:
             ensemble.fit(x, y, epochs=20, executor=pool, directory="members")
     ```
     """
+    if not isinstance(max_workers, int) or max_workers < 1:
+        raise ValueError(
+            "`max_workers` must be a positive integer. Received: "
+            f"max_workers={max_workers!r}"
+        )
     threads = max(1, (os.cpu_count() or 1) // max_workers)
     return concurrent.futures.ProcessPoolExecutor(
         max_workers,
@@ -107,6 +115,12 @@ def fit_in_jobs(
     if executor is None:
         histories = _fit_here(model, given, numbers)
         return _joined(model, histories)
+    if not hasattr(executor, "submit"):
+        raise TypeError(
+            "`executor` must have `submit`, as those of concurrent.futures, "
+            "tfpbnn.ensembles.process_pool(2) or RayExecutor(). Received: "
+            f"executor={executor!r}"
+        )
     with tempfile.TemporaryDirectory() as temporary:
         folder = pathlib.Path(directory or temporary)
         folder.mkdir(parents=True, exist_ok=True)
@@ -119,10 +133,18 @@ def fit_in_jobs(
 
 
 def load_members(model: Any, directory: Any) -> list[int]:
-    """Takes over finished members; the numbers of those that are not there."""
-    missing = []
+    """Takes over finished members; the numbers of those that are not there.
+
+    Raises:
+        FileNotFoundError: if there is no such folder.
+    """
+    folder, missing = pathlib.Path(directory), []
+    if not folder.is_dir():
+        raise FileNotFoundError(
+            f"`directory` must be a folder. Received: {directory}"
+        )
     for number in range(model.num_members):
-        path = _path(pathlib.Path(directory), number)
+        path = _path(folder, number)
         if path.exists():
             model.set_member(number, keras.saving.load_model(path))
         else:

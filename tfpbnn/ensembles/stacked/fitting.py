@@ -10,7 +10,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn import data, divergences, executions, random
+from tfpbnn import data, divergences, executions, random, targets
 from tfpbnn.callbacks import KLWeight
 from tfpbnn.ensembles.stacked.executors import fit_in_jobs
 from tfpbnn.ensembles.stacked.feeds import MemberFeed, example_weights
@@ -73,6 +73,7 @@ def fit(
     own = {name: kwargs.pop(name) for name in _OWN if name in kwargs}
     bound = inspect.signature(plain).bind(*args, **kwargs)
     given = bound.arguments
+    _check(model, given)
     _weight_kl(model, given)
     if own.get("executor") is not None:
         return fit_in_jobs(model, given, **own)
@@ -99,6 +100,38 @@ def fit(
     is_own = model.options.shuffle == "own"
     model.use_layout("own" if is_own else "weights")
     return plain(**_fed(model, given))
+
+
+def _check(model: Any, given: dict[str, Any]) -> None:
+    """Raises if there is nothing to be learned so; warns if little is."""
+    check_compiled(model)
+    if isinstance(given.get("shuffle"), str):
+        raise ValueError(
+            "`shuffle` of `fit` must be a bool; an order of each member's own "
+            'is asked of the constructor, by shuffle="own". Received: '
+            f"shuffle={given['shuffle']!r}"
+        )
+    targets.check_fit(model, given)
+    if model.members_are_same():
+        warnings.warn(
+            "All members start at the same weights, so they learn much the "
+            "same. Does the function that builds them set a seed, as by "
+            "`keras.utils.set_random_seed` or `seed=` of an initializer?",
+            stacklevel=4,
+        )
+
+
+def check_compiled(model: Any) -> None:
+    """Raises unless the model was compiled: Keras would later, and unclearly.
+
+    Raises:
+        ValueError: if it was not.
+    """
+    if not model.compiled:
+        raise ValueError(
+            f"`compile` must be called before `fit`. Received: {model.name}, "
+            "which was not compiled"
+        )
 
 
 def _check_clipping(optimizer: Any) -> None:

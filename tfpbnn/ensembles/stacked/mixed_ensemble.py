@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import _registry
+from tfpbnn import _registry, targets
 from tfpbnn.ensembles.stacked import executors, networks
-from tfpbnn.ensembles.stacked.fitting import Options
+from tfpbnn.ensembles.stacked.fitting import Options, check_compiled
 from tfpbnn.particles import Posterior
 from tfpbnn.types import Config, Tensor
 
@@ -39,8 +39,9 @@ class MixedEnsemble(Posterior, keras.Model):
         That of a member.
 
     Raises:
-        ValueError: if there is no model, one is there twice, or outputs have
-            different shapes.
+        TypeError: if `models` is no list of networks.
+        ValueError: if there is no model, one is there twice, or inputs or
+            outputs have different shapes.
 
     Example:
     ```python
@@ -67,14 +68,13 @@ class MixedEnsemble(Posterior, keras.Model):
         **kwargs: Any,
     ):
         super().__init__(name=name, **kwargs)
-        networks.check_count(len(models), "models")
-        self.members = networks.check_distinct(models)
-        self.num_members = self.num_draws = len(models)
+        self.members = networks.check_given(models)
+        self.num_members = self.num_means = len(models)
+        self.num_draws = networks.num_draws(self.members)
         self.options = Options()
         self.member_history: dict[str, list[Any]] = {}
         self.built = True
-        if models[0].compiled:
-            self.compile_from_config(models[0].get_compile_config())
+        networks.compile_as(self, models[0])
 
     def member(self, number: int) -> keras.Model:
         """One of `members`, compiled as the ensemble is."""
@@ -123,6 +123,8 @@ class MixedEnsemble(Posterior, keras.Model):
     ) -> keras.callbacks.History:
         """Fits each member; see `DeepEnsemble.fit`."""
         given = kwargs | {"x": x, "y": y}
+        check_compiled(self)
+        targets.check_fit(self, given)
         if not self.optimizer.built:  # It stays unused, but Keras saves it.
             self.optimizer.build(self.trainable_variables)
         return executors.fit_in_jobs(self, given, executor, directory, members)

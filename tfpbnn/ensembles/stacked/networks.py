@@ -1,11 +1,13 @@
 """Networks of one architecture: whether they are, and how more are made."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 
+from tfpbnn.ensembles.collected.network_posterior import compile_like
 from tfpbnn.inspection import check_built
+from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.types import Config
 
 # What networks of one architecture may differ in.
@@ -30,15 +32,28 @@ def make(build: Any, num_members: int) -> list[keras.Model]:
             "`model` must be a keras.Model, or a function that builds one. "
             f"Received: model={build!r}"
         )
-    return check_distinct([build() for _ in range(num_members)])
+    members = [build() for _ in range(num_members)]
+    if len({id(member) for member in members}) < num_members:
+        raise ValueError(
+            "`model` must build a new network each time that it is called, "
+            "layers and all. Received: a function that returned the same "
+            "object twice"
+        )
+    return check_distinct(members)
 
 
-def check_count(num_members: Any, argument: str = "num_members") -> int:
+def num_draws(members: Sequence[keras.Model]) -> int | None:
+    """One of each member; no end of them if one is random itself."""
+    layers = [layer for member in members for layer in layers_of(member)]
+    return None if any(map(is_random, layers)) else len(members)
+
+
+def check_count(num_members: Any) -> int:
     """A number of members."""
     if not isinstance(num_members, int) or num_members < 1:
         raise ValueError(
-            f"`{argument}` must be a positive integer. Received: "
-            f"{argument}={num_members!r}"
+            "`num_members` must be a positive integer. Received: "
+            f"num_members={num_members!r}"
         )
     return num_members
 
@@ -67,28 +82,46 @@ def check_alike(members: Sequence[keras.Model]) -> None:
         )
 
 
+def check_given(models: Any) -> list[keras.Model]:
+    """A list of networks, of which members are made."""
+    is_list = isinstance(models, Iterable) and not isinstance(models, str)
+    if not is_list or isinstance(models, keras.Model):
+        raise TypeError(
+            f"`models` must be a list of keras.Models. Received: {models!r}"
+        )
+    listed = list(models)
+    if not listed:
+        raise ValueError("`models` must have one model or more. Received: 0")
+    return check_distinct(listed)
+
+
 def check_distinct(networks: Sequence[Any]) -> list[keras.Model]:
     """The networks, if they are built models and not one twice."""
     for network in networks:
         check_built(network)
     if len({id(network) for network in networks}) < len(networks):
         raise ValueError(
-            "`model` must build a new network each time that it is called, "
-            "layers and all. Received: a function that returned the same "
-            "object twice"
+            "Members must be different objects, with weights of their own. "
+            "Received: the same network twice"
         )
-    shapes = {str(_output_shapes(network)) for network in networks}
-    if len(shapes) > 1:
-        raise ValueError(
-            "Members must have outputs of the same shape. Received: outputs "
-            f"of shapes {sorted(shapes)}"
-        )
+    for end in ("inputs", "outputs"):
+        # Subclasses have none.
+        tensors = [getattr(network, end, None) for network in networks]
+        shapes = [[tuple(t.shape) for t in own] for own in tensors if own]
+        if not all(_are_compatible(own, shapes[0]) for own in shapes):
+            raise ValueError(
+                f"Members must have {end} of the same shape. Received: {end} "
+                f"of shapes {shapes}"
+            )
     return list(networks)
 
 
-def _output_shapes(network: keras.Model) -> Any:
-    outputs = getattr(network, "outputs", None)  # Subclasses have none.
-    return outputs and [tuple(y.shape) for y in outputs]
+def _are_compatible(some: list[Any], others: list[Any]) -> bool:
+    """Whether shapes are the same, as far as axes are known."""
+    if list(map(len, some)) != list(map(len, others)):
+        return False
+    pairs = zip(sum(some, ()), sum(others, ()), strict=True)
+    return all(a == b or None in (a, b) for a, b in pairs)
 
 
 def fresh(network: keras.Model) -> keras.Model:
@@ -107,6 +140,17 @@ def fresh(network: keras.Model) -> keras.Model:
 def _is_noise(variable: keras.Variable, network: keras.Model) -> bool:
     is_weight = any(variable is weight for weight in network.weights)
     return hasattr(variable, "is_noise") or not is_weight
+
+
+def compile_as(model: keras.Model, other: keras.Model) -> None:
+    """Compiles as another model is, if that is, with an optimizer of its own.
+
+    With the loss itself: it need not be one that Keras could load.
+    """
+    if other.compiled:
+        optimizer = other.optimizer
+        own = type(optimizer).from_config(optimizer.get_config())
+        compile_like(model, other, own)
 
 
 def config_of(network: keras.Model) -> Config:

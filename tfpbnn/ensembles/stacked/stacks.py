@@ -92,6 +92,13 @@ class Stacks:
         for stack, value in zip(self._all, values, strict=True):
             stack.value.scatter_nd_update([[member]], [value])
 
+    def are_same(self) -> bool:
+        """Whether all members have the same weights."""
+        return all(
+            bool(tf.reduce_all(stack.value == stack.value[:1]))
+            for stack in self.trainable
+        )
+
     def slice(self, member: int | Tensor) -> MemberState:
         """One member's values, as tensors."""
         return MemberState(
@@ -120,9 +127,10 @@ class Stacks:
         ]
         with keras.StatelessScope(mapping, collect_losses=True) as scope:
             result = function(network)
-        for variable in network.variables[len(stacked) :]:
+        kept = {id(v) for v in stacked}
+        for variable in network.variables:
             value = scope.get_current_value(variable)
-            if value is not None:
+            if id(variable) not in kept and value is not None:
                 variable.assign(value)
         after = map(scope.get_current_value, other)
         return result, [
