@@ -169,6 +169,12 @@ def test_bad_weight(value):
         tfpbnn.layers.DenseFlipout(1, kl_weight=value)
 
 
+def test_a_schedule_is_not_a_layers():
+    schedule = keras.optimizers.schedules.CosineDecay(1.0, 5)
+    with pytest.raises(ValueError, match=r"`tfpbnn.callbacks.KLWeight`"):
+        tfpbnn.layers.DenseFlipout(1, kl_weight=schedule)
+
+
 @pytest.mark.parametrize(
     "prior",
     [

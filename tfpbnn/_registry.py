@@ -1,5 +1,6 @@
 """Registration and look-up of the objects that layers take by name."""
 
+import inspect
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -88,6 +89,25 @@ def check_open_rate(value: Any, name: str) -> float:
     return float(value)
 
 
+def _check_complete(cls: type, config: Config) -> None:
+    """Raises if a copy by the config would lose an argument in silence."""
+    parameters = inspect.signature(cls).parameters.values()
+    lost = sorted(
+        parameter.name
+        for parameter in parameters
+        if parameter.kind
+        not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
+        and parameter.name not in config
+    )
+    if lost:
+        raise ValueError(
+            f"`{cls.__name__}.get_config` must have all arguments of its "
+            "constructor, since each layer makes its own copy by it, and files "
+            f"are loaded by it. {lost} are missing: write a `get_config` that "
+            f'returns `super().get_config() | {{"{lost[0]}": ...}}`.'
+        )
+
+
 class Template(keras.layers.Layer):
     """A part of a layer that owns variables: a posterior family or a prior.
 
@@ -100,10 +120,19 @@ class Template(keras.layers.Layer):
         super().__init__(name=name, **kwargs)
 
     def copy(self: T, *, name: str, dtype: Any, **overrides: Any) -> T:
-        """An unbuilt copy; `overrides` replace arguments of the constructor."""
+        """An unbuilt copy; `overrides` replace arguments of the constructor.
+
+        Raises:
+            ValueError: if a subclass takes arguments that its config lacks.
+        """
         config = self.get_config()  # type: ignore[attr-defined]
+        _check_complete(type(self), config)
+        # As plain data: of a class without a `get_config` Keras keeps nothing
+        # else.
+        policy = keras.dtype_policies.get(dtype)
+        plain = {"name": name, "dtype": keras.dtype_policies.serialize(policy)}
         return type(self).from_config(  # type: ignore[attr-defined]
-            config | overrides | {"name": name, "dtype": dtype}
+            config | overrides | plain
         )
 
     def serialize(self) -> Config:

@@ -139,9 +139,15 @@ def check_weight(value: float | None, argument: str = "kl_weight") -> None:
     if value is None:
         return
     if not (isinstance(value, int | float) and 0 <= value < math.inf):
+        hint = (
+            ". A schedule, with or without a floor, is an argument of "
+            "`tfpbnn.callbacks.KLWeight`, since layers don't know the epoch"
+            if callable(value)
+            else ""
+        )
         raise ValueError(
             f"`{argument}` must be None or a finite number >= 0. Received: "
-            f"{argument}={value!r}"
+            f"{argument}={value!r}{hint}"
         )
 
 

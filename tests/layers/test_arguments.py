@@ -133,6 +133,28 @@ def test_no_scale_is_keras_einsum(case):
         check("EinsumDense", estimator, kwargs, shape, known)
 
 
+@pytest.mark.parametrize("estimator", ESTIMATORS)
+def test_the_bias_is_the_channels(estimator):
+    """In NumPy: Keras's own adds it to the last axis, if that is as long."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2, 3, 6)).astype("float32")
+    layer = getattr(layers, f"Conv1D{estimator}")(
+        4,
+        3,
+        data_format="channels_first",
+        kernel_posterior=NO_SCALE,
+        bias_initializer="random_normal",
+    )
+    found = layer(x).numpy()
+    kernel = layer.kernel_posterior.loc.numpy()
+    bias = layer.bias_posterior.loc.numpy()
+    windows = np.lib.stride_tricks.sliding_window_view(x, 3, axis=2)
+    expected = np.einsum("bctk,kcf->bft", windows, kernel)
+    expected += bias[:, np.newaxis]
+    assert expected.shape == (2, 4, 4)
+    np.testing.assert_allclose(found, expected, atol=1e-4)
+
+
 def check(op, estimator, kwargs, shape, known):
     """A layer against Keras's.
 

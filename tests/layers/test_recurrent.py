@@ -276,3 +276,9 @@ def test_errors():
         GRU(2, recurrent_posterior="normal")
     with pytest.raises(ValueError, match="`kl_weight` must be None or"):
         SimpleRNN(2, kl_weight=-1.0)
+    steps = X.shape[1]
+    for length in (steps - 1, steps + 1):
+        with pytest.raises(
+            ValueError, match=rf"`mask` must have .*{steps}\).*{length}\)"
+        ):
+            GRU(2, unroll=True)(X, mask=np.ones((len(X), length), bool))

@@ -51,7 +51,7 @@ def _positions(
         if mask is None:
             continue
         mask, shape = ops.cast(mask, "bool"), inputs.shape[:-1]
-        if not _broadcasts(mask.shape, shape):
+        if not broadcasts(mask.shape, shape):
             raise ValueError(
                 f"`{argument}` must have the shape of the inputs without the "
                 f"features, {tuple(shape)}. Received: shape "
@@ -77,7 +77,7 @@ def _pairs(
     if len(mask.shape) >= len(last):
         index = (..., *missing, *last)
         placed = mask[index]
-        if _broadcasts(placed.shape, scores.shape):
+        if broadcasts(placed.shape, scores.shape):
             yield placed
             return
     raise ValueError(
@@ -117,6 +117,6 @@ def agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
     )
 
 
-def _broadcasts(shape: Shape, to: Shape) -> bool:
+def broadcasts(shape: Shape, to: Shape) -> bool:
     """Whether `shape` has size 1 wherever it differs."""
     return agree([n if n != 1 else None for n in shape], to)

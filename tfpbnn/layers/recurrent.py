@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import _registry
+from tfpbnn.layers import attention_masks
 from tfpbnn.layers.drawn_weights import _DrawnWeights
 from tfpbnn.types import Config, Identifier, Tensor
 
@@ -70,7 +71,8 @@ class _Recurrent(_DrawnWeights, keras.layers.RNN):
 
         Raises:
             ValueError: as `DenseFlipout`; when built, if variables are of half
-                precision (`dtype="mixed_float16"` works).
+                precision (`dtype="mixed_float16"` works); when called, if the
+                shape of a mask does not fit.
         """
         super().__init__(*args, **kwargs)
         self._init_noise(kl_weight, free_bits, self.cell.seed)
@@ -102,6 +104,8 @@ class _Recurrent(_DrawnWeights, keras.layers.RNN):
         mask: Tensor | None = None,
         training: bool | None = False,
     ) -> Any:
+        if mask is not None:
+            _check_mask(mask, sequences)
         unroll = functools.partial(
             super().call,
             sequences,
@@ -116,6 +120,16 @@ class _Recurrent(_DrawnWeights, keras.layers.RNN):
         for name in self._weight_names:
             config |= self._weight_config(name)
         return config
+
+
+def _check_mask(mask: Tensor, sequences: Tensor) -> None:
+    """Raises what TensorFlow would say less clearly, or not at all."""
+    steps = sequences.shape[:2]
+    if not attention_masks.broadcasts(mask.shape[:2], steps):
+        raise ValueError(
+            "`mask` must have the shape of the sequences without the "
+            f"features, {tuple(steps)}. Received: shape {tuple(mask.shape)}"
+        )
 
 
 @_registry.register
