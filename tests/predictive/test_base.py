@@ -175,7 +175,7 @@ def test_to_pandas_has_the_columns_of_to_dict():
         ),
         (
             ClassificationPredictive(
-                np.zeros((3, 7, 2)), likelihoods.Bernoulli()
+                np.zeros((3, 7, 1)), likelihoods.Bernoulli()
             ),
             "Predictive: Bernoulli classification, 7 rows, 3 draws",
         ),
@@ -193,7 +193,16 @@ def test_repr_is_a_short_table(p, head):
     for row in range(min(len(p), 5)):
         found = [float(number) for number in lines[2 + row].split()]
         expected = [values[row] for values in p.to_dict().values()]
-        np.testing.assert_allclose(found, expected, rtol=1e-4)
+        np.testing.assert_allclose(found, expected, rtol=1e-3)
+
+
+def test_repr_leaves_out_what_a_screen_does_not_hold():
+    p = normals((6, 9, 8))  # of four targets
+    *lines, last = repr(p).split("\n")
+    shown = lines[1].split()
+    assert max(map(len, lines)) <= 100
+    assert shown == list(p.to_dict())[: len(shown)]
+    assert last == f"  ... (and {24 - len(shown)} more columns)"
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 4])

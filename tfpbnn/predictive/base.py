@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
@@ -15,6 +16,8 @@ from tfpbnn.types import Array, Tensor
 
 # Elements of [S, rows, P] that are worked on at once, in float64.
 _CHUNK = 2**21
+# Of a printed table, in characters.
+_MOST_WIDE = 100
 SelfT = TypeVar("SelfT", bound="Predictive")
 
 
@@ -281,14 +284,16 @@ class Predictive(abc.ABC):
             f"Predictive: {self._kind()}, {len(self)} rows, "
             f"{self.num_samples} draws"
         )
-        shown = self[:5].to_dict()
-        lines = [head, "".join(f"{name:>22}" for name in shown)]
-        for row in range(min(5, len(self))):
-            lines.append(
-                "".join(f"{values[row]:>22.5g}" for values in shown.values())
-            )
-        if len(self) > 5:
-            lines.append(f"{'...':>22}")
+        columns = [
+            _column(name, values) for name, values in self[:5].to_dict().items()
+        ]
+        widths = itertools.accumulate(len(column[0]) for column in columns)
+        shown = sum(width <= _MOST_WIDE for width in widths)
+        lines = [head, *map("".join, zip(*columns[:shown], strict=True))]
+        if len(self) > 5 or shown < len(columns):
+            hidden = len(columns) - shown
+            more = f" (and {hidden} more columns)" if hidden else ""
+            lines.append(f"  ...{more}")
         return "\n".join(lines)
 
     def _by_rows(self, function: Callable[..., Any], *arrays: Array) -> Any:
@@ -344,3 +349,10 @@ def check_num_samples(num_samples: Any) -> None:
             "`num_samples` must be a positive integer. Received: "
             f"num_samples={num_samples!r}"
         )
+
+
+def _column(name: str, values: Array) -> list[str]:
+    """A name and its values, all of one width."""
+    cells = [name, *(f"{value:.4g}" for value in values)]
+    width = max(map(len, cells)) + 2
+    return [f"{cell:>{width}}" for cell in cells]
