@@ -1,7 +1,8 @@
 """Recurrent layers as one step after another, without a loop."""
 
 import contextlib
-from collections.abc import Iterator
+import functools
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -32,6 +33,10 @@ def unrolled(model: Any) -> Iterator[bool]:
     try:
         for layer in found:
             layer.unroll = True
+            if layer.go_backwards:
+                layer.inner_loop = functools.partial(
+                    _flipped, layer, layer.inner_loop
+                )
         yield bool(found)
     except ValueError as error:
         if _UNKNOWN not in str(error):
@@ -47,6 +52,32 @@ def unrolled(model: Any) -> Iterator[bool]:
     finally:
         for layer, unroll in zip(found, before, strict=True):
             layer.unroll = unroll
+            vars(layer).pop("inner_loop", None)
+
+
+def _flipped(
+    layer: keras.layers.RNN,
+    inner_loop: Callable[..., Any],
+    sequences: Any,
+    initial_state: Any,
+    mask: Any,
+    training: bool = False,
+) -> Any:
+    """Goes backwards in time, as steps forwards on what is turned around.
+
+    Keras (3.15), if it unrolls backwards, takes the mask of its outputs as it
+    is forwards.
+    """
+
+    def flip(leaf: Any) -> Any:
+        return None if leaf is None else keras.ops.flip(leaf, axis=1)
+
+    sequences, mask = keras.tree.map_structure(flip, (sequences, mask))
+    layer.go_backwards = False
+    try:
+        return inner_loop(sequences, initial_state, mask, training=training)
+    finally:
+        layer.go_backwards = True
 
 
 def _open(network: keras.Model) -> list[str]:
