@@ -14,6 +14,22 @@ from tests.exporting.test_served import assert_answers, predict, rows
 from tfpbnn.exporting import lint
 
 SAMPLES = 6
+
+
+def sequences():
+    """Masks, both directions, layers of Keras's own, steps that are known."""
+    x = keras.Input((5, 3))
+    h = keras.layers.Masking()(x)
+    both = tfpbnn.layers.LSTMReparameterization(2, return_sequences=True)
+    h = keras.layers.Bidirectional(both)(h)
+    h = keras.layers.SimpleRNN(3, return_sequences=True)(h)
+    h = keras.layers.GRU(3)(h)
+    model = table.compiled(keras.Model(x, table.table.dense(2)(h)))
+    rows = table.normal(4, 5, 3)
+    rows[1, 3:] = rows[2, 1] = 0.0
+    return table.Served(model, rows, {"inputs": rows})
+
+
 ENTRIES = (
     table.variational,
     table.mc_dropout,
@@ -21,6 +37,9 @@ ENTRIES = (
     table.concrete_dropout,
     table.conv,
     table.residual,
+    table.several,
+    table.recurrent,
+    sequences,
 )
 
 
@@ -80,13 +99,6 @@ def run_litert(path, entry):
 
 
 @pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
-def test_litert_of_several_inputs_and_outputs(tmp_path):
-    entry = table.several()
-    export(entry, tmp_path / "model.tflite", format="litert")
-    assert_same(run_litert(tmp_path / "model.tflite", entry), entry)
-
-
-@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
 def test_litert(entry, tmp_path):
     path = tmp_path / "model.tflite"
     export(entry, path, format="litert")
@@ -98,15 +110,18 @@ def test_litert(entry, tmp_path):
     assert card["draws"] == "fixed"
 
 
-def test_onnx(entry, tmp_path):
-    pytest.importorskip("tf2onnx", reason='needs the extra "onnx"')
+def run_onnx(path, entry):
     onnxruntime = pytest.importorskip("onnxruntime", reason="likewise")
-    path = tmp_path / "model.onnx"
-    export(entry, path, format="onnx")
     session = onnxruntime.InferenceSession(str(path))
     names = [output.name for output in session.get_outputs()]
-    found = session.run(names, entry.inputs)
-    assert_same(dict(zip(names, found, strict=True)), entry)
+    return dict(zip(names, session.run(names, entry.inputs), strict=True))
+
+
+def test_onnx(entry, tmp_path):
+    pytest.importorskip("tf2onnx", reason='needs the extra "onnx"')
+    path = tmp_path / "model.onnx"
+    export(entry, path, format="onnx")
+    assert_same(run_onnx(path, entry), entry)
 
 
 def test_openvino(entry, tmp_path):
@@ -116,14 +131,49 @@ def test_openvino(entry, tmp_path):
     core = openvino.Core()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
     compiled = core.compile_model(core.read_model(tmp_path / "1"), "CPU", exact)
-    (x,) = entry.inputs.values()
-    found = compiled([x])
+    found = compiled(entry.inputs)
     answers = {
         name: value
         for output, value in found.items()
         for name in output.get_names()
     }
     assert_same(answers, entry)
+
+
+@pytest.mark.parametrize("kind", ["litert", "onnx"])
+def test_a_loop_over_an_unknown_number_of_steps_is_refused(kind, tmp_path):
+    x = keras.Input((None, 3))
+    h = keras.layers.GRU(3, return_sequences=True, name="first")(x)
+    last = tfpbnn.layers.LSTMReparameterization(3)
+    h = keras.layers.Bidirectional(last, name="both")(h)
+    model = table.compiled(keras.Model(x, table.table.dense(2)(h)))
+    entry = table.Served(model, None, {})
+    message = r"fixed number of time steps.*\['first', 'both'\]"
+    with pytest.raises(ValueError, match=message):
+        export(entry, tmp_path / "m", format=kind)
+    assert not any(layer.unroll for layer in recurrent(model))
+
+
+def recurrent(model):
+    layers = model._flatten_layers()
+    return [part for part in layers if isinstance(part, keras.layers.RNN)]
+
+
+@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
+def test_a_long_graph_is_there_once(tmp_path):
+    """And not for each draw."""
+    entry = sequences()
+    sizes = []
+    for count in (2, 20):
+        path = tmp_path / f"{count}.tflite"
+        kwargs = {"draws": "fixed", "format": "litert"}
+        tfpbnn.export(entry.model, path, count, **kwargs)
+        interpreter = tf.lite.Interpreter(str(path))
+        sizes.append(len(interpreter._get_ops_details()))
+    assert sizes[1] < 1.1 * sizes[0]
+    for layer in recurrent(entry.model):  # it is what it was
+        assert not layer.unroll
+        assert "inner_loop" not in vars(layer)
 
 
 def test_fixed_draws_of_a_large_kernel_are_variables(tmp_path):

@@ -56,11 +56,16 @@ def predict(entry, x=None, num_samples=SAMPLES, **kwargs):
     return {f"{name}_": p[name] for name in p}
 
 
-def expected(p):
-    if isinstance(p, ClassificationPredictive):
-        return {name: getattr(p, name) for name in LABELS}
-    found = {name: getattr(p, name) for name in REGRESSION[:-1]}
-    return found | {"quantiles": np.moveaxis(p.quantile(LEVELS), 0, 1)}
+def expected(p, only=None):
+    is_label = isinstance(p, ClassificationPredictive)
+    names = LABELS if is_label else REGRESSION
+    return {
+        name: np.moveaxis(p.quantile(LEVELS), 0, 1)
+        if name == "quantiles"
+        else getattr(p, name)
+        for name in names
+        if only is None or name in only
+    }
 
 
 def rows(inputs, chosen):
@@ -70,11 +75,10 @@ def rows(inputs, chosen):
 def assert_answers(answers, predictions, only=None):
     """Float32 in the graph, float64 in `predict`."""
     for prefix, p in predictions.items():
-        for name, value in expected(p).items():
-            if only is None or name in only:
-                np.testing.assert_allclose(
-                    answers[prefix + name], value, rtol=1e-3, atol=3e-5
-                )
+        for name, value in expected(p, only).items():
+            np.testing.assert_allclose(
+                answers[prefix + name], value, rtol=1e-3, atol=3e-5
+            )
 
 
 def test_signatures_have_rows_first(served, runtime):

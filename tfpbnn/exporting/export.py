@@ -13,7 +13,7 @@ import numpy as np
 
 from tfpbnn import particles, random
 from tfpbnn.exporting import card as cards
-from tfpbnn.exporting import formats, lint, warmups
+from tfpbnn.exporting import formats, lint, recurrent, warmups
 from tfpbnn.exporting.arguments import Arguments
 from tfpbnn.exporting.draws import Draws
 from tfpbnn.exporting.fixed import FixedDraws
@@ -97,7 +97,8 @@ def export(
         ValueError: if an argument is not as above; if the model was not built,
             has no likelihood, has nothing random in it, or has noise of its own
             (a Keras seed generator) that would replay; if its outputs are
-            nested or have no axis of their own; if fixed draws are too large.
+            nested or have no axis of their own; if fixed draws are too large;
+            if recurrent layers take any number of steps, for the other formats.
         FileExistsError: if there is something at `path`.
 
     Example:
@@ -120,13 +121,13 @@ def export(
     drawn = Draws(function, inputs, num_samples)
     _check_random(posterior, function, arguments)
     outputs = _likelihoods(posterior, drawn.spec, loss)
-    fixed = None
-    if draws == "fixed":
-        key = random.as_key(random.any_seed() if seed is None else seed)
-        fixed = FixedDraws(drawn, inputs, key, max_bytes)
     levels = arguments.quantiles
-    made = Signatures(inputs, drawn, fixed, outputs, levels)
-    with formats.quiet():  # TensorFlow warns of what it calls old
+    with _traceable(posterior, arguments) as at_once:
+        fixed = None
+        if draws == "fixed":
+            key = random.as_key(random.any_seed() if seed is None else seed)
+            fixed = FixedDraws(drawn, inputs, key, max_bytes, at_once)
+        made = Signatures(inputs, drawn, fixed, outputs, levels)
         traced = {name: made.traced(name) for name in arguments.signatures}
     settings = {
         "num_samples": drawn.num_samples,
@@ -139,6 +140,17 @@ def export(
         if requests is not None and format == "savedmodel":
             records = _records(requests, traced)
             warmups.write(new, path.absolute().parent.name, records)
+
+
+@contextlib.contextmanager
+def _traceable(model: Any, arguments: Arguments) -> Iterator[bool]:
+    """Where graphs are traced; whether they are better joined."""
+    with formats.quiet():  # TensorFlow warns of what it calls old
+        if arguments.format == "savedmodel":
+            yield False
+        else:
+            with recurrent.unrolled(model) as is_unrolled:
+                yield is_unrolled
 
 
 def _check_random(

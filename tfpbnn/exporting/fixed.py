@@ -1,5 +1,6 @@
 """Draws that are taken once and kept, so that no random number is left."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -10,6 +11,14 @@ from tfpbnn.exporting.draws import ONE_ROW, Draws
 from tfpbnn.exporting.inputs import Inputs
 from tfpbnn.types import Tensor
 
+# From inputs to outputs, `[S, B, ...]` each.
+Outputs = Callable[..., list[Tensor]]
+# What is kept, by the way in which draws are made.
+_WHAT = {
+    "apart": "noise on the outputs of layers",
+    "stack": "weights and masks",
+    "one": "weights and masks",
+}
 # Larger tensors are kept as variables: a graph holds 2 GiB at most.
 _SMALL = 1024
 
@@ -31,7 +40,12 @@ class FixedDraws:
     """
 
     def __init__(
-        self, draws: Draws, inputs: Inputs, key: Tensor, max_bytes: int
+        self,
+        draws: Draws,
+        inputs: Inputs,
+        key: Tensor,
+        max_bytes: int,
+        at_once: bool = False,
     ):
         """Draws.
 
@@ -40,6 +54,8 @@ class FixedDraws:
             inputs: of its model.
             key: of all draws.
             max_bytes: how large what is kept may be.
+            at_once: whether to join draws that are taken one by one, so that a
+                long graph is there once and not for each of them.
 
         Raises:
             ValueError: if it is larger.
@@ -49,42 +65,39 @@ class FixedDraws:
         graph = _graph(draws, inputs, kind)
         self._structure = graph.structured_outputs
         key_in, number_in, *x = graph.inputs[: 2 + len(inputs.specs)]
-        self._is_stacked = kind != "one"
+        is_stacked = kind != "one"
         drawn = [key_in, number_in]
         # Of draws one by one each would keep its own of what they share.
-        cut = _cut(graph.graph, drawn, x, graph.outputs, self._is_stacked)
-        parts = 1 if self._is_stacked else self.num_samples
-        self._check_size(sum(map(_bytes, cut)) * parts, max_bytes)
-        self._rest = Rest(graph, [*x, *cut])
+        cut = _cut(graph.graph, drawn, x, graph.outputs, is_stacked)
+        parts = 1 if is_stacked else self.num_samples
+        self._what = _WHAT[kind]
+        self._check_size(cut * parts, max_bytes)
+        rest = Rest(graph, [*x, *cut])
+        found: list[list[Tensor]] = [[]] * parts
         if cut:
             draw = graph.prune([key_in, number_in], cut)
             numbers = tf.range(parts, dtype=tf.int64)
             found = [draw(key, number) for number in numbers]
+        self._check_size([t for values in found for t in values], max_bytes)
+        if is_stacked:
+            self._draws = _with_kept(rest, found[0])
         else:
-            found = [[]] * parts
-        self._kept = [list(map(_kept, values)) for values in found]
-        total = sum(_bytes(t) for values in found for t in values)
-        self._check_size(total, max_bytes)
+            joined = _at_once(rest, inputs, found) if cut and at_once else None
+            self._draws = joined or _one_by_one(rest, found)
 
     def __call__(self, x: dict[str, Tensor]) -> Any:
         """The outputs for inputs by name."""
-        tensors = [x[name] for name in self._inputs.specs]
-        parts = [
-            self._rest(*tensors, *map(tf.convert_to_tensor, values))
-            for values in self._kept
-        ]
-        flat = (
-            parts[0]
-            if self._is_stacked
-            else [tf.stack(draws) for draws in zip(*parts, strict=True)]
-        )
+        flat = self._draws(*(x[name] for name in self._inputs.specs))
         return keras.tree.pack_sequence_as(self._structure, flat)
 
-    def _check_size(self, size: int, max_bytes: int) -> None:
+    def _check_size(self, tensors: list[Any], max_bytes: int) -> None:
+        size = sum(map(_bytes, tensors))
         if size > max_bytes:
+            largest = max(tensors, key=_bytes)
             raise ValueError(
-                f'draws="fixed" would keep {size / 2**20:.1f} MiB of weights, '
-                f"{self.num_samples} draws of them, more than `max_bytes` "
+                f'draws="fixed" would keep {size / 2**20:.1f} MiB, '
+                f"{self.num_samples} draws of {self._what} (the largest tensor "
+                f"of shape {tuple(largest.shape)}), more than `max_bytes` "
                 f"allows, {max_bytes / 2**20:.1f} MiB. Use fewer "
                 'num_samples, draws="fresh" or a larger max_bytes.'
             )
@@ -133,6 +146,42 @@ def _cut(
             cut |= {t.name: t for t in op.inputs if t.op.name in only_drawn}
     cut |= {t.name: t for t in outputs if t.op.name in only_drawn}
     return list(cut.values())
+
+
+def _with_kept(rest: Rest, values: list[Tensor]) -> Outputs:
+    kept = list(map(_kept, values))
+    return lambda *x: rest(*x, *map(tf.convert_to_tensor, kept))
+
+
+def _one_by_one(rest: Rest, found: list[list[Tensor]]) -> Outputs:
+    draws = [_with_kept(rest, values) for values in found]
+
+    def run(*x: Tensor) -> list[Tensor]:
+        parts = [draw(*x) for draw in draws]
+        return [tf.stack(outputs) for outputs in zip(*parts, strict=True)]
+
+    return run
+
+
+def _at_once(
+    rest: Rest, inputs: Inputs, found: list[list[Tensor]]
+) -> Outputs | None:
+    """By operations on stacks of draws; None if some have no such form."""
+    kept = [_kept(tf.stack(draws)) for draws in zip(*found, strict=True)]
+
+    def run(*x: Tensor) -> list[Tensor]:
+        return tf.vectorized_map(
+            lambda values: rest(*x, *values),
+            list(map(tf.convert_to_tensor, kept)),
+            fallback_to_while_loop=False,
+        )
+
+    function = tf.function(run, autograph=False)
+    try:
+        function.get_concrete_function(*inputs.specs.values())
+    except ValueError:
+        return None
+    return function
 
 
 def _bytes(tensor: Any) -> int:

@@ -12,6 +12,8 @@ import tensorflow as tf
 from tfpbnn.particles.graph import layers_of
 
 _OPSET = 18
+# What ONNX calls the type of shapes.
+_INT64 = 7
 
 
 def write_saved_model(
@@ -19,8 +21,7 @@ def write_saved_model(
 ) -> None:
     """Writes traced functions as signatures of a SavedModel.
 
-    Not by `keras.export.ExportArchive`, which saves each function twice: as a
-    signature and as an object.
+    Not by `keras.export.ExportArchive`, whose files were half as large again.
 
     Args:
         path: a folder, which is made.
@@ -81,13 +82,35 @@ def write_onnx(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
                 return function(**dict(zip(specs, tensors, strict=True)))
 
         model, _ = tf2onnx.convert.from_function(
-            positional, input_signature=list(specs.values()), opset=_OPSET
+            positional,
+            input_signature=list(specs.values()),
+            opset=_OPSET,
+            custom_op_handlers={"BroadcastArgs": (_broadcast_shape, [])},
         )
         # tf2onnx calls it a success to leave in what it does not know.
         onnx.checker.check_model(model)
         return model
 
     path.write_bytes(_converted("ONNX", convert).SerializeToString())
+
+
+def _broadcast_shape(context: Any, node: Any, *_: Any) -> None:
+    """The shape that two shapes broadcast to, which tf2onnx does not know.
+
+    Moments of some likelihoods ask for it.
+    """
+    dtype, (output,) = context.get_dtype(node.output[0]), node.output
+    first, second = (
+        context.make_node("Cast", [name], attr={"to": _INT64}).output[0]
+        for name in node.input
+    )
+    context.remove_node(node.name)
+    filled = context.make_node("ConstantOfShape", [first]).output
+    expanded = context.make_node("Expand", [filled[0], second]).output
+    shape = context.make_node("Shape", expanded).output
+    context.make_node(
+        "Cast", shape, attr={"to": dtype}, name=node.name, outputs=[output]
+    )
 
 
 def _converted(kind: str, convert: Callable[[], Any]) -> Any:

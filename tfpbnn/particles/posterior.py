@@ -1,6 +1,7 @@
 """What a model is whose draws are more than draws of its layers."""
 
 import abc
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -43,6 +44,10 @@ class Posterior(abc.ABC):
     @abc.abstractmethod
     def template(self) -> keras.Model:
         """A network whose inputs and outputs are like those of all draws."""
+
+    def templates(self) -> Sequence[keras.Model]:
+        """All the networks that draws are traced with."""
+        return [self.template()]
 
     def draw_spec(self, x: Any) -> Any:
         """KerasTensors like what `draw` returns, for inputs of a spec like x.

@@ -31,9 +31,11 @@ def mixture_cdf(marginals: Any, values: Tensor) -> Tensor:
         `[Q, n, .., k]`.
     """
     # One value of Q at a time, so that memory stays that of the draws.
-    return tf.stack(
+    found = tf.stack(
         [tf.reduce_mean(marginals.cdf(v), axis=0) for v in tf.unstack(values)]
     )
+    # TFP forgets it for some of the distributions; loops need it.
+    return tf.ensure_shape(found, values.shape)
 
 
 def quantile(

@@ -83,6 +83,9 @@ class MultiSWAG(_Untrainable):
     def template(self) -> keras.Model:
         return self.components[0].network
 
+    def templates(self) -> list[keras.Model]:
+        return [component.network for component in self.components]
+
     def call(self, inputs: Any) -> Any:
         outputs = [component(inputs) for component in self.components]
         return keras.tree.map_structure(
