@@ -15,13 +15,8 @@ from tfpbnn.types import Tensor
 
 # `keras.Model(inputs, outputs)` is of this class, which has no public name.
 _Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
-# Of Keras's own layers these may hold layers, or code, of the user's.
-_HOLDERS = (
-    keras.layers.Lambda,
-    keras.layers.RNN,
-    keras.layers.Wrapper,
-    keras.Model,
-)
+# Of Keras's own layers these may hold code of the user's.
+_HOLDERS = (keras.layers.Lambda, keras.Model)
 Tensors = dict[int, Tensor]
 
 
@@ -331,7 +326,20 @@ def is_random(op: Any) -> bool:
 def is_own(op: Any) -> bool:
     """Whether all that an operation does is Keras's, or this package's."""
     ours = type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
-    return ours and not isinstance(op, _HOLDERS)
+    return (
+        ours and not isinstance(op, _HOLDERS) and all(map(is_own, _held_by(op)))
+    )
+
+
+def _held_by(layer: Any) -> list[Any]:
+    """The layers in a layer of Keras's that takes some."""
+    if isinstance(layer, keras.layers.RNN):
+        return [layer.cell]
+    if isinstance(layer, keras.layers.StackedRNNCells):
+        return list(layer.cells)
+    if isinstance(layer, keras.layers.Bidirectional):
+        return [layer.forward_layer, layer.backward_layer]
+    return [layer.layer] if isinstance(layer, keras.layers.Wrapper) else []
 
 
 def _same(x: Tensor, dtype: str) -> Tensor:
