@@ -373,12 +373,17 @@ class OwnCell(keras.layers.SimpleRNNCell):
         (lambda L: L.RNN(OwnCell(3)), True),
         (lambda L: L.Bidirectional(layers.LSTMReparameterization(3)), True),
         (lambda L: L.TimeDistributed(layers.DenseFlipout(2)), True),
+        (lambda _: layers.DenseFlipout(2, kernel_posterior=None), False),
+        (lambda _: layers.DenseBatchEnsemble(2, num_members=2), True),
     ],
 )
 def test_layers_in_layers_tell_whether_draws_differ(make, expected):
-    """Keras's recurrent cells have seeds, for dropout, which is off."""
+    """Keras's recurrent cells have seeds, for dropout, which is off.
+
+    Members of an ensemble are draws, though each weight is a point.
+    """
     layer = make(keras.layers)
-    layer(np.zeros((2, 3, 4), "float32"))
+    layer(np.zeros((4, 3, 4), "float32"))
     assert is_random(layer) == expected
 
 

@@ -199,9 +199,12 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
     def has_output_noise(self) -> bool:
         """Whether `output_noise` tells all that a call does.
 
-        Not of a subclass with a call of its own.
+        Not of a subclass with a call, or weights of members, of its own.
         """
-        return type(self).call is VariationalLayer.call
+        return all(
+            getattr(type(self), name) is getattr(VariationalLayer, name)
+            for name in ("call", "_linear")
+        )
 
     def output_noise(self, inputs: Tensor, rows: Tensor) -> OutputNoise:
         """What a scope is to know of the layer to draw rows apart.

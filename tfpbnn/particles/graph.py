@@ -311,6 +311,8 @@ def is_random(op: Any) -> bool:
     Keras's own layers don't, in inference; of a user's layer with a seed of
     its own it can't be known.
     """
+    if isinstance(op, VariationalLayer) and op.has_output_noise:
+        return any(posterior.is_random for posterior in op.posteriors)
     if isinstance(op, NoiseState):
         return True
     if not isinstance(op, keras.layers.Layer):
