@@ -62,6 +62,7 @@ class Costs:
         mixed: drawing outputs of those layers whose inputs all draws share,
             and weights of the others; None where there are none of the former,
             or marginal draws are the same.
+        obstacle: what is in the way of marginal draws, in words.
         shared_flops_per_row: of what doesn't differ between draws.
         bytes_per_row: of the outputs of all layers that differ between draws.
         shared_bytes_per_row: of those that don't.
@@ -74,6 +75,7 @@ class Costs:
     coherent: Work = Work()
     marginal: Work | None = None
     mixed: Work | None = None
+    obstacle: str = ""
     shared_flops_per_row: int = 0
     bytes_per_row: int = 0
     shared_bytes_per_row: int = 0
@@ -163,6 +165,7 @@ def count(graph: Graph | None, x: Any) -> Costs:
         coherent=_work(graph, [], unknown),
         marginal=_work(graph, random, unknown) if is_marginal else None,
         mixed=_work(graph, first, unknown) if is_mixed else None,
+        obstacle=of_rows.obstacle(graph),
         shared_flops_per_row=2
         * sum(call.weights_per_row(unknown) for call in untouched),
         bytes_per_row=sum(sizes(call.outputs) for call in graph.touched_calls),

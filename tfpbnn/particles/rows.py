@@ -9,6 +9,7 @@ import math
 import keras
 
 from tfpbnn.layers.base import VariationalLayer
+from tfpbnn.layers.noise_state import NoiseState
 from tfpbnn.particles.graph import Call, Graph, is_own
 
 # Operations that are no layers, and leave each row where it is if their axes
@@ -49,8 +50,23 @@ def are_kept(call: Call) -> bool:
 def can_draw_apart(graph: Graph, call: Call) -> bool:
     """Whether noise on a random layer's outputs is exact for each row."""
     x, *_ = call.inputs
-    is_exact = call.op.rows_can_be_drawn_apart(tuple(x.shape))
+    is_ours = isinstance(call.op, NoiseState)
+    is_exact = is_ours and call.op.rows_can_be_drawn_apart(tuple(x.shape))
     return is_exact and graph.is_used_once(call.op)
+
+
+def obstacle(graph: Graph) -> str:
+    """The first call that keeps rows from being drawn apart; "" for none."""
+    for call in graph.calls:
+        name = getattr(call.op, "name", "")
+        if not are_kept(call):
+            return f"`{name}`, which is not known to keep rows apart"
+        if call.is_random and not can_draw_apart(graph, call):
+            return (
+                f"`{name}`, of which a row meets a weight more than once, or "
+                "whose weights are not independent Normals"
+            )
+    return ""
 
 
 def first_calls(graph: Graph) -> list[Call]:

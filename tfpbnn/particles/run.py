@@ -145,9 +145,10 @@ class Run:
             rows = _MANY_ROWS if self._is_stream else data.length(x)
             self.draws = costs.cheapest(rows)
         if self.draws in _NEEDS and getattr(costs, self.draws) is None:
+            found = f" with {costs.obstacle}" if costs.obstacle else ""
             raise ValueError(
-                f'draws="{self.draws}" {_NEEDS[self.draws]}. '
-                f'Received: model {self._model.name}. Use draws="coherent".'
+                f'draws="{self.draws}" {_NEEDS[self.draws]}. Received: model '
+                f'{self._model.name}{found}. Use draws="coherent".'
             )
         self._function = function
         return function
