@@ -104,6 +104,12 @@ def swag():
     return Served(collect.posterior, X, {"features": X})
 
 
+def multi_swag():
+    parts = [swag().model for _ in range(2)]
+    mixture = tfpbnn.ensembles.MultiSWAG(parts)
+    return Served(mixture, X, {"features": X})
+
+
 def batch_ensemble():
     model = network()
     model.compile("adam", loss=likelihoods.Normal())
@@ -169,6 +175,7 @@ ALL = (
     concrete_dropout,
     deep_ensemble,
     swag,
+    multi_swag,
     batch_ensemble,
     residual,
     several,

@@ -34,6 +34,7 @@ ENTRIES = (
     table.variational,
     table.mc_dropout,
     table.swag,
+    table.multi_swag,
     table.concrete_dropout,
     table.conv,
     table.residual,

@@ -98,15 +98,16 @@ def test_signatures_have_rows_first(served, runtime):
 def test_means_are_those_of_predict(served, runtime):
     entry, path = served
     answers = runtime.run(path, "deterministic", **entry.inputs)
-    has_mean = particles.draw_function(entry.model, entry.x).has_mean
-    predictions = predict(entry, draws="mean" if has_mean else "auto")
+    draws = particles.draw_function(entry.model, entry.x)
+    predictions = predict(entry, draws="mean" if draws.has_mean else "auto")
     kept = (
         "mean",
         "aleatoric_variance",
         "probabilities",
         "predictive_entropy",
     )
-    assert_answers(answers, predictions, kept)
+    if draws.has_mean or draws.num_draws:  # others: see test_export
+        assert_answers(answers, predictions, kept)
     names = {f"{o}{k}" for o, p in predictions.items() for k in expected(p)}
     assert set(answers) == {n for n in names if n.endswith(kept)} - {
         n for n in names if n.endswith("epistemic_variance")

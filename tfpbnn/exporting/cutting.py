@@ -60,6 +60,7 @@ class Rest:
         needed = tf.compat.v1.graph_util.extract_sub_graph(
             graph.as_graph_def(), [y.op.name for y in outputs]
         )
+        _drop_unused_functions(needed)
         names = {node.name for node in needed.node}
         values = [*tensors, *(outer for outer, _ in graph.captures)]
         given = {
@@ -70,3 +71,18 @@ class Rest:
         return tf.graph_util.import_graph_def(
             needed, given, [y.name for y in outputs], name=""
         )
+
+
+def _drop_unused_functions(graph: Any) -> None:
+    """Those that no node calls, as draws that are kept were made by."""
+    bodies = {f.signature.name: f for f in graph.library.function}
+    open_nodes, used = list(graph.node), set()
+    while open_nodes:
+        for attr in open_nodes.pop().attr.values():
+            for function in (attr.func, *attr.list.func):
+                if function.name in bodies and function.name not in used:
+                    used.add(function.name)
+                    open_nodes += bodies[function.name].node_def
+    kept = [body for name, body in bodies.items() if name in used]
+    del graph.library.function[:]
+    graph.library.function.extend(kept)

@@ -1,5 +1,6 @@
 """A mixture of posteriors."""
 
+import functools
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -13,6 +14,7 @@ from tfpbnn.ensembles.collected.network_posterior import (
     _Untrainable,
     compile_like,
 )
+from tfpbnn.ensembles.stacked.networks import are_alike
 from tfpbnn.types import Config, Tensor
 
 
@@ -66,19 +68,29 @@ class MultiSWAG(_Untrainable):
             self.num_draws = len(counts) * math.lcm(*counts)
         means = [component.num_means for component in components]
         self.num_means = len(means) * math.lcm(*means)
+        self._are_alike = are_alike(
+            [component.network for component in components]
+        )
         compile_like(self, first)
         self.built = True
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
-        size = len(self.components)
+        size, first = len(self.components), self.components[0]
         number = tf.cast(number, tf.int64)
-        return tf.switch_case(
-            tf.cast(number % size, tf.int32),
-            [
-                lambda c=component: c.draw(x, number // size, key)
-                for component in self.components
-            ],
-        )
+        component, number = tf.cast(number % size, tf.int32), number // size
+        if key is None or not self._are_alike:
+            draws = [
+                functools.partial(one.draw, x, number, key)
+                for one in self.components
+            ]
+            return tf.switch_case(component, draws)
+        # Weights that don't depend on x can be drawn once and kept.
+        weights = [
+            functools.partial(one.drawn_weights, number, key)
+            for one in self.components
+        ]
+        values = tf.switch_case(component, weights)
+        return first.run(x, first.network.weights, values)
 
     def template(self) -> keras.Model:
         return self.components[0].network

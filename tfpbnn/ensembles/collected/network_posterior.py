@@ -1,9 +1,11 @@
 """What posteriors over the weights of one network have in common."""
 
+import abc
 import inspect
 from typing import Any, NoReturn
 
 import keras
+import tensorflow as tf
 
 from tfpbnn.layers.drawn_weights import _DrawScope
 from tfpbnn.particles import Posterior
@@ -90,10 +92,26 @@ class _NetworkPosterior(_Untrainable):
     def template(self) -> keras.Model:
         return self.network
 
-    def _run(self, x: Any, values: list[Tensor]) -> Any:
-        """The outputs of the network with other values of random weights."""
-        pairs = list(zip(self.random_weights, values, strict=True))
-        with _DrawScope(pairs):
+    def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
+        return self.run(x, self.random_weights, self.drawn(number, key))
+
+    @abc.abstractmethod
+    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        """The random weights of the draw of this number."""
+
+    def drawn_weights(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        """All of the network's weights, for one draw."""
+        weights = [tf.convert_to_tensor(v) for v in self.network.weights]
+        drawn = self.drawn(number, key)
+        for index, value in zip(self.indices, drawn, strict=True):
+            weights[index] = value
+        return weights
+
+    def run(
+        self, x: Any, variables: list[keras.Variable], values: list[Tensor]
+    ) -> Any:
+        """The outputs of the network with other values of some weights."""
+        with _DrawScope(list(zip(variables, values, strict=True))):
             return self.network(x, training=False)
 
     def _add_parameter(

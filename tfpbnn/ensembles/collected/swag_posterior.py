@@ -109,13 +109,18 @@ class SWAGPosterior(_NetworkPosterior):
         if key is None:
             with random.draw_scope(None):
                 return self.call(x)
+        return super().draw(x, number, key)
+
+    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        del number  # The key is the draw's own.
+        assert key is not None
         if batch_norms(self.network):
             raise ValueError(
                 f"`{self.name}` is of a network with BatchNorm, whose draws "
                 "need statistics of their own. Predict with "
                 "`posterior.materialize(num_samples, x_train)`."
             )
-        return self._run(x, self._sample(key))
+        return self._sample(key)
 
     def call(self, inputs: Any) -> Any:
         if batch_norms(self.network) and not self.has_statistics:

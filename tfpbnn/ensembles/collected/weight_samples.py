@@ -123,15 +123,15 @@ class WeightSamples(_NetworkPosterior):
             models.append(member)
         return models
 
-    def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
+    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        del key  # Random layers take it from the scope.
         number = tf.cast(number, tf.int64) % self.num_members
-        values = [
+        return [
             tf.cast(stack.value[number], variable.dtype)
             for stack, variable in zip(
                 self._stacks, self.random_weights, strict=True
             )
         ]
-        return self._run(x, values)
 
     def call(self, inputs: Any) -> Any:
         outputs = tf.map_fn(
