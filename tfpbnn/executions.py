@@ -110,9 +110,11 @@ def _rows(given: dict[str, Any]) -> int:
     limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)
     if any(limits) or limit():
         return 0
-    x, *others = keras.tree.flatten((given["x"], given.get("validation_data")))
+    data = given.get("x"), given.get("validation_data")
+    x, *others = keras.tree.flatten(data)
     others = [leaf for leaf in others if leaf is not None]
-    if not all(getattr(leaf, "shape", ()) for leaf in (x, *others)):
+    shapes = [tuple(getattr(leaf, "shape", ())) for leaf in (x, *others)]
+    if not all(shape and None not in shape for shape in shapes):
         return 0
     return math.floor(x.shape[0] * (1 - (given.get("validation_split") or 0)))
 
