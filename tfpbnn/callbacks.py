@@ -34,9 +34,10 @@ class KLWeight(keras.callbacks.Callback):
     Keras averages the likelihood over examples, so the KL counts 1 /
     `num_examples` there; a warm-up starts it at nothing. In all, the weight is
     `temperature * max(floor, schedule) / num_examples`. Adds `kl` (of all
-    layers, in nats, without its weight) and `kl_weight` to the logs. Layers
-    that were given a `kl_weight` of their own keep it. When training ends the
-    weight is `temperature / num_examples`, wherever the schedule was.
+    layers, in nats, without its weight; of an ensemble the mean over members)
+    and `kl_weight` to the logs. Layers that were given a `kl_weight` of their
+    own keep it. When training ends the weight is `temperature / num_examples`,
+    wherever the schedule was.
 
     Args:
         num_examples: how many examples the training data has. (Not batches.)

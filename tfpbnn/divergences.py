@@ -259,13 +259,19 @@ class ClosedFormKL(_KLTerm):
         return self._function()
 
 
-def kl_terms(model: keras.layers.Layer) -> list[_KLTerm]:
-    """The KL terms of all trainable layers of a built model, nested or not."""
+def kl_terms(model: Any) -> list[Any]:
+    """The KL terms of all trainable layers of a built model, nested or not.
+
+    Each has its `divergence()`. A model whose variables are not those of its
+    layers, such as an ensemble, knows its terms itself.
+    """
+    if hasattr(model, "kl_terms"):
+        return model.kl_terms()
     found = (variable.regularizer for variable in model.trainable_variables)
     return [term for term in found if isinstance(term, _KLTerm)]
 
 
-def total_kl(terms: Iterable[_KLTerm]) -> Tensor:
+def total_kl(terms: Iterable[Any]) -> Tensor:
     """The sum of the divergences, without their weights, in nats."""
     return tf.add_n([tf.zeros([]), *(term.divergence() for term in terms)])
 

@@ -82,7 +82,7 @@ def test_hyperparameters_are_drawn():
     assert all(1e-4 < one["l2"] < 1e-2 for one in first)
 
 
-def test_masks_are_new_ones_in_each_step():
+def test_masks_are_new_ones_in_each_step_and_none_when_served(tmp_path):
     """With dropout between weights, whose states are between them too."""
     ensemble = HyperEnsemble(build, LISTED[2:] * 2)
     loss = tfpbnn.likelihoods.Normal()
@@ -90,6 +90,7 @@ def test_masks_are_new_ones_in_each_step():
     ensemble.fit(X, Y, batch_size=len(X), epochs=3, verbose=0)
     losses = np.stack(ensemble.member_history["loss"])
     assert (np.diff(np.sort(losses, axis=0), axis=0) > 1e-4).all()
+    tfpbnn.export(ensemble, tmp_path / "served", num_samples=2)
 
 
 def test_networks_of_different_architectures(tmp_path):

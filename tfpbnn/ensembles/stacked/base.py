@@ -8,6 +8,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn import divergences
 from tfpbnn.ensembles.stacked import executors, fitting, networks
 from tfpbnn.ensembles.stacked.batches import MemberBatch
 from tfpbnn.ensembles.stacked.history import MemberLosses
@@ -213,6 +214,11 @@ class StackedEnsemble(Posterior, Executions, keras.Model):
         """Whether there are several, and nothing that tells them apart."""
         is_one = self.num_members == 1 or len(self._stacks.networks) > 1
         return not is_one and self._stacks.are_same()
+
+    def kl_terms(self) -> list[Learning]:
+        """The mean of the members' KL, for `divergences.kl_terms`."""
+        has_kl = any(map(divergences.kl_terms, self.templates()))
+        return [self._learning] if has_kl else []
 
     def use_layout(self, layout: str) -> None:
         """Says what of the next data has an axis of members."""

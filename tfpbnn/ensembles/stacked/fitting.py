@@ -74,7 +74,10 @@ def fit(
     bound = inspect.signature(plain).bind(*args, **kwargs)
     given = bound.arguments
     _check(model, given)
-    _weight_kl(model, given)
+    for network in model.templates():  # theirs count for nothing
+        for weight in divergences.managed_weights(network):
+            weight.assign(0.0)
+    weight_kl(model, given)
     if own.get("executor") is not None:
         return fit_in_jobs(model, given, **own)
     if own:
@@ -203,14 +206,11 @@ def _part(rows: tuple[Any, Any, Any], part: slice) -> tuple[Any, Any, Any]:
     )
 
 
-def _weight_kl(model: Any, given: dict[str, Any]) -> None:
+def weight_kl(model: Any, given: dict[str, Any]) -> None:
     """As `tfpbnn.Model`, if members have a KL whose weight was left open."""
     managed = divergences.managed_weights(model)
     if not managed:
         return
-    for network in model.templates():  # theirs count for nothing
-        for weight in divergences.managed_weights(network):
-            weight.assign(0.0)
     callbacks = keras.tree.flatten(given.get("callbacks"))
     if any(isinstance(callback, KLWeight) for callback in callbacks):
         return

@@ -8,6 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfpbnn import divergences
 from tfpbnn.ensembles.stacked.batches import MemberBatch
 from tfpbnn.ensembles.stacked.stacks import MemberState, Stacks
 from tfpbnn.ensembles.stacked.steps import for_each
@@ -88,6 +89,21 @@ class Learning:
 
         types = (tf.float32, self._output_types(batch))
         return for_each(self._stacks, self._batch, work, types, batch.own)
+
+    def divergence(self) -> Tensor:
+        """The mean over members of their KL, without its weight, in nats."""
+
+        def work(network: Any, state: MemberState, part: Any) -> Tensor:
+            del part
+            kl, _ = self._stacks.call(
+                network,
+                state,
+                lambda n: divergences.total_kl(divergences.kl_terms(n)),
+            )
+            return kl
+
+        kls = for_each(self._stacks, self._batch, work, tf.float32)
+        return tf.reduce_mean(kls)
 
     def build(self, batch: MemberBatch) -> None:
         """Makes the variables of losses and metrics, for outputs of a member.

@@ -10,7 +10,11 @@ import tensorflow as tf
 
 from tfpbnn import _registry, targets
 from tfpbnn.ensembles.stacked import executors, networks
-from tfpbnn.ensembles.stacked.fitting import Options, check_compiled
+from tfpbnn.ensembles.stacked.fitting import (
+    Options,
+    check_compiled,
+    weight_kl,
+)
 from tfpbnn.particles import Posterior
 from tfpbnn.types import Config, Tensor
 
@@ -69,12 +73,12 @@ class MixedEnsemble(Posterior, keras.Model):
     ):
         super().__init__(name=name, **kwargs)
         self.members = networks.check_given(models)
-        self.num_members = self.num_means = len(models)
+        self.num_members = self.num_means = len(self.members)
         self.num_draws = networks.num_draws(self.members)
         self.options = Options()
         self.member_history: dict[str, list[Any]] = {}
         self.built = True
-        networks.compile_as(self, models[0])
+        networks.compile_as(self, self.members[0])
 
     def member(self, number: int) -> keras.Model:
         """One of `members`, compiled as the ensemble is."""
@@ -125,6 +129,7 @@ class MixedEnsemble(Posterior, keras.Model):
         given = kwargs | {"x": x, "y": y}
         check_compiled(self)
         targets.check_fit(self, given)
+        weight_kl(self, given)
         if not self.optimizer.built:  # It stays unused, but Keras saves it.
             self.optimizer.build(self.trainable_variables)
         return executors.fit_in_jobs(self, given, executor, directory, members)
