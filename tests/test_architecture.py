@@ -145,6 +145,7 @@ def test_all_is_sorted_and_complete():
 
 
 ABSTRACT = {
+    "CheckedEvaluate",
     "DrawFunction",
     "Executions",
     "Posterior",

@@ -120,3 +120,21 @@ def test_more_axes_are_more_rows():
     for score in (metrics.accuracy, metrics.brier, metrics.ece):
         folded = score(labels.reshape(20, 3), probabilities.reshape(20, 3, 4))
         assert folded == pytest.approx(score(labels, probabilities))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+@pytest.mark.parametrize(
+    ("name", "score"),
+    [
+        ("y", lambda y: metrics.rmse(y, np.zeros(3))),
+        ("y", lambda y: metrics.coverage(y, np.zeros(3), np.ones(3))),
+        ("pit", metrics.calibration_error),
+        ("labels", lambda y: metrics.accuracy(y, np.full((3, 2), 0.5))),
+        ("labels", lambda y: metrics.brier(y, np.full((3, 2), 0.5))),
+        ("labels", lambda y: metrics.ece(y, np.full((3, 2), 0.5))),
+    ],
+)
+def test_what_is_not_finite_is_no_number(name, score, bad):
+    message = rf"`{name}` must be finite. Received: 1 .* index \(2,\)"
+    with pytest.raises(ValueError, match=message):
+        score(np.array([0.0, 1.0, bad]))

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
-from tfpbnn import likelihoods
+from tfpbnn import ensembles, likelihoods
 
 X = np.zeros((6, 3), "float32")
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -144,3 +144,55 @@ def test_a_model_without_its_outputs_says_so_in_training():
         made.fit(X, LABELS + 1, verbose=0)
     with pytest.raises(ValueError, match="3 at index"):
         made.fit(X, LABELS + 1, verbose=0)
+
+
+def changed_rows(name, value):
+    """Arguments with a validation set, one of whose arrays has a wrong row."""
+    given = {"x": X, "y": LABELS, "val_x": X, "val_y": LABELS}
+    given[name] = changed(given[name].astype("float32"), 2, value)
+    validation = (given.pop("val_x"), given.pop("val_y"))
+    return given | {"validation_data": validation}
+
+
+def network(*_):
+    return model(3, likelihoods.Categorical(), cls=keras.Model)
+
+
+def posterior():
+    weights = network().get_weights()
+    return ensembles.WeightSamples.from_weights(network(), [weights] * 2)
+
+
+MODELS = {
+    "model": lambda: model(3, likelihoods.Categorical()),
+    "stacked": lambda: ensembles.DeepEnsemble(network, 2),
+    "mixed": lambda: ensembles.MixedEnsemble([network(), network()]),
+    "shared": lambda: ensembles.to_batch_ensemble(network(), 2),
+    "collected": posterior,
+}
+
+
+@pytest.mark.parametrize("kind", MODELS)
+@pytest.mark.parametrize(
+    ("name", "value", "match"),
+    [
+        ("y", np.nan, r"`y` must be finite.*index \(2,\)"),
+        ("x", np.inf, r"`x` must be finite.*index \(2, 0\)"),
+        ("y", 3, r"`y` must hold labels.* Received: 3.0 at index \(2,\)"),
+        ("val_x", np.nan, "`x` of `validation_data` must be finite"),
+        ("val_y", np.nan, "`y` of `validation_data` must be finite"),
+        ("val_y", 3, "`y` of `validation_data` must hold labels"),
+    ],
+)
+def test_all_models_look_at_all_data(kind, name, value, match):
+    made, given = MODELS[kind](), changed_rows(name, value)
+    if kind != "collected":
+        with pytest.raises(ValueError, match=match):
+            made.fit(**given, verbose=0)
+    x, y = given["x"], given["y"]
+    if name.startswith("val"):
+        x, y = given["validation_data"]
+    with pytest.raises(
+        ValueError, match=match.replace(" of `validation_data`", "")
+    ):
+        made.evaluate(x, y, verbose=0)

@@ -48,8 +48,14 @@ def as_arrays(name: str, data: Any) -> Any:
     return arrays
 
 
-def check_finite(name: str, data: Any) -> None:
-    """Raises if an array has NaN or infinite values; other forms pass."""
+def check_finite(name: str, data: Any, of: str = "") -> None:
+    """Raises if an array has NaN or infinite values; other forms pass.
+
+    Args:
+        name: the argument's.
+        data: an array, or a structure of them.
+        of: what it is part of, for the message.
+    """
     if data is None or is_stream(data) or isinstance(data, Iterator):
         return
     for leaf in keras.tree.flatten(data):
@@ -63,7 +69,7 @@ def check_finite(name: str, data: Any) -> None:
         bad = np.argwhere(~np.isfinite(values))
         if len(bad):
             raise ValueError(
-                f"`{name}` must be finite. Received: {len(bad)} NaN or "
+                f"`{name}`{of} must be finite. Received: {len(bad)} NaN or "
                 f"infinite values, the first at index {tuple(map(int, bad[0]))}"
             )
 

@@ -1,8 +1,12 @@
-"""Scores of predictions: NumPy arrays in, numbers out."""
+"""Scores of predictions: NumPy arrays in, numbers out.
+
+All raise a `ValueError` at NaN or infinite targets.
+"""
 
 import numpy as np
 
 from tfpbnn._tfp import tfp
+from tfpbnn.data import check_finite
 from tfpbnn.types import Array
 
 
@@ -13,6 +17,7 @@ def rmse(y: Array, mean: Array) -> float:
         y: targets, any shape.
         mean: predictions of the same shape.
     """
+    check_finite("y", y)
     return float(np.sqrt(np.mean(np.square(y - mean))))
 
 
@@ -24,6 +29,7 @@ def coverage(y: Array, lower: Array, upper: Array) -> float:
         lower: lower ends, of the same shape.
         upper: upper ends, of the same shape.
     """
+    check_finite("y", y)
     return float(np.mean((y >= lower) & (y <= upper)))
 
 
@@ -37,6 +43,7 @@ def calibration_curve(pit: Array, levels: Array) -> Array:
     Reference:
         [Kuleshov et al., 2018](https://arxiv.org/abs/1807.00263)
     """
+    check_finite("pit", pit)
     return np.mean(np.ravel(pit)[:, None] <= levels, axis=0)
 
 
@@ -60,6 +67,7 @@ def accuracy(labels: Array, probabilities: Array) -> float:
         labels: integers, `[...]`.
         probabilities: `[..., K]`.
     """
+    check_finite("labels", labels)
     return float(np.mean(np.argmax(probabilities, axis=-1) == labels))
 
 
@@ -99,6 +107,7 @@ def ece(labels: Array, probabilities: Array, num_bins: int = 15) -> float:
 
 def _flat(labels: Array, probabilities: Array) -> tuple[Array, Array]:
     """Labels `[N]` and log-probabilities `[N, K]`, as tfp.stats takes them."""
+    check_finite("labels", labels)
     flat = np.reshape(probabilities, [-1, probabilities.shape[-1]])
     logits = np.log(np.maximum(flat, 1e-30)).astype(np.float32)
     return np.reshape(labels, [-1]).astype(np.int32), logits

@@ -46,7 +46,7 @@ class _DataLengthKLWeight(keras.callbacks.Callback):
             self._inner.on_epoch_end(epoch, logs)
 
 
-class _WeightedFit(executions.Executions):
+class _WeightedFit(targets.CheckedEvaluate, executions.Executions):
     """`fit` that weights the KL by the number of training examples."""
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -68,7 +68,7 @@ class _WeightedFit(executions.Executions):
         plain = super().fit  # type: ignore[misc]
         bound = inspect.signature(plain).bind(*args, **kwargs)
         given = bound.arguments
-        targets.check_fit(self, given)
+        targets.check_data(self, given)
         callbacks = given.get("callbacks") or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             callbacks = list(keras.tree.flatten(callbacks))

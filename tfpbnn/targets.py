@@ -1,9 +1,10 @@
-"""Looks at the targets of `fit` before Keras does.
+"""Looks at the data of `fit` and `evaluate` before Keras does.
 
-A label out of range is otherwise found in the first step's graph, with
-TensorFlow's long traceback.
+A NaN is otherwise found in the logs, and a label out of range in the first
+step's graph, with TensorFlow's long traceback.
 """
 
+import inspect
 from collections.abc import Mapping
 from typing import Any
 
@@ -25,29 +26,65 @@ _OF_LABELS = (
 )
 
 
-def check_fit(model: keras.Model, given: Mapping[str, Any]) -> None:
-    """Raises if arrays that `fit` is given are not such as can be learned.
+class CheckedEvaluate:
+    """A mixin for Keras models: `evaluate` that looks at its data."""
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`.
+
+        Args:
+            *args: as in Keras.
+            **kwargs: as in Keras.
+
+        Raises:
+            TypeError: if targets are names, or other objects.
+            ValueError: if arrays have NaN among them, or targets that the
+                compiled loss can't take.
+        """
+        plain = super().evaluate  # type: ignore[misc]
+        given = inspect.signature(plain).bind(*args, **kwargs).arguments
+        check_data(self, given)
+        return plain(*args, **kwargs)
+
+
+def check_data(model: Any, given: Mapping[str, Any]) -> None:
+    """Raises if arrays are not such as can be learned, or scored.
 
     Args:
-        model: what is fitted.
-        given: the arguments of `fit`.
+        model: compiled.
+        given: the arguments of Keras's `fit` or `evaluate` by name.
 
     Raises:
         TypeError: if targets are no numbers.
         ValueError: if there is a NaN, or a target that the loss can't take.
     """
-    for name in ("x", "y"):
-        data.check_finite(name, given.get(name))
-    if given.get("sample_weight") is None:  # some may count for nothing
-        check(model, given.get("y"))
+    rows = tuple(map(given.get, ("x", "y", "sample_weight")))
+    _check_rows(model, rows)
+    validation = given.get("validation_data")
+    if isinstance(validation, list | tuple):
+        rows = keras.utils.unpack_x_y_sample_weight(tuple(validation))
+        _check_rows(model, rows, " of `validation_data`")
 
 
-def check(model: keras.Model, y: Any) -> None:
+def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
+    x, y, sample_weight = rows
+    data.check_finite("x", x, of)
+    data.check_finite("y", y, of)
+    if sample_weight is None:  # some may count for nothing
+        check(model, y, of)
+
+
+def check(model: keras.Model, y: Any, of: str = "") -> None:
     """Raises if array targets have values that the compiled loss can't take.
 
     What may be trained nevertheless passes: targets that are masked or belong
     to an unknown loss, models whose training steps are a user's own or that
     don't know their outputs yet, other forms of data.
+
+    Args:
+        model: compiled.
+        y: targets.
+        of: what they are part of, for the message.
 
     Raises:
         TypeError: if they are no numbers.
@@ -68,8 +105,8 @@ def check(model: keras.Model, y: Any) -> None:
         values = None if target is None else data.to_numpy(target)
         likelihood = _likelihood(loss, output)
         if values is not None and likelihood is not None:
-            of = f" of the output `{name}`" if len(names) > 1 else ""
-            _check(values, likelihood, output, of)
+            part = f" of the output `{name}`" if len(names) > 1 else ""
+            _check(values, likelihood, output, part + of)
 
 
 def _outputs(model: Any) -> list[Any]:

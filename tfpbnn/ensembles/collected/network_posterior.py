@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpbnn.layers.drawn_weights import _DrawScope
 from tfpbnn.particles import Posterior
+from tfpbnn.targets import CheckedEvaluate
 from tfpbnn.types import Config, Tensor
 
 _COMPILED = (
@@ -48,7 +49,7 @@ def compile_like(
     model.compile(optimizer, loss=other.loss, **kept)
 
 
-class _Untrainable(Posterior, keras.Model):
+class _Untrainable(Posterior, CheckedEvaluate, keras.Model):
     """A posterior that is collected, not trained."""
 
     def fit(self, *args: Any, **kwargs: Any) -> NoReturn:

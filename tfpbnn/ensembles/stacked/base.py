@@ -18,6 +18,7 @@ from tfpbnn.ensembles.stacked.steps import choose_batch, for_each
 from tfpbnn.executions import Executions
 from tfpbnn.particles import Posterior
 from tfpbnn.particles.posterior import keras_spec
+from tfpbnn.targets import CheckedEvaluate
 from tfpbnn.types import Config, Tensor
 
 
@@ -40,7 +41,7 @@ class Members(Sequence):
         return self._ensemble.member(numbers)
 
 
-class StackedEnsemble(Posterior, Executions, keras.Model):
+class StackedEnsemble(Posterior, CheckedEvaluate, Executions, keras.Model):
     """A Keras model of M networks, whose weights are stacks `[M, ...]`.
 
     Attributes:

@@ -114,7 +114,7 @@ def _check(model: Any, given: dict[str, Any]) -> None:
             'is asked of the constructor, by shuffle="own". Received: '
             f"shuffle={given['shuffle']!r}"
         )
-    targets.check_fit(model, given)
+    targets.check_data(model, given)
     if model.members_are_same():
         warnings.warn(
             "All members start at the same weights, so they learn much the "

@@ -20,7 +20,7 @@ from tfpbnn.types import Config, Tensor
 
 
 @_registry.register
-class MixedEnsemble(Posterior, keras.Model):
+class MixedEnsemble(Posterior, targets.CheckedEvaluate, keras.Model):
     """Networks that may differ in all but their inputs and outputs.
 
     What `DeepEnsemble.from_models` makes of such. `fit` trains the members one
@@ -128,7 +128,7 @@ class MixedEnsemble(Posterior, keras.Model):
         """Fits each member; see `DeepEnsemble.fit`."""
         given = kwargs | {"x": x, "y": y}
         check_compiled(self)
-        targets.check_fit(self, given)
+        targets.check_data(self, given)
         weight_kl(self, given)
         if not self.optimizer.built:  # It stays unused, but Keras saves it.
             self.optimizer.build(self.trainable_variables)
