@@ -130,6 +130,16 @@ def test_each_position_of_a_row_counts():
     assert count == 6 * 2 * (10 * 30 + 40)
 
 
+def test_a_loss_that_keras_can_not_make_again():
+    def loss(y, outputs):
+        return keras.ops.square(y - outputs)
+
+    x = keras.Input((4,))
+    model = tfpbnn.Model(x, keras.layers.Dense(1)(x))
+    model.compile("sgd", loss)
+    assert steps_of(model) > 1
+
+
 def test_left_alone():
     stream = tf.data.Dataset.from_tensor_slices((X, Y)).batch(8)
     assert steps_of(compiled(), stream, batch_size=None) == 1

@@ -196,9 +196,11 @@ class Graph:
             for layer in model.layers:
                 inputs = self._call(layer, inputs)
             return inputs
-        # Only for Keras's walk over the graph: the layers stay the model's.
+        # Only for Keras's walk over the graph: the layers stay the model's. The
+        # clone of a compiled model would be compiled too, if that is possible.
+        bare = keras.Model(model.input, model.output, name=model.name)
         return keras.models.clone_model(
-            model,
+            bare,
             input_tensors=inputs,
             clone_function=lambda layer: layer,
             call_function=self._call,
