@@ -241,27 +241,6 @@ def test_frozen_layers_stay_as_they_are_unless_named():
         tfpbnn.to_variational(model)
 
 
-def test_a_compiled_model_stays_compiled_and_trains():
-    model = sequential()
-    model.compile(keras.optimizers.SGD(0.01), "mse")
-    bayes = tfpbnn.to_variational(model)
-    x, y = normal(32, 4), normal(32, 3)
-    bayes.fit(x, y, verbose=0)
-    assert float(bayes.layers[0].kl_weight) == 1 / 32
-    assert isinstance(bayes.optimizer, keras.optimizers.SGD)
-    assert tfpbnn.to_deterministic(bayes).compiled  # all of it is Keras's
-
-
-def test_a_loss_that_cannot_be_copied_is_told():
-    def unregistered(y, p):
-        return (y - p) ** 2
-
-    model = sequential()
-    model.compile("sgd", unregistered)
-    with pytest.warns(UserWarning, match=r"compile the result"):
-        assert not tfpbnn.to_variational(model).compiled
-
-
 def test_other_layers_are_shared_if_asked():
     model = sequential()
     bayes = tfpbnn.to_variational(model, "last", copy=False)

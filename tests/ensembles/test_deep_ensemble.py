@@ -95,25 +95,6 @@ def test_members_differ_and_keep_what_is_not_trained():
     assert differences(first, second) > 0.1
 
 
-def test_an_ensemble_is_compiled_as_its_network_is():
-    def loss(y, outputs):  # which Keras could not load
-        return keras.ops.square(y[:, None] - outputs)
-
-    network = mlp()
-    assert not DeepEnsemble(network, 2).compiled
-    network.compile(keras.optimizers.SGD(0.03), loss, metrics=["mae"])
-    for ensemble in (
-        DeepEnsemble(network, 2),
-        DeepEnsemble.from_models([network, mlp()]),
-        DeepEnsemble.from_models([network, mlp(4)]),
-    ):
-        assert ensemble.loss is loss
-        assert ensemble.optimizer is not network.optimizer
-        np.testing.assert_allclose(ensemble.optimizer.learning_rate, 0.03)
-    found = DeepEnsemble(network, 2).evaluate(X, Y[:, None], verbose=0)
-    assert len(found) == 2  # the loss and the metric
-
-
 def test_data_in_other_forms():
     weights = np.linspace(0.5, 2, len(X))
     ensemble = compiled()

@@ -13,6 +13,7 @@ from tfpbnn.ensembles import (
     HyperEnsemble,
     MemberEarlyStopping,
     MixedEnsemble,
+    to_batch_ensemble,
 )
 
 
@@ -128,6 +129,43 @@ def test_networks_that_exist():
     networks[0].compile("sgd", loss=tfpbnn.likelihoods.Normal())
     again = DeepEnsemble.from_models(networks)
     assert isinstance(again.optimizer, keras.optimizers.SGD)
+
+
+def squared(y, outputs):
+    return keras.ops.mean(keras.ops.square(y - outputs), -1)
+
+
+def largest(y, outputs):
+    return keras.ops.max(keras.ops.abs(y - outputs), -1)
+
+
+def own_loss(width=8):
+    """Compiled with functions that Keras knows nothing of."""
+    network = mlp(width)
+    network.compile(keras.optimizers.SGD(0.03), squared, metrics=[largest])
+    return network
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: DeepEnsemble(own_loss(), 2),
+        lambda: DeepEnsemble(own_loss, 2),
+        lambda: DeepEnsemble.from_models([own_loss(), mlp()]),
+        lambda: HyperEnsemble(own_loss, [{}, {}]),
+        lambda: MixedEnsemble([own_loss(4), mlp()]),
+        lambda: to_batch_ensemble(own_loss(), 2),
+    ],
+    ids=["model", "builder", "from_models", "hyper", "mixed", "shared"],
+)
+def test_compiled_as_the_networks_are(make):
+    ensemble = make()
+    assert ensemble.loss is squared
+    np.testing.assert_allclose(ensemble.optimizer.learning_rate, 0.03)
+    y = np.stack([Y, Y], axis=1)
+    assert {"loss", "largest"} <= set(ensemble.fit(X, y, verbose=0).history)
+    if isinstance(ensemble, DeepEnsemble | HyperEnsemble):
+        ensemble.members[1].evaluate(X, y, verbose=0)
 
 
 ONE = mlp()

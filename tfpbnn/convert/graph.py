@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfpbnn import models
+from tfpbnn.cloning import compile_like
 from tfpbnn.convert import mapping
 
 # Other classes of models can't be made from inputs and outputs.
@@ -148,7 +149,7 @@ def copy_compiled(model: keras.Model, new: keras.Model) -> None:
     if not model.compiled:
         return
     try:
-        new.compile_from_config(model.get_compile_config())
+        compile_like(new, model)
     except (TypeError, ValueError) as error:
         warnings.warn(
             "The optimizer, loss or metrics of `model` can't be copied by "

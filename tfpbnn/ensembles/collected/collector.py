@@ -8,8 +8,7 @@ import keras
 import numpy as np
 
 from tfpbnn._scales import check_positive
-from tfpbnn.cloning import clone
-from tfpbnn.ensembles.collected.network_posterior import compile_like
+from tfpbnn.cloning import clone, compile_like
 from tfpbnn.types import Array
 
 _UNITS = ("epoch", "step")
@@ -118,7 +117,7 @@ class _Collector(keras.callbacks.Callback, abc.ABC):
         """Sees now, not after the training, that all will be possible."""
         if self.learning_rate is not None:
             check_settable(self.model)
-        compile_like(clone(self.model, compiled=False), self.model)
+        compile_like(clone(self.model, compiled=False), self.model, "sgd")
         place = {id(v): i for i, v in enumerate(self.model.weights)}
         self._indices = [place[id(v)] for v in self.model.trainable_variables]
         found = [tuple(v.shape) for v in self.model.trainable_variables]

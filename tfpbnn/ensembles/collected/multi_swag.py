@@ -9,10 +9,10 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import _registry
+from tfpbnn.cloning import compile_like
 from tfpbnn.ensembles.collected.network_posterior import (
     _NetworkPosterior,
     _Untrainable,
-    compile_like,
 )
 from tfpbnn.ensembles.stacked.networks import are_alike
 from tfpbnn.types import Config, Tensor
@@ -71,7 +71,7 @@ class MultiSWAG(_Untrainable):
         self._are_alike = are_alike(
             [component.network for component in components]
         )
-        compile_like(self, first)
+        compile_like(self, first, "sgd")
         self.built = True
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:

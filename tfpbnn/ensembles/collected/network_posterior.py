@@ -1,7 +1,6 @@
 """What posteriors over the weights of one network have in common."""
 
 import abc
-import inspect
 from typing import Any, NoReturn
 
 import keras
@@ -11,42 +10,6 @@ from tfpbnn.layers.drawn_weights import _DrawScope
 from tfpbnn.particles import Posterior
 from tfpbnn.targets import CheckedEvaluate
 from tfpbnn.types import Config, Tensor
-
-_COMPILED = (
-    "auto_scale_loss",
-    "jit_compile",
-    "loss_weights",
-    "metrics",
-    "run_eagerly",
-    "steps_per_execution",
-    "weighted_metrics",
-)
-
-
-def compile_like(
-    model: keras.Model, other: Any, optimizer: Any = "sgd"
-) -> None:
-    """Compiles with another model's loss and metrics, if that is compiled.
-
-    Args:
-        model: what to compile.
-        other: a Keras model.
-        optimizer: by default one without a state, which would be saved.
-    """
-    config = other.get_compile_config()
-    if not config:
-        return
-    # Metrics have states, so there are new ones. What they are made from is
-    # known here, also if it is not registered.
-    given = other._compile_config.config
-    parts = keras.tree.flatten([given["metrics"], given["weighted_metrics"]])
-    makers = [p if inspect.isroutine(p) else type(p) for p in parts]
-    known = {maker.__name__: maker for maker in makers}
-    with keras.saving.custom_object_scope(known):
-        kept = keras.saving.deserialize_keras_object(
-            {name: config[name] for name in _COMPILED if name in config}
-        )
-    model.compile(optimizer, loss=other.loss, **kept)
 
 
 class _Untrainable(Posterior, CheckedEvaluate, keras.Model):

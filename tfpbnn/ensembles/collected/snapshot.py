@@ -7,12 +7,11 @@ import keras
 import numpy as np
 
 from tfpbnn._scales import check_positive
-from tfpbnn.cloning import clone
+from tfpbnn.cloning import clone, compile_like
 from tfpbnn.ensembles.collected.collector import (
     check_integer,
     check_settable,
 )
-from tfpbnn.ensembles.collected.network_posterior import compile_like
 from tfpbnn.ensembles.collected.weight_samples import WeightSamples
 from tfpbnn.types import Array
 
@@ -95,7 +94,7 @@ class SnapshotEnsemble(keras.callbacks.Callback):
                 f"num_cycles={self.num_cycles}, epochs={epochs}"
             )
         check_settable(self.model)
-        compile_like(clone(self.model, compiled=False), self.model)
+        compile_like(clone(self.model, compiled=False), self.model, "sgd")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the learning rate."""

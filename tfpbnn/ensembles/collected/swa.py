@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfpbnn.cloning import compile_like
 from tfpbnn.ensembles.collected.batch_norm import (
     check_statistics,
     update_batch_norm,
@@ -15,7 +16,6 @@ from tfpbnn.ensembles.collected.collector import (
     _Collector,
     check_integer,
 )
-from tfpbnn.ensembles.collected.network_posterior import compile_like
 
 
 class SWA(_Collector):
@@ -81,11 +81,9 @@ class SWA(_Collector):
                 and x is None.
         """
         self._check_collected(1)
-        model, optimizer = self._network(), self.model.optimizer
+        model = self._network()
         check_statistics(model, x)
-        fresh = optimizer.from_config(optimizer.get_config())
-        compile_like(model, self.model, fresh)
-        fresh.build(model.trainable_variables)  # or Keras warns when loading
+        compile_like(model, self.model)
         if x is not None:
             update_batch_norm(model, x, batch_size)
         return model

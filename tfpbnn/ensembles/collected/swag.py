@@ -5,12 +5,12 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
+from tfpbnn.cloning import compile_like
 from tfpbnn.ensembles.collected.collector import (
     Moments,
     _Collector,
     check_integer,
 )
-from tfpbnn.ensembles.collected.network_posterior import compile_like
 from tfpbnn.ensembles.collected.swag_posterior import SWAGPosterior, check_scale
 
 
@@ -91,7 +91,7 @@ class SWAG(_Collector):
             posterior.deviations[number].assign(
                 np.stack([column[number] for column in moments.columns])
             )
-        compile_like(posterior, self.model)
+        compile_like(posterior, self.model, "sgd")
         return posterior
 
     def resume(self, posterior: SWAGPosterior) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import _registry, random
+from tfpbnn.cloning import compile_like
 from tfpbnn.ensembles.collected.batch_norm import (
     BatchStatistics,
     batch_norms,
@@ -16,7 +17,6 @@ from tfpbnn.ensembles.collected.batch_norm import (
 )
 from tfpbnn.ensembles.collected.network_posterior import (
     _NetworkPosterior,
-    compile_like,
 )
 from tfpbnn.ensembles.collected.weight_samples import WeightSamples
 from tfpbnn.predict import _check_size
@@ -170,7 +170,7 @@ class SWAGPosterior(_NetworkPosterior):
                 weights[place[id(variable)]] = np.asarray(value)
             sets.append(weights)
         samples = WeightSamples.from_weights(self.network, sets)
-        compile_like(samples, self)
+        compile_like(samples, self, "sgd")
         return samples
 
     def _sample(self, key: Tensor) -> list[Tensor]:

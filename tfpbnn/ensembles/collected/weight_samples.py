@@ -8,10 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import _registry
-from tfpbnn.cloning import clone
+from tfpbnn.cloning import clone, compile_like
 from tfpbnn.ensembles.collected.network_posterior import (
     _NetworkPosterior,
-    compile_like,
 )
 from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.particles.posterior import keras_spec
@@ -107,7 +106,7 @@ class WeightSamples(_NetworkPosterior):
         posterior = cls(network, len(weights), indices)
         for index, stack in zip(indices, posterior._stacks, strict=True):
             stack.assign(np.stack([values[index] for values in weights]))
-        compile_like(posterior, model)
+        compile_like(posterior, model, "sgd")
         return posterior
 
     @property
@@ -119,7 +118,7 @@ class WeightSamples(_NetworkPosterior):
             weights = member.weights
             for index, stack in zip(self.indices, self._stacks, strict=True):
                 weights[index].assign(stack.value[number])
-            compile_like(member, self)
+            compile_like(member, self, "sgd")
             models.append(member)
         return models
 

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import divergences
+from tfpbnn.cloning import compile_like
 from tfpbnn.ensembles.stacked import executors, fitting, networks
 from tfpbnn.ensembles.stacked.batches import MemberBatch
 from tfpbnn.ensembles.stacked.history import MemberLosses
@@ -90,7 +91,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, Executions, keras.Model):
         self.num_draws = networks.num_draws(members)
         self.num_means = self.num_members
         self.built = True
-        networks.compile_as(self, members[0])
+        compile_like(self, members[0])
 
     @property
     def members(self) -> "Members":
@@ -107,8 +108,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, Executions, keras.Model):
         network = networks.from_config(networks.config_of(template))
         variables = self._stacks.variables(network)
         networks.set_values(variables, self.member_values(number))
-        if self.compiled:
-            network.compile_from_config(self.get_compile_config())
+        compile_like(network, self)
         return network
 
     def set_member(self, number: int, network: keras.Model) -> None:

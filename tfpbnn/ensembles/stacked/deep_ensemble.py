@@ -6,6 +6,7 @@ from typing import Any
 import keras
 
 from tfpbnn import _registry
+from tfpbnn.cloning import compile_like
 from tfpbnn.ensembles.stacked import networks
 from tfpbnn.ensembles.stacked.base import StackedEnsemble
 from tfpbnn.ensembles.stacked.fitting import Options
@@ -105,7 +106,7 @@ class DeepEnsemble(StackedEnsemble):
             members, alike=True, options=options, name=name, **kwargs
         )
         if isinstance(model, keras.Model):
-            networks.compile_as(self, model)
+            compile_like(self, model)
 
     @classmethod
     def from_models(

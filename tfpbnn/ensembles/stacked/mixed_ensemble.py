@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import _registry, targets
+from tfpbnn.cloning import compile_like
 from tfpbnn.ensembles.stacked import executors, networks
 from tfpbnn.ensembles.stacked.fitting import (
     Options,
@@ -78,13 +79,12 @@ class MixedEnsemble(Posterior, targets.CheckedEvaluate, keras.Model):
         self.options = Options()
         self.member_history: dict[str, list[Any]] = {}
         self.built = True
-        networks.compile_as(self, self.members[0])
+        compile_like(self, self.members[0])
 
     def member(self, number: int) -> keras.Model:
         """One of `members`, compiled as the ensemble is."""
         network = self.members[number]
-        if self.compiled:
-            network.compile_from_config(self.get_compile_config())
+        compile_like(network, self)
         return network
 
     def set_member(self, number: int, network: keras.Model) -> None:

@@ -5,7 +5,6 @@ from typing import Any
 
 import keras
 
-from tfpbnn.ensembles.collected.network_posterior import compile_like
 from tfpbnn.inspection import check_built
 from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.types import Config
@@ -140,17 +139,6 @@ def fresh(network: keras.Model) -> keras.Model:
 def _is_noise(variable: keras.Variable, network: keras.Model) -> bool:
     is_weight = any(variable is weight for weight in network.weights)
     return hasattr(variable, "is_noise") or not is_weight
-
-
-def compile_as(model: keras.Model, other: keras.Model) -> None:
-    """Compiles as another model is, if that is, with an optimizer of its own.
-
-    With the loss itself: it need not be one that Keras could load.
-    """
-    if other.compiled:
-        optimizer = other.optimizer
-        own = type(optimizer).from_config(optimizer.get_config())
-        compile_like(model, other, own)
 
 
 def config_of(network: keras.Model) -> Config:
