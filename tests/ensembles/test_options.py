@@ -88,8 +88,9 @@ def test_orders_and_weights_at_once_with_metrics():
     assert history["loss"][-1] < history["loss"][0]
     ensemble.use_layout("shared")
     stream = tf.data.Dataset.from_tensor_slices((images, labels)).batch(8)
-    with pytest.raises(ValueError, match=r"need all rows.*Pass arrays"):
-        ensemble.fit(stream)
+    for data in (stream, iter(stream)):
+        with pytest.raises(ValueError, match=r"need all rows.*Pass arrays"):
+            ensemble.fit(data)
 
 
 @pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
@@ -142,20 +143,48 @@ def test_early_stopping_of_each_member():
     assert_same(ensemble, alone, atol=1e-5)
 
 
-def test_adversarial_examples_against_numpy():
+def several_inputs():
+    """The numbers of X in two parts, and an index that nothing depends on."""
+    inputs = [
+        keras.Input((1,)),
+        keras.Input((), dtype="int32"),
+        keras.Input((3,)),
+    ]
+    zeros = keras.layers.Embedding(1, 4, "zeros", trainable=False)(inputs[1])
+    x = keras.layers.Concatenate()([inputs[0], inputs[2]])
+    y = keras.layers.Dense(1)(keras.layers.Add()([x, zeros]))
+    return keras.Model(inputs, y)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_adversarial_examples_against_numpy(several):
     model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    x = X
+    if several:
+        model = several_inputs()
+        x = [X[:, :1], np.zeros(len(X), "int32"), X[:, 1:]]
     ensemble = DeepEnsemble(model, 2, adversarial_epsilon=0.1)
     ensemble.compile(keras.optimizers.SGD(0.1), loss="mse")
-    before = [member.get_weights() for member in ensemble.members]
-    ensemble.fit(X, Y, batch_size=len(X), shuffle=False, verbose=0)
+    before = [m.layers[-1].get_weights() for m in ensemble.members]
+    ensemble.fit(x, Y, batch_size=len(X), shuffle=False, verbose=0)
     for (kernel, bias), member in zip(before, ensemble.members, strict=True):
         residual = X @ kernel + bias - Y[:, np.newaxis]
         worse = X + 0.1 * np.sign(residual * kernel.T)
         moved = worse @ kernel + bias - Y[:, np.newaxis]
         slope = (X.T @ residual + worse.T @ moved) / len(X)
         np.testing.assert_allclose(
-            member.get_weights()[0], kernel - 0.1 * slope, atol=1e-5
+            member.layers[-1].get_weights()[0], kernel - 0.1 * slope, atol=1e-5
         )
+
+
+def test_adversarial_examples_need_numbers_to_move():
+    model = keras.Sequential(
+        [keras.Input((), dtype="int32"), keras.layers.Embedding(2, 2)]
+    )
+    ensemble = DeepEnsemble(model, 2, adversarial_epsilon=0.1)
+    ensemble.compile("sgd", loss="mse")
+    with pytest.raises(ValueError, match=r"floating-point.*'int32'"):
+        ensemble.fit(np.zeros(4, "int32"), np.zeros((4, 2)), verbose=0)
 
 
 def test_optimizers_of_whole_tensors_train_members_one_by_one():

@@ -168,6 +168,10 @@ def test_compiled_as_the_networks_are(make):
         ensemble.members[1].evaluate(X, y, verbose=0)
 
 
+def around(network):
+    return keras.Sequential([keras.Input((4,)), *network.layers])
+
+
 ONE = mlp()
 WIDE_INPUT = keras.Sequential([keras.Input((5,)), keras.layers.Dense(2)])
 WIDE = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
@@ -187,6 +191,8 @@ WIDE = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
             lambda: HyperEnsemble(mlp, [{"width": 2}, {"width": 3}]),
             r"same shapes.*\(4, 3\).*from_models",
         ),
+        (lambda: DeepEnsemble(mlp, True), "num_members=True"),
+        (lambda: DeepEnsemble(lambda: around(ONE), 2), "same object twice"),
         (
             lambda: DeepEnsemble.from_models([ONE, WIDE]),
             r"outputs of the same shape.*\(None, 2\).*\(None, 4\)",
@@ -198,7 +204,7 @@ WIDE = keras.Sequential([keras.Input((4,)), keras.layers.Dense(4)])
         (lambda: DeepEnsemble.from_models(ONE), "list of keras.Models"),
         (lambda: DeepEnsemble.from_models([]), "one model or more"),
         (lambda: MixedEnsemble([]), "one model or more"),
-        (lambda: DeepEnsemble.from_models([ONE, ONE]), "same network twice"),
+        (lambda: DeepEnsemble.from_models([ONE, ONE]), "same object twice"),
         (lambda: DeepEnsemble(mlp, 3, member_batch=2), "must divide"),
         (lambda: DeepEnsemble(mlp, 3, member_batch=0), '"auto" or a positive'),
         (lambda: DeepEnsemble(mlp, 3, bootstrap=True), 'None or "poisson"'),

@@ -12,6 +12,7 @@ from tfpbnn.cloning import clone, compile_like
 from tfpbnn.ensembles.collected.network_posterior import (
     _NetworkPosterior,
 )
+from tfpbnn.layers.arguments import positive
 from tfpbnn.particles.graph import is_random, layers_of
 from tfpbnn.particles.posterior import keras_spec
 from tfpbnn.types import Array, Config, Tensor
@@ -55,12 +56,7 @@ class WeightSamples(_NetworkPosterior):
         **kwargs: Any,
     ):
         super().__init__(network, tuple(indices), **kwargs)
-        if not (isinstance(num_members, int) and num_members > 0):
-            raise ValueError(
-                "`num_members` must be a positive integer. Received: "
-                f"num_members={num_members!r}"
-            )
-        self.num_members = self.num_means = num_members
+        self.num_members = self.num_means = positive("num_members", num_members)
         # Members that are random themselves have no end of draws.
         if not any(map(is_random, layers_of(network))):
             self.num_draws = num_members

@@ -11,6 +11,7 @@ from tfpbnn.ensembles.stacked import networks
 from tfpbnn.ensembles.stacked.base import StackedEnsemble
 from tfpbnn.ensembles.stacked.fitting import Options
 from tfpbnn.ensembles.stacked.mixed_ensemble import MixedEnsemble
+from tfpbnn.layers.arguments import positive
 from tfpbnn.types import Config
 
 
@@ -63,7 +64,9 @@ class DeepEnsemble(StackedEnsemble):
     Raises:
         TypeError: if `model` is neither a model nor a function.
         ValueError: if `num_members` is not positive; if the function gives one
-            object twice, or networks that differ in more than their weights.
+            object twice, or layers, or networks that differ in more than their
+            weights; in `fit`, if there are no inputs of floating-point numbers
+            for `adversarial_epsilon` to move.
 
     Example:
     ```python
@@ -100,7 +103,7 @@ class DeepEnsemble(StackedEnsemble):
         options = Options(
             bootstrap, shuffle, member_batch, adversarial_epsilon, seed
         )
-        members = networks.make(model, networks.check_count(num_members))
+        members = networks.make(model, positive("num_members", num_members))
         networks.check_alike(members)
         super().__init__(
             members, alike=True, options=options, name=name, **kwargs
@@ -124,8 +127,8 @@ class DeepEnsemble(StackedEnsemble):
 
         Raises:
             TypeError: if `models` is no list of networks.
-            ValueError: if there is none, one is there twice, or inputs or
-                outputs have different shapes.
+            ValueError: if there is none, two share what is trained, or inputs
+                or outputs have different shapes.
         """
         models = networks.check_given(models)
         if not networks.are_alike(models):

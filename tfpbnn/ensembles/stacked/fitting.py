@@ -4,7 +4,7 @@ import dataclasses
 import inspect
 import math
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -159,10 +159,11 @@ def _with_history(callbacks: Any) -> Any:
 def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
     """Keras's arguments, with the data in a `MemberFeed`."""
     given = dict(given)
-    if data.is_stream(given.get("x")):
+    x = given.get("x")
+    if data.is_stream(x) or isinstance(x, Iterator):
         raise ValueError(
             "An order or weights of each member's own need all rows at hand. "
-            f"Received: x of type {type(given['x']).__name__}. Pass arrays, "
+            f"Received: x of type {type(x).__name__}. Pass arrays, "
             'or make the ensemble with bootstrap=None and shuffle="shared"'
         )
     x = data.as_arrays("x", given.pop("x", None))

@@ -9,6 +9,7 @@ from tfpbnn import _registry, random
 from tfpbnn.ensembles.stacked import networks
 from tfpbnn.ensembles.stacked.base import StackedEnsemble
 from tfpbnn.ensembles.stacked.fitting import Options
+from tfpbnn.layers.arguments import positive
 from tfpbnn.types import Config
 
 _RATE = "learning_rate"
@@ -149,7 +150,7 @@ def _choose(
 ) -> list[dict[str, Any]]:
     """Each member's, listed or drawn."""
     if isinstance(hyperparameters, Mapping):
-        count = networks.check_count(num_members)
+        count = positive("num_members", num_members)
         generator = random.generator(seed)
         return [
             {

@@ -160,12 +160,17 @@ class Learning:
         if not self._epsilon:
             return self._loss_at(network, x, y, weights, training=True)
         with tf.GradientTape() as tape:
-            tape.watch(x)
+            tape.watch(_floats(x))
             loss, y_pred = self._loss_at(network, x, y, weights, training=True)
-        slope = tape.gradient(loss, x)
-        worse = tf.stop_gradient(x + self._epsilon * tf.sign(slope))
+        slopes = tape.gradient(loss, x)
+        worse = keras.tree.map_structure(self._moved, x, slopes)
         other, _ = self._loss_at(network, worse, y, weights, training=True)
         return (loss + other) / 2, y_pred
+
+    def _moved(self, x: Tensor, slope: Tensor | None) -> Tensor:
+        if slope is None:
+            return x
+        return tf.stop_gradient(x + self._epsilon * tf.sign(slope))
 
     def _loss_at(
         self, network: Any, x: Any, y: Any, weights: Any, training: bool
@@ -209,6 +214,18 @@ def _without_clipping(optimizer: Any) -> Iterator[None]:
         yield
     finally:
         optimizer.clipnorm, optimizer.global_clipnorm = norms
+
+
+def _floats(x: Any) -> list[Tensor]:
+    """Those of the inputs that can be moved a little."""
+    leaves = keras.tree.flatten(x)
+    found = [leaf for leaf in leaves if leaf.dtype.is_floating]
+    if not found:
+        raise ValueError(
+            "`adversarial_epsilon` needs inputs of floating-point numbers. "
+            f"Received: inputs of {[leaf.dtype.name for leaf in leaves]}"
+        )
+    return found
 
 
 def _wide(loss: Tensor) -> Tensor:

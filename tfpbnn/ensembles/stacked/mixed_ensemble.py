@@ -45,8 +45,8 @@ class MixedEnsemble(Posterior, targets.CheckedEvaluate, keras.Model):
 
     Raises:
         TypeError: if `models` is no list of networks.
-        ValueError: if there is no model, one is there twice, or inputs or
-            outputs have different shapes.
+        ValueError: if there is no model, two share what is trained, or inputs
+            or outputs have different shapes.
 
     Example:
     ```python

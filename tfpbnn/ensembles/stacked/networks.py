@@ -22,7 +22,7 @@ def make(build: Any, num_members: int) -> list[keras.Model]:
 
     Raises:
         TypeError: if it is neither.
-        ValueError: if the function gives one object twice.
+        ValueError: if the function gives one object, or layer, twice.
     """
     if isinstance(build, keras.Model):
         return [fresh(build) for _ in range(num_members)]
@@ -31,30 +31,13 @@ def make(build: Any, num_members: int) -> list[keras.Model]:
             "`model` must be a keras.Model, or a function that builds one. "
             f"Received: model={build!r}"
         )
-    members = [build() for _ in range(num_members)]
-    if len({id(member) for member in members}) < num_members:
-        raise ValueError(
-            "`model` must build a new network each time that it is called, "
-            "layers and all. Received: a function that returned the same "
-            "object twice"
-        )
-    return check_distinct(members)
+    return check_distinct([build() for _ in range(num_members)])
 
 
 def num_draws(members: Sequence[keras.Model]) -> int | None:
     """One of each member; no end of them if one is random itself."""
     layers = [layer for member in members for layer in layers_of(member)]
     return None if any(map(is_random, layers)) else len(members)
-
-
-def check_count(num_members: Any) -> int:
-    """A number of members."""
-    if not isinstance(num_members, int) or num_members < 1:
-        raise ValueError(
-            "`num_members` must be a positive integer. Received: "
-            f"num_members={num_members!r}"
-        )
-    return num_members
 
 
 def check_stacks(members: Sequence[keras.Model]) -> None:
@@ -95,13 +78,19 @@ def check_given(models: Any) -> list[keras.Model]:
 
 
 def check_distinct(networks: Sequence[Any]) -> list[keras.Model]:
-    """The networks, if they are built models and not one twice."""
+    """The networks, if they are built models that share nothing trained."""
     for network in networks:
         check_built(network)
-    if len({id(network) for network in networks}) < len(networks):
+    parts = [
+        id(part)
+        for network in networks
+        for part in (network, *network.trainable_variables)
+    ]
+    if len(set(parts)) < len(parts):
         raise ValueError(
-            "Members must be different objects, with weights of their own. "
-            "Received: the same network twice"
+            "Members must be networks with trainable weights of their own: a "
+            "function must build a new one each time that it is called, layers "
+            "and all. Received: the same object twice"
         )
     for end in ("inputs", "outputs"):
         # Subclasses have none.
