@@ -110,6 +110,14 @@ def test_norms_are_not_clipped_where_losses_are_scaled():
         ensemble.fit(X, Y, **FIT)
 
 
+def test_norms_are_not_clipped_where_gradients_are_summed():
+    optimizer = keras.optimizers.SGD(
+        clipnorm=1.0, gradient_accumulation_steps=2
+    )
+    with pytest.raises(ValueError, match=r"steps=2\. Use `clipv"):
+        compiled(optimizer=optimizer).fit(X, Y, **FIT)
+
+
 def test_eager_steps():
     ensemble = compiled()
     alone = fitted_alone(ensemble, X, Y)

@@ -35,6 +35,8 @@ def member_kernel(layer, m):
     if layer._kernel == "embeddings":
         return kernel * s
     r = np.asarray(layer.fast_input_posterior.loc)[m]
+    if "Transpose" in type(layer).__name__:
+        return kernel * s[:, None] * r
     if layer._kernel == "depthwise":
         return kernel * r[:, None] * s.reshape(len(r), -1)
     if s.ndim == 2:

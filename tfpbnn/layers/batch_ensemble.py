@@ -7,6 +7,7 @@ import keras
 from tfpbnn import _registry, random
 from tfpbnn.layers.base import Weight
 from tfpbnn.layers.conv import _Conv
+from tfpbnn.layers.conv_transpose import _ConvTranspose
 from tfpbnn.layers.dense import _Dense
 from tfpbnn.layers.depthwise_conv import _DepthwiseConv
 from tfpbnn.layers.einsum_dense import _EinsumDense
@@ -148,6 +149,72 @@ class Conv3DBatchEnsemble(_BatchEnsemble, _Conv):
     Example:
     ```python
     layer = tfpbnn.layers.Conv3DBatchEnsemble(8, 3, num_members=2)
+    y = layer(keras.random.normal((4, 6, 6, 6, 3)))
+    ```
+
+    Reference:
+        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    """
+
+    _rank = 3
+
+
+@_registry.register
+class Conv1DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
+    """1-D transposed convolution with a kernel that members share.
+
+    Args:
+        *args: those of `keras.layers.Conv1DTranspose`.
+        **kwargs: those of `keras.layers.Conv1DTranspose` and, beside them, of
+            `DenseBatchEnsemble`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.Conv1DTransposeBatchEnsemble(8, 3, num_members=2)
+    y = layer(keras.random.normal((4, 16, 3)))
+    ```
+
+    Reference:
+        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    """
+
+    _rank = 1
+
+
+@_registry.register
+class Conv2DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
+    """2-D transposed convolution with a kernel that members share.
+
+    Args:
+        *args: those of `keras.layers.Conv2DTranspose`.
+        **kwargs: those of `keras.layers.Conv2DTranspose` and, beside them, of
+            `DenseBatchEnsemble`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.Conv2DTransposeBatchEnsemble(8, 3, num_members=2)
+    y = layer(keras.random.normal((4, 8, 8, 3)))
+    ```
+
+    Reference:
+        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    """
+
+    _rank = 2
+
+
+@_registry.register
+class Conv3DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
+    """3-D transposed convolution with a kernel that members share.
+
+    Args:
+        *args: those of `keras.layers.Conv3DTranspose`.
+        **kwargs: those of `keras.layers.Conv3DTranspose` and, beside them, of
+            `DenseBatchEnsemble`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.Conv3DTransposeBatchEnsemble(8, 3, num_members=2)
     y = layer(keras.random.normal((4, 6, 6, 6, 3)))
     ```
 

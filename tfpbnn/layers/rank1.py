@@ -8,6 +8,7 @@ from tfpbnn import _registry, divergences
 from tfpbnn.families import MeanFieldNormal
 from tfpbnn.layers.base import Weight
 from tfpbnn.layers.conv import _Conv
+from tfpbnn.layers.conv_transpose import _ConvTranspose
 from tfpbnn.layers.dense import _Dense
 from tfpbnn.layers.depthwise_conv import _DepthwiseConv
 from tfpbnn.layers.einsum_dense import _EinsumDense
@@ -172,6 +173,72 @@ class Conv3DRank1(_Rank1, _Conv):
     Example:
     ```python
     layer = tfpbnn.layers.Conv3DRank1(8, 3, num_members=2)
+    y = layer(keras.random.normal((4, 6, 6, 6, 3)))
+    ```
+
+    Reference:
+        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+    """
+
+    _rank = 3
+
+
+@_registry.register
+class Conv1DTransposeRank1(_Rank1, _ConvTranspose):
+    """1-D transposed convolution with a shared kernel and uncertain factors.
+
+    Args:
+        *args: those of `keras.layers.Conv1DTranspose`.
+        **kwargs: those of `keras.layers.Conv1DTranspose` and, beside them, of
+            `DenseRank1`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.Conv1DTransposeRank1(8, 3, num_members=2)
+    y = layer(keras.random.normal((4, 16, 3)))
+    ```
+
+    Reference:
+        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+    """
+
+    _rank = 1
+
+
+@_registry.register
+class Conv2DTransposeRank1(_Rank1, _ConvTranspose):
+    """2-D transposed convolution with a shared kernel and uncertain factors.
+
+    Args:
+        *args: those of `keras.layers.Conv2DTranspose`.
+        **kwargs: those of `keras.layers.Conv2DTranspose` and, beside them, of
+            `DenseRank1`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.Conv2DTransposeRank1(8, 3, num_members=2)
+    y = layer(keras.random.normal((4, 8, 8, 3)))
+    ```
+
+    Reference:
+        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+    """
+
+    _rank = 2
+
+
+@_registry.register
+class Conv3DTransposeRank1(_Rank1, _ConvTranspose):
+    """3-D transposed convolution with a shared kernel and uncertain factors.
+
+    Args:
+        *args: those of `keras.layers.Conv3DTranspose`.
+        **kwargs: those of `keras.layers.Conv3DTranspose` and, beside them, of
+            `DenseRank1`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.Conv3DTransposeRank1(8, 3, num_members=2)
     y = layer(keras.random.normal((4, 6, 6, 6, 3)))
     ```
 

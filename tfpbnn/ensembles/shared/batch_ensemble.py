@@ -56,9 +56,9 @@ def to_batch_ensemble(
     """An ensemble whose members share a model's kernels.
 
     `Dense` becomes `DenseBatchEnsemble`, and so on, for convolutions (not
-    transposed or separable ones), `EinsumDense` and `Embedding`. Weights are
-    kept: kernels are shared, and each member has a copy of the biases. Other
-    layers stay, and are shared. A compiled model's copy is compiled likewise.
+    separable ones), `EinsumDense` and `Embedding`. Weights are kept: kernels
+    are shared, and each member has a copy of the biases. Other layers stay,
+    and are shared. A compiled model's copy is compiled likewise.
 
     Args:
         model: a built Functional or Sequential model, which is not changed.

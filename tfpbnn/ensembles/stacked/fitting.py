@@ -146,6 +146,15 @@ def _check_clipping(optimizer: Any) -> None:
             f"{type(inner).__name__} that clips, under mixed_float16. Use "
             "`clipvalue`, or mixed_bfloat16"
         )
+    clips = optimizer.clipnorm or optimizer.global_clipnorm
+    if clips and optimizer.gradient_accumulation_steps:
+        raise ValueError(
+            "`clipnorm` and `global_clipnorm` are those of a member's gradient "
+            "of a step, not of a sum over steps. Received: "
+            f"{type(optimizer).__name__} that clips, with "
+            "gradient_accumulation_steps="
+            f"{optimizer.gradient_accumulation_steps}. Use `clipvalue`"
+        )
 
 
 def _with_history(callbacks: Any) -> Any:
