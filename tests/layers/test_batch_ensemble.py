@@ -239,6 +239,22 @@ def test_rank1_kl_is_the_members_mean():
     assert layer.losses == []
 
 
+@pytest.mark.parametrize("axis", [None, 0], ids=["shared", "own"])
+def test_rank1_counts_what_members_share_once(axis):
+    """The mean over two members that are alike is one's KL, scales and all."""
+    prior = priors.HierarchicalNormal(axis=axis)
+    one, two = (
+        layers.DenseRank1(3, num_members=number, fast_prior=prior, kl_weight=1)
+        for number in (1, 2)
+    )
+    for layer in (one, two):
+        layer.build((None, 4))
+        for name in ("fast_input", "fast_output"):
+            loc = getattr(layer, f"{name}_posterior").loc
+            loc.assign(np.ones(loc.shape))
+    np.testing.assert_allclose(sum(two.losses), sum(one.losses), rtol=1e-5)
+
+
 def test_rank1_takes_other_families_and_priors():
     layer = layers.DenseRank1(
         2,

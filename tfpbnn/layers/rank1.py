@@ -3,6 +3,7 @@
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfpbnn import _registry, divergences
 from tfpbnn.families import MeanFieldNormal
@@ -23,10 +24,18 @@ _UNTRANSFORMED_SCALE = -3.49
 
 
 class _MembersKL(divergences.KLRegularizer):
-    """The mean over members of the KL of the weights of all of them."""
+    """The mean over members of the KL of a member's weights.
+
+    What they share, the scales that a prior has a posterior of, counts once.
+    """
 
     def divergence(self) -> Tensor:
-        return super().divergence() / self.posterior.loc.shape[0]
+        kl, count = super().divergence(), self.posterior.loc.shape[0]
+        shared = self.prior.shared_divergence()
+        if shared is None:
+            return kl / count
+        shared = tf.cast(shared, tf.float32)
+        return (kl - shared) / count + shared
 
 
 class _Rank1(_FastWeights):

@@ -50,6 +50,10 @@ class Prior(_registry.Template):
         """The KL of what the prior itself has a posterior of, in nats."""
         return None
 
+    def shared_divergence(self) -> Tensor | None:
+        """The part of it that all weights along their first axis share."""
+        return self.extra_divergence()
+
 
 def check_scale(name: str, scale: float | str) -> float | str:
     """Raises unless `scale` is a positive number or "he"."""

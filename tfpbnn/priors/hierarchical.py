@@ -56,6 +56,25 @@ class ScaledPrior(Prior):
             posterior, zero, self._log_scale(), self._precision()
         )
 
+    def extra_divergence(self) -> Tensor:
+        return self._total(self._scales())
+
+    def shared_divergence(self) -> Tensor:
+        shared = [
+            (posterior, hyperprior)
+            for posterior, hyperprior in self._scales()
+            if posterior.loc.shape[:1] in ((), (1,))
+        ]
+        return self._total(shared)
+
+    def _total(self, scales: list[tuple[ScalePosterior, Hyperprior]]) -> Tensor:
+        kls = [posterior.divergence(prior) for posterior, prior in scales]
+        return tf.add_n([tf.zeros([], self.parameter_dtype), *kls])
+
+    @abc.abstractmethod
+    def _scales(self) -> list[tuple[ScalePosterior, Hyperprior]]:
+        """All scales, and the priors of them."""
+
     @abc.abstractmethod
     def _log_scale(self) -> Tensor:
         """The mean of the logarithm of the weights' scale."""
@@ -115,8 +134,8 @@ class HierarchicalNormal(ScaledPrior):
             "scale", scales_shape(self.weight_shape, self.axis), self.hyperprior
         )
 
-    def extra_divergence(self) -> Tensor:
-        return self.scale_posterior.divergence(self.hyperprior)
+    def _scales(self) -> list[tuple[ScalePosterior, Hyperprior]]:
+        return [(self.scale_posterior, self.hyperprior)]
 
     def _log_scale(self) -> Tensor:
         return self.scale_posterior.mean_log

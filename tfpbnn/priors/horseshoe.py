@@ -7,7 +7,13 @@ import tensorflow as tf
 from tfpbnn import _registry, _scales
 from tfpbnn.priors.base import check_axis, scales_shape
 from tfpbnn.priors.hierarchical import ScaledPrior
-from tfpbnn.priors.hyperpriors import HalfCauchy, InverseGamma, mean_softplus
+from tfpbnn.priors.hyperpriors import (
+    HalfCauchy,
+    Hyperprior,
+    InverseGamma,
+    ScalePosterior,
+    mean_softplus,
+)
 from tfpbnn.types import Config, Tensor
 
 
@@ -41,10 +47,11 @@ class LocalGlobal(ScaledPrior):
             self.local_hyperprior,
         )
 
-    def extra_divergence(self) -> Tensor:
-        return self.global_posterior.divergence(
-            self.global_hyperprior
-        ) + self.local_posterior.divergence(self.local_hyperprior)
+    def _scales(self) -> list[tuple[ScalePosterior, Hyperprior]]:
+        return [
+            (self.global_posterior, self.global_hyperprior),
+            (self.local_posterior, self.local_hyperprior),
+        ]
 
     def _log_scale(self) -> Tensor:
         return self.global_posterior.mean_log + self.local_posterior.mean_log
@@ -150,9 +157,8 @@ class RegularizedHorseshoe(LocalGlobal):
         super().build(shape)
         self.slab_posterior = self._own_scale("slab", (), self.slab_hyperprior)
 
-    def extra_divergence(self) -> Tensor:
-        slab = self.slab_posterior.divergence(self.slab_hyperprior)
-        return super().extra_divergence() + slab
+    def _scales(self) -> list[tuple[ScalePosterior, Hyperprior]]:
+        return [*super()._scales(), (self.slab_posterior, self.slab_hyperprior)]
 
     def _log_scale(self) -> Tensor:
         """`log(spread) - softplus(2 log(spread / slab)) / 2`, in the mean."""
