@@ -230,6 +230,7 @@ class Plain(Noisy):
         return x
 
 
+@pytest.mark.filterwarnings("ignore:All members start at the same weights")
 @pytest.mark.parametrize("layer", [Noisy, Plain])
 def test_a_member_is_traced_once_unless_it_has_seeds(layer):
     keras.utils.set_random_seed(3)
