@@ -8,7 +8,7 @@ import tfpbnn
 from tests.particles import table
 from tfpbnn import layers, random
 from tfpbnn.particles import costs, engine, layer_draws
-from tfpbnn.particles.graph import Graph, can_read, is_random
+from tfpbnn.particles.graph import Graph, can_read
 
 KEY = random.as_key(0)
 
@@ -357,46 +357,3 @@ def test_a_layer_that_casts_in_its_call_is_no_first_one():
     assert p.draws != "mixed"
     counted = costs.count(Graph(model), np.zeros(1))
     assert counted.mixed is None
-
-
-class OwnCell(keras.layers.SimpleRNNCell):
-    """May draw what it likes."""
-
-
-@pytest.mark.parametrize(
-    ("make", "expected"),
-    [
-        (lambda L: L.LSTM(3, dropout=0.5), False),
-        (lambda L: L.RNN([L.LSTMCell(2), L.GRUCell(2)]), False),
-        (lambda L: L.Bidirectional(L.GRU(3)), False),
-        (lambda L: L.TimeDistributed(L.Dropout(0.5)), False),
-        (lambda L: L.RNN(OwnCell(3)), True),
-        (lambda L: L.Bidirectional(layers.LSTMReparameterization(3)), True),
-        (lambda L: L.TimeDistributed(layers.DenseFlipout(2)), True),
-        (lambda _: layers.DenseFlipout(2, kernel_posterior=None), False),
-        (lambda _: layers.DenseBatchEnsemble(2, num_members=2), True),
-    ],
-)
-def test_layers_in_layers_tell_whether_draws_differ(make, expected):
-    """Keras's recurrent cells have seeds, for dropout, which is off.
-
-    Members of an ensemble are draws, though each weight is a point.
-    """
-    layer = make(keras.layers)
-    layer(np.zeros((4, 3, 4), "float32"))
-    assert is_random(layer) == expected
-
-
-def test_a_recurrent_layer_takes_all_draws_at_once():
-    """Draws of the layer before it are more rows to it."""
-    x = keras.Input((3, 4))
-    h = layers.DenseFlipout(2)(x)
-    h = keras.layers.Bidirectional(keras.layers.LSTM(3))(h)
-    model = keras.Model(x, layers.DenseFlipout(2)(h))
-    inputs = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
-    assert costs.count(Graph(model), inputs).can_stack
-    function = engine.draw_function(model, inputs)
-    at_once, one_by_one = (
-        function.compiled(kind)(inputs, KEY, 0, 5) for kind in ("stack", "loop")
-    )
-    np.testing.assert_allclose(at_once, one_by_one, atol=1e-6)

@@ -5,9 +5,12 @@ import numpy as np
 import pytest
 from keras import ops
 
-from tfpbnn import layers
-from tfpbnn.particles import rows
-from tfpbnn.particles.graph import Graph
+import tfpbnn
+from tfpbnn import layers, random
+from tfpbnn.particles import costs, engine, rows
+from tfpbnn.particles.graph import Graph, is_random
+
+KEY = random.as_key(0)
 
 
 def thirds(h):
@@ -67,3 +70,71 @@ def test_rows_said_to_be_kept_are(name):
 def test_rows_that_meet_or_move_are_not_said_to_be_kept(name):
     _, calls = calls_of(NOT_KEPT[name])
     assert not all(map(rows.are_kept, calls))
+
+
+class OwnCell(keras.layers.SimpleRNNCell):
+    """May draw what it likes."""
+
+
+@pytest.mark.parametrize(
+    ("make", "expected"),
+    [
+        (lambda L: L.LSTM(3, dropout=0.5), False),
+        (lambda L: L.RNN([L.LSTMCell(2), L.GRUCell(2)]), False),
+        (lambda L: L.Bidirectional(L.GRU(3)), False),
+        (lambda L: L.TimeDistributed(L.Dropout(0.5)), False),
+        (lambda L: L.RNN(OwnCell(3)), True),
+        (lambda L: L.Bidirectional(layers.LSTMReparameterization(3)), True),
+        (lambda L: L.TimeDistributed(layers.DenseFlipout(2)), True),
+        (lambda _: layers.DenseFlipout(2, kernel_posterior=None), False),
+        (lambda _: layers.DenseBatchEnsemble(2, num_members=2), True),
+    ],
+)
+def test_layers_in_layers_tell_whether_draws_differ(make, expected):
+    """Keras's recurrent cells have seeds, for dropout, which is off.
+
+    Members of an ensemble are draws, though each weight is a point.
+    """
+    layer = make(keras.layers)
+    layer(np.zeros((4, 3, 4), "float32"))
+    assert is_random(layer) == expected
+
+
+def test_a_recurrent_layer_takes_all_draws_at_once():
+    """Draws of the layer before it are more rows to it."""
+    x = keras.Input((3, 4))
+    h = layers.DenseFlipout(2)(x)
+    h = keras.layers.Bidirectional(keras.layers.LSTM(3))(h)
+    model = keras.Model(x, layers.DenseFlipout(2)(h))
+    inputs = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
+    assert costs.count(Graph(model), inputs).can_stack
+    function = engine.draw_function(model, inputs)
+    at_once, one_by_one = (
+        function.compiled(kind)(inputs, KEY, 0, 5) for kind in ("stack", "loop")
+    )
+    np.testing.assert_allclose(at_once, one_by_one, atol=1e-6)
+
+
+@pytest.mark.parametrize("draws", ["marginal", "mixed"])
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [
+        (lambda h: layers.DenseFlipout(2, name="along")(h), "along"),
+        (lambda h: ops.flip(h, axis=0), "flip"),
+        (lambda h: keras.layers.Lambda(abs, name="mine")(h), "mine"),
+    ],
+)
+def test_what_is_in_the_way_is_named(draws, make, name):
+    x = keras.Input((3, 4))
+    h = keras.layers.Dense(4)(x)
+    h = keras.layers.Dense(2)(make(h))
+    h = keras.layers.Flatten()(h)
+    outputs = layers.DenseFlipout(2)(h)
+    with pytest.raises(ValueError, match=f"Received: model .* with `{name}"):
+        tfpbnn.predict(
+            keras.Model(x, outputs),
+            np.ones((2, 3, 4)),
+            2,
+            draws=draws,
+            likelihood=tfpbnn.likelihoods.Normal(),
+        )

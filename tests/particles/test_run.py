@@ -386,22 +386,3 @@ def test_changed_weights_are_seen(model, draws):
     np.testing.assert_allclose(
         after - before, np.eye(2)[0] + 0 * after, atol=1e-5
     )
-
-
-@pytest.mark.parametrize("draws", ["marginal", "mixed"])
-@pytest.mark.parametrize(
-    ("make", "name"),
-    [
-        (lambda h: tfpbnn.layers.DenseFlipout(2, name="along")(h), "along"),
-        (lambda h: keras.ops.flip(h, axis=0), "flip"),
-        (lambda h: keras.layers.Lambda(abs, name="mine")(h), "mine"),
-    ],
-)
-def test_what_is_in_the_way_is_named(draws, make, name):
-    x = keras.Input((3, 4))
-    h = keras.layers.Dense(4)(x)
-    h = keras.layers.Dense(2)(make(h))
-    h = keras.layers.Flatten()(h)
-    outputs = tfpbnn.layers.DenseFlipout(2)(h)
-    with pytest.raises(ValueError, match=f"Received: model .* with `{name}"):
-        predict(keras.Model(x, outputs), np.ones((2, 3, 4)), 2, draws=draws)
