@@ -175,7 +175,6 @@ ALL = (
     concrete_dropout,
     deep_ensemble,
     swag,
-    multi_swag,
     batch_ensemble,
     residual,
     several,

@@ -23,7 +23,7 @@ from tfpbnn import layers, likelihoods
 from tfpbnn.exporting import summaries
 from tfpbnn.predictive.regression import RegressionPredictive
 
-SAMPLES, SEED = 4, 3
+SAMPLES, SEED = 2, 3
 MOMENTS = {*REGRESSION, *LABELS} - {"quantiles"}
 # By the output's name: the loss, and the last layer's units and activation.
 LOSSES = {
