@@ -138,3 +138,16 @@ def test_what_is_in_the_way_is_named(draws, make, name):
             draws=draws,
             likelihood=tfpbnn.likelihoods.Normal(),
         )
+
+
+def test_rows_may_hide_behind_axes_of_unknown_size():
+    """Where shapes don't tell that rows went elsewhere."""
+    x, other = keras.Input((None, 6)), keras.Input((5,))
+    steps = ops.transpose(layers.DenseFlipout(6)(x), (1, 0, 2))
+    row = layers.DenseFlipout(6)(keras.Input((6,)))
+    products = ops.matmul(row, other)
+    for outputs in (steps, products):
+        model = keras.Model(keras.utils.get_source_inputs(outputs), outputs)
+        last = Graph(model).calls[-1]
+        assert last.outputs[0].shape[0] is None
+        assert not rows.are_kept(last)
