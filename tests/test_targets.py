@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
-from tfpbnn import ensembles, likelihoods
+from tfpbnn import ensembles, likelihoods, targets
 
 X = np.zeros((6, 3), "float32")
 LABELS = np.array([0, 1, 2, 0, 1, 2])
@@ -196,3 +196,18 @@ def test_all_models_look_at_all_data(kind, name, value, match):
         ValueError, match=match.replace(" of `validation_data`", "")
     ):
         made.evaluate(x, y, verbose=0)
+
+
+def test_fit_looks_at_validation_data_once(monkeypatch):
+    looked = []
+    check = targets.check_data
+    monkeypatch.setattr(
+        targets, "check_data", lambda *args: (looked.append(1), check(*args))
+    )
+    model = tfpbnn.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    x, y = np.ones((8, 3)), np.ones((8, 1))
+    data = {"validation_data": (x, y)}
+    model.fit(x, y, epochs=3, verbose=0, **data)
+    model.evaluate(x, y, verbose=0)
+    assert len(looked) == 2
