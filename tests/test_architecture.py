@@ -21,6 +21,7 @@ TIERS = [
         "_scales",
         "families",
         "fused",
+        "fused_draws",
         "linear_ops",
         "noise_numbers",
         "priors",

@@ -140,21 +140,3 @@ def test_perturbed():
     np.testing.assert_allclose(fast, plain, rtol=1e-5, atol=1e-5)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("size", [1, 5])
-def test_short_rows_are_compiled_if_there_are_many(size, monkeypatch):
-    """Of the same numbers, whichever it is."""
-    keys = tf.stack([random.as_key(seed) for seed in range(7)])
-    rows = tf.range(3, 40, dtype=tf.int64)
-    grid = tf.function(fused.normal_grid, autograph=False)
-    plain = grid(keys, rows, size)
-    with fused.enabled(draws=True):
-        few = tf.function(fused.normal_grid, autograph=False)
-        np.testing.assert_array_equal(few(keys, rows, size), plain)
-        monkeypatch.setattr(fused, "MANY", 7 * 37 * size)
-        many = tf.function(fused.normal_grid, autograph=False)
-        found = many(keys, rows, size).numpy()
-    np.testing.assert_allclose(found, plain, atol=1e-5)
-    # By XLA's own polynomial: so it was another way.
-    assert size == 1 or np.any(found != plain)

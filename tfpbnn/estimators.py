@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import fused, random
+from tfpbnn import fused, fused_draws, random
 from tfpbnn.families import Family
 from tfpbnn.linear_ops import LinearOp
 from tfpbnn.types import Tensor
@@ -152,13 +152,23 @@ def with_noise(y: Tensor, scale: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
         keys: as above.
         rows: their numbers `[B]`; `[1]` for noise that all rows share.
     """
-    noise = fused.normal_grid(keys, rows, y.shape[2:].num_elements())
-    sizes = tf.concat([tf.shape(noise)[:2], tf.shape(y)[2:]], 0)
-    noise = tf.cast(tf.reshape(noise, sizes), scale.dtype)
-    if (signs := scope_signs()) is not None:
-        signs = tf.reshape(signs, [-1] + [1] * (len(y.shape) - 1))
-        noise *= tf.cast(signs, noise.dtype)
-    return y + tf.cast(scale * noise, y.dtype)
+    noisy = fused_draws.perturbed(
+        _flat(y), _flat(scale), keys, rows, scope_signs()
+    )
+    return tf.reshape(noisy, [*_leads(noisy), *y.shape[2:]])
+
+
+def _flat(x: Tensor) -> Tensor:
+    """`[S, B, ...]` to `[S, B, size]`, and a number to `[1, 1, 1]`."""
+    if not x.shape.rank:
+        return tf.reshape(x, [1, 1, 1])
+    return tf.reshape(x, [*_leads(x), x.shape[2:].num_elements()])
+
+
+def _leads(x: Tensor) -> list[Any]:
+    """The first two sizes: a number where one is known, else a tensor."""
+    sizes = tf.shape(x)
+    return [x.shape[axis] or sizes[axis] for axis in (0, 1)]
 
 
 def scope_signs() -> Tensor | None:

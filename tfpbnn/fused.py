@@ -9,8 +9,6 @@ no XLA: passes are fused only inside of `enabled`, which layers open.
 """
 
 import contextlib
-import functools
-import math
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,9 +22,6 @@ from tfpbnn.types import Tensor
 MIN_SIZE = 2**14
 # Below this many outputs per example, likewise.
 MIN_OUTPUTS = 2**8
-# Below this many numbers a draw, and this many a row, likewise in prediction;
-# but not from this many of all rows and draws on.
-MIN_DRAW, MIN_ROW, MANY = 2**10, 2**4, 2**18
 # Under the square root of local reparameterization: without it an all-zero
 # input has an infinite derivative there, times zero: NaN.
 VARIANCE_FLOOR = 1e-12
@@ -68,20 +63,26 @@ def plain(addressed: bool) -> Iterator[None]:
         _local.plain = None
 
 
+def plain_kind() -> str | None:
+    """Inside of `plain`, "addressed" or "fast"."""
+    return getattr(_local, "plain", None)
+
+
 def applies(untransformed_scale: Tensor) -> bool:
     """Whether `untransformed_scale` is of the kind that fusing pays for."""
     size = untransformed_scale.shape.num_elements()
     return untransformed_scale.dtype == tf.float32 and size >= MIN_SIZE
 
 
-def _is_on() -> bool:
-    is_plain = getattr(_local, "plain", None) is not None
+def is_on() -> bool:
+    """Whether draws are to be fused here and now, if it pays for them."""
+    is_plain = plain_kind() is not None
     return not is_plain and getattr(_local, "mode", (False, False))[0]
 
 
 def is_enabled(untransformed_scale: Tensor) -> bool:
     """Whether a draw with this scale is to be fused here and now."""
-    return _is_on() and applies(untransformed_scale)
+    return is_on() and applies(untransformed_scale)
 
 
 def perturbs(outputs: Tensor, variance: Tensor) -> bool:
@@ -91,7 +92,7 @@ def perturbs(outputs: Tensor, variance: Tensor) -> bool:
     """
     size = outputs.shape[1:].num_elements()
     return (
-        _is_on()
+        is_on()
         and outputs.dtype == variance.dtype == tf.float32
         and size is not None
         and size >= MIN_OUTPUTS
@@ -103,7 +104,8 @@ def prepares_kl() -> bool:
     return getattr(_local, "mode", (False, False))[1]
 
 
-def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """The function as one pass of XLA."""
     return tf.function(function, jit_compile=True, autograph=False)
 
 
@@ -123,7 +125,7 @@ def _scale_and_slope(untransformed: Tensor) -> tuple[Tensor, Tensor]:
     return scale, tf.where(untransformed >= 0, tf.ones_like(t), t) / (1 + t)
 
 
-@_compiled
+@compiled
 def _sample(loc: Tensor, untransformed: Tensor, key: Tensor) -> Any:
     scale, slope = _scale_and_slope(untransformed)
     standard = random.fast_normal(key, loc.shape)
@@ -145,7 +147,7 @@ def _kl_terms(
     return rows, (precision * scale - 1 / scale) * slope
 
 
-@_compiled
+@compiled
 def _sample_and_kl(
     loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
@@ -155,7 +157,7 @@ def _sample_and_kl(
     return loc + scale * standard, slope * standard, rows, d_kl
 
 
-@_compiled
+@compiled
 def _noise_and_kl(
     loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
@@ -165,14 +167,14 @@ def _noise_and_kl(
     return scale * standard, slope * standard, rows, d_kl
 
 
-@_compiled
+@compiled
 def normal_variance(untransformed: Tensor) -> Tensor:
     """`scale**2` alone, where no KL is asked for."""
     scale, _ = _scale_and_slope(untransformed)
     return tf.square(scale)
 
 
-@_compiled
+@compiled
 def _variance_and_kl(
     loc: Tensor, untransformed: Tensor, precision: Tensor
 ) -> Any:
@@ -181,14 +183,14 @@ def _variance_and_kl(
     return tf.square(scale), 2 * scale * slope, rows, d_kl
 
 
-@_compiled
+@compiled
 def _kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
     scale, slope = _scale_and_slope(untransformed)
     squares = tf.reduce_sum(tf.square(scale) + tf.square(loc), axis=-1)
     return *_kl_terms(loc, scale, slope, precision), squares
 
 
-@_compiled
+@compiled
 def _combine(
     d_value: Tensor,
     slope: Tensor,
@@ -205,101 +207,17 @@ def _combine(
     )
 
 
-@_compiled
+@compiled
 def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
     size = mean.shape[1:].num_elements()
     rows = tf.range(tf.shape(mean)[0])
     # Not `random.normal`'s numbers: philox's bits would take twice the time.
-    standard = _normal_grid(key[tf.newaxis], rows, size, fast=True)
-    standard = tf.reshape(standard, tf.shape(mean))
+    words = random.fast_grid_bits(key[tf.newaxis], rows, size)
+    standard = tf.reshape(random.fast_normal_from_bits(words), tf.shape(mean))
     variance += VARIANCE_FLOOR
     # One output is made of the other, or XLA would draw once for each.
     slope = 0.5 * tf.math.rsqrt(variance) * standard
     return mean + 2 * variance * slope, slope
-
-
-def _normal_grid(keys: Tensor, rows: Tensor, size: int, fast: bool) -> Tensor:
-    plain = getattr(_local, "plain", None)
-    if plain == "fast":
-        shape = [tf.shape(keys)[0], tf.size(rows), size]
-        return random.normal(keys[0], shape)
-    if plain is not None:
-        return random.normal_grid(keys, rows, size)
-    if fast:
-        words = random.fast_grid_bits(keys, rows, size)
-        return random.fast_normal_from_bits(words)
-    return random.normal_from_bits(random.grid_bits(keys, rows, size))
-
-
-def _draws(
-    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor, fast: bool
-) -> Tensor:
-    """`[S, N]`, flat: XLA's loops along a short last axis take longer."""
-    row = tf.zeros([1], tf.int32)
-    noise = _normal_grid(keys, row, loc.shape.num_elements(), fast)[:, 0]
-    loc, scale = tf.reshape(loc, [-1]), tf.reshape(scale, [-1])
-    return loc + (signs[:, tf.newaxis] * scale) * tf.cast(noise, loc.dtype)
-
-
-@_compiled
-def _fused_draws(
-    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
-) -> Tensor:
-    return _draws(loc, scale, keys, signs, fast=True)
-
-
-def normal_draws(
-    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
-) -> Tensor:
-    """`loc + sign * scale * eps` for each of `keys [S, 2]`, `signs [S]`."""
-    signs = tf.cast(signs, loc.dtype)
-    if not _is_on() or loc.shape.num_elements() < MIN_DRAW:
-        draws = _draws(loc, scale, keys, signs, fast=False)
-    elif keys.shape[0] is not None:
-        draws = _fused_draws(loc, scale, keys, signs)
-    else:
-        draws = _fused_draws(loc, scale, _padded(keys), _padded(signs))
-        draws = draws[: tf.shape(keys)[0]]
-    return tf.reshape(draws, [-1, *loc.shape])
-
-
-@functools.lru_cache(maxsize=64)
-def _fused_grid(size: int) -> Callable[..., Tensor]:
-    @_compiled
-    def grid(keys: Tensor, rows: Tensor) -> Tensor:
-        return _normal_grid(keys, rows, size, fast=True)
-
-    return grid
-
-
-def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
-    """Normals `[S, B, size]`, each of its key, row number and place."""
-
-    def as_operations() -> Tensor:
-        return _normal_grid(keys, rows, size, fast=False)
-
-    def compiled() -> Tensor:
-        grid = _fused_grid(size)(_padded(keys), _padded(rows))
-        return grid[: tf.shape(keys)[0], : tf.size(rows)]
-
-    if not _is_on():
-        return as_operations()
-    if size >= MIN_ROW:
-        return compiled()
-    count = tf.shape(keys, tf.int64)[0] * tf.size(rows, tf.int64) * size
-    return tf.cond(count < MANY, as_operations, compiled)
-
-
-def _padded(x: Tensor) -> Tensor:
-    """With zeros, to few lengths: XLA compiles anew for each.
-
-    They are the powers of two and fifteen numbers between two of them.
-    """
-    count = tf.shape(x)[0]
-    bits = tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0)
-    step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 4), count.dtype), 1)
-    missing = (count + step - 1) // step * step - count
-    return tf.pad(x, [[0, missing]] + [[0, 0]] * (len(x.shape) - 1))
 
 
 @tf.custom_gradient

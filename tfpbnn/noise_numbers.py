@@ -13,7 +13,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import fused, random
+from tfpbnn import fused, fused_draws, random
 from tfpbnn.types import Tensor
 
 NoiseShape = Sequence[int | None] | None
@@ -129,7 +129,9 @@ def _normals(
     size = functools.reduce(operator.mul, sizes, 1)
     if isinstance(size, int):
         with fused.enabled(draws=True):
-            normals = signed(fused.normal_grid(keys, rows, size), scope.signs)
+            normals = signed(
+                fused_draws.normal_grid(keys, rows, size), scope.signs
+            )
     else:
         words = random.grid_bits(keys, rows, size)
         normals = signed(random.normal_from_bits(words), scope.signs)

@@ -8,7 +8,7 @@ import keras
 import tensorflow as tf
 from keras import constraints, initializers, regularizers
 
-from tfpbnn import _registry, _scales, fused, random
+from tfpbnn import _registry, _scales, fused_draws, random
 from tfpbnn._tfp import tfp
 from tfpbnn.types import Array, Config, Identifier, Tensor
 
@@ -268,7 +268,7 @@ class IndependentNormal(Family):
         loc, scale = random.known(self) or self.before_draws()
         if signs is None:
             signs = tf.ones(tf.shape(keys)[:1], loc.dtype)
-        return fused.normal_draws(loc, scale, keys, signs)
+        return fused_draws.normal_draws(loc, scale, keys, signs)
 
     def before_draws(self) -> tuple[Tensor, Tensor]:
         return tf.convert_to_tensor(self.loc), self.scale

@@ -5,7 +5,7 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry, fused
+from tfpbnn import _registry, fused_draws
 from tfpbnn._tfp import tfp
 from tfpbnn.families.base import LocFamily
 from tfpbnn.noise_numbers import Numbers, signed
@@ -71,7 +71,7 @@ class DropConnect(LocFamily):
     def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
         shape = self.loc.shape
         rows = tf.zeros([1], tf.int64)
-        normals = fused.normal_grid(keys, rows, math.prod(shape))
+        normals = fused_draws.normal_grid(keys, rows, math.prod(shape))
         normals = tf.reshape(signed(normals, signs), [-1, *shape])
         return self._masked(Numbers(None, normals=normals))
 

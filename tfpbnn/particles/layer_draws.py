@@ -77,9 +77,9 @@ class LayerDraws(DrawFunction):
             return after(self._scope(key, number, known))
         key, start, stop, *more = arguments
         (rows,) = more or (None,)
-        if kind.startswith("mixed"):
+        if rows is not None:
             known |= self._output_noise(tensors, rows)
-            rows = None
+            rows = rows if kind == "apart" else None
         if kind.endswith("loop"):
             # Two at a time: the noise of one hides behind the products of
             # another.
