@@ -13,11 +13,11 @@ LABELS = rng.integers(0, 3, 40)
 SERIES = rng.normal(size=(40, 5, 2)).astype("float32")
 
 
-def mlp(width=8):
+def mlp(width=8, activation="relu"):
     return keras.Sequential(
         [
             keras.Input((4,), name="features"),
-            keras.layers.Dense(width, activation="relu"),
+            keras.layers.Dense(width, activation=activation),
             keras.layers.Dense(2),
         ]
     )
