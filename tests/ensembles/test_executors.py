@@ -101,14 +101,59 @@ def test_members_have_their_own_learning_rates():
     assert_same(together, alone)
 
 
-def test_ray(tmp_path):
+@pytest.fixture(scope="module")
+def two_nodes():
+    """A Ray cluster of two nodes with one processor each; their numbers."""
     ray = pytest.importorskip("ray", reason="needs ray")
-    ray.init(num_cpus=2, include_dashboard=False)
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(
+        initialize_head=True,
+        head_node_args={"num_cpus": 1, "include_dashboard": False},
+    )
+    cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address)
+    yield {node["NodeID"] for node in ray.nodes()}
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def where():
+    import ray
+
+    return ray.get_runtime_context().get_node_id()
+
+
+def test_ray(two_nodes, tmp_path):
     ensemble = compiled(num_members=2)
     alone = fitted_alone(ensemble, X, Y)
-    with RayExecutor(num_cpus=1) as executor:
+    with RayExecutor(num_cpus=1, scheduling_strategy="SPREAD") as executor:
         ensemble.fit(X, Y, **FIT, executor=executor, directory=tmp_path)
-    ray.shutdown()
+        jobs = [executor.submit(where) for _ in range(4)]
+        assert {job.result() for job in jobs} == two_nodes
+    assert_same(ensemble, alone)
+    assert compiled(num_members=2).load_members(tmp_path) == []
+
+
+class LosesTheFirst(RayExecutor):
+    def submit(self, fn, /, *args, **kwargs):
+        is_first = not self._futures
+        return super().submit(lost if is_first else fn, *args, **kwargs)
+
+
+def lost(*args, **kwargs):
+    raise OSError("machine lost")
+
+
+def test_ray_jobs_that_fail_are_named_and_run_again(two_nodes, tmp_path):
+    ensemble = compiled(num_members=2)
+    alone = fitted_alone(ensemble, X, Y)
+    fit = {**FIT, "directory": tmp_path}
+    with LosesTheFirst(num_cpus=1) as executor:
+        with pytest.raises(MemberTrainingError, match=r"member 0: .*OSError"):
+            ensemble.fit(X, Y, **fit, executor=executor)
+        assert_same(ensemble.members[1:], alone[1:])
+        ensemble.fit(X, Y, **fit, executor=executor, members=[0])
     assert_same(ensemble, alone)
 
 

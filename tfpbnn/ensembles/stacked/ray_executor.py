@@ -8,9 +8,9 @@ from typing import Any
 class RayExecutor(concurrent.futures.Executor):
     """Runs jobs as Ray tasks, for the `executor` of an ensemble's `fit`.
 
-    Needs `pip install ray`, and a `directory` that all machines share. Uses the
-    cluster that `ray.init` was called for, and starts one on this machine if
-    it was not.
+    Needs `pip install "tfpbnn[ray]"`, and a `directory` that all machines share.
+    Uses the cluster that `ray.init` was called for, and starts one on this
+    machine if it was not.
 
     Args:
         **options: of `ray.remote`, for each job: `num_cpus`, `num_gpus`,
@@ -34,7 +34,7 @@ class RayExecutor(concurrent.futures.Executor):
             import ray
         except ImportError as error:
             raise ImportError(
-                "`RayExecutor` needs Ray: pip install ray"
+                '`RayExecutor` needs Ray: pip install "tfpbnn[ray]"'
             ) from error
         self._ray = ray
         self._options = options
