@@ -56,12 +56,9 @@ def apply_gradients(
     times. TensorFlow has an operation for it that does so once; other
     optimizers are compiled by XLA.
     """
-    pairs = [
-        (gradient, variable)
-        for gradient, variable in zip(gradients, variables, strict=True)
-        if gradient is not None
-    ]
-    kept, trained = [g for g, _ in pairs], [v for _, v in pairs]
+    pairs = list(zip(gradients, variables, strict=True))
+    kept = [g for g in gradients if g is not None]
+    trained = [v for g, v in pairs if g is not None]
     if not _can_compile(optimizer, kept, trained):
         optimizer.apply_gradients(pairs)
         return
@@ -74,7 +71,10 @@ def apply_gradients(
         return
 
     def step(values: list[Tensor]) -> None:
-        optimizer.apply_gradients(list(zip(values, trained, strict=True)))
+        found = iter(values)
+        given = [None if g is None else next(found) for g in gradients]
+        # With those that are missing, of which Keras warns.
+        optimizer.apply_gradients(list(zip(given, variables, strict=True)))
 
     tf.function(step, jit_compile=True, autograph=False)(kept)
 
@@ -132,6 +132,8 @@ def _adam_slots(
         getattr(optimizer, name) for name in (*options, *norms)
     ):
         return {}
+    if not all(map(_is_precise, (optimizer.beta_1, optimizer.beta_2))):
+        return {}
     names = [v.name for v in optimizer.variables]
     by_name = dict(zip(names, optimizer.variables, strict=True))
     found = {}
@@ -149,7 +151,7 @@ def _adam_step(
     optimizer: Any, pairs: list[tuple[Any, Any]], slots: dict[Any, Any]
 ) -> None:
     """Keras's step, with TensorFlow's operation for each variable."""
-    beta_1, beta_2 = optimizer.beta_1, optimizer.beta_2
+    beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
     number = optimizer.iterations.value + 1
     powers = [
         tf.pow(tf.constant(beta), tf.cast(number, tf.float32))
@@ -177,6 +179,12 @@ def _adam_step(
         optimizer.apply_gradients(pairs)
     finally:
         del optimizer.update_step
+
+
+def _is_precise(beta: float) -> bool:
+    """Whether `1 - beta` of float32 numbers has some digits."""
+    rest, rounded = 1 - beta, 1 - float(np.float32(beta))
+    return abs(rounded - rest) < 1e-4 * rest
 
 
 def _ratio(beta: float, number: Tensor) -> Tensor:
