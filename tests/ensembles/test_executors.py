@@ -1,6 +1,8 @@
 """Members as jobs of their own."""
 
 import concurrent.futures
+import functools
+import time
 
 import keras
 import numpy as np
@@ -155,6 +157,26 @@ def test_ray_jobs_that_fail_are_named_and_run_again(two_nodes, tmp_path):
         assert_same(ensemble.members[1:], alone[1:])
         ensemble.fit(X, Y, **fit, executor=executor, members=[0])
     assert_same(ensemble, alone)
+
+
+def test_ray_jobs_are_stopped(two_nodes, tmp_path):
+    """Those that run and those that wait; none goes on to its end."""
+
+    def work(number):
+        (tmp_path / f"begun {number}").touch()
+        for _ in range(600):  # A task hears of it between two of Python's.
+            time.sleep(0.1)
+        (tmp_path / f"done {number}").touch()
+
+    executor = RayExecutor(num_cpus=1)
+    jobs = [executor.submit(functools.partial(work, n)) for n in range(3)]
+    while not any(tmp_path.iterdir()):
+        time.sleep(0.1)
+    executor.shutdown(cancel_futures=True)
+    assert all(job.exception() for job in jobs)
+    assert not list(tmp_path.glob("done*"))
+    with pytest.raises(RuntimeError, match="after `shutdown`"):
+        executor.submit(work, 3)
 
 
 def test_bad_arguments(tmp_path):

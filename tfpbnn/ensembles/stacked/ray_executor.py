@@ -8,9 +8,9 @@ from typing import Any
 class RayExecutor(concurrent.futures.Executor):
     """Runs jobs as Ray tasks, for the `executor` of an ensemble's `fit`.
 
-    Needs `pip install "tfpbnn[ray]"`, and a `directory` that all machines share.
-    Uses the cluster that `ray.init` was called for, and starts one on this
-    machine if it was not.
+    Needs `pip install "tfpbnn[ray]"`, and a `directory` that all machines
+    share. Uses the cluster that `ray.init` was called for, and starts one on
+    this machine if it was not.
 
     Args:
         **options: of `ray.remote`, for each job: `num_cpus`, `num_gpus`,
@@ -39,15 +39,20 @@ class RayExecutor(concurrent.futures.Executor):
         self._ray = ray
         self._options = options
         self._futures: list[concurrent.futures.Future] = []
+        self._is_shut = False
 
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> concurrent.futures.Future:
-        """Starts a task; its future."""
-        remote = self._ray.remote(fn)
+        """Starts a task; its future, which stops the task if cancelled."""
+        if self._is_shut:
+            raise RuntimeError("`submit` after `shutdown`")
+        remote = self._ray.remote(_call)
         if self._options:
             remote = remote.options(**self._options)
-        future = remote.remote(*args, **kwargs).future()
+        reference = remote.remote(fn, *args, **kwargs)
+        future = _Task(lambda: self._ray.cancel(reference))
+        reference.future().add_done_callback(future.follow)
         self._futures.append(future)
         return future
 
@@ -55,8 +60,38 @@ class RayExecutor(concurrent.futures.Executor):
         self, wait: bool = True, *, cancel_futures: bool = False
     ) -> None:
         """Waits for the tasks; the cluster stays."""
+        self._is_shut = True
         if cancel_futures:
             for future in self._futures:
                 future.cancel()
         if wait:
             concurrent.futures.wait(self._futures)
+
+
+class _Task(concurrent.futures.Future):
+    """Ends when Ray says so: one that is cancelled with an error of Ray's.
+
+    The futures of Ray's own say at once that they are cancelled, and their
+    tasks go on.
+    """
+
+    def __init__(self, stop: Callable[[], None]):
+        super().__init__()
+        self._stop = stop
+
+    def cancel(self) -> bool:
+        if not self.done():
+            self._stop()
+        return False
+
+    def follow(self, found: concurrent.futures.Future) -> None:
+        """Takes over what another one has found."""
+        if (error := found.exception()) is not None:
+            self.set_exception(error)
+        else:
+            self.set_result(found.result())
+
+
+def _call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
+    # A function, which is all that Ray takes.
+    return fn(*args, **kwargs)
