@@ -3,6 +3,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import tfpbnn
 from tests.checks import draws
 from tests.statistics import assert_correlation, assert_moments
 from tfpbnn import families, layers
@@ -101,3 +102,19 @@ def test_masks_pass_through():
     model = keras.Model(inputs, outputs)
     y = model(np.array([[1, 2, 0]]))
     np.testing.assert_array_equal(y._keras_mask, [[True, True, False]])
+
+
+@pytest.mark.parametrize("draws", ["coherent", "marginal"])
+def test_integers_are_taken_for_numbers(draws):
+    """In calls and in predictions, whatever is declared."""
+    x = np.arange(10).reshape(2, 5).astype("int32")
+    inputs = keras.Input((5,), dtype="int32")
+    h = layers.DenseFlipout(4, bias_posterior="mean_field_normal")(inputs)
+    model = keras.Model(inputs, layers.DenseFlipout(1)(h))
+    kwargs = {"draws": draws, "seed": 1, "likelihood": "mse"}
+    found = tfpbnn.predict(model, x, 3, **kwargs).outputs
+    same = keras.Sequential([keras.Input((5,)), *model.layers[1:]])
+    expected = tfpbnn.predict(same, x.astype("float32"), 3, **kwargs).outputs
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert np.std(found) > 1e-3
+    assert model(x).dtype == "float32"

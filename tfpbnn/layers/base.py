@@ -152,6 +152,7 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         scope, key = random.current_scope(), self._draw_key()
+        inputs = self._as_numbers(inputs)
         # In a scope a draw is one function, the same kernel for every row:
         # what training estimators do across the rows is not wanted there.
         with fused.enabled(scope is not None, scope is None and bool(training)):
@@ -167,6 +168,12 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         if self.activation is not None:
             outputs = self.activation(outputs)
         return outputs
+
+    def _as_numbers(self, inputs: Tensor) -> Tensor:
+        """What operations take: Keras casts inputs only if they have floats."""
+        if tf.as_dtype(inputs.dtype).is_floating:
+            return inputs
+        return tf.cast(inputs, self.compute_dtype)
 
     def _stacked(
         self, inputs: Tensor, scope: random.DrawScope, keys: Tensor
@@ -203,7 +210,7 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
         """
         return all(
             getattr(type(self), name) is getattr(VariationalLayer, name)
-            for name in ("call", "_linear")
+            for name in ("call", "_as_numbers", "_linear")
         )
 
     def output_noise(self, inputs: Tensor, rows: Tensor) -> OutputNoise:
@@ -217,8 +224,8 @@ class VariationalLayer(NoiseState, keras.layers.Layer):
             rows: their numbers, `[B]`.
         """
         ((name, op),) = self._ops().items()
-        if inputs.dtype.is_floating:
-            inputs = tf.cast(inputs, self.compute_dtype)
+        # As Keras does it in a call.
+        inputs = tf.cast(inputs, self.compute_dtype)
         with fused.enabled(draws=True):
             y, variance = estimators.moments(op, inputs, self._posterior(name))
         if self.use_bias:

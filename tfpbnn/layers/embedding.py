@@ -99,11 +99,9 @@ class _Embedding(VariationalLayer):
     def _ops(self) -> dict[str, linear_ops.LinearOp]:
         return {"embeddings": linear_ops.embedding(self.compute_dtype)}
 
-    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
+    def _as_numbers(self, inputs: Tensor) -> Tensor:
         inputs = tf.convert_to_tensor(inputs)
-        if not inputs.dtype.is_integer:
-            inputs = tf.cast(inputs, tf.int32)
-        return super().call(inputs, training=training)
+        return inputs if inputs.dtype.is_integer else tf.cast(inputs, tf.int32)
 
     def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
         """Where the inputs are not 0, if 0 stands for padding."""
