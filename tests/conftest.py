@@ -1,5 +1,6 @@
 """Options and fixtures of all tests."""
 
+import gc
 import logging
 
 import keras
@@ -26,6 +27,14 @@ def pytest_collection_modifyitems(config, items):
 @pytest.fixture(autouse=True)
 def _seed():
     keras.utils.set_random_seed(20260101)
+
+
+@pytest.fixture
+def quick_gc():
+    """Garbage is collected of what the test makes: others have made much."""
+    gc.freeze()
+    yield
+    gc.unfreeze()
 
 
 @pytest.fixture(autouse=True)

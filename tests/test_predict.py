@@ -230,7 +230,7 @@ def test_a_changed_model_is_traced_anew():
     ).mean.shape == (50, 2)
 
 
-def test_models_are_not_kept_alive():
+def test_models_are_not_kept_alive(quick_gc):
     model = make_model()
     tfpbnn.predict(model, X, 2)
     reference = weakref.ref(model)

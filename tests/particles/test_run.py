@@ -238,7 +238,7 @@ def resident():
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/statm"), reason="no /proc")
-def test_predictions_of_changing_shapes_leave_nothing_behind(model):
+def test_predictions_of_changing_shapes_leave_nothing_behind(model, quick_gc):
     """A graph for each shape, or 300 kB for each call, would be seen.
 
     TensorFlow's own caches are full after 200 calls.
@@ -264,7 +264,7 @@ def test_predictions_of_changing_shapes_leave_nothing_behind(model):
 
 
 @pytest.mark.parametrize("make", [table.shared_model, table.subclassed])
-def test_models_go_when_they_are_not_used(make):
+def test_models_go_when_they_are_not_used(make, quick_gc):
     model, x = make()
     predict(model, x, 2)
     references = [weakref.ref(part) for part in (model, model.layers[-1])]
