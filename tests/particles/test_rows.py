@@ -6,6 +6,8 @@ import pytest
 from keras import ops
 
 import tfpbnn
+from tests.particles import table
+from tests.statistics import assert_moments
 from tfpbnn import layers, random
 from tfpbnn.particles import costs, engine, rows
 from tfpbnn.particles.graph import Graph, is_random
@@ -151,3 +153,25 @@ def test_rows_may_hide_behind_axes_of_unknown_size():
         last = Graph(model).calls[-1]
         assert last.outputs[0].shape[0] is None
         assert not rows.are_kept(last)
+
+
+@pytest.mark.parametrize("draws", ["marginal", "mixed"])
+def test_rows_drawn_apart_have_their_moments(draws):
+    """Of a kernel of points, after a layer whose outputs are drawn."""
+    last = table.dense(2, kernel_posterior="delta")
+    model = keras.Sequential([keras.Input((3,)), table.dense(4), last])
+    first, x = model.layers[0], table.X
+    raw = last.bias_posterior.untransformed_scale
+    raw.assign(np.full(raw.shape, -6.0))  # so that it hides nothing
+    weights = np.array(last.kernel_posterior.loc)
+    mean = x @ first.kernel_posterior.loc + first.bias_posterior.loc
+    variance = (
+        x**2 @ first.kernel_posterior.variance()
+        + first.bias_posterior.variance()
+    )
+    mean = mean @ weights + last.bias_posterior.loc
+    variance = variance @ weights**2 + last.bias_posterior.variance()
+    p = tfpbnn.predict(
+        model, x, 20_000, seed=1, draws=draws, likelihood="mse", verbose=0
+    )
+    assert_moments(p.outputs, np.array(mean), np.sqrt(variance))
