@@ -13,14 +13,22 @@ PACKAGE = "tfpbnn"
 T = TypeVar("T")
 
 
-def register(cls: T) -> T:
-    """Makes Keras load the class by its name, such as `tfpbnn>priors.Normal`.
+def register(concept: str) -> Callable[[type[T]], type[T]]:
+    """Makes Keras load a class by its name, such as `tfpbnn>priors.Normal`.
 
-    With the module's first part in it: a prior and a likelihood are `Normal`.
+    Saved files hold that name, so it must never change; it does not depend on
+    the module that the class is in.
+
+    Args:
+        concept: what the class is one of, such as "priors": a prior and a
+            likelihood are both called `Normal`.
     """
-    concept = cls.__module__.split(".")[1]
-    name = f"{concept}.{cls.__name__}"  # type: ignore[attr-defined]
-    return keras.saving.register_keras_serializable(PACKAGE, name)(cls)
+
+    def named(cls: type[T]) -> type[T]:
+        name = f"{concept}.{cls.__name__}"
+        return keras.saving.register_keras_serializable(PACKAGE, name)(cls)
+
+    return named
 
 
 def snake_case(name: str) -> str:

@@ -87,7 +87,7 @@ class _WeightedFit(targets.CheckedEvaluate, executions.Executions):
             return plain(data)
 
 
-@_registry.register
+@_registry.register("models")
 class Sequential(_WeightedFit, keras.Sequential):
     """`keras.Sequential` whose `fit` weights the KL by the data's length.
 
@@ -104,7 +104,7 @@ class Sequential(_WeightedFit, keras.Sequential):
     """
 
 
-@_registry.register
+@_registry.register("models")
 class Model(_WeightedFit, keras.Model):
     """`keras.Model` whose `fit` weights the KL by the data's length.
 
@@ -138,7 +138,7 @@ class Model(_WeightedFit, keras.Model):
 _Functional: Any = type(keras.Model.__new__(keras.Model, None, None))
 
 
-@_registry.register
+@_registry.register("models")
 class FunctionalModel(Model, _Functional):
     """What `Model(inputs, outputs)` makes.
 

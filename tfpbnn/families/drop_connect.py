@@ -12,7 +12,7 @@ from tfpbnn.noise_numbers import Numbers, signed
 from tfpbnn.types import Array, Config, Identifier, Tensor
 
 
-@_registry.register
+@_registry.register("families")
 class DropConnect(LocFamily):
     """Each weight is 0 with probability `rate`, else `loc / (1 - rate)`.
 

@@ -16,7 +16,7 @@ from tfpbnn.types import Tensor
 MAX_SIZE = 2048
 
 
-@_registry.register
+@_registry.register("families")
 class FullCovarianceNormal(ScaleFamily):
     """A Normal with covariance `factor factor^T`, for up to 2,048 weights.
 

@@ -10,7 +10,7 @@ from tfpbnn.families.mean_field_normal import MeanFieldNormal
 from tfpbnn.types import Config, Tensor
 
 
-@_registry.register
+@_registry.register("families")
 class HeScale(keras.initializers.Initializer):
     """Scales that start at `fraction * sqrt(2 / fan_in)`.
 

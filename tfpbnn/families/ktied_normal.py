@@ -14,7 +14,7 @@ from tfpbnn.types import Tensor
 _SPREAD = 0.1
 
 
-@_registry.register
+@_registry.register("families")
 class KTiedNormal(IndependentNormal, RankFamily):
     """Independent Normals with `scale = rows columns`, of rank `rank`.
 

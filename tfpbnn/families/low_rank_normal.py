@@ -21,7 +21,7 @@ from tfpbnn.types import Tensor
 _FACTORS_SHARE = 0.1
 
 
-@_registry.register
+@_registry.register("families")
 class LowRankNormal(RankFamily):
     """A Normal with covariance `diag(scale^2) + factor factor^T`.
 

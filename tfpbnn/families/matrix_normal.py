@@ -12,7 +12,7 @@ from tfpbnn.families.cholesky import CholeskyFactor
 from tfpbnn.types import Tensor
 
 
-@_registry.register
+@_registry.register("families")
 class MatrixNormal(ScaleFamily):
     """A Normal with covariance `rows rows^T` (x) `columns columns^T`.
 

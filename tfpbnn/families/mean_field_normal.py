@@ -15,7 +15,7 @@ from tfpbnn.types import Array, Config, Identifier, Tensor
 _SILENT = -50.0
 
 
-@_registry.register
+@_registry.register("families")
 class MeanFieldNormal(IndependentNormal, ScaleFamily):
     """Independent Normals: `w = loc + scale * eps`, one pair per weight.
 

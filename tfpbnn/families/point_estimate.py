@@ -10,7 +10,7 @@ from tfpbnn.families.base import LocFamily
 from tfpbnn.types import Tensor
 
 
-@_registry.register
+@_registry.register("families")
 class PointEstimate(LocFamily):
     """A single point, a delta: an ordinary weight, without uncertainty.
 

@@ -17,7 +17,7 @@ _MEAN_LOG_RADIUS = -0.5 * (0.5772156649015329 + math.log(2.0))
 _RADIUS_ENTROPY = 0.5 * math.log(math.pi * math.e / 2.0)
 
 
-@_registry.register
+@_registry.register("families")
 class Radial(ScaleFamily):
     """`w = loc + scale * direction * r`: noise whose length is that of one.
 

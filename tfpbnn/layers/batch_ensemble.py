@@ -50,7 +50,7 @@ class _BatchEnsemble(_FastWeights):
         }
 
 
-@_registry.register
+@_registry.register("layers")
 class DenseBatchEnsemble(_BatchEnsemble, _Dense):
     """Dense layer with a kernel that members share.
 
@@ -93,7 +93,7 @@ class DenseBatchEnsemble(_BatchEnsemble, _Dense):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DBatchEnsemble(_BatchEnsemble, _Conv):
     """1-D convolution with a kernel that members share.
 
@@ -115,7 +115,7 @@ class Conv1DBatchEnsemble(_BatchEnsemble, _Conv):
     _rank = 1
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DBatchEnsemble(_BatchEnsemble, _Conv):
     """2-D convolution with a kernel that members share.
 
@@ -137,7 +137,7 @@ class Conv2DBatchEnsemble(_BatchEnsemble, _Conv):
     _rank = 2
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DBatchEnsemble(_BatchEnsemble, _Conv):
     """3-D convolution with a kernel that members share.
 
@@ -159,7 +159,7 @@ class Conv3DBatchEnsemble(_BatchEnsemble, _Conv):
     _rank = 3
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
     """1-D transposed convolution with a kernel that members share.
 
@@ -181,7 +181,7 @@ class Conv1DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
     _rank = 1
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
     """2-D transposed convolution with a kernel that members share.
 
@@ -203,7 +203,7 @@ class Conv2DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
     _rank = 2
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
     """3-D transposed convolution with a kernel that members share.
 
@@ -225,7 +225,7 @@ class Conv3DTransposeBatchEnsemble(_BatchEnsemble, _ConvTranspose):
     _rank = 3
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv1DBatchEnsemble(_BatchEnsemble, _DepthwiseConv):
     """1-D depthwise convolution with a kernel that members share.
 
@@ -248,7 +248,7 @@ class DepthwiseConv1DBatchEnsemble(_BatchEnsemble, _DepthwiseConv):
     _kernel = "depthwise"
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv2DBatchEnsemble(_BatchEnsemble, _DepthwiseConv):
     """2-D depthwise convolution with a kernel that members share.
 
@@ -271,7 +271,7 @@ class DepthwiseConv2DBatchEnsemble(_BatchEnsemble, _DepthwiseConv):
     _kernel = "depthwise"
 
 
-@_registry.register
+@_registry.register("layers")
 class EinsumDenseBatchEnsemble(_BatchEnsemble, _EinsumDense):
     """Einsum layer with a kernel that members share.
 
@@ -293,7 +293,7 @@ class EinsumDenseBatchEnsemble(_BatchEnsemble, _EinsumDense):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class EmbeddingBatchEnsemble(_BatchEnsemble, _Embedding):
     """Embedding with a table that members share.
 

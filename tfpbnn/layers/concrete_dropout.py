@@ -16,7 +16,7 @@ _CONV = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
 _TEMPERATURE = 0.1
 
 
-@_registry.register
+@_registry.register("layers")
 class ConcreteDropout(NoiseState, keras.layers.Wrapper):
     """A layer with dropout before it, at a rate that is learned.
 

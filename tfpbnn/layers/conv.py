@@ -154,7 +154,7 @@ class _Conv(VariationalLayer):
         }
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DReparameterization(_Conv):
     """1-D convolution with one kernel draw per call.
 
@@ -174,7 +174,7 @@ class Conv1DReparameterization(_Conv):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DLocalReparameterization(_Conv):
     """1-D convolution with noise on its outputs.
 
@@ -196,7 +196,7 @@ class Conv1DLocalReparameterization(_Conv):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DFlipout(_Conv):
     """1-D convolution with signs flipped per example.
 
@@ -215,7 +215,7 @@ class Conv1DFlipout(_Conv):
     _estimate = staticmethod(estimators.flipout)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DReparameterization(_Conv):
     """2-D convolution with one kernel draw per call.
 
@@ -235,7 +235,7 @@ class Conv2DReparameterization(_Conv):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DLocalReparameterization(_Conv):
     """2-D convolution with noise on its outputs.
 
@@ -257,7 +257,7 @@ class Conv2DLocalReparameterization(_Conv):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DFlipout(_Conv):
     """2-D convolution with signs flipped per example.
 
@@ -276,7 +276,7 @@ class Conv2DFlipout(_Conv):
     _estimate = staticmethod(estimators.flipout)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DReparameterization(_Conv):
     """3-D convolution with one kernel draw per call.
 
@@ -296,7 +296,7 @@ class Conv3DReparameterization(_Conv):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DLocalReparameterization(_Conv):
     """3-D convolution with noise on its outputs.
 
@@ -318,7 +318,7 @@ class Conv3DLocalReparameterization(_Conv):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DFlipout(_Conv):
     """3-D convolution with signs flipped per example.
 

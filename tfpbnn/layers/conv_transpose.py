@@ -148,7 +148,7 @@ class _ConvTranspose(VariationalLayer):
         }
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DTransposeReparameterization(_ConvTranspose):
     """1-D transposed convolution with one kernel draw per call.
 
@@ -168,7 +168,7 @@ class Conv1DTransposeReparameterization(_ConvTranspose):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DTransposeLocalReparameterization(_ConvTranspose):
     """1-D transposed convolution with noise on its outputs.
 
@@ -192,7 +192,7 @@ class Conv1DTransposeLocalReparameterization(_ConvTranspose):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DTransposeFlipout(_ConvTranspose):
     """1-D transposed convolution with signs flipped per example.
 
@@ -211,7 +211,7 @@ class Conv1DTransposeFlipout(_ConvTranspose):
     _estimate = staticmethod(estimators.flipout)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DTransposeReparameterization(_ConvTranspose):
     """2-D transposed convolution with one kernel draw per call.
 
@@ -231,7 +231,7 @@ class Conv2DTransposeReparameterization(_ConvTranspose):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DTransposeLocalReparameterization(_ConvTranspose):
     """2-D transposed convolution with noise on its outputs.
 
@@ -255,7 +255,7 @@ class Conv2DTransposeLocalReparameterization(_ConvTranspose):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DTransposeFlipout(_ConvTranspose):
     """2-D transposed convolution with signs flipped per example.
 
@@ -274,7 +274,7 @@ class Conv2DTransposeFlipout(_ConvTranspose):
     _estimate = staticmethod(estimators.flipout)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DTransposeReparameterization(_ConvTranspose):
     """3-D transposed convolution with one kernel draw per call.
 
@@ -294,7 +294,7 @@ class Conv3DTransposeReparameterization(_ConvTranspose):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DTransposeLocalReparameterization(_ConvTranspose):
     """3-D transposed convolution with noise on its outputs.
 
@@ -318,7 +318,7 @@ class Conv3DTransposeLocalReparameterization(_ConvTranspose):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DTransposeFlipout(_ConvTranspose):
     """3-D transposed convolution with signs flipped per example.
 

@@ -104,7 +104,7 @@ class _Dense(VariationalLayer):
         return super().get_config() | {"units": self.units}
 
 
-@_registry.register
+@_registry.register("layers")
 class DenseReparameterization(_Dense):
     """Dense layer with one kernel draw per call (the estimator of VAEs).
 
@@ -130,7 +130,7 @@ class DenseReparameterization(_Dense):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class DenseLocalReparameterization(_Dense):
     """Dense layer with noise on its outputs, independent for each row.
 
@@ -156,7 +156,7 @@ class DenseLocalReparameterization(_Dense):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class DenseFlipout(_Dense):
     """Dense layer with one kernel draw, its signs flipped for each row.
 

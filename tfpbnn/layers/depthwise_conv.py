@@ -130,7 +130,7 @@ class _DepthwiseConv(VariationalLayer):
         }
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv1DReparameterization(_DepthwiseConv):
     """1-D depthwise convolution with one kernel draw per call.
 
@@ -152,7 +152,7 @@ class DepthwiseConv1DReparameterization(_DepthwiseConv):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv1DLocalReparameterization(_DepthwiseConv):
     """1-D depthwise convolution with noise on its outputs.
 
@@ -176,7 +176,7 @@ class DepthwiseConv1DLocalReparameterization(_DepthwiseConv):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv1DFlipout(_DepthwiseConv):
     """1-D depthwise convolution with signs flipped per example.
 
@@ -195,7 +195,7 @@ class DepthwiseConv1DFlipout(_DepthwiseConv):
     _estimate = staticmethod(estimators.flipout)
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv2DReparameterization(_DepthwiseConv):
     """2-D depthwise convolution with one kernel draw per call.
 
@@ -217,7 +217,7 @@ class DepthwiseConv2DReparameterization(_DepthwiseConv):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv2DLocalReparameterization(_DepthwiseConv):
     """2-D depthwise convolution with noise on its outputs.
 
@@ -241,7 +241,7 @@ class DepthwiseConv2DLocalReparameterization(_DepthwiseConv):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv2DFlipout(_DepthwiseConv):
     """2-D depthwise convolution with signs flipped per example.
 

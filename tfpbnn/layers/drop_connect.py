@@ -32,7 +32,7 @@ class _DropConnect:
         return config | {"rate": self.rate}
 
 
-@_registry.register
+@_registry.register("layers")
 class DenseDropConnect(_DropConnect, _Dense):
     """`keras.layers.Dense` whose kernel is dropped, weight by weight.
 
@@ -64,7 +64,7 @@ class DenseDropConnect(_DropConnect, _Dense):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DDropConnect(_DropConnect, _Conv):
     """`keras.layers.Conv1D` whose kernel is dropped, weight by weight.
 
@@ -98,7 +98,7 @@ class Conv1DDropConnect(_DropConnect, _Conv):
     _rank = 1
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DDropConnect(_DropConnect, _Conv):
     """`keras.layers.Conv2D` whose kernel is dropped, weight by weight.
 
@@ -132,7 +132,7 @@ class Conv2DDropConnect(_DropConnect, _Conv):
     _rank = 2
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DDropConnect(_DropConnect, _Conv):
     """`keras.layers.Conv3D` whose kernel is dropped, weight by weight.
 

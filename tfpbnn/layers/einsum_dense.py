@@ -226,7 +226,7 @@ def _check(
         )
 
 
-@_registry.register
+@_registry.register("layers")
 class EinsumDenseReparameterization(_EinsumDense):
     """Einsum layer with one kernel draw per call.
 
@@ -248,7 +248,7 @@ class EinsumDenseReparameterization(_EinsumDense):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class EinsumDenseLocalReparameterization(_EinsumDense):
     """Einsum layer with noise on its outputs.
 
@@ -271,7 +271,7 @@ class EinsumDenseLocalReparameterization(_EinsumDense):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class EinsumDenseFlipout(_EinsumDense):
     """Einsum layer with signs flipped per example.
 

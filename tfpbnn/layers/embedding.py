@@ -121,7 +121,7 @@ class _Embedding(VariationalLayer):
         return config
 
 
-@_registry.register
+@_registry.register("layers")
 class EmbeddingReparameterization(_Embedding):
     """Embedding with one table draw per call.
 
@@ -143,7 +143,7 @@ class EmbeddingReparameterization(_Embedding):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class EmbeddingLocalReparameterization(_Embedding):
     """Embedding with noise on its outputs.
 
@@ -165,7 +165,7 @@ class EmbeddingLocalReparameterization(_Embedding):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class EmbeddingFlipout(_Embedding):
     """Embedding with signs flipped per example.
 

@@ -19,7 +19,7 @@ from tfpbnn.types import Config, Identifier, Shape, Tensor
 _PARTS = ("initializer", "regularizer", "constraint", "posterior", "prior")
 
 
-@_registry.register
+@_registry.register("layers")
 class RandomSign(keras.initializers.Initializer):
     """+1 or -1 with probability 1/2: members that begin far apart.
 

@@ -121,7 +121,7 @@ class _GroupQueryAttention(_Attention):
         }
 
 
-@_registry.register
+@_registry.register("layers")
 class GroupQueryAttentionReparameterization(_GroupQueryAttention):
     """Grouped-query attention with one draw of each kernel per call.
 
@@ -143,7 +143,7 @@ class GroupQueryAttentionReparameterization(_GroupQueryAttention):
     _projection = EinsumDenseReparameterization
 
 
-@_registry.register
+@_registry.register("layers")
 class GroupQueryAttentionLocalReparameterization(_GroupQueryAttention):
     """Grouped-query attention with noise on what its projections return.
 
@@ -169,7 +169,7 @@ class GroupQueryAttentionLocalReparameterization(_GroupQueryAttention):
     _projection = EinsumDenseLocalReparameterization
 
 
-@_registry.register
+@_registry.register("layers")
 class GroupQueryAttentionFlipout(_GroupQueryAttention):
     """Grouped-query attention with signs of the kernels' noise per example.
 

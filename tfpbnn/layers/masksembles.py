@@ -17,7 +17,7 @@ _ATTEMPTS = 4000
 _ATTEMPTS_PER_SIZE = 50
 
 
-@_registry.register
+@_registry.register("layers")
 class Masksembles(_Members, keras.layers.Layer):
     """Dropout with one fixed mask for each member.
 

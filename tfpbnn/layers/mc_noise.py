@@ -116,7 +116,7 @@ def _check_noise_shape(value: Any) -> NoiseShape:
     return sizes
 
 
-@_registry.register
+@_registry.register("layers")
 class MCDropout(_MCDropout):
     """`keras.layers.Dropout` that drops in inference too.
 
@@ -163,7 +163,7 @@ class MCDropout(_MCDropout):
         super().__init__(rate, noise_shape, seed, **kwargs)
 
 
-@_registry.register
+@_registry.register("layers")
 class MCAlphaDropout(_MCDropout):
     """`keras.layers.AlphaDropout` that drops in inference too.
 
@@ -209,7 +209,7 @@ class MCAlphaDropout(_MCDropout):
         return slope * outputs - slope * dropped * rate
 
 
-@_registry.register
+@_registry.register("layers")
 class MCGaussianDropout(_MCNoise):
     """`keras.layers.GaussianDropout` that is noisy in inference too.
 
@@ -248,7 +248,7 @@ class MCGaussianDropout(_MCNoise):
         return super().get_config() | {"rate": self.rate}
 
 
-@_registry.register
+@_registry.register("layers")
 class MCGaussianNoise(_MCNoise):
     """`keras.layers.GaussianNoise` that is noisy in inference too.
 

@@ -35,7 +35,7 @@ class _MCSpatialDropout(_MCDropout):
         return config
 
 
-@_registry.register
+@_registry.register("layers")
 class MCSpatialDropout1D(_MCSpatialDropout):
     """`keras.layers.SpatialDropout1D` that drops in inference too.
 
@@ -70,7 +70,7 @@ class MCSpatialDropout1D(_MCSpatialDropout):
         return config
 
 
-@_registry.register
+@_registry.register("layers")
 class MCSpatialDropout2D(_MCSpatialDropout):
     """`keras.layers.SpatialDropout2D` that drops in inference too.
 
@@ -109,7 +109,7 @@ class MCSpatialDropout2D(_MCSpatialDropout):
         super().__init__(rate, data_format, seed, **kwargs)
 
 
-@_registry.register
+@_registry.register("layers")
 class MCSpatialDropout3D(_MCSpatialDropout):
     """`keras.layers.SpatialDropout3D` that drops in inference too.
 

@@ -79,7 +79,7 @@ def _is_attention(part: Any) -> bool:
     return isinstance(part, keras.layers.Attention)  # the additive one too
 
 
-@_registry.register
+@_registry.register("layers")
 class MCWrapper(NoiseState, keras.layers.Wrapper):
     """A layer of Keras's whose inner dropout is random in inference too.
 

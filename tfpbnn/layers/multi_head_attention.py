@@ -133,7 +133,7 @@ class _MultiHeadAttention(_Attention):
         }
 
 
-@_registry.register
+@_registry.register("layers")
 class MultiHeadAttentionReparameterization(_MultiHeadAttention):
     """Multi-head attention with one draw of each kernel per call.
 
@@ -167,7 +167,7 @@ class MultiHeadAttentionReparameterization(_MultiHeadAttention):
     _projection = EinsumDenseReparameterization
 
 
-@_registry.register
+@_registry.register("layers")
 class MultiHeadAttentionLocalReparameterization(_MultiHeadAttention):
     """Multi-head attention with noise on what its projections return.
 
@@ -195,7 +195,7 @@ class MultiHeadAttentionLocalReparameterization(_MultiHeadAttention):
     _projection = EinsumDenseLocalReparameterization
 
 
-@_registry.register
+@_registry.register("layers")
 class MultiHeadAttentionFlipout(_MultiHeadAttention):
     """Multi-head attention with signs of the kernels' noise per example.
 

@@ -10,7 +10,7 @@ from tfpbnn import _registry
 from tfpbnn.types import Config, Tensor
 
 
-@_registry.register
+@_registry.register("layers")
 class HomoscedasticScale(keras.layers.Layer):
     """Appends a learned raw scale, the same for all inputs, to each output.
 

@@ -183,7 +183,7 @@ class _GroupedDense(keras.layers.Layer):
         return config
 
 
-@_registry.register
+@_registry.register("layers")
 class PackedDense(_Packed, _GroupedDense):
     """`keras.layers.Dense` for members side by side, each of them small.
 
@@ -272,7 +272,7 @@ def _in_groups(
     return keras.ops.concatenate([op(x, k) for x, k in parts], axis=axis)
 
 
-@_registry.register
+@_registry.register("layers")
 class PackedConv1D(_PackedConv, keras.layers.Conv1D):
     """`keras.layers.Conv1D` for members side by side, each of them small.
 
@@ -293,7 +293,7 @@ class PackedConv1D(_PackedConv, keras.layers.Conv1D):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class PackedConv2D(_PackedConv, keras.layers.Conv2D):
     """`keras.layers.Conv2D` for members side by side, each of them small.
 
@@ -314,7 +314,7 @@ class PackedConv2D(_PackedConv, keras.layers.Conv2D):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class PackedConv3D(_PackedConv, keras.layers.Conv3D):
     """`keras.layers.Conv3D` for members side by side, each of them small.
 
@@ -335,7 +335,7 @@ class PackedConv3D(_PackedConv, keras.layers.Conv3D):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class PackedFlatten(keras.layers.Layer):
     """`keras.layers.Flatten` that leaves the features of members together.
 

@@ -83,7 +83,7 @@ def _about_one() -> keras.initializers.Initializer:
     return keras.initializers.RandomNormal(1.0, _PRIOR_SCALE)
 
 
-@_registry.register
+@_registry.register("layers")
 class DenseRank1(_Rank1, _Dense):
     """Dense layer with a shared kernel and uncertain factors.
 
@@ -126,7 +126,7 @@ class DenseRank1(_Rank1, _Dense):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DRank1(_Rank1, _Conv):
     """1-D convolution with a shared kernel and uncertain factors.
 
@@ -148,7 +148,7 @@ class Conv1DRank1(_Rank1, _Conv):
     _rank = 1
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DRank1(_Rank1, _Conv):
     """2-D convolution with a shared kernel and uncertain factors.
 
@@ -170,7 +170,7 @@ class Conv2DRank1(_Rank1, _Conv):
     _rank = 2
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DRank1(_Rank1, _Conv):
     """3-D convolution with a shared kernel and uncertain factors.
 
@@ -192,7 +192,7 @@ class Conv3DRank1(_Rank1, _Conv):
     _rank = 3
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv1DTransposeRank1(_Rank1, _ConvTranspose):
     """1-D transposed convolution with a shared kernel and uncertain factors.
 
@@ -214,7 +214,7 @@ class Conv1DTransposeRank1(_Rank1, _ConvTranspose):
     _rank = 1
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv2DTransposeRank1(_Rank1, _ConvTranspose):
     """2-D transposed convolution with a shared kernel and uncertain factors.
 
@@ -236,7 +236,7 @@ class Conv2DTransposeRank1(_Rank1, _ConvTranspose):
     _rank = 2
 
 
-@_registry.register
+@_registry.register("layers")
 class Conv3DTransposeRank1(_Rank1, _ConvTranspose):
     """3-D transposed convolution with a shared kernel and uncertain factors.
 
@@ -258,7 +258,7 @@ class Conv3DTransposeRank1(_Rank1, _ConvTranspose):
     _rank = 3
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv1DRank1(_Rank1, _DepthwiseConv):
     """1-D depthwise convolution with a shared kernel and uncertain factors.
 
@@ -281,7 +281,7 @@ class DepthwiseConv1DRank1(_Rank1, _DepthwiseConv):
     _kernel = "depthwise"
 
 
-@_registry.register
+@_registry.register("layers")
 class DepthwiseConv2DRank1(_Rank1, _DepthwiseConv):
     """2-D depthwise convolution with a shared kernel and uncertain factors.
 
@@ -304,7 +304,7 @@ class DepthwiseConv2DRank1(_Rank1, _DepthwiseConv):
     _kernel = "depthwise"
 
 
-@_registry.register
+@_registry.register("layers")
 class EinsumDenseRank1(_Rank1, _EinsumDense):
     """Einsum layer with a shared kernel and uncertain factors.
 
@@ -326,7 +326,7 @@ class EinsumDenseRank1(_Rank1, _EinsumDense):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class EmbeddingRank1(_Rank1, _Embedding):
     """Embedding with a shared table and uncertain factors.
 

@@ -132,7 +132,7 @@ def _check_mask(mask: Tensor, sequences: Tensor) -> None:
         )
 
 
-@_registry.register
+@_registry.register("layers")
 class SimpleRNNReparameterization(_Recurrent, keras.layers.SimpleRNN):
     """Simple recurrent layer with one draw of its weights per call.
 
@@ -151,7 +151,7 @@ class SimpleRNNReparameterization(_Recurrent, keras.layers.SimpleRNN):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class GRUReparameterization(_Recurrent, keras.layers.GRU):
     """Gated recurrent unit with one draw of its weights per call.
 
@@ -173,7 +173,7 @@ class GRUReparameterization(_Recurrent, keras.layers.GRU):
     """
 
 
-@_registry.register
+@_registry.register("layers")
 class LSTMReparameterization(_Recurrent, keras.layers.LSTM):
     """Long short-term memory with one draw of its weights per call.
 

@@ -153,7 +153,7 @@ class _SeparableConv(VariationalLayer):
         }
 
 
-@_registry.register
+@_registry.register("layers")
 class SeparableConv1DReparameterization(_SeparableConv):
     """1-D separable convolution with one draw of its kernels per call.
 
@@ -175,7 +175,7 @@ class SeparableConv1DReparameterization(_SeparableConv):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class SeparableConv1DLocalReparameterization(_SeparableConv):
     """1-D separable convolution with noise on its outputs.
 
@@ -199,7 +199,7 @@ class SeparableConv1DLocalReparameterization(_SeparableConv):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class SeparableConv1DFlipout(_SeparableConv):
     """1-D separable convolution with signs flipped per example.
 
@@ -218,7 +218,7 @@ class SeparableConv1DFlipout(_SeparableConv):
     _estimate = staticmethod(estimators.flipout)
 
 
-@_registry.register
+@_registry.register("layers")
 class SeparableConv2DReparameterization(_SeparableConv):
     """2-D separable convolution with one draw of its kernels per call.
 
@@ -240,7 +240,7 @@ class SeparableConv2DReparameterization(_SeparableConv):
     _estimate = staticmethod(estimators.reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class SeparableConv2DLocalReparameterization(_SeparableConv):
     """2-D separable convolution with noise on its outputs.
 
@@ -264,7 +264,7 @@ class SeparableConv2DLocalReparameterization(_SeparableConv):
     _estimate = staticmethod(estimators.local_reparameterization)
 
 
-@_registry.register
+@_registry.register("layers")
 class SeparableConv2DFlipout(_SeparableConv):
     """2-D separable convolution with signs flipped per example.
 

@@ -12,7 +12,7 @@ from tfpbnn.layers.noise_state import _NoiseCounter, check_seed
 from tfpbnn.types import Config, Tensor
 
 
-@_registry.register
+@_registry.register("layers")
 class SplitMembers(_Members, keras.layers.Layer):
     """Outputs of all members side by side, as rows in groups.
 
@@ -90,7 +90,7 @@ class SplitMembers(_Members, keras.layers.Layer):
         return super().get_config() | {"num_members": self.num_members}
 
 
-@_registry.register
+@_registry.register("layers")
 class JoinMembers(_NoiseCounter, keras.layers.Layer):
     """Inputs of all members side by side, as features of one network.
 

@@ -13,7 +13,7 @@ from tfpbnn.priors.log_uniform import kl_to_log_uniform
 from tfpbnn.types import Config, Tensor
 
 
-@_registry.register
+@_registry.register("layers")
 class VariationalDropout(_MCNoise):
     """Gaussian dropout of each feature, at rates that are learned.
 

@@ -13,7 +13,7 @@ from tfpbnn.layers.drawn_weights import _DrawnWeights
 from tfpbnn.types import Config, Identifier
 
 
-@_registry.register
+@_registry.register("layers")
 class Variational(_DrawnWeights):
     """Any Keras layer with a distribution over its weights.
 

@@ -42,7 +42,7 @@ class _Labels(Likelihood):
         return super().get_config() | {"from_logits": self.from_logits}
 
 
-@_registry.register
+@_registry.register("likelihoods")
 class Categorical(_Labels):
     """One of K classes; the model gives K logits.
 
@@ -142,7 +142,7 @@ class Categorical(_Labels):
         return tf.math.log(tf.maximum(outputs, tiny))
 
 
-@_registry.register
+@_registry.register("likelihoods")
 class Bernoulli(_Labels):
     """Yes or no, for each of the outputs (several are independent labels).
 

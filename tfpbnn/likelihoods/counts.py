@@ -10,7 +10,7 @@ from tfpbnn.likelihoods.base import Likelihood, positive
 from tfpbnn.types import Config, Tensor
 
 
-@_registry.register
+@_registry.register("likelihoods")
 class Poisson(Likelihood):
     """`y ~ Poisson(rate)`; the model gives the log rate.
 
@@ -49,7 +49,7 @@ class Poisson(Likelihood):
         return super().get_config() | {"from_log_rate": self.from_log_rate}
 
 
-@_registry.register
+@_registry.register("likelihoods")
 class NegativeBinomial(Likelihood):
     """Counts that scatter more than a Poisson's.
 

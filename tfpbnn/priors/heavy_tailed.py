@@ -28,7 +28,7 @@ class ZeroCentered(Prior):
         return super().get_config() | {"scale": self.initial_scale}
 
 
-@_registry.register
+@_registry.register("priors")
 class Laplace(ZeroCentered):
     """`p(w) = exp(-|w| / scale) / (2 scale)`: small weights are drawn to zero.
 
@@ -70,7 +70,7 @@ class Laplace(ZeroCentered):
         return tf.reduce_sum(size / scale + tf.math.log(2 * scale))
 
 
-@_registry.register
+@_registry.register("priors")
 class StudentT(ZeroCentered):
     """Student's t about zero: most weights small, a few as large as they like.
 

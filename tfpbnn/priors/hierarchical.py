@@ -84,7 +84,7 @@ class ScaledPrior(Prior):
         """The mean of the weights' `scale ** -2`."""
 
 
-@_registry.register
+@_registry.register("priors")
 class HierarchicalNormal(ScaledPrior):
     """Normals about zero whose scale has a prior too, and is learned.
 

@@ -67,7 +67,7 @@ class LocalGlobal(ScaledPrior):
         }
 
 
-@_registry.register
+@_registry.register("priors")
 class Horseshoe(LocalGlobal):
     """`w ~ N(0, (global local)^2)` with half-Cauchy scales, both learned.
 
@@ -104,7 +104,7 @@ class Horseshoe(LocalGlobal):
     """
 
 
-@_registry.register
+@_registry.register("priors")
 class RegularizedHorseshoe(LocalGlobal):
     """A horseshoe with a slab: weights that get away are kept to a finite size.
 

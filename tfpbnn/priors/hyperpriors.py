@@ -41,7 +41,7 @@ class Hyperprior(abc.ABC):
         return cls(**config)
 
 
-@_registry.register
+@_registry.register("priors")
 class HalfCauchy(Hyperprior):
     """The positive half of a Cauchy: hardly a bound on large scales.
 
@@ -70,7 +70,7 @@ class HalfCauchy(Hyperprior):
         return {"scale": self.scale}
 
 
-@_registry.register
+@_registry.register("priors")
 class InverseGamma(Hyperprior):
     """`scale ** 2` is inverse-gamma: the conjugate prior of a variance.
 
@@ -129,7 +129,7 @@ def mean_softplus(loc: Tensor, sd: Tensor) -> Tensor:
     return tf.reduce_sum(weights * tf.math.softplus(x), axis=-1)
 
 
-@_registry.register
+@_registry.register("priors")
 class ScalePosterior(_registry.Template):
     """Independent log-normal posteriors of positive scales: part of a prior.
 

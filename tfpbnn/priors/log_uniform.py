@@ -29,7 +29,7 @@ def kl_to_log_uniform(log_alpha: Tensor) -> Tensor:
     ) + 0.5 * tf.math.softplus(-log_alpha)
 
 
-@_registry.register
+@_registry.register("priors")
 class LogUniform(Prior):
     """`p(|w|)` proportional to `1 / |w|`: no size of a weight is more likely.
 

@@ -17,7 +17,7 @@ from tfpbnn.types import Array, Config, Tensor
 _LEAST = 1e-3
 
 
-@_registry.register
+@_registry.register("priors")
 class MOPED(NormalPrior):
     """Independent Normals about weights that were trained before.
 

@@ -45,7 +45,7 @@ class NormalPrior(Prior):
         )
 
 
-@_registry.register
+@_registry.register("priors")
 class Normal(NormalPrior):
     """Independent Normals with one location, and scales given or learned.
 

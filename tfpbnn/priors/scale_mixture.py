@@ -11,7 +11,7 @@ from tfpbnn.priors.base import Prior
 from tfpbnn.types import Config
 
 
-@_registry.register
+@_registry.register("priors")
 class ScaleMixture(Prior):
     """A mixture of two Normals about zero: most weights small, some large.
 

@@ -18,7 +18,7 @@ from tfpbnn.ensembles.stacked.networks import are_alike
 from tfpbnn.types import Config, Tensor
 
 
-@_registry.register
+@_registry.register("ensembles")
 class MultiSWAG(_Untrainable):
     """A mixture of SWAG posteriors of several trainings, with equal weights.
 

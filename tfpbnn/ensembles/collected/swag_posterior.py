@@ -27,7 +27,7 @@ from tfpbnn.types import Config, Tensor
 _OWN_KEYS = 2**31 - 1
 
 
-@_registry.register
+@_registry.register("ensembles")
 class SWAGPosterior(_NetworkPosterior):
     """What the callback `SWAG` collects: a Normal over a network's weights.
 

@@ -18,7 +18,7 @@ from tfpbnn.particles.posterior import keras_spec
 from tfpbnn.types import Array, Config, Tensor
 
 
-@_registry.register
+@_registry.register("ensembles")
 class WeightSamples(_NetworkPosterior):
     """A posterior of S networks that differ in their weights only.
 

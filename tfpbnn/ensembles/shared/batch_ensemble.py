@@ -12,7 +12,7 @@ from tfpbnn.ensembles.shared.members import _MemberModel, copied
 from tfpbnn.types import Config, Identifier
 
 
-@_registry.register
+@_registry.register("ensembles")
 class BatchEnsemble(_MemberModel):
     """A model that repeats each batch for its members.
 

@@ -22,7 +22,7 @@ _DROPOUT = (
 )
 
 
-@_registry.register
+@_registry.register("ensembles")
 class Masksembles(_MemberModel):
     """A model with `tfpbnn.layers.Masksembles` in it.
 

@@ -17,7 +17,7 @@ from tfpbnn.layers import JoinMembers
 from tfpbnn.particles.graph import Call
 
 
-@_registry.register
+@_registry.register("ensembles")
 class MIMO(_MemberModel):
     """One network that is given an input for each member, and gives outputs.
 

@@ -31,7 +31,7 @@ _BY_CHANNEL = re.compile(
 _ACROSS_CHANNELS = (keras.activations.softmax, keras.activations.log_softmax)
 
 
-@_registry.register
+@_registry.register("ensembles")
 class PackedEnsemble(_MemberModel):
     """A model whose channels are in groups, which are members.
 

@@ -15,7 +15,7 @@ from tfpbnn.layers.arguments import positive
 from tfpbnn.types import Config
 
 
-@_registry.register
+@_registry.register("ensembles")
 class DeepEnsemble(StackedEnsemble):
     """M networks with weights of their own, trained in one `fit`.
 

@@ -15,7 +15,7 @@ from tfpbnn.types import Config
 _RATE = "learning_rate"
 
 
-@_registry.register
+@_registry.register("ensembles")
 class HyperEnsemble(StackedEnsemble):
     """A `DeepEnsemble` whose members differ in hyperparameters too.
 

@@ -20,7 +20,7 @@ from tfpbnn.particles import Posterior
 from tfpbnn.types import Config, Tensor
 
 
-@_registry.register
+@_registry.register("ensembles")
 class MixedEnsemble(Posterior, targets.CheckedEvaluate, keras.Model):
     """Networks that may differ in all but their inputs and outputs.
 
