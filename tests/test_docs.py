@@ -13,7 +13,7 @@ import pytest
 import tfpbnn
 from tests.test_architecture import public_classes, public_modules
 from tfpbnn import families, priors
-from tfpbnn.convert import mapping
+from tfpbnn.convert import counterparts
 
 ROOT = pathlib.Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -48,7 +48,7 @@ def test_all_names_are_listed():
     assert listed[:3] == [
         set(families._FAMILIES),
         set(priors._PRIORS),
-        set(mapping.SUFFIXES),
+        set(counterparts.SUFFIXES),
     ]
 
 

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 import pytest
 
-import tfpbnn  # noqa: F401  registers what files name
 from tests.saved import make
 
 NAMES = (make.FOLDER / "names.txt").read_text().split()

@@ -1,6 +1,6 @@
 """Bayesian layers for Keras 3 on TensorFlow Probability."""
 
-from tfpbnn import _backend  # noqa: F401, I001  first: it checks the backend
+from tfpbnn.base import backend  # noqa: F401, I001  first: it checks Keras's
 from tfpbnn import (
     callbacks,
     client,
@@ -13,15 +13,20 @@ from tfpbnn import (
     metrics,
     particles,
     plots,
+    prediction,
     priors,
 )
-from tfpbnn.convert import freeze_scales, to_deterministic, to_variational
+from tfpbnn.convert import (
+    freeze_scales,
+    prune,
+    to_deterministic,
+    to_variational,
+)
+from tfpbnn.diagnostics import signal_to_noise
 from tfpbnn.dropout import mc_dropout
 from tfpbnn.exporting import export, lint_export
-from tfpbnn.models import Model, Sequential
-from tfpbnn.predict import evaluate, predict
-from tfpbnn.predictive import Predictive
-from tfpbnn.pruning import prune, signal_to_noise
+from tfpbnn.prediction import Predictive, evaluate, predict
+from tfpbnn.training import Model, Sequential
 
 __version__ = "0.1.0.dev0"
 
@@ -46,6 +51,7 @@ __all__ = [
     "particles",
     "plots",
     "predict",
+    "prediction",
     "priors",
     "prune",
     "signal_to_noise",

@@ -14,11 +14,11 @@ from tfpbnn.client import TFServingClient
 
 X = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
 OUTPUTS = np.einsum("bi,sio->sbo", X, models.KERNELS)  # [S, B, 2]
-NORMAL = tfpbnn.predictive.RegressionPredictive(OUTPUTS, likelihoods.Normal())
-CLASSES = tfpbnn.predictive.ClassificationPredictive(
+NORMAL = tfpbnn.prediction.RegressionPredictive(OUTPUTS, likelihoods.Normal())
+CLASSES = tfpbnn.prediction.ClassificationPredictive(
     OUTPUTS, likelihoods.Categorical()
 )
-YES_NO = tfpbnn.predictive.ClassificationPredictive(
+YES_NO = tfpbnn.prediction.ClassificationPredictive(
     OUTPUTS, likelihoods.Bernoulli()
 )
 

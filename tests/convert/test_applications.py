@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfpbnn
-from tfpbnn.layers.noise_state import NoiseState
+from tfpbnn.layers.random_layer import RandomLayer
 
 RNG = np.random.default_rng(0)
 
@@ -23,7 +23,7 @@ def assert_converts(model, x, **kwargs):
 
 
 def converted_names(model):
-    return [x.name for x in model.layers if isinstance(x, NoiseState)]
+    return [x.name for x in model.layers if isinstance(x, RandomLayer)]
 
 
 def names_of(model, *classes):
@@ -99,7 +99,7 @@ def test_layers_without_a_counterpart_are_wrapped():
     model = keras.Model(inputs, keras.layers.Dense(2)(h))
     x = RNG.normal(size=(5, 6, 4)).astype("float32")
     bayes = assert_converts(model, x, moped=True)
-    assert sum(isinstance(x, NoiseState) for x in bayes.layers) == 3
+    assert sum(isinstance(x, RandomLayer) for x in bayes.layers) == 3
     assert np.any(bayes(x) != model(x))
 
 

@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import tfpbnn
-from tfpbnn import _registry, divergences, random
-from tfpbnn.layers.base import VariationalLayer
+from tfpbnn import random
+from tfpbnn.base import registry
+from tfpbnn.layers.kl import kl_terms
+from tfpbnn.layers.linear.base import VariationalLayer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(5, 4)).astype("float32")
@@ -116,7 +118,7 @@ def test_it_is_compiled_if_that_needs_keras_only(arguments, is_compiled):
         assert plain.optimizer is not model.optimizer
 
 
-@_registry.register
+@registry.register
 class Unknown(VariationalLayer):
     """A variational layer that the mapping does not know."""
 
@@ -144,7 +146,7 @@ def test_frozen_scales_stay_while_locs_train():
     tfpbnn.freeze_scales(model)
     names = {v.path.split("/", 1)[1] for v in model.trainable_variables}
     assert not any("scale" in n and "posterior" in n for n in names)
-    terms = divergences.kl_terms(model)
+    terms = kl_terms(model)
     assert len(terms) == 3  # two kernels, one bias: the KL stays
     model.compile("adam", tfpbnn.likelihoods.Normal())
     scales = [t.posterior.scale.numpy() for t in terms]

@@ -8,8 +8,9 @@ import tfpbnn
 from tests.checks import draws
 from tests.layers.table import CASES
 from tests.statistics import assert_moments
-from tfpbnn import divergences, families, priors, random
-from tfpbnn.layers.noise_state import NoiseState
+from tfpbnn import families, priors, random
+from tfpbnn.layers.kl import kl_terms
+from tfpbnn.layers.random_layer import RandomLayer
 
 RNG = np.random.default_rng(0)
 
@@ -56,7 +57,7 @@ X = {"image": normal(5, 6, 6, 2), "extra": normal(5, 4)}
 def variational_names(model):
     from tfpbnn.convert import graph
 
-    return {x.name for x in graph.leaves(model) if isinstance(x, NoiseState)}
+    return {x.name for x in graph.leaves(model) if isinstance(x, RandomLayer)}
 
 
 def at_mean(model, x):
@@ -65,7 +66,7 @@ def at_mean(model, x):
 
 
 def shrink_scales(model):
-    for term in divergences.kl_terms(model):
+    for term in kl_terms(model):
         raw = term.posterior.untransformed_scale
         raw.assign(np.full(raw.shape, -100.0))
 
@@ -100,7 +101,7 @@ def test_there_and_back_is_exactly_the_original():
 
 def test_shared_layers_stay_shared():
     bayes = tfpbnn.to_variational(graph_model())
-    assert len(divergences.kl_terms(bayes)) == 4
+    assert len(kl_terms(bayes)) == 4
     assert isinstance(bayes.get_layer("inner"), keras.Sequential)
 
 
@@ -210,7 +211,7 @@ def test_moped_moves_the_prior_and_scales_with_the_weights():
     np.testing.assert_array_equal(layer.kernel_prior.loc, kernel)
     ratio = (0.05 * np.abs(kernel) / 0.5) ** 2  # KL of Normals of one mean
     expected = np.sum(0.5 * (ratio - 1 - np.log(ratio)))
-    term = divergences.kl_terms(bayes)[0]
+    term = kl_terms(bayes)[0]
     np.testing.assert_allclose(term.divergence(), expected, rtol=1e-4)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import tfpbnn
-from tests.ensembles.iterates import (
+from tests.ensembles.averaging.iterates import (
     classifier,
     feed,
     iterates,

@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 import tfpbnn
-from tests.ensembles.iterates import L, classifier, labelled
+from tests.ensembles.averaging.iterates import L, classifier, labelled
 from tfpbnn.ensembles import SWA, SWAG, MultiSWAG, SnapshotEnsemble
 
 _LOAD = """

@@ -8,12 +8,12 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
-from tests.ensembles.iterates import feed
+from tests.ensembles.averaging.iterates import feed
 from tests.exporting import table
 from tests.exporting.runtimes import CRuntime
 from tests.statistics import assert_correlation, assert_moments
 from tfpbnn import ensembles, layers, likelihoods
-from tfpbnn.exporting import warmups
+from tfpbnn.exporting.signatures import warmups
 
 
 @pytest.fixture(scope="module")

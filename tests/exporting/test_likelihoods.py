@@ -20,8 +20,8 @@ from tests.exporting.test_served import (
     rows,
 )
 from tfpbnn import layers, likelihoods
-from tfpbnn.exporting import summaries
-from tfpbnn.predictive.regression import RegressionPredictive
+from tfpbnn.exporting.signatures import summaries
+from tfpbnn.prediction.results.regression import RegressionPredictive
 
 SAMPLES, SEED = 2, 3
 MOMENTS = {*REGRESSION, *LABELS} - {"quantiles"}

@@ -8,10 +8,10 @@ import pytest
 
 import tfpbnn
 from tests.exporting import runtimes, table
-from tests.particles.test_run import differences
+from tests.prediction.test_pieces import differences
 from tests.statistics import FALSE_FAIL
 from tfpbnn import particles
-from tfpbnn.predictive import ClassificationPredictive, Predictive
+from tfpbnn.prediction.results import ClassificationPredictive, Predictive
 
 SAMPLES = 16
 LEVELS = [0.05, 0.5, 0.95]

@@ -10,7 +10,7 @@ from tests.particles import table
 from tests.statistics import assert_moments
 from tfpbnn import layers, random
 from tfpbnn.particles import costs, engine, rows
-from tfpbnn.particles.graph import Graph, is_random
+from tfpbnn.particles.split import DrawGraph, is_random
 
 KEY = random.as_key(0)
 
@@ -52,7 +52,7 @@ NOT_KEPT = {
 def calls_of(function):
     x = keras.Input((6,))
     model = keras.Model(x, function(layers.DenseFlipout(6)(x)))
-    return model, Graph(model).calls[1:]
+    return model, DrawGraph(model).calls[1:]
 
 
 @pytest.mark.parametrize("name", KEPT)
@@ -109,7 +109,7 @@ def test_a_recurrent_layer_takes_all_draws_at_once():
     h = keras.layers.Bidirectional(keras.layers.LSTM(3))(h)
     model = keras.Model(x, layers.DenseFlipout(2)(h))
     inputs = np.random.default_rng(0).normal(size=(2, 3, 4)).astype("float32")
-    assert costs.count(Graph(model), inputs).can_stack
+    assert costs.count(DrawGraph(model), inputs).can_stack
     function = engine.draw_function(model, inputs)
     at_once, one_by_one = (
         function.compiled(kind)(inputs, KEY, 0, 5) for kind in ("stack", "loop")
@@ -150,7 +150,7 @@ def test_rows_may_hide_behind_axes_of_unknown_size():
     products = ops.matmul(row, other)
     for outputs in (steps, products):
         model = keras.Model(keras.utils.get_source_inputs(outputs), outputs)
-        last = Graph(model).calls[-1]
+        last = DrawGraph(model).calls[-1]
         assert last.outputs[0].shape[0] is None
         assert not rows.are_kept(last)
 

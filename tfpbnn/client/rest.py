@@ -12,10 +12,10 @@ import tensorflow as tf
 from google.protobuf import json_format
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from tfpbnn.base.types import Array
 from tfpbnn.client import transport
 from tfpbnn.client.errors import ServerError
 from tfpbnn.client.signatures import Metadata, Signature, describe, from_proto
-from tfpbnn.types import Array
 
 _CODES = {
     400: "INVALID_ARGUMENT",

@@ -5,13 +5,13 @@ from typing import Any
 
 import numpy as np
 
+from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Bernoulli, Categorical, Likelihood, Normal
-from tfpbnn.predictive import (
+from tfpbnn.prediction.results import (
     ClassificationPredictive,
     Predictive,
     RegressionPredictive,
 )
-from tfpbnn.types import Array
 
 _SUMMARIES = (
     "aleatoric_variance",

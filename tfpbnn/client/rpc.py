@@ -8,10 +8,10 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpbnn.base.types import Array
 from tfpbnn.client import transport
 from tfpbnn.client.errors import ServerError
 from tfpbnn.client.signatures import Metadata, Signature, from_proto
-from tfpbnn.types import Array
 
 # Any size of message; and a pool of its own, since a new channel would share
 # with the last one the pause after its failure.

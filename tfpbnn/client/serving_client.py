@@ -5,13 +5,13 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from tfpbnn.base.types import Array
 from tfpbnn.client import results, retries
 from tfpbnn.client.errors import ServerError
 from tfpbnn.client.rest import RestTransport
 from tfpbnn.client.rpc import GrpcTransport
 from tfpbnn.client.signatures import Metadata, Signature, arrange, describe
 from tfpbnn.client.transport import Address, Transport
-from tfpbnn.types import Array
 
 ResultT = TypeVar("ResultT")
 _TRANSPORTS: dict[str, type[RestTransport] | type[GrpcTransport]] = {

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 from tensorflow.core.protobuf import meta_graph_pb2
 
-from tfpbnn.types import Array
+from tfpbnn.base.types import Array
 
 # Inputs that say how to draw, rather than what of.
 CONTROLS = ("num_samples", "seed")

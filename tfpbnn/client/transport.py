@@ -5,8 +5,8 @@ import urllib.parse
 from collections.abc import Mapping
 from typing import Protocol
 
+from tfpbnn.base.types import Array
 from tfpbnn.client.signatures import Metadata, Signature
-from tfpbnn.types import Array
 
 
 @dataclasses.dataclass(frozen=True)

@@ -1,14 +1,20 @@
-"""From plain Keras models to variational ones and back; migration."""
+"""From plain Keras models to variational ones and back; migration.
+
+`counterparts` knows which of our layers stands for which of Keras's; to add
+one, an entry there.
+"""
 
 from tfpbnn.convert.deterministic import freeze_scales, to_deterministic
-from tfpbnn.convert.edward2 import load_edward2_weights
-from tfpbnn.convert.legacy import from_tfp_layers
+from tfpbnn.convert.legacy.edward2 import load_edward2_weights
+from tfpbnn.convert.legacy.tfp_models import from_tfp_layers
+from tfpbnn.convert.pruning import prune
 from tfpbnn.convert.variational import to_variational
 
 __all__ = [
     "freeze_scales",
     "from_tfp_layers",
     "load_edward2_weights",
+    "prune",
     "to_deterministic",
     "to_variational",
 ]

@@ -6,9 +6,11 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn.convert import graph, mapping
+from tfpbnn.base.types import Config
+from tfpbnn.convert import counterparts
 from tfpbnn.layers import HomoscedasticScale, Variational
-from tfpbnn.types import Config
+from tfpbnn.layers.random_layer import is_variational
+from tfpbnn.networks import copying, reading, rewriting
 
 
 def to_deterministic(model: keras.Model) -> keras.Model:
@@ -36,10 +38,10 @@ def to_deterministic(model: keras.Model) -> keras.Model:
     plain.save("plain.keras")
     ```
     """
-    graph.check(model)
+    reading.check_readable(model)
     unknown = [
         f"{x.name} ({type(x).__name__})"
-        for x in graph.leaves(model)
+        for x in reading.leaves(model)
         if _is_ours(x) and not _has_plain(x)
     ]
     if unknown:
@@ -47,11 +49,11 @@ def to_deterministic(model: keras.Model) -> keras.Model:
             "`model` must have no layers without a plain counterpart. "
             f"Received: {', '.join(unknown)}"
         )
-    result = graph.Copy(model, _plain, _is_ours)
+    result = rewriting.Copy(model, _plain, _is_ours)
     for old, new in result.pairs:
         _set_weights(old, new)
     if model.compiled and _is_of_keras(_compile_config(model)):
-        graph.copy_compiled(model, result.model)
+        copying.copy_compiled(model, result.model)
     return result.model
 
 
@@ -78,21 +80,21 @@ def _is_of_keras(config: Any) -> bool:
 
 def _is_ours(layer: keras.layers.Layer) -> bool:
     in_package = type(layer).__module__.split(".")[0] == "tfpbnn"
-    return in_package or mapping.is_variational(layer)
+    return in_package or is_variational(layer)
 
 
 def _has_plain(layer: keras.layers.Layer) -> bool:
-    known = mapping.of_variational(layer) is not None
+    known = counterparts.of_variational(layer) is not None
     return known or isinstance(layer, Variational | HomoscedasticScale)
 
 
 def _plain(layer: Any) -> keras.layers.Layer:
-    counterpart = mapping.of_variational(layer)
+    counterpart = counterparts.of_variational(layer)
     if counterpart is not None:
-        config = mapping.arguments(layer.get_config(), counterpart.plain)
+        config = copying.arguments(layer.get_config(), counterpart.plain)
         return counterpart.plain.from_config(config)
     if isinstance(layer, Variational):
-        return graph.copy_layer(layer.layer)
+        return copying.copy_layer(layer.layer)
     if isinstance(layer, HomoscedasticScale):
         # [x, raw] is x @ [1, 0] + [0, raw].
         return keras.layers.Dense(
@@ -101,11 +103,11 @@ def _plain(layer: Any) -> keras.layers.Layer:
             dtype=layer.dtype_policy,
             trainable=layer.trainable,
         )
-    return graph.copy_layer(layer)
+    return copying.copy_layer(layer)
 
 
 def _set_weights(old: Any, new: keras.layers.Layer) -> None:
-    counterpart = mapping.of_variational(old)
+    counterpart = counterparts.of_variational(old)
     if counterpart is not None:
         variables = counterpart.variables(new)
         for name, loc in counterpart.locs(old).items():

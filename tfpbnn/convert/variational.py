@@ -7,10 +7,13 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn import families, models, priors
-from tfpbnn.convert import graph, mapping, selection
+from tfpbnn import families, priors
+from tfpbnn.base.types import Config, Identifier
+from tfpbnn.convert import counterparts
 from tfpbnn.layers import Variational
-from tfpbnn.types import Config, Identifier
+from tfpbnn.layers.random_layer import is_variational
+from tfpbnn.networks import choosing, copying, reading, rewriting
+from tfpbnn.training import models
 
 # A weight of zero would have a scale of zero, whose logarithm is in the KL.
 _LEAST_SCALE = 1e-5
@@ -92,9 +95,11 @@ def to_variational(
     Reference:
         [Krishnan et al., 2020](https://arxiv.org/abs/1906.05323)
     """
-    graph.check(model)
+    reading.check_readable(model)
     _check(estimator, delta, moped, (posterior, bias_posterior))
-    chosen = selection.choose(model, layers, bias_posterior is not None)
+    chosen = choosing.choose(
+        model, layers, bias_posterior is not None, is_variational
+    )
     ids = {id(layer) for layer in chosen}
     distributions = {
         "posterior": "mean_field_normal" if posterior is None else posterior,
@@ -107,9 +112,9 @@ def to_variational(
     def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
         if id(layer) in ids:
             return make(layer)
-        return graph.copy_layer(layer) if copy else layer
+        return copying.copy_layer(layer) if copy else layer
 
-    result = graph.Copy(
+    result = rewriting.Copy(
         model,
         replace,
         lambda layer: id(layer) in ids,
@@ -118,11 +123,11 @@ def to_variational(
     )
     for old, new in result.pairs:
         if id(old) in ids:
-            mapping.set_locs(old, new)
+            counterparts.set_locs(old, new)
             _set_scales(new, posterior is None, moped, delta)
         elif new is not old:
             new.set_weights(old.get_weights())
-    graph.copy_compiled(model, result.model)
+    copying.copy_compiled(model, result.model)
     return result.model
 
 
@@ -150,10 +155,10 @@ class _Maker:
                 "weights can't have a distribution. Received: "
                 f"quantization_mode={layer.quantization_mode!r}"
             )
-        counterpart = mapping.of_plain(layer)
+        counterpart = counterparts.of_plain(layer)
         if counterpart is not None:
             cls = counterpart.cls(self.estimator)
-            arguments = mapping.arguments(layer.get_config(), cls)
+            arguments = copying.arguments(layer.get_config(), cls)
             for path in counterpart.weights:
                 name = path.rpartition(".")[2]
                 prefix = "bias_" if name == "bias" else ""
@@ -161,7 +166,7 @@ class _Maker:
                     value = self.distributions[prefix + kind]
                     arguments[f"{name}_{kind}"] = value
             return cls, arguments
-        inner = graph.copy_layer(layer)
+        inner = copying.copy_layer(layer)
         own = {"layer": inner, "name": layer.name}
         return Variational, own | self.distributions
 
@@ -183,7 +188,7 @@ def _set_scales(
     layer: keras.layers.Layer, relative: bool, moped: bool, delta: float
 ) -> None:
     """Sets what is known only when the locs are: initial scales, priors."""
-    for posterior, prior in mapping.distributions(layer):
+    for posterior, prior in counterparts.distributions(layer):
         loc = keras.ops.convert_to_numpy(posterior.loc).astype("float64")
         if isinstance(prior, priors.MOPED):
             prior.loc.assign(loc)
@@ -195,15 +200,16 @@ def _set_scales(
             scale = np.full_like(loc, delta * np.sqrt(np.mean(loc**2)))
         else:
             continue
-        mapping.set_scale(posterior, np.maximum(scale, _LEAST_SCALE))
+        counterparts.set_scale(posterior, np.maximum(scale, _LEAST_SCALE))
 
 
 def _check(
     estimator: str, delta: float, moped: bool, posteriors: tuple[Any, Any]
 ) -> None:
-    if estimator not in mapping.SUFFIXES:
+    if estimator not in counterparts.SUFFIXES:
         raise ValueError(
-            f"`estimator` must be one of {sorted(mapping.SUFFIXES)}. Received: "
+            "`estimator` must be one of "
+            f"{sorted(counterparts.SUFFIXES)}. Received: "
             f"estimator={estimator!r}"
         )
     if not (isinstance(delta, int | float) and 0 < delta < math.inf):

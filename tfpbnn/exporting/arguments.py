@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfpbnn.predictive.base import check_num_samples
+from tfpbnn.base.checks import check_num_samples
 
 DRAWS = ("fresh", "fixed")
 FORMATS = ("savedmodel", "litert", "onnx")

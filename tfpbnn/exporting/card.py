@@ -11,9 +11,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import divergences
+from tfpbnn.layers.kl import managed_weights
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.particles.graph import is_random, layers_of
+from tfpbnn.networks.reading import layers_of
+from tfpbnn.particles.split import is_random
 
 _PACKAGES = ("keras", "tensorflow", "tensorflow-probability", "tfpbnn")
 
@@ -69,7 +70,7 @@ def _training_examples(model: Any) -> int | None:
     """What the KL's weight tells: it is 1 / N."""
     weights = {
         float(value)
-        for weight in divergences.managed_weights(model)
+        for weight in managed_weights(model)
         for value in np.ravel(weight.numpy())  # of an ensemble, its members'
     }
     if len(weights) != 1 or not 0 < min(weights) < 1:

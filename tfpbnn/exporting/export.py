@@ -12,17 +12,25 @@ import keras
 import numpy as np
 
 from tfpbnn import particles, random
+from tfpbnn.base.types import Array
 from tfpbnn.exporting import card as cards
-from tfpbnn.exporting import formats, lint, recurrent, warmups
+from tfpbnn.exporting import lint
 from tfpbnn.exporting.arguments import Arguments
-from tfpbnn.exporting.draws import Draws
-from tfpbnn.exporting.fixed import FixedDraws
-from tfpbnn.exporting.inputs import inputs_of
-from tfpbnn.exporting.signatures import Signatures
-from tfpbnn.inspection import check_built, compiled_loss, output_names
+from tfpbnn.exporting.formats import (
+    converting,
+    litert,
+    onnx,
+    saved_model,
+    unrolled,
+)
+from tfpbnn.exporting.graphs.draws import Draws
+from tfpbnn.exporting.graphs.fixed import FixedDraws
+from tfpbnn.exporting.signatures import warmups
+from tfpbnn.exporting.signatures.inputs import inputs_of
+from tfpbnn.exporting.signatures.signatures import Signatures
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.predictive.collect import resolve
-from tfpbnn.types import Array
+from tfpbnn.networks.reading import check_built, compiled_loss, output_names
+from tfpbnn.prediction.collect import resolve
 
 CARD = "model_card.json"
 
@@ -145,11 +153,11 @@ def export(
 @contextlib.contextmanager
 def _traceable(model: Any, arguments: Arguments) -> Iterator[bool]:
     """Where graphs are traced; whether they are better joined."""
-    with formats.quiet():  # TensorFlow warns of what it calls old
+    with converting.quiet():  # TensorFlow warns of what it calls old
         if arguments.format == "savedmodel":
             yield False
         else:
-            with recurrent.unrolled(model) as is_unrolled:
+            with unrolled.unrolled(model) as is_unrolled:
                 yield is_unrolled
 
 
@@ -198,13 +206,13 @@ def _write(
     if arguments.draws == "fixed":
         _check_none_random(traced)
     if arguments.format != "savedmodel":
-        write = {"litert": formats.write_litert, "onnx": formats.write_onnx}
+        write = {"litert": litert.write_litert, "onnx": onnx.write_onnx}
         (name,), saved = traced, path.with_name("saved")
-        formats.write_saved_model(saved, traced, model)
+        saved_model.write_saved_model(saved, traced, model)
         write[arguments.format](path, saved, name)
         cards.write(_card_of(path), about)
         return
-    formats.write_saved_model(path, traced, model)
+    saved_model.write_saved_model(path, traced, model)
     if found := list(lint.problems(path, batching="dynamic" not in traced)):
         raise ValueError(
             f"`posterior` ({model.name}) can't be served: {'; '.join(found)}. "

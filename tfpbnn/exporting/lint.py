@@ -8,7 +8,7 @@ from typing import Any
 
 from tensorflow.core.protobuf import saved_model_pb2
 
-from tfpbnn.exporting.inputs import UNNAMED
+from tfpbnn.exporting.signatures.inputs import UNNAMED
 
 _PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
 # Ops that change what the next request finds.

@@ -7,7 +7,8 @@ form), declare which properties hold, and add it to `_FAMILIES`.
 
 from collections.abc import Callable
 
-from tfpbnn import _registry
+from tfpbnn.base import registry
+from tfpbnn.base.types import Identifier
 from tfpbnn.families.base import Family
 from tfpbnn.families.drop_connect import DropConnect
 from tfpbnn.families.full_covariance_normal import FullCovarianceNormal
@@ -18,7 +19,6 @@ from tfpbnn.families.matrix_normal import MatrixNormal
 from tfpbnn.families.mean_field_normal import MeanFieldNormal
 from tfpbnn.families.point_estimate import PointEstimate
 from tfpbnn.families.radial import Radial
-from tfpbnn.types import Identifier
 
 _FAMILIES: dict[str, Callable[[], Family]] = {
     "delta": PointEstimate,
@@ -46,7 +46,7 @@ def get(identifier: Identifier, argument: str = "posterior") -> Family | None:
         ValueError: for an unknown name; the message lists the known ones.
         TypeError: for something that is not a family.
     """
-    return _registry.get(identifier, Family, _FAMILIES, argument)
+    return registry.get(identifier, Family, _FAMILIES, argument)
 
 
 __all__ = [

@@ -8,15 +8,16 @@ import keras
 import tensorflow as tf
 from keras import constraints, initializers, regularizers
 
-from tfpbnn import _registry, _scales, fused_draws, random
-from tfpbnn._tfp import tfp
-from tfpbnn.types import Array, Config, Identifier, Tensor
+from tfpbnn import fused, random
+from tfpbnn.base import positive, template
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Array, Config, Identifier, Tensor
 
 # The entropy of a standard Normal.
 NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
 
 
-class Family(_registry.Template):
+class Family(template.Template):
     """A distribution over one weight tensor, with variables of its own.
 
     Attributes:
@@ -197,7 +198,7 @@ class ScaleFamily(LocFamily):
     def _initial_scale(self, shape: Any, dtype: Any) -> Tensor:
         """Scales to start from, for weights of `shape`."""
         raw = self.untransformed_scale_initializer(shape, dtype=dtype)
-        return _scales.positive(tf.convert_to_tensor(raw))
+        return positive.positive(tf.convert_to_tensor(raw))
 
     def _typical_scale(self, shape: Any, dtype: Any) -> Tensor:
         """Their geometric mean, for families with fewer scales than weights."""
@@ -217,7 +218,7 @@ class ScaleFamily(LocFamily):
     @property
     def scale(self) -> Tensor:
         """The scales of the weights, in the dtype of the variables."""
-        return _scales.positive(tf.convert_to_tensor(self.untransformed_scale))
+        return positive.positive(tf.convert_to_tensor(self.untransformed_scale))
 
     def get_config(self) -> Config:
         return super().get_config() | {
@@ -268,7 +269,7 @@ class IndependentNormal(Family):
         loc, scale = random.known(self) or self.before_draws()
         if signs is None:
             signs = tf.ones(tf.shape(keys)[:1], loc.dtype)
-        return fused_draws.normal_draws(loc, scale, keys, signs)
+        return fused.normal_draws(loc, scale, keys, signs)
 
     def before_draws(self) -> tuple[Tensor, Tensor]:
         return tf.convert_to_tensor(self.loc), self.scale

@@ -5,9 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
-from tfpbnn._tfp import tfp
-from tfpbnn.types import Tensor
+from tfpbnn.base import positive, template
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Tensor
 
 
 class CholeskyFactor:
@@ -19,7 +19,7 @@ class CholeskyFactor:
 
     def __init__(
         self,
-        family: _registry.Template,
+        family: template.Template,
         name: str,
         size: int,
         initial_scale: Callable[[Any, Any], Tensor],
@@ -35,7 +35,7 @@ class CholeskyFactor:
 
         def initializer(shape: Any, dtype: Any) -> Tensor:
             scale = initial_scale(shape, dtype)
-            return tf.broadcast_to(_scales.untransformed(scale), shape)
+            return tf.broadcast_to(positive.untransformed(scale), shape)
 
         self.size = size
         self._untransformed_scale = family.add_parameter(
@@ -51,7 +51,9 @@ class CholeskyFactor:
         )
 
     def _scale(self) -> Tensor:
-        return _scales.positive(tf.convert_to_tensor(self._untransformed_scale))
+        return positive.positive(
+            tf.convert_to_tensor(self._untransformed_scale)
+        )
 
     def matrix(self) -> Tensor:
         scale = self._scale()

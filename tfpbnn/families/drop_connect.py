@@ -5,14 +5,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry, fused_draws
-from tfpbnn._tfp import tfp
+from tfpbnn import fused, random
+from tfpbnn.base import checks, registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Array, Config, Identifier, Tensor
 from tfpbnn.families.base import LocFamily
-from tfpbnn.noise_numbers import Numbers, signed
-from tfpbnn.types import Array, Config, Identifier, Tensor
 
 
-@_registry.register("families")
+@registry.register("families")
 class DropConnect(LocFamily):
     """Each weight is 0 with probability `rate`, else `loc / (1 - rate)`.
 
@@ -58,22 +58,22 @@ class DropConnect(LocFamily):
             loc_constraint,
             **kwargs,
         )
-        self.rate = _registry.check_rate(rate)
+        self.rate = checks.check_rate(rate)
 
-    def _masked(self, numbers: Numbers) -> Tensor:
+    def _masked(self, numbers: random.Numbers) -> Tensor:
         loc = tf.convert_to_tensor(self.loc)
         kept = numbers.kept(self.rate, loc.dtype)
         return loc * (kept * (1 / (1 - self.rate)))
 
     def sample(self, key: Tensor) -> Tensor:
-        return self._masked(Numbers(key, self.loc.shape))
+        return self._masked(random.Numbers(key, self.loc.shape))
 
     def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
         shape = self.loc.shape
         rows = tf.zeros([1], tf.int64)
-        normals = fused_draws.normal_grid(keys, rows, math.prod(shape))
-        normals = tf.reshape(signed(normals, signs), [-1, *shape])
-        return self._masked(Numbers(None, normals=normals))
+        normals = fused.normal_grid(keys, rows, math.prod(shape))
+        normals = tf.reshape(random.signed(normals, signs), [-1, *shape])
+        return self._masked(random.Numbers(None, normals=normals))
 
     def variance(self) -> Tensor:
         loc = tf.convert_to_tensor(self.loc)

@@ -6,17 +6,17 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import _registry
-from tfpbnn._tfp import tfp
+from tfpbnn.base import registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Tensor
 from tfpbnn.families.base import NORMAL_ENTROPY, ScaleFamily, reshaped
 from tfpbnn.families.cholesky import CholeskyFactor
-from tfpbnn.types import Tensor
 
 # Two million variables; beyond, other families do better with as many.
 MAX_SIZE = 2048
 
 
-@_registry.register("families")
+@registry.register("families")
 class FullCovarianceNormal(ScaleFamily):
     """A Normal with covariance `factor factor^T`, for up to 2,048 weights.
 

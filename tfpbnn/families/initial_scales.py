@@ -5,12 +5,12 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
+from tfpbnn.base import checks, positive, registry
+from tfpbnn.base.types import Config, Tensor
 from tfpbnn.families.mean_field_normal import MeanFieldNormal
-from tfpbnn.types import Config, Tensor
 
 
-@_registry.register("families")
+@registry.register("families")
 class HeScale(keras.initializers.Initializer):
     """Scales that start at `fraction * sqrt(2 / fan_in)`.
 
@@ -37,12 +37,12 @@ class HeScale(keras.initializers.Initializer):
     """
 
     def __init__(self, fraction: float = 0.1):
-        self.fraction = _scales.check_positive("fraction", fraction)
+        self.fraction = checks.check_positive("fraction", fraction)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         dtype = dtype or keras.config.floatx()
-        scale = tf.constant(self.fraction * _scales.he(tuple(shape)), dtype)
-        return tf.fill(shape, _scales.untransformed(scale))
+        scale = tf.constant(self.fraction * positive.he(tuple(shape)), dtype)
+        return tf.fill(shape, positive.untransformed(scale))
 
     def get_config(self) -> Config:
         return {"fraction": self.fraction}

@@ -4,7 +4,7 @@ import threading
 
 import tensorflow as tf
 
-from tfpbnn.types import Tensor
+from tfpbnn.base.types import Tensor
 
 
 class KeptTensor:

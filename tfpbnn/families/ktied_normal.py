@@ -6,15 +6,15 @@ import keras
 import tensorflow as tf
 from keras import initializers
 
-from tfpbnn import _registry, _scales, fused
+from tfpbnn.base import positive, registry
+from tfpbnn.base.types import Tensor
 from tfpbnn.families.base import IndependentNormal, RankFamily
-from tfpbnn.types import Tensor
 
 # The relative spread of factors at the start: equal ones would stay equal.
 _SPREAD = 0.1
 
 
-@_registry.register("families")
+@registry.register("families")
 class KTiedNormal(IndependentNormal, RankFamily):
     """Independent Normals with `scale = rows columns`, of rank `rank`.
 
@@ -50,7 +50,7 @@ class KTiedNormal(IndependentNormal, RankFamily):
 
     def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
         super().build(shape, loc)
-        inputs, units = _scales.matrix_shape(shape)
+        inputs, units = positive.matrix_shape(shape)
 
         def initializer(factor_shape: Any, dtype: Any) -> Tensor:
             return self._initial_factor(shape, factor_shape, dtype)
@@ -66,7 +66,7 @@ class KTiedNormal(IndependentNormal, RankFamily):
         typical = self._typical_scale(shape, dtype)
         spread = initializers.RandomNormal(stddev=_SPREAD)
         factor = tf.exp(spread(factor_shape, dtype=dtype))
-        return _scales.untransformed(tf.sqrt(typical / self.rank) * factor)
+        return positive.untransformed(tf.sqrt(typical / self.rank) * factor)
 
     @property
     def scale(self) -> Tensor:
@@ -74,5 +74,5 @@ class KTiedNormal(IndependentNormal, RankFamily):
             tf.math.softplus(tf.convert_to_tensor(factor))
             for factor in (self.untransformed_rows, self.untransformed_columns)
         )
-        matrix = fused.SCALE_FLOOR + tf.matmul(rows, columns)
+        matrix = positive.SCALE_FLOOR + tf.matmul(rows, columns)
         return tf.reshape(matrix, self.loc.shape)

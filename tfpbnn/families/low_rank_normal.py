@@ -7,21 +7,18 @@ import keras
 import tensorflow as tf
 from keras import initializers
 
-from tfpbnn import _registry, random
-from tfpbnn._tfp import tfp
-from tfpbnn.families.base import (
-    NORMAL_ENTROPY,
-    RankFamily,
-    reshaped,
-)
-from tfpbnn.types import Tensor
+from tfpbnn import random
+from tfpbnn.base import registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Tensor
+from tfpbnn.families.base import NORMAL_ENTROPY, RankFamily, reshaped
 
 # Of the variance at the start, what the factors share: not zero, where their
 # gradient has mean zero.
 _FACTORS_SHARE = 0.1
 
 
-@_registry.register("families")
+@registry.register("families")
 class LowRankNormal(RankFamily):
     """A Normal with covariance `diag(scale^2) + factor factor^T`.
 

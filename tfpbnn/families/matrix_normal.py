@@ -5,14 +5,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
-from tfpbnn._tfp import tfp
+from tfpbnn.base import positive, registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Tensor
 from tfpbnn.families.base import NORMAL_ENTROPY, ScaleFamily, reshaped
 from tfpbnn.families.cholesky import CholeskyFactor
-from tfpbnn.types import Tensor
 
 
-@_registry.register("families")
+@registry.register("families")
 class MatrixNormal(ScaleFamily):
     """A Normal with covariance `rows rows^T` (x) `columns columns^T`.
 
@@ -46,7 +46,7 @@ class MatrixNormal(ScaleFamily):
 
     def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
         super().build(shape, loc)
-        inputs, units = _scales.matrix_shape(shape)
+        inputs, units = positive.matrix_shape(shape)
 
         def start(_: Any, dtype: Any) -> Tensor:
             return tf.sqrt(self._typical_scale(shape, dtype))

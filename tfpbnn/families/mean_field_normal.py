@@ -6,16 +6,17 @@ import keras
 import tensorflow as tf
 from keras import constraints, regularizers
 
-from tfpbnn import _registry, fused
+from tfpbnn import fused
+from tfpbnn.base import registry
+from tfpbnn.base.types import Array, Config, Identifier, Tensor
 from tfpbnn.families.base import IndependentNormal, ScaleFamily
 from tfpbnn.families.kept_tensor import KeptTensor
-from tfpbnn.types import Array, Config, Identifier, Tensor
 
 # An untransformed scale of which only the scale's floor, 1.2e-7, is left.
 _SILENT = -50.0
 
 
-@_registry.register("families")
+@registry.register("families")
 class MeanFieldNormal(IndependentNormal, ScaleFamily):
     """Independent Normals: `w = loc + scale * eps`, one pair per weight.
 

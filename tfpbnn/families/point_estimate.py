@@ -4,13 +4,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry
-from tfpbnn._tfp import tfp
+from tfpbnn.base import registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Tensor
 from tfpbnn.families.base import LocFamily
-from tfpbnn.types import Tensor
 
 
-@_registry.register("families")
+@registry.register("families")
 class PointEstimate(LocFamily):
     """A single point, a delta: an ordinary weight, without uncertainty.
 

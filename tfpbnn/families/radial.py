@@ -7,17 +7,18 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import _registry, random
-from tfpbnn._tfp import tfp
+from tfpbnn import random
+from tfpbnn.base import registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Tensor
 from tfpbnn.families.base import ScaleFamily
-from tfpbnn.types import Tensor
 
 # E log |r| and the entropy of |r|, for a standard Normal r.
 _MEAN_LOG_RADIUS = -0.5 * (0.5772156649015329 + math.log(2.0))
 _RADIUS_ENTROPY = 0.5 * math.log(math.pi * math.e / 2.0)
 
 
-@_registry.register("families")
+@registry.register("families")
 class Radial(ScaleFamily):
     """`w = loc + scale * direction * r`: noise whose length is that of one.
 

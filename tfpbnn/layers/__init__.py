@@ -1,6 +1,96 @@
 """Variational layers."""
 
-from tfpbnn.layers.batch_ensemble import (
+from tfpbnn.layers.attention.group_query_attention import (
+    GroupQueryAttentionFlipout,
+    GroupQueryAttentionLocalReparameterization,
+    GroupQueryAttentionReparameterization,
+)
+from tfpbnn.layers.attention.multi_head_attention import (
+    MultiHeadAttentionFlipout,
+    MultiHeadAttentionLocalReparameterization,
+    MultiHeadAttentionReparameterization,
+)
+from tfpbnn.layers.drawn.recurrent import (
+    GRUReparameterization,
+    LSTMReparameterization,
+    SimpleRNNReparameterization,
+)
+from tfpbnn.layers.drawn.variational import Variational
+from tfpbnn.layers.dropout.concrete_dropout import ConcreteDropout
+from tfpbnn.layers.dropout.drop_connect import (
+    Conv1DDropConnect,
+    Conv2DDropConnect,
+    Conv3DDropConnect,
+    DenseDropConnect,
+)
+from tfpbnn.layers.dropout.mc_noise import (
+    MCAlphaDropout,
+    MCDropout,
+    MCGaussianDropout,
+    MCGaussianNoise,
+)
+from tfpbnn.layers.dropout.mc_spatial_dropout import (
+    MCSpatialDropout1D,
+    MCSpatialDropout2D,
+    MCSpatialDropout3D,
+)
+from tfpbnn.layers.dropout.mc_wrapper import MCWrapper
+from tfpbnn.layers.dropout.variational_dropout import VariationalDropout
+from tfpbnn.layers.heads.homoscedastic_scale import HomoscedasticScale
+from tfpbnn.layers.linear.conv import (
+    Conv1DFlipout,
+    Conv1DLocalReparameterization,
+    Conv1DReparameterization,
+    Conv2DFlipout,
+    Conv2DLocalReparameterization,
+    Conv2DReparameterization,
+    Conv3DFlipout,
+    Conv3DLocalReparameterization,
+    Conv3DReparameterization,
+)
+from tfpbnn.layers.linear.conv_transpose import (
+    Conv1DTransposeFlipout,
+    Conv1DTransposeLocalReparameterization,
+    Conv1DTransposeReparameterization,
+    Conv2DTransposeFlipout,
+    Conv2DTransposeLocalReparameterization,
+    Conv2DTransposeReparameterization,
+    Conv3DTransposeFlipout,
+    Conv3DTransposeLocalReparameterization,
+    Conv3DTransposeReparameterization,
+)
+from tfpbnn.layers.linear.dense import (
+    DenseFlipout,
+    DenseLocalReparameterization,
+    DenseReparameterization,
+)
+from tfpbnn.layers.linear.depthwise_conv import (
+    DepthwiseConv1DFlipout,
+    DepthwiseConv1DLocalReparameterization,
+    DepthwiseConv1DReparameterization,
+    DepthwiseConv2DFlipout,
+    DepthwiseConv2DLocalReparameterization,
+    DepthwiseConv2DReparameterization,
+)
+from tfpbnn.layers.linear.einsum_dense import (
+    EinsumDenseFlipout,
+    EinsumDenseLocalReparameterization,
+    EinsumDenseReparameterization,
+)
+from tfpbnn.layers.linear.embedding import (
+    EmbeddingFlipout,
+    EmbeddingLocalReparameterization,
+    EmbeddingReparameterization,
+)
+from tfpbnn.layers.linear.separable_conv import (
+    SeparableConv1DFlipout,
+    SeparableConv1DLocalReparameterization,
+    SeparableConv1DReparameterization,
+    SeparableConv2DFlipout,
+    SeparableConv2DLocalReparameterization,
+    SeparableConv2DReparameterization,
+)
+from tfpbnn.layers.members.batch_ensemble import (
     Conv1DBatchEnsemble,
     Conv1DTransposeBatchEnsemble,
     Conv2DBatchEnsemble,
@@ -13,91 +103,17 @@ from tfpbnn.layers.batch_ensemble import (
     EinsumDenseBatchEnsemble,
     EmbeddingBatchEnsemble,
 )
-from tfpbnn.layers.concrete_dropout import ConcreteDropout
-from tfpbnn.layers.conv import (
-    Conv1DFlipout,
-    Conv1DLocalReparameterization,
-    Conv1DReparameterization,
-    Conv2DFlipout,
-    Conv2DLocalReparameterization,
-    Conv2DReparameterization,
-    Conv3DFlipout,
-    Conv3DLocalReparameterization,
-    Conv3DReparameterization,
-)
-from tfpbnn.layers.conv_transpose import (
-    Conv1DTransposeFlipout,
-    Conv1DTransposeLocalReparameterization,
-    Conv1DTransposeReparameterization,
-    Conv2DTransposeFlipout,
-    Conv2DTransposeLocalReparameterization,
-    Conv2DTransposeReparameterization,
-    Conv3DTransposeFlipout,
-    Conv3DTransposeLocalReparameterization,
-    Conv3DTransposeReparameterization,
-)
-from tfpbnn.layers.dense import (
-    DenseFlipout,
-    DenseLocalReparameterization,
-    DenseReparameterization,
-)
-from tfpbnn.layers.depthwise_conv import (
-    DepthwiseConv1DFlipout,
-    DepthwiseConv1DLocalReparameterization,
-    DepthwiseConv1DReparameterization,
-    DepthwiseConv2DFlipout,
-    DepthwiseConv2DLocalReparameterization,
-    DepthwiseConv2DReparameterization,
-)
-from tfpbnn.layers.drop_connect import (
-    Conv1DDropConnect,
-    Conv2DDropConnect,
-    Conv3DDropConnect,
-    DenseDropConnect,
-)
-from tfpbnn.layers.einsum_dense import (
-    EinsumDenseFlipout,
-    EinsumDenseLocalReparameterization,
-    EinsumDenseReparameterization,
-)
-from tfpbnn.layers.embedding import (
-    EmbeddingFlipout,
-    EmbeddingLocalReparameterization,
-    EmbeddingReparameterization,
-)
-from tfpbnn.layers.fast_weights import RandomSign
-from tfpbnn.layers.group_query_attention import (
-    GroupQueryAttentionFlipout,
-    GroupQueryAttentionLocalReparameterization,
-    GroupQueryAttentionReparameterization,
-)
-from tfpbnn.layers.masksembles import Masksembles
-from tfpbnn.layers.mc_noise import (
-    MCAlphaDropout,
-    MCDropout,
-    MCGaussianDropout,
-    MCGaussianNoise,
-)
-from tfpbnn.layers.mc_spatial_dropout import (
-    MCSpatialDropout1D,
-    MCSpatialDropout2D,
-    MCSpatialDropout3D,
-)
-from tfpbnn.layers.mc_wrapper import MCWrapper
-from tfpbnn.layers.multi_head_attention import (
-    MultiHeadAttentionFlipout,
-    MultiHeadAttentionLocalReparameterization,
-    MultiHeadAttentionReparameterization,
-)
-from tfpbnn.layers.noise import HomoscedasticScale
-from tfpbnn.layers.packed import (
+from tfpbnn.layers.members.fast_weights import RandomSign
+from tfpbnn.layers.members.masksembles import Masksembles
+from tfpbnn.layers.members.mimo import JoinMembers, SplitMembers
+from tfpbnn.layers.members.packed import (
     PackedConv1D,
     PackedConv2D,
     PackedConv3D,
     PackedDense,
     PackedFlatten,
 )
-from tfpbnn.layers.rank1 import (
+from tfpbnn.layers.members.rank1 import (
     Conv1DRank1,
     Conv1DTransposeRank1,
     Conv2DRank1,
@@ -110,22 +126,6 @@ from tfpbnn.layers.rank1 import (
     EinsumDenseRank1,
     EmbeddingRank1,
 )
-from tfpbnn.layers.recurrent import (
-    GRUReparameterization,
-    LSTMReparameterization,
-    SimpleRNNReparameterization,
-)
-from tfpbnn.layers.separable_conv import (
-    SeparableConv1DFlipout,
-    SeparableConv1DLocalReparameterization,
-    SeparableConv1DReparameterization,
-    SeparableConv2DFlipout,
-    SeparableConv2DLocalReparameterization,
-    SeparableConv2DReparameterization,
-)
-from tfpbnn.layers.split_members import JoinMembers, SplitMembers
-from tfpbnn.layers.variational_dropout import VariationalDropout
-from tfpbnn.layers.wrapper import Variational
 
 # The spellings of tfp.layers.
 Convolution1DFlipout = Conv1DFlipout

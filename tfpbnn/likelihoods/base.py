@@ -7,8 +7,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn._tfp import tfp
-from tfpbnn.types import Array, Config, Tensor
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Array, Config, Tensor
 
 _SCALE_FLOOR = 1e-6
 

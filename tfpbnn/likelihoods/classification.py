@@ -4,10 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry
-from tfpbnn._tfp import tfp
+from tfpbnn.base import registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.likelihoods.base import Likelihood, fits
-from tfpbnn.types import Array, Config, Tensor
 
 # How far from 0 to 1 probabilities of half precision may be.
 _ROUNDING = 1e-2
@@ -42,7 +42,7 @@ class _Labels(Likelihood):
         return super().get_config() | {"from_logits": self.from_logits}
 
 
-@_registry.register("likelihoods")
+@registry.register("likelihoods")
 class Categorical(_Labels):
     """One of K classes; the model gives K logits.
 
@@ -142,7 +142,7 @@ class Categorical(_Labels):
         return tf.math.log(tf.maximum(outputs, tiny))
 
 
-@_registry.register("likelihoods")
+@registry.register("likelihoods")
 class Bernoulli(_Labels):
     """Yes or no, for each of the outputs (several are independent labels).
 

@@ -4,13 +4,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry
-from tfpbnn._tfp import tfp
+from tfpbnn.base import registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Config, Tensor
 from tfpbnn.likelihoods.base import Likelihood, positive
-from tfpbnn.types import Config, Tensor
 
 
-@_registry.register("likelihoods")
+@registry.register("likelihoods")
 class Poisson(Likelihood):
     """`y ~ Poisson(rate)`; the model gives the log rate.
 
@@ -49,7 +49,7 @@ class Poisson(Likelihood):
         return super().get_config() | {"from_log_rate": self.from_log_rate}
 
 
-@_registry.register("likelihoods")
+@registry.register("likelihoods")
 class NegativeBinomial(Likelihood):
     """Counts that scatter more than a Poisson's.
 

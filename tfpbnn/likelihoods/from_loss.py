@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfpbnn import _registry
+from tfpbnn.base import registry
 from tfpbnn.likelihoods.base import Likelihood
 from tfpbnn.likelihoods.classification import Bernoulli, Categorical
 from tfpbnn.likelihoods.counts import Poisson
@@ -55,7 +55,7 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
         return loss
     resolved = keras.losses.get(loss) if isinstance(loss, str) else loss
     name = getattr(resolved, "__name__", type(resolved).__name__)
-    name = _registry.snake_case(name)
+    name = registry.snake_case(name)
     if name in _BY_NUM_OUTPUTS:
         return _BY_NUM_OUTPUTS[name](num_outputs)
     if name in _BY_FROM_LOGITS:

@@ -4,10 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry
-from tfpbnn._tfp import tfp
+from tfpbnn.base import registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Config, Tensor
 from tfpbnn.likelihoods.base import Likelihood, check_scale, positive
-from tfpbnn.types import Config, Tensor
 
 
 class _LocScale(Likelihood):
@@ -30,7 +30,7 @@ class _LocScale(Likelihood):
         return super().get_config() | {"scale": self.scale}
 
 
-@_registry.register("likelihoods")
+@registry.register("likelihoods")
 class Normal(_LocScale):
     """`y ~ Normal(loc, scale)`, for each target.
 
@@ -61,7 +61,7 @@ class Normal(_LocScale):
         return tfp.distributions.Normal(loc, self._scale_of(loc, tuple(raw)))
 
 
-@_registry.register("likelihoods")
+@registry.register("likelihoods")
 class Laplace(_LocScale):
     """`y ~ Laplace(loc, scale)`: heavier tails; its loc is the median.
 
@@ -83,7 +83,7 @@ class Laplace(_LocScale):
         return tfp.distributions.Laplace(loc, self._scale_of(loc, tuple(raw)))
 
 
-@_registry.register("likelihoods")
+@registry.register("likelihoods")
 class StudentT(_LocScale):
     """`y ~ StudentT(df, loc, scale)`: outliers don't pull the mean.
 
@@ -137,7 +137,7 @@ class StudentT(_LocScale):
         return super().get_config() | {"df": self.df}
 
 
-@_registry.register("likelihoods")
+@registry.register("likelihoods")
 class MixtureNormal(Likelihood):
     """A mixture of Normals for each target: several values may be likely.
 

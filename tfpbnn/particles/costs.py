@@ -6,10 +6,12 @@ from typing import Any
 
 import keras
 
-from tfpbnn.layers.base import VariationalLayer
-from tfpbnn.layers.noise_state import NoiseState
+from tfpbnn.layers.linear.base import VariationalLayer
+from tfpbnn.layers.random_layer import RandomLayer
+from tfpbnn.networks.calls import Call
+from tfpbnn.networks.reading import size
 from tfpbnn.particles import rows as of_rows
-from tfpbnn.particles.graph import Call, Graph, size
+from tfpbnn.particles.split import DrawGraph, is_random, weights_per_row
 
 # A normal takes the time of so many floating-point operations of a product,
 # with the products on all cores (measured on two).
@@ -127,7 +129,7 @@ class Costs:
         return max(1, min(max(_DRAWS_PER_STEP, count), most))
 
 
-def count(graph: Graph | None, x: Any) -> Costs:
+def count(graph: DrawGraph | None, x: Any) -> Costs:
     """The costs of a model; None for one whose calls can't be known.
 
     Args:
@@ -142,9 +144,9 @@ def count(graph: Graph | None, x: Any) -> Costs:
         return 4 * sum(size(tensor.shape[1:], unknown) for tensor in tensors)
 
     random = graph.random_calls
-    untouched = [call for call in graph.calls if not call.is_touched]
+    untouched = graph.untouched_calls
     can_stack = all(map(of_rows.can_stack, graph.touched_calls)) and all(
-        isinstance(call.op, NoiseState) and call.op.stacks() for call in random
+        isinstance(call.op, RandomLayer) and call.op.stacks() for call in random
     )
     shares_inputs = not any(graph.has_touched_inputs(call) for call in random)
     keeps_rows = all(map(of_rows.are_kept, graph.calls))
@@ -167,20 +169,20 @@ def count(graph: Graph | None, x: Any) -> Costs:
         mixed=_work(graph, first, unknown) if is_mixed else None,
         obstacle=of_rows.obstacle(graph),
         shared_flops_per_row=2
-        * sum(call.weights_per_row(unknown) for call in untouched),
+        * sum(weights_per_row(call, unknown) for call in untouched),
         bytes_per_row=sum(sizes(call.outputs) for call in graph.touched_calls),
         shared_bytes_per_row=sum(sizes(call.outputs) for call in untouched),
         output_bytes_per_row=sizes(keras.tree.flatten(graph.outputs)),
     )
 
 
-def _work(graph: Graph, apart: list[Call], unknown: int) -> Work:
+def _work(graph: DrawGraph, apart: list[Call], unknown: int) -> Work:
     """That of draws for which the outputs of some calls are drawn."""
     normals = normals_per_row = flops = 0
     for call in graph.touched_calls:
-        products = 2 * call.weights_per_row(unknown)
+        products = 2 * weights_per_row(call, unknown)
         if not any(call is other for other in apart):
-            normals += _kernel_sizes(call) if call.is_random else 0
+            normals += _kernel_sizes(call) if is_random(call.op) else 0
             flops += products
             continue
         normals_per_row += sum(size(y.shape[1:], unknown) for y in call.outputs)

@@ -6,12 +6,12 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfpbnn.base.types import Array
+from tfpbnn.networks.posterior import Posterior
+from tfpbnn.networks.reading import layers_of, open_spec
 from tfpbnn.particles.functions import DrawFunction
-from tfpbnn.particles.graph import layers_of, open_spec
 from tfpbnn.particles.layer_draws import LayerDraws
-from tfpbnn.particles.posterior import Posterior
 from tfpbnn.particles.posterior_draws import PosteriorDraws
-from tfpbnn.types import Array
 
 _compiled: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 

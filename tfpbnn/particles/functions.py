@@ -10,8 +10,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base.types import Tensor
 from tfpbnn.particles.costs import Costs
-from tfpbnn.types import Tensor
 
 _NUMBER = tf.TensorSpec([], tf.int64)
 _KEY = tf.TensorSpec([2], tf.int64)

@@ -9,8 +9,12 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
-from tfpbnn.layers.base import VariationalLayer
-from tfpbnn.layers.members import _Members
+from tfpbnn.base.types import Tensor
+from tfpbnn.layers.linear.base import VariationalLayer
+from tfpbnn.layers.members.base import MembersLayer
+from tfpbnn.networks.calls import Tensors
+from tfpbnn.networks.posterior import keras_spec
+from tfpbnn.networks.reading import can_read, layers_of, open_spec
 from tfpbnn.particles import rows as of_rows
 from tfpbnn.particles.costs import Costs, count
 from tfpbnn.particles.functions import (
@@ -19,16 +23,7 @@ from tfpbnn.particles.functions import (
     over_means,
     wide,
 )
-from tfpbnn.particles.graph import (
-    Graph,
-    Tensors,
-    can_read,
-    is_random,
-    layers_of,
-    open_spec,
-)
-from tfpbnn.particles.posterior import keras_spec
-from tfpbnn.types import Tensor
+from tfpbnn.particles.split import DrawGraph, is_random
 
 
 class LayerDraws(DrawFunction):
@@ -45,7 +40,7 @@ class LayerDraws(DrawFunction):
         # The function is kept with the model: it must not keep the model alive.
         self._model = weakref.ref(model)
         self._antithetic = antithetic
-        self._graph = Graph(model) if can_read(model) else None
+        self._graph = DrawGraph(model) if can_read(model) else None
         self._costs: dict[tuple[Any, ...], Costs] = {}
         self.num_random_layers = (
             len(self._graph.random_calls) if self._graph else 0
@@ -160,7 +155,7 @@ def _num_means(model: keras.Model) -> int:
     counts = [
         layer.num_members
         for layer in layers_of(model)
-        if isinstance(layer, _Members)
+        if isinstance(layer, MembersLayer)
     ]
     return math.lcm(*counts)
 

@@ -8,6 +8,9 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base.types import Tensor
+from tfpbnn.networks.posterior import Posterior, keras_spec
+from tfpbnn.networks.reading import open_spec
 from tfpbnn.particles.costs import Costs
 from tfpbnn.particles.functions import (
     DrawFunction,
@@ -15,9 +18,6 @@ from tfpbnn.particles.functions import (
     over_means,
     wide,
 )
-from tfpbnn.particles.graph import open_spec
-from tfpbnn.particles.posterior import Posterior, keras_spec
-from tfpbnn.types import Tensor
 
 
 class PosteriorDraws(DrawFunction):

@@ -8,9 +8,11 @@ import math
 
 import keras
 
-from tfpbnn.layers.base import VariationalLayer
-from tfpbnn.layers.noise_state import NoiseState
-from tfpbnn.particles.graph import Call, Graph, is_own
+from tfpbnn.layers.linear.base import VariationalLayer
+from tfpbnn.layers.random_layer import RandomLayer
+from tfpbnn.networks.calls import Call
+from tfpbnn.networks.reading import is_own
+from tfpbnn.particles.split import DrawGraph, is_random
 
 # Operations that are no layers, and leave each row where it is if their axes
 # don't say otherwise.
@@ -27,7 +29,7 @@ _KEEPING = """
 def can_stack(call: Call) -> bool:
     """Whether rows of several draws may be put into one batch."""
     is_plain = (
-        call.is_random or not hasattr(call.op, "weights") or is_own(call.op)
+        is_random(call.op) or not hasattr(call.op, "weights") or is_own(call.op)
     )
     keeps_rows = all(len(y.shape) and y.shape[0] is None for y in call.outputs)
     has_mask = any(
@@ -47,21 +49,21 @@ def are_kept(call: Call) -> bool:
     return is_aligned and is_known and can_stack(call)
 
 
-def can_draw_apart(graph: Graph, call: Call) -> bool:
+def can_draw_apart(graph: DrawGraph, call: Call) -> bool:
     """Whether noise on a random layer's outputs is exact for each row."""
     x, *_ = call.inputs
-    is_ours = isinstance(call.op, NoiseState)
+    is_ours = isinstance(call.op, RandomLayer)
     is_exact = is_ours and call.op.rows_can_be_drawn_apart(tuple(x.shape))
     return is_exact and graph.is_used_once(call.op)
 
 
-def obstacle(graph: Graph) -> str:
+def obstacle(graph: DrawGraph) -> str:
     """The first call that keeps rows from being drawn apart; "" for none."""
     for call in graph.calls:
         name = getattr(call.op, "name", "")
         if not are_kept(call):
             return f"`{name}`, which is not known to keep rows apart"
-        if call.is_random and not can_draw_apart(graph, call):
+        if is_random(call.op) and not can_draw_apart(graph, call):
             return (
                 f"`{name}`, of which a row meets a weight more than once, or "
                 "whose weights are not independent Normals"
@@ -69,7 +71,7 @@ def obstacle(graph: Graph) -> str:
     return ""
 
 
-def first_calls(graph: Graph) -> list[Call]:
+def first_calls(graph: DrawGraph) -> list[Call]:
     """Of layers that all draws give the same, and that may be noise.
 
     Each row's distribution is exact then, whatever comes after them, if rows
@@ -93,7 +95,7 @@ def can_order_by_row(call: Call) -> bool:
 
 def _goes_along_rows(call: Call) -> bool:
     """Whether an operation along an axis, such as a softmax, is along rows."""
-    if call.is_random:
+    if is_random(call.op):
         return False
     axes = getattr(call.op, "axis", ())
     if axes is None:  # all of them

@@ -8,9 +8,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import data
-from tfpbnn.particles.graph import layers_of
-from tfpbnn.types import Tensor
+from tfpbnn.base import data
+from tfpbnn.base.types import Tensor
+from tfpbnn.networks.reading import layers_of
 
 _BATCH_SIZE = 1024
 _compiled: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()

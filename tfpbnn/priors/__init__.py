@@ -8,7 +8,8 @@ its KL is the prior's `extra_divergence`.
 
 from collections.abc import Callable
 
-from tfpbnn import _registry
+from tfpbnn.base import registry
+from tfpbnn.base.types import Identifier
 from tfpbnn.priors.base import Prior
 from tfpbnn.priors.heavy_tailed import Laplace, StudentT
 from tfpbnn.priors.hierarchical import HierarchicalNormal
@@ -18,7 +19,6 @@ from tfpbnn.priors.log_uniform import LogUniform
 from tfpbnn.priors.moped import MOPED, moped
 from tfpbnn.priors.normal import Normal, he_normal
 from tfpbnn.priors.scale_mixture import ScaleMixture
-from tfpbnn.types import Identifier
 
 _PRIORS: dict[str, Callable[[], Prior]] = {
     "he_normal": he_normal,
@@ -48,7 +48,7 @@ def get(identifier: Identifier, argument: str = "prior") -> Prior | None:
         ValueError: for an unknown name; the message lists the known ones.
         TypeError: for something that is not a prior.
     """
-    return _registry.get(identifier, Prior, _PRIORS, argument)
+    return registry.get(identifier, Prior, _PRIORS, argument)
 
 
 __all__ = [  # noqa: RUF022  it takes MOPED for a constant

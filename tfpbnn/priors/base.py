@@ -7,14 +7,14 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
+from tfpbnn.base import checks, positive, template
+from tfpbnn.base.types import Tensor
 from tfpbnn.families import Family
-from tfpbnn.types import Tensor
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
-class Prior(_registry.Template):
+class Prior(template.Template):
     """A distribution over one weight tensor, before the data."""
 
     def build(self, shape: Any) -> None:
@@ -64,12 +64,12 @@ def check_scale(name: str, scale: float | str) -> float | str:
             f'`{name}` must be a positive number or "he". Received: '
             f"{name}={scale!r}"
         )
-    return _scales.check_positive(name, scale)
+    return checks.check_positive(name, scale)
 
 
 def scale_for(scale: float | str, shape: Sequence[int]) -> float:
     """A scale as a number: "he" is `sqrt(2 / fan_in)`."""
-    return _scales.he(shape) if isinstance(scale, str) else scale
+    return positive.he(shape) if isinstance(scale, str) else scale
 
 
 def check_axis(axis: Any) -> int | tuple[int, ...] | None:

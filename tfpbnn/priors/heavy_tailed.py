@@ -5,11 +5,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
-from tfpbnn._tfp import tfp
+from tfpbnn.base import checks, registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Config, Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors.base import Prior, check_scale, scale_for
-from tfpbnn.types import Config, Tensor
 
 
 class ZeroCentered(Prior):
@@ -28,7 +28,7 @@ class ZeroCentered(Prior):
         return super().get_config() | {"scale": self.initial_scale}
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class Laplace(ZeroCentered):
     """`p(w) = exp(-|w| / scale) / (2 scale)`: small weights are drawn to zero.
 
@@ -70,7 +70,7 @@ class Laplace(ZeroCentered):
         return tf.reduce_sum(size / scale + tf.math.log(2 * scale))
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class StudentT(ZeroCentered):
     """Student's t about zero: most weights small, a few as large as they like.
 
@@ -99,7 +99,7 @@ class StudentT(ZeroCentered):
         self, df: float = 3.0, scale: float | str = 1.0, **kwargs: Any
     ):
         super().__init__(scale, **kwargs)
-        self.df = _scales.check_positive("df", df)
+        self.df = checks.check_positive("df", df)
 
     def distribution(self) -> Any:
         zero = tf.zeros([], self.parameter_dtype)

@@ -6,8 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import _registry
-from tfpbnn._tfp import tfp
+from tfpbnn.base import registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors import hyperpriors
 from tfpbnn.priors.base import (
@@ -17,7 +18,6 @@ from tfpbnn.priors.base import (
     scales_shape,
 )
 from tfpbnn.priors.hyperpriors import Hyperprior, ScalePosterior
-from tfpbnn.types import Config, Identifier, Tensor
 
 
 class ScaledPrior(Prior):
@@ -84,7 +84,7 @@ class ScaledPrior(Prior):
         """The mean of the weights' `scale ** -2`."""
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class HierarchicalNormal(ScaledPrior):
     """Normals about zero whose scale has a prior too, and is learned.
 

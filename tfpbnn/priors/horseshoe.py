@@ -4,7 +4,8 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
+from tfpbnn.base import checks, registry
+from tfpbnn.base.types import Config, Tensor
 from tfpbnn.priors.base import check_axis, scales_shape
 from tfpbnn.priors.hierarchical import ScaledPrior
 from tfpbnn.priors.hyperpriors import (
@@ -14,7 +15,6 @@ from tfpbnn.priors.hyperpriors import (
     ScalePosterior,
     mean_softplus,
 )
-from tfpbnn.types import Config, Tensor
 
 
 class LocalGlobal(ScaledPrior):
@@ -29,10 +29,10 @@ class LocalGlobal(ScaledPrior):
     ):
         super().__init__(**kwargs)
         self.global_hyperprior = HalfCauchy(
-            _scales.check_positive("global_scale", global_scale)
+            checks.check_positive("global_scale", global_scale)
         )
         self.local_hyperprior = HalfCauchy(
-            _scales.check_positive("local_scale", local_scale)
+            checks.check_positive("local_scale", local_scale)
         )
         self.axis = check_axis(axis)
 
@@ -67,7 +67,7 @@ class LocalGlobal(ScaledPrior):
         }
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class Horseshoe(LocalGlobal):
     """`w ~ N(0, (global local)^2)` with half-Cauchy scales, both learned.
 
@@ -104,7 +104,7 @@ class Horseshoe(LocalGlobal):
     """
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class RegularizedHorseshoe(LocalGlobal):
     """A horseshoe with a slab: weights that get away are kept to a finite size.
 
@@ -147,8 +147,8 @@ class RegularizedHorseshoe(LocalGlobal):
         **kwargs: Any,
     ):
         super().__init__(global_scale, local_scale, axis, **kwargs)
-        self.slab_scale = _scales.check_positive("slab_scale", slab_scale)
-        self.slab_df = _scales.check_positive("slab_df", slab_df)
+        self.slab_scale = checks.check_positive("slab_scale", slab_scale)
+        self.slab_df = checks.check_positive("slab_df", slab_df)
         self.slab_hyperprior = InverseGamma(
             0.5 * self.slab_df, 0.5 * self.slab_df * self.slab_scale**2
         )

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
+from tfpbnn.base import checks, positive, registry, template
+from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families.base import NORMAL_ENTROPY
-from tfpbnn.types import Config, Identifier, Tensor
 
 # Gauss-Hermite nodes and weights, of expectations over a standard Normal.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
@@ -41,7 +41,7 @@ class Hyperprior(abc.ABC):
         return cls(**config)
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class HalfCauchy(Hyperprior):
     """The positive half of a Cauchy: hardly a bound on large scales.
 
@@ -56,7 +56,7 @@ class HalfCauchy(Hyperprior):
     """
 
     def __init__(self, scale: float = 1.0):
-        self.scale = _scales.check_positive("scale", scale)
+        self.scale = checks.check_positive("scale", scale)
 
     @property
     def typical(self) -> float:
@@ -70,7 +70,7 @@ class HalfCauchy(Hyperprior):
         return {"scale": self.scale}
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class InverseGamma(Hyperprior):
     """`scale ** 2` is inverse-gamma: the conjugate prior of a variance.
 
@@ -85,10 +85,10 @@ class InverseGamma(Hyperprior):
     """
 
     def __init__(self, concentration: float = 1.0, scale: float = 1.0):
-        self.concentration = _scales.check_positive(
+        self.concentration = checks.check_positive(
             "concentration", concentration
         )
-        self.scale = _scales.check_positive("scale", scale)
+        self.scale = checks.check_positive("scale", scale)
 
     @property
     def typical(self) -> float:
@@ -115,7 +115,7 @@ def get(identifier: Identifier, argument: str = "hyperprior") -> Hyperprior:
         TypeError: for something that is not a hyperprior, None included.
     """
     known = {"half_cauchy": HalfCauchy, "inverse_gamma": InverseGamma}
-    found = _registry.get(identifier, Hyperprior, known, argument)
+    found = registry.get(identifier, Hyperprior, known, argument)
     if found is None:
         raise TypeError(f"`{argument}` must not be None.")
     return found
@@ -129,8 +129,8 @@ def mean_softplus(loc: Tensor, sd: Tensor) -> Tensor:
     return tf.reduce_sum(weights * tf.math.softplus(x), axis=-1)
 
 
-@_registry.register("priors")
-class ScalePosterior(_registry.Template):
+@registry.register("priors")
+class ScalePosterior(template.Template):
     """Independent log-normal posteriors of positive scales: part of a prior.
 
     Their KL to a hyperprior is exact: a closed form or a quadrature of a
@@ -150,7 +150,7 @@ class ScalePosterior(_registry.Template):
             "untransformed_sd",
             shape,
             lambda shape, dtype: tf.fill(
-                shape, _scales.untransformed(tf.constant(_INITIAL_SD, dtype))
+                shape, positive.untransformed(tf.constant(_INITIAL_SD, dtype))
             ),
         )
 
@@ -162,7 +162,7 @@ class ScalePosterior(_registry.Template):
     @property
     def sd_log(self) -> Tensor:
         """The standard deviation of `log(scale)`."""
-        return _scales.positive(tf.convert_to_tensor(self.untransformed_sd))
+        return positive.positive(tf.convert_to_tensor(self.untransformed_sd))
 
     @property
     def median(self) -> Tensor:

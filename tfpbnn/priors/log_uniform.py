@@ -5,10 +5,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry
+from tfpbnn.base import registry
+from tfpbnn.base.types import Config, Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors.base import Prior
-from tfpbnn.types import Config, Tensor
 
 # Of Molchanov et al.'s fit, equation 14.
 _FIT = (0.63576, 1.87320, 1.48695)
@@ -29,7 +29,7 @@ def kl_to_log_uniform(log_alpha: Tensor) -> Tensor:
     ) + 0.5 * tf.math.softplus(-log_alpha)
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class LogUniform(Prior):
     """`p(|w|)` proportional to `1 / |w|`: no size of a weight is more likely.
 

@@ -7,17 +7,17 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
+from tfpbnn.base import checks, positive, registry
+from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.families import Family, LowRankNormal, MeanFieldNormal
 from tfpbnn.priors.base import check_scale, scale_for
 from tfpbnn.priors.normal import NormalPrior
-from tfpbnn.types import Array, Config, Tensor
 
 # The least scale of `moped`, in units of a typical one: zeros have none.
 _LEAST = 1e-3
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class MOPED(NormalPrior):
     """Independent Normals about weights that were trained before.
 
@@ -100,7 +100,7 @@ def moped(layer: Any, *, delta: float = 0.1, **weights: Any) -> None:
         ValueError: if `delta` is not positive, the layer is not built, or has
             no posterior of such a name or shape.
     """
-    _scales.check_positive("delta", delta)
+    checks.check_positive("delta", delta)
     for name, weight in weights.items():
         posterior = getattr(layer, f"{name}_posterior", None)
         if posterior is None or not posterior.built:
@@ -121,7 +121,7 @@ def moped(layer: Any, *, delta: float = 0.1, **weights: Any) -> None:
             prior.loc.assign(value)
         if isinstance(posterior, MeanFieldNormal | LowRankNormal):
             scale = _relative_scale(value, delta)
-            posterior.untransformed_scale.assign(_scales.untransformed(scale))
+            posterior.untransformed_scale.assign(positive.untransformed(scale))
 
 
 def _relative_scale(value: Array, delta: float) -> Array:

@@ -5,8 +5,9 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
-from tfpbnn._tfp import tfp
+from tfpbnn.base import positive, registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Config, Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors.base import (
     Prior,
@@ -16,7 +17,6 @@ from tfpbnn.priors.base import (
     scale_for,
     scales_shape,
 )
-from tfpbnn.types import Config, Tensor
 
 
 class NormalPrior(Prior):
@@ -45,7 +45,7 @@ class NormalPrior(Prior):
         )
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class Normal(NormalPrior):
     """Independent Normals with one location, and scales given or learned.
 
@@ -107,7 +107,7 @@ class Normal(NormalPrior):
             "untransformed_scale",
             scales_shape(self.weight_shape, self.axis),
             lambda shape, dtype: tf.fill(
-                shape, _scales.untransformed(tf.constant(start, dtype))
+                shape, positive.untransformed(tf.constant(start, dtype))
             ),
         )
 
@@ -119,7 +119,7 @@ class Normal(NormalPrior):
     def scale(self) -> Tensor:
         if self.learnable_scale:
             raw = tf.convert_to_tensor(self.untransformed_scale)
-            return _scales.positive(raw)
+            return positive.positive(raw)
         return tf.constant(self.fixed_scale, self.parameter_dtype)
 
     def get_config(self) -> Config:

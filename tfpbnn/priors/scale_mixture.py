@@ -5,13 +5,13 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn import _registry, _scales
-from tfpbnn._tfp import tfp
+from tfpbnn.base import checks, registry
+from tfpbnn.base.tfp import tfp
+from tfpbnn.base.types import Config
 from tfpbnn.priors.base import Prior
-from tfpbnn.types import Config
 
 
-@_registry.register("priors")
+@registry.register("priors")
 class ScaleMixture(Prior):
     """A mixture of two Normals about zero: most weights small, some large.
 
@@ -53,8 +53,8 @@ class ScaleMixture(Prior):
                 f"`pi` must be between 0 and 1, exclusive. Received: pi={pi!r}"
             )
         self.pi = float(pi)
-        self.scale1 = _scales.check_positive("scale1", scale1)
-        self.scale2 = _scales.check_positive("scale2", scale2)
+        self.scale1 = checks.check_positive("scale1", scale1)
+        self.scale2 = checks.check_positive("scale2", scale2)
 
     def distribution(self) -> Any:
         dtype = self.parameter_dtype

@@ -1,0 +1,193 @@
+"""The continuous ranked probability score against closed forms and sums."""
+
+import numpy as np
+import pytest
+from scipy import integrate, stats
+
+from tests.prediction.results.test_base import normals, scale_of
+from tests.prediction.results.test_regression import (
+    make_counts,
+    make_negative_binomial,
+)
+from tfpbnn import likelihoods
+from tfpbnn.prediction.results import RegressionPredictive
+
+
+def normal_mixture_crps(y, means, scales, weights=None):
+    """Grimit, Gneiting, Berrocal and Johnson, 2006, equation (5)."""
+    if weights is None:
+        weights = np.full(len(means), 1 / len(means))
+
+    def spread(mean, scale):
+        z = mean / scale
+        pdf, cdf = stats.norm.pdf(z), stats.norm.cdf(z)
+        return 2 * scale * pdf + mean * (2 * cdf - 1)
+
+    score = 0.0
+    for w, m, s in zip(weights, means, scales, strict=True):
+        score += w * spread(y - m, s)
+        for v, n, t in zip(weights, means, scales, strict=True):
+            score -= 0.5 * w * v * spread(m - n, np.hypot(s, t))
+    return score
+
+
+def each_row(p, y):
+    return np.array([p[i].crps(y[i : i + 1]) for i in range(len(p))])
+
+
+def test_closed_form_of_one_normal():
+    """Gneiting and Raftery, 2007, equation (21); to the 1e-6 left out."""
+    y = np.array([-8.0, -1.0, 0.0, 0.5, 30.0])
+    p = RegressionPredictive(np.zeros((1, 5, 1)), likelihoods.Normal(scale=2.0))
+    z = y / 2
+    expected = 2 * (
+        z * (2 * stats.norm.cdf(z) - 1)
+        + 2 * stats.norm.pdf(z)
+        - 1 / np.sqrt(np.pi)
+    )
+    np.testing.assert_allclose(each_row(p, y), expected, rtol=1e-6)
+    assert p.crps(y) == pytest.approx(expected.mean(), rel=1e-6)
+
+
+@pytest.mark.parametrize("num_draws", [2, 10])
+def test_closed_form_of_normal_mixtures(num_draws):
+    """Smooth where scales are of the size of the spread: 1e-4 holds."""
+    p = normals((num_draws, 6, 2))
+    y = np.array([-20.0, -1.0, 0.0, 0.3, 2.0, 50.0])
+    expected = [
+        normal_mixture_crps(y[i], p.outputs[:, i, 0], scales)
+        for i, scales in enumerate(scale_of(p.outputs[..., 1]).T)
+    ]
+    np.testing.assert_allclose(each_row(p, y), expected, rtol=1e-4)
+
+
+@pytest.mark.parametrize("num_draws", [3, 20])
+def test_draws_much_further_apart_than_their_noise(num_draws):
+    """F is a staircase there, and each stair can be off by a node's cell.
+
+    Single rows err by up to 0.05 of the draws' spread; the errors have both
+    signs, so that the mean over 20 rows is within 0.01.
+    """
+    p = normals((num_draws, 20, 1), scale=1e-3)
+    y = np.random.default_rng(1).standard_normal(20)
+    scales = np.full(num_draws, 1e-3)
+    expected = [
+        normal_mixture_crps(y[i], p.outputs[:, i, 0], scales) for i in range(20)
+    ]
+    found = each_row(p, y)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=0.05)
+    assert p.crps(y) == pytest.approx(np.mean(expected), abs=0.01)
+    # Which end of a stair is the quantile hangs on rounding.
+    assert p.crps(y) == pytest.approx(found.mean(), rel=1e-4)
+
+
+def test_mixtures_of_each_draw():
+    outputs = np.random.default_rng(0).standard_normal((3, 4, 6))
+    p = RegressionPredictive(outputs, likelihoods.MixtureNormal(2))
+    y = np.array([-1.0, 0.0, 0.4, 3.0])
+    weights = np.exp(outputs[..., :2])
+    weights /= 3 * weights.sum(-1, keepdims=True)
+    expected = [
+        normal_mixture_crps(
+            y[i],
+            outputs[:, i, 2:4].ravel(),
+            scale_of(outputs[:, i, 4:]).ravel(),
+            weights[:, i].ravel(),
+        )
+        for i in range(4)
+    ]
+    np.testing.assert_allclose(each_row(p, y), expected, rtol=1e-3)
+
+
+def test_closed_form_of_a_laplace():
+    """Its density has a corner that a few nodes round off: 1e-5."""
+    y = np.array([-3.0, 0.0, 1.3])
+    p = RegressionPredictive(
+        np.zeros((1, 3, 1)), likelihoods.Laplace(scale=1.0)
+    )
+    expected = np.abs(y) + np.exp(-np.abs(y)) - 0.75
+    np.testing.assert_allclose(each_row(p, y), expected, atol=1e-5)
+
+
+def test_heavy_tails_against_numeric_integration():
+    """1e-5: a tail of 1e-6 is left out, whose square hardly counts."""
+    means = np.array([0.0, 1.5])
+    p = RegressionPredictive(
+        means.reshape(2, 1, 1), likelihoods.StudentT(df=4.0, scale=0.8)
+    )
+
+    def cdf(z):
+        return np.mean(stats.t.cdf(z, 4, means, 0.8))
+
+    below, _ = integrate.quad(lambda z: cdf(z) ** 2, -np.inf, 2.5, limit=200)
+    above, _ = integrate.quad(
+        lambda z: (1 - cdf(z)) ** 2, 2.5, np.inf, limit=200
+    )
+    assert p.crps([2.5]) == pytest.approx(below + above, rel=1e-5)
+
+
+def count_crps(cdf, y, top):
+    z = np.arange(top + 1)
+    return np.sum((cdf(z) - (z >= y)) ** 2)
+
+
+@pytest.mark.parametrize("kind", ["poisson", "negative_binomial"])
+def test_counts_against_sums(kind):
+    if kind == "poisson":
+        p = make_counts((6, 5, 1))
+        each = stats.poisson(np.exp(p.outputs[..., None]))
+    else:
+        p, _ = make_negative_binomial((6, 5))
+        mean = np.exp(p.outputs[..., :1, None])
+        r = scale_of(p.outputs[..., 1:, None])
+        each = stats.nbinom(r, r / (r + mean))
+    y = np.array([0, 1, 4, 9, 200])
+    table = each.cdf(np.arange(2000)).mean(0)[:, 0]
+    expected = [
+        count_crps(lambda z, i=i: table[i, z], y[i], 1999) for i in range(5)
+    ]
+    np.testing.assert_allclose(each_row(p, y), expected, rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("rates", "y"),
+    [
+        ([5e4], 49_900),
+        ([5e4], 60_000),
+        ([1.0, 3000.0], 950),
+        ([900.0, 1100.0], 1050),
+    ],
+)
+def test_large_counts_are_not_summed_one_by_one(rates, y):
+    """As an integral above 1000, to 1e-3: two Poissons are a staircase."""
+    rates = np.array(rates)[:, None]
+    p = RegressionPredictive(np.log(rates)[..., None], likelihoods.Poisson())
+    expected = count_crps(
+        lambda z: stats.poisson.cdf(z, rates).mean(0), y, 70_000
+    )
+    assert p.crps([y]) == pytest.approx(expected, rel=1e-3)
+
+
+@pytest.mark.parametrize("center", [0.0, 1e6])
+def test_a_point_prediction_scores_the_absolute_error(center):
+    y = center + np.array([-2.0, 0.0, 1e-3, 5.0])
+    p = RegressionPredictive(
+        np.full((3, 4, 1), center), likelihoods.Normal(scale=1e-6)
+    )
+    np.testing.assert_allclose(each_row(p, y), np.abs(y - center), atol=2e-6)
+
+
+def test_the_truth_scores_best():
+    """Proper: on average nothing beats the distribution of the targets."""
+    y = np.random.default_rng(0).standard_normal(2000)
+
+    def score(center, scale):
+        outputs = np.full((1, 2000, 1), center)
+        return RegressionPredictive(
+            outputs, likelihoods.Normal(scale=scale)
+        ).crps(y)
+
+    truth = score(y.mean(), y.std())
+    assert truth < score(y.mean() + 0.3, y.std())
+    assert truth < score(y.mean(), 0.5 * y.std())
+    assert truth < score(y.mean(), 2.0 * y.std())

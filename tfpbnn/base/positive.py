@@ -1,0 +1,38 @@
+"""Positive parameters and where they start."""
+
+import math
+from collections.abc import Sequence
+
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+
+
+def positive(untransformed: Tensor) -> Tensor:
+    """The scales that belong to untransformed scales."""
+    return SCALE_FLOOR + tf.math.softplus(untransformed)
+
+
+def untransformed(scale: Tensor | float) -> Tensor:
+    """The inverse of softplus, stable for small and large scales."""
+    scale = tf.convert_to_tensor(scale)
+    return scale + tf.math.log(-tf.math.expm1(-scale))
+
+
+def he(shape: Sequence[int]) -> float:
+    """He's standard deviation, `sqrt(2 / fan_in)`, for weights of `shape`.
+
+    Fan-in is what it is to Keras's initializers: all axes but the last.
+    """
+    fan_in = math.prod(shape[:-1]) if len(shape) > 1 else math.prod(shape)
+    return math.sqrt(2.0 / max(1, fan_in))
+
+
+def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
+    """Weights as a matrix `[inputs, units]`: the last axis are the units."""
+    *inputs, units = shape
+    return math.prod(inputs), units
+
+
+# As in TFP: scale = SCALE_FLOOR + softplus(untransformed_scale).
+SCALE_FLOOR = 1.1920929e-07

@@ -1,0 +1,4 @@
+"""Models of edward2 and of tfp.layers as models of this package.
+
+To take over another package's layers: a file with their names and arguments.
+"""

@@ -1,0 +1,134 @@
+"""Callbacks that collect weights in the course of `fit`."""
+
+import abc
+from collections.abc import Callable
+from typing import Any
+
+import keras
+
+from tfpbnn.base.checks import check_integer, check_positive
+from tfpbnn.networks.copying import clone, compile_like
+from tfpbnn.posteriors.moments import Moments
+
+_UNITS = ("epoch", "step")
+
+
+def check_settable(model: keras.Model) -> None:
+    """Raises if the optimizer's learning rate can't be set."""
+    optimizer = model.optimizer
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    rate = getattr(inner, "_learning_rate", None)
+    if not isinstance(rate, keras.Variable):
+        raise ValueError(
+            "The optimizer's learning rate must be a number for the callback "
+            f"to set it. Received: {type(rate).__name__}. Compile with a "
+            "number, or leave the schedule to the optimizer by "
+            "`learning_rate=None`."
+        )
+
+
+class Collector(keras.callbacks.Callback, abc.ABC):
+    """Takes in weights every few epochs or steps from some epoch on."""
+
+    def __init__(
+        self,
+        start_epoch: int,
+        frequency: int,
+        unit: str,
+        learning_rate: float | Callable[[int], float] | None,
+        moments: Moments,
+    ):
+        super().__init__()
+        check_integer("start_epoch", start_epoch, 0)
+        check_integer("frequency", frequency)
+        if unit not in _UNITS:
+            raise ValueError(
+                f"`unit` must be one of {list(_UNITS)}. Received: unit={unit!r}"
+            )
+        if learning_rate is not None and not callable(learning_rate):
+            check_positive("learning_rate", learning_rate)
+        self.start_epoch = start_epoch
+        self.frequency = frequency
+        self.unit = unit
+        self.learning_rate = learning_rate
+        self._moments = moments
+        self._indices: list[int] = []  # of the weights that are collected
+        self._epoch = -1
+        self._waited = 0  # epochs or steps since the last set
+        self._seen_steps = 0
+
+    @property
+    def num_collected(self) -> int:
+        """How many sets of weights were collected so far."""
+        return self._moments.count
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Sees now, not after the training, that all will be possible."""
+        if self.learning_rate is not None:
+            check_settable(self.model)
+        compile_like(clone(self.model, compiled=False), self.model, "sgd")
+        place = {id(v): i for i, v in enumerate(self.model.weights)}
+        self._indices = [place[id(v)] for v in self.model.trainable_variables]
+        found = [tuple(v.shape) for v in self.model.trainable_variables]
+        known = [mean.shape for mean in self._moments.means]
+        if self.num_collected and found != known:
+            raise ValueError(
+                "A callback collects the weights of one model. Received: one "
+                f"whose trainable weights have shapes {found}, after one with "
+                f"{known}. Make another callback for it."
+            )
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        """Sets the learning rate, if it was given one."""
+        self._epoch, self._seen_steps = epoch, 0
+        if epoch >= self.start_epoch and self.learning_rate is not None:
+            rate = self.learning_rate
+            value = rate(epoch) if callable(rate) else rate
+            self.model.optimizer.learning_rate = float(value)
+
+    def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
+        """Collects, if it is time; a batch here may be several steps."""
+        steps, self._seen_steps = batch + 1 - self._seen_steps, batch + 1
+        if self.unit == "step":
+            self._wait(steps)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        """Collects, if it is time."""
+        if self.unit == "epoch":
+            self._wait(1)
+
+    def _wait(self, amount: int) -> None:
+        if self._epoch < self.start_epoch:
+            return
+        self._waited += amount
+        if self._waited >= self.frequency:
+            self._waited = 0
+            self._moments.add(
+                [
+                    keras.ops.convert_to_numpy(v)
+                    for v in self.model.trainable_variables
+                ]
+            )
+
+    def _check_collected(self, least: int) -> None:
+        """Raises if there is too little to make something of."""
+        if self.num_collected >= least:
+            return
+        every = f"every {self.frequency} {self.unit}s"
+        raise ValueError(
+            f"{type(self).__name__} has collected {self.num_collected} sets "
+            f"of weights and needs {least} or more: it was to do so {every} "
+            f"from start_epoch={self.start_epoch} on (the first epoch is 0), "
+            f"and {self._epoch + 1} epochs began. Lower `start_epoch` or "
+            "`frequency`, train longer, or call `resume`."
+        )
+
+    def _network(self) -> keras.Model:
+        """A copy of the model, not compiled, with the mean of its weights."""
+        network = clone(self.model, compiled=False)
+        # Not its trainable variables: single ones may be frozen in the model,
+        # which copies don't know of.
+        weights = network.weights
+        for index, mean in zip(self._indices, self._moments.means, strict=True):
+            weights[index].assign(mean)
+        return network

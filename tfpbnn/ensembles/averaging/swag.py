@@ -1,0 +1,115 @@
+"""SWA-Gaussian."""
+
+from collections.abc import Callable
+
+import keras
+import numpy as np
+
+from tfpbnn.base.checks import check_integer
+from tfpbnn.ensembles.averaging.collector import Collector
+from tfpbnn.networks.copying import compile_like
+from tfpbnn.posteriors.low_rank_normal import SWAGPosterior, check_scale
+from tfpbnn.posteriors.moments import Moments
+
+
+class SWAG(Collector):
+    """Fits a Normal to the weights that the last epochs of training visit.
+
+    Its mean is that of `SWA`; its covariance is half of their variances and
+    half of the covariance of the last `rank` deviations from the running
+    mean. Collects from `start_epoch` on, at the end of every `frequency`
+    epochs or steps; only trainable weights are random. Choose a learning rate
+    that is constant and high enough for the iterates to move.
+
+    `posterior` is of what was collected so far: in training, after it, or
+    after an interrupt. Another `fit` with the same callback goes on with it.
+    The memory is that of `rank + 4` sets of weights.
+
+    Args:
+        start_epoch: the first epoch (the first of all is 0) that counts.
+        rank: K, how many deviations are kept, 2 or more.
+        frequency: of how many epochs or steps each the weights are taken.
+        unit: "epoch" or "step" (one batch).
+        learning_rate: from `start_epoch` on: a number, or a function of the
+            epoch; None leaves it alone.
+        scale: what the covariance is multiplied with; it can be set on the
+            posterior too, and is worth choosing by the score on validation
+            data.
+
+    Raises:
+        ValueError: if an argument is out of range; in `fit`, if the model
+            can't be copied or the learning rate can't be set.
+
+    Example:
+    ```python
+    swag = tfpbnn.ensembles.SWAG(start_epoch=2, rank=10)
+    model.fit(x, y, epochs=6, callbacks=[swag], verbose=0)
+    p = tfpbnn.predict(swag.posterior, x, num_samples=30)
+    ```
+
+    Reference:
+        [Maddox et al., 2019](https://arxiv.org/abs/1902.02476)
+    """
+
+    def __init__(
+        self,
+        start_epoch: int,
+        rank: int = 20,
+        frequency: int = 1,
+        unit: str = "epoch",
+        learning_rate: float | Callable[[int], float] | None = None,
+        *,
+        scale: float = 1.0,
+    ):
+        moments = Moments(check_integer("rank", rank, 2))
+        super().__init__(start_epoch, frequency, unit, learning_rate, moments)
+        self.rank = rank
+        self.scale = check_scale(scale)
+
+    @property
+    def posterior(self) -> SWAGPosterior:
+        """A new `SWAGPosterior` of what was collected.
+
+        Compiled with the model's loss and metrics.
+
+        Raises:
+            ValueError: if fewer than two sets of weights were collected.
+        """
+        self._check_collected(2)
+        moments, network = self._moments, self._network()
+        posterior = SWAGPosterior(
+            network,
+            self._indices,
+            num_columns=len(moments.columns),
+            num_collected=moments.count,
+        )
+        posterior.scale = self.scale
+        for number, square in enumerate(moments.squares):
+            posterior.variances[number].assign(square / moments.count)
+            posterior.deviations[number].assign(
+                np.stack([column[number] for column in moments.columns])
+            )
+        compile_like(posterior, self.model, "sgd")
+        return posterior
+
+    def resume(self, posterior: SWAGPosterior) -> None:
+        """Goes on from what was collected in an earlier process.
+
+        Args:
+            posterior: as loaded from a file.
+        """
+        moments, count = Moments(self.rank), posterior.num_collected
+        to_numpy = keras.ops.convert_to_numpy
+        moments.count = count
+        moments.means = [
+            np.array(to_numpy(v), "float64") for v in posterior.random_weights
+        ]
+        moments.squares = [
+            count * to_numpy(v).astype("float64") for v in posterior.variances
+        ]
+        stacks = [to_numpy(v) for v in posterior.deviations]
+        moments.columns = [
+            [stack[column] for stack in stacks]
+            for column in range(posterior.num_columns)
+        ][-self.rank :]
+        self._moments = moments

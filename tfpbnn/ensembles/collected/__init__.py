@@ -1,1 +1,0 @@
-"""Weights collected from one training."""

@@ -1,0 +1,119 @@
+"""Early stopping of each member of an ensemble."""
+
+import math
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn.ensembles.deep.base import StackedEnsemble
+
+
+class MemberEarlyStopping(keras.callbacks.Callback):
+    """`keras.callbacks.EarlyStopping` for each member of an ensemble.
+
+    A member that has not become better for `patience` epochs keeps the weights
+    that it has then (or had at its best); the others train on. Training ends
+    when all have stopped. The weights are put in place when training ends.
+
+    Args:
+        monitor: "val_loss" or "loss", of each member.
+        min_delta: by how much a loss must be smaller to count as better.
+        patience: how many epochs without that stop a member.
+        restore_best_weights: whether members end at the weights of their best
+            epoch, also those that were never stopped.
+        verbose: 1 to print when a member stops.
+
+    Attributes:
+        stopped_epochs: of each member, counted from 0; None if it was not.
+        best_epochs: of each member.
+
+    Raises:
+        ValueError: if an argument is not of these kinds; in `fit`, if the
+            model is no ensemble with stacked weights, or the losses that are
+            monitored are not there.
+
+    Example:
+    ```python
+    stop = tfpbnn.ensembles.MemberEarlyStopping(patience=3)
+    ensemble = tfpbnn.ensembles.DeepEnsemble(model, num_members=3)
+    ensemble.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    ensemble.fit(x, y, epochs=5, validation_split=0.2, callbacks=[stop])
+    ```
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        min_delta: float = 0.0,
+        patience: int = 0,
+        restore_best_weights: bool = False,
+        verbose: int = 0,
+    ):
+        super().__init__()
+        if monitor not in ("loss", "val_loss"):
+            raise ValueError(
+                '`monitor` must be "loss" or "val_loss". Received: '
+                f"monitor={monitor!r}"
+            )
+        if not isinstance(patience, int) or patience < 0:
+            raise ValueError(
+                "`patience` must be an integer >= 0. Received: "
+                f"patience={patience!r}"
+            )
+        self.monitor = monitor
+        self.min_delta = abs(min_delta)
+        self.patience = patience
+        self.restore_best_weights = restore_best_weights
+        self.verbose = verbose
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        if not isinstance(self.model, StackedEnsemble):
+            raise ValueError(
+                "`MemberEarlyStopping` is for ensembles that train their "
+                "members together. Received: model of class "
+                f"{type(self.model).__name__}; use "
+                "keras.callbacks.EarlyStopping"
+            )
+        count = self.model.num_members
+        self.best = np.full(count, math.inf)
+        self.best_epochs: list[int | None] = [None] * count
+        self.stopped_epochs: list[int | None] = [None] * count
+        self._kept: dict[int, list[Any]] = {}
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        history = self.model.member_history.get(self.monitor)
+        if not history:
+            raise ValueError(
+                f'`monitor="{self.monitor}"` needs validation data in `fit` '
+                "(or once an epoch). Received: losses of "
+                f"{sorted(self.model.member_history)}"
+            )
+        for member, loss in enumerate(history[-1]):
+            if self.stopped_epochs[member] is None:
+                self._look_at(member, float(loss), epoch)
+        if None not in self.stopped_epochs:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs: Any = None) -> None:
+        for member, values in self._kept.items():
+            self.model.set_member_values(member, values)
+        self._kept = {}
+
+    def _look_at(self, member: int, loss: float, epoch: int) -> None:
+        if loss < self.best[member] - self.min_delta:
+            self.best[member], self.best_epochs[member] = loss, epoch
+            if self.restore_best_weights:
+                self._keep(member)
+        last = self.best_epochs[member]
+        waited = epoch - (-1 if last is None else last)
+        if waited < max(self.patience, 1) or last == epoch:
+            return
+        self.stopped_epochs[member] = epoch
+        if not self.restore_best_weights:
+            self._keep(member)
+        if self.verbose:
+            print(f"Epoch {epoch + 1}: member {member} stopped")
+
+    def _keep(self, member: int) -> None:
+        self._kept[member] = self.model.member_values(member)

@@ -1,0 +1,234 @@
+"""Which way an ensemble is fitted, and what each way needs of the data."""
+
+import dataclasses
+import inspect
+import math
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn import random
+from tfpbnn.base import data
+from tfpbnn.base.types import Array, Config
+from tfpbnn.callbacks.kl_weight import KLWeight
+from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
+from tfpbnn.ensembles.deep.history import MemberHistory
+from tfpbnn.ensembles.jobs.executors import fit_in_jobs
+from tfpbnn.layers.kl import managed_weights
+from tfpbnn.training import data_checks, steps_per_call
+from tfpbnn.training.optimizer_step import is_elementwise
+
+# What `fit` takes beside Keras's arguments.
+_OWN = ("executor", "directory", "members")
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """How members are trained: see `DeepEnsemble`."""
+
+    bootstrap: str | None = None
+    shuffle: str = "shared"
+    member_batch: int | str = "auto"
+    adversarial_epsilon: float = 0.0
+    seed: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.bootstrap not in (None, "poisson"):
+            raise ValueError(
+                '`bootstrap` must be None or "poisson". Received: '
+                f"bootstrap={self.bootstrap!r}"
+            )
+        if self.shuffle not in ("shared", "own"):
+            raise ValueError(
+                '`shuffle` must be "shared" or "own". Received: '
+                f"shuffle={self.shuffle!r}"
+            )
+        if not 0 <= self.adversarial_epsilon < math.inf:
+            raise ValueError(
+                "`adversarial_epsilon` must be a finite number >= 0. "
+                f"Received: adversarial_epsilon={self.adversarial_epsilon!r}"
+            )
+
+    @property
+    def needs_feed(self) -> bool:
+        """Whether members see rows or weights of their own."""
+        return self.bootstrap is not None or self.shuffle == "own"
+
+    def bootstrap_counts(self, rows: int, num_members: int) -> Array:
+        """How often each member sees each row, `[N, M]`."""
+        counts = random.generator(self.seed).poisson(1.0, (rows, num_members))
+        return counts.astype("float32")
+
+    def config(self) -> Config:
+        return dataclasses.asdict(self)
+
+
+def fit(
+    model: Any,
+    plain: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """`model.fit`, where `plain` is Keras's."""
+    own = {name: kwargs.pop(name) for name in _OWN if name in kwargs}
+    bound = inspect.signature(plain).bind(*args, **kwargs)
+    given = bound.arguments
+    _check(model, given)
+    for network in model.templates():  # theirs count for nothing
+        for weight in managed_weights(network):
+            weight.assign(0.0)
+    weight_kl(model, given)
+    if own.get("executor") is not None:
+        return fit_in_jobs(model, given, **own)
+    if own:
+        raise ValueError(
+            f"`{next(iter(own))}` needs `executor`. Received: executor=None"
+        )
+    if not is_elementwise(model.optimizer):
+        warnings.warn(
+            "Members are trained one after the other: a step of "
+            f"{type(model.optimizer).__name__} depends on whole tensors, so "
+            "that stacks can't be trained by one.",
+            stacklevel=3,
+        )
+        return fit_in_jobs(model, given, executor=None)
+    _check_clipping(model.optimizer)
+    given["callbacks"] = _with_history(given.get("callbacks"))
+    if not model.options.needs_feed:
+        model.use_layout("shared")
+        networks = model.templates()
+        copies = model.num_members // len(networks)
+        with steps_per_call.several(model, given, networks, copies):
+            return plain(*bound.args, **bound.kwargs)
+    is_own = model.options.shuffle == "own"
+    model.use_layout("own" if is_own else "weights")
+    return plain(**_fed(model, given))
+
+
+def _check(model: Any, given: dict[str, Any]) -> None:
+    """Raises if there is nothing to be learned so; warns if little is."""
+    check_compiled(model)
+    if isinstance(given.get("shuffle"), str):
+        raise ValueError(
+            "`shuffle` of `fit` must be a bool; an order of each member's own "
+            'is asked of the constructor, by shuffle="own". Received: '
+            f"shuffle={given['shuffle']!r}"
+        )
+    data_checks.check_data(model, given)
+    if model.members_are_same():
+        warnings.warn(
+            "All members start at the same weights, so they learn much the "
+            "same. Does the function that builds them set a seed, as by "
+            "`keras.utils.set_random_seed` or `seed=` of an initializer?",
+            stacklevel=4,
+        )
+
+
+def check_compiled(model: Any) -> None:
+    """Raises unless the model was compiled: Keras would later, and unclearly.
+
+    Raises:
+        ValueError: if it was not.
+    """
+    if not model.compiled:
+        raise ValueError(
+            f"`compile` must be called before `fit`. Received: {model.name}, "
+            "which was not compiled"
+        )
+
+
+def _check_clipping(optimizer: Any) -> None:
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None and (inner.clipnorm or inner.global_clipnorm):
+        raise ValueError(
+            "`clipnorm` and `global_clipnorm` are those of a member, which is "
+            "not known where losses are scaled. Received: "
+            f"{type(inner).__name__} that clips, under mixed_float16. Use "
+            "`clipvalue`, or mixed_bfloat16"
+        )
+    clips = optimizer.clipnorm or optimizer.global_clipnorm
+    if clips and optimizer.gradient_accumulation_steps:
+        raise ValueError(
+            "`clipnorm` and `global_clipnorm` are those of a member's gradient "
+            "of a step, not of a sum over steps. Received: "
+            f"{type(optimizer).__name__} that clips, with "
+            "gradient_accumulation_steps="
+            f"{optimizer.gradient_accumulation_steps}. Use `clipvalue`"
+        )
+
+
+def _with_history(callbacks: Any) -> Any:
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        callbacks.append(MemberHistory())
+        return callbacks
+    flat = [] if callbacks is None else keras.tree.flatten(callbacks)
+    return [MemberHistory(), *flat]
+
+
+def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
+    """Keras's arguments, with the data in a `MemberFeed`."""
+    given = dict(given)
+    x = given.get("x")
+    if data.is_stream(x) or isinstance(x, Iterator):
+        raise ValueError(
+            "An order or weights of each member's own need all rows at hand. "
+            f"Received: x of type {type(x).__name__}. Pass arrays, "
+            'or make the ensemble with bootstrap=None and shuffle="shared"'
+        )
+    x = data.as_arrays("x", given.pop("x", None))
+    y = data.as_arrays("y", given.pop("y", None))
+    weights = example_weights(
+        y, given.pop("sample_weight", None), given.pop("class_weight", None)
+    )
+    split = given.pop("validation_split", 0.0)
+    rows = (x, y, weights)
+    if split and given.get("validation_data") is None:
+        start = math.floor(data.length(x) * (1 - split))
+        given["validation_data"] = _part(rows, slice(start, None))
+        rows = _part(rows, slice(0, start))
+    x, y, weights = rows
+    feed = MemberFeed(
+        x,
+        y,
+        _member_weights(model, data.length(x), weights),
+        batch_size=given.pop("batch_size", None) or 32,
+        shuffle=given.pop("shuffle", True),
+        num_orders=model.num_members if model.options.shuffle == "own" else 1,
+        seed=model.options.seed,
+    )
+    # Keras would shuffle whole batches.
+    return given | {"x": feed, "shuffle": False}
+
+
+def _member_weights(model: Any, size: int, weights: Any) -> Array | None:
+    """The weights of rows for each member, `[N, M]`, if there are any."""
+    if model.options.bootstrap is None:
+        if weights is None:
+            return None
+        return np.repeat(weights[:, np.newaxis], model.num_members, axis=1)
+    counts = model.options.bootstrap_counts(size, model.num_members)
+    return counts if weights is None else counts * weights[:, np.newaxis]
+
+
+def _part(rows: tuple[Any, Any, Any], part: slice) -> tuple[Any, Any, Any]:
+    return keras.tree.map_structure(
+        lambda a: None if a is None else a[part], rows
+    )
+
+
+def weight_kl(model: Any, given: dict[str, Any]) -> None:
+    """As `tfpbnn.Model`, if members have a KL whose weight was left open."""
+    managed = managed_weights(model)
+    if not managed:
+        return
+    callbacks = keras.tree.flatten(given.get("callbacks"))
+    if any(isinstance(callback, KLWeight) for callback in callbacks):
+        return
+    count = data.count_examples(
+        given.get("x"), given.get("validation_split") or 0.0
+    )
+    for weight in managed:
+        weight.assign(keras.ops.full(weight.shape, 1 / count))

@@ -1,0 +1,125 @@
+"""MIMO: several inputs and outputs of one network, as members."""
+
+from typing import Any
+
+import keras
+
+from tfpbnn.base import registry
+from tfpbnn.ensembles.one_network.members import MemberModel
+from tfpbnn.ensembles.one_network.splits import Splits, last_config
+from tfpbnn.layers import JoinMembers
+from tfpbnn.networks import copying, reading
+from tfpbnn.networks.calls import Call
+from tfpbnn.networks.rewriting import Copies, rebuild
+
+
+@registry.register("ensembles")
+class MIMO(MemberModel):
+    """One network that is given an input for each member, and gives outputs.
+
+    What `to_mimo` makes; it can be made of inputs and outputs too, with
+    `tfpbnn.layers.JoinMembers` and `SplitMembers` at their ends.
+
+    In `fit` the members' inputs are independent rows of the batch, and the loss
+    is the mean of theirs. Else all members have the same input: `predict` and
+    `evaluate` are of the mean of the members' outputs, and `tfpbnn.predict`
+    gives one draw for each member; all from one pass.
+
+    Example:
+    ```python
+    inputs = keras.Input((4,))
+    joined, order = tfpbnn.layers.JoinMembers(num_members=3)(inputs)
+    hidden = keras.layers.Dense(64, activation="relu")(joined)
+    outputs = keras.layers.Dense(3 * 2)(hidden)
+    outputs = tfpbnn.layers.SplitMembers(num_members=3)(outputs, order)
+    ensemble = tfpbnn.ensembles.MIMO(inputs, outputs)
+    ensemble.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    ensemble.fit(x, y, verbose=0)
+    ```
+
+    Reference:
+        [Havasi et al., 2021](https://arxiv.org/abs/2010.06610)
+    """
+
+
+def to_mimo(
+    model: keras.Model,
+    num_members: int,
+    input_repetition_probability: float = 0.0,
+    batch_repetition: int = 1,
+    seed: int | None = None,
+) -> MIMO:
+    """A network of a model's shape with inputs and outputs of all members.
+
+    Its inputs have the features of all members, and its last layers, dense or
+    convolutions, `num_members` times as many outputs; all else stays. Weights
+    are new: a network has to learn to tell its members apart. It has to be
+    large enough to hold them all, so a few members (2 to 4) are usual. A
+    compiled model's copy is compiled likewise.
+
+    Args:
+        model: a built Functional or Sequential model with one input, of
+            numbers and not of indices, which is not changed.
+        num_members: how many members there are, a positive integer.
+        input_repetition_probability: as in `tfpbnn.layers.JoinMembers`.
+        batch_repetition: as there.
+        seed: as there.
+
+    Raises:
+        TypeError: if `model` is subclassed.
+        ValueError: if `model` is not built, has several inputs or an input of
+            integers, or outputs that are not those of dense layers or
+            convolutions, or as `tfpbnn.layers.JoinMembers`.
+
+    Example:
+    ```python
+    plain = keras.Sequential([
+        keras.Input((4,)),
+        keras.layers.Dense(64, activation="relu"),
+        keras.layers.Dense(1),
+    ])
+    plain.compile("adam", loss="mse")
+    ensemble = tfpbnn.ensembles.to_mimo(plain, num_members=3)
+    ensemble.fit(x, y, verbose=0)
+    tfpbnn.predict(ensemble, x).num_samples                      # 3
+    ```
+
+    Reference:
+        [Havasi et al., 2021](https://arxiv.org/abs/2010.06610)
+    """
+    reading.check_readable(model)
+    if len(model.inputs) != 1 or "float" not in str(model.inputs[0].dtype):
+        raise ValueError(
+            "`model` must have one input, of floating-point numbers. Received: "
+            f"inputs {[(x.name, str(x.dtype)) for x in model.inputs]}"
+        )
+    join = JoinMembers(
+        num_members, input_repetition_probability, batch_repetition, seed
+    )
+    splits = Splits(model, num_members)
+    orders = []
+
+    def enter(x: Any) -> Any:
+        features, order = join(x)
+        orders.append(order)
+        return features
+
+    def make(layer: Any) -> Any:
+        if id(layer) not in splits.last:
+            return copying.copy_layer(layer)
+        config = last_config(layer)
+        size = "units" if "units" in config else "filters"
+        return type(layer).from_config(
+            config | {size: num_members * config[size]}
+        )
+
+    copies = Copies(make)
+
+    def visit(call: Call, args: Any, kwargs: Any) -> Any:
+        splits.are_rows(call)
+        y = copies(call.op)(*args, **kwargs)
+        if id(call.op) in splits.last:
+            return splits.split(call, y, *orders)
+        return y
+
+    return rebuild(model, MIMO, visit, enter, splits)

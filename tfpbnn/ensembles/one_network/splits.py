@@ -1,0 +1,117 @@
+"""Where the features of members become rows of them."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import keras
+
+from tfpbnn.base.types import Config
+from tfpbnn.layers import SplitMembers
+from tfpbnn.networks.calls import Call, Graph
+from tfpbnn.networks.rewriting import name_of
+
+# Layers whose channels are the members' in packed and MIMO networks.
+_KERNEL_LAYERS = (
+    keras.layers.Conv1D,
+    keras.layers.Conv2D,
+    keras.layers.Conv3D,
+    keras.layers.Dense,
+)
+
+
+def is_kernel(op: Any) -> bool:
+    """Whether it is a dense layer or convolution of Keras's own."""
+    return type(op) in _KERNEL_LAYERS
+
+
+class Splits:
+    """Where features of members become rows of them, in one `rebuild`.
+
+    That is right behind the last layers with kernels, so that what follows,
+    such as a softmax, sees the outputs of one member at a time.
+    """
+
+    def __init__(self, model: keras.Model, num_members: int):
+        self.last = last_kernels(model)
+        self._num_members = num_members
+        self._in_rows: set[int] = set()
+        self._tails: dict[int, list[Any]] = {}
+
+    def are_rows(self, call: Call) -> bool:
+        """Whether a call's inputs are rows of members already."""
+        found = {id(x) in self._in_rows for x in call.inputs}
+        if found == {True, False}:
+            raise ValueError(
+                f"{name_of(call)} of `model` takes outputs of the last layers "
+                "with kernels together with other tensors, which can't be told "
+                "apart by members."
+            )
+        if found == {True}:
+            self._in_rows.update(id(y) for y in call.outputs)
+        return found == {True}
+
+    def split(self, call: Call, y: Any, *order: Any) -> Any:
+        """The outputs of a last layer as rows, and its activation.
+
+        The last of them has the layer's name, which losses may go by.
+        """
+        self._in_rows.update(id(y) for y in call.outputs)
+        layer = call.op
+        if id(layer) not in self._tails:
+            self._tails[id(layer)] = list(self._tail(layer))
+        split, *activation = self._tails[id(layer)]
+        y = split(y, *order)
+        return activation[0](y) if activation else y
+
+    def _tail(self, layer: Any) -> Iterator[keras.layers.Layer]:
+        policy, name = layer.dtype_policy, layer.name
+        is_linear = layer.activation is keras.activations.linear
+        yield SplitMembers(
+            self._num_members,
+            name=name if is_linear else f"{name}_split",
+            dtype=policy,
+        )
+        if not is_linear:
+            yield keras.layers.Activation(
+                layer.activation, name=name, dtype=policy
+            )
+
+    def check(self, outputs: Any) -> None:
+        """Raises unless the model's outputs are rows."""
+        flat = keras.tree.flatten(outputs)
+        names = [y.name for y in flat if id(y) not in self._in_rows]
+        if names:
+            raise ValueError(
+                "`model` must have outputs that come from dense layers or "
+                f"convolutions. Received: {names} that don't"
+            )
+
+
+def last_config(layer: Any) -> Config:
+    """Of a last layer's copy: `Splits.split` has its activation and name."""
+    name = f"{layer.name}_members"
+    return layer.get_config() | {"activation": None, "name": name}
+
+
+def last_kernels(model: keras.Model) -> set[int]:
+    """The layers with kernels from which no other such layer is reached.
+
+    Raises:
+        ValueError: if such a layer is used elsewhere too.
+    """
+    reaching: set[int] = set()
+    found: dict[int, set[bool]] = {}
+    for call in reversed(Graph(model).calls):
+        has_kernel = is_kernel(call.op)
+        leads_on = any(id(y) in reaching for y in call.outputs)
+        if has_kernel:
+            found.setdefault(id(call.op), set()).add(not leads_on)
+        if has_kernel and found[id(call.op)] == {True, False}:
+            raise ValueError(
+                f"The layer {call.op.name!r} of `model` gives outputs of the "
+                "model and is used inside of it too: members' outputs can't "
+                "be told from their features. Make two layers of it."
+            )
+        if has_kernel or leads_on:
+            reaching.update(id(x) for x in call.inputs)
+    return {op for op, is_last in found.items() if is_last == {True}}

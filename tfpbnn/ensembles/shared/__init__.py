@@ -1,1 +1,0 @@
-"""Networks that share weights, or passes."""

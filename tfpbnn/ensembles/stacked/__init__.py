@@ -1,1 +1,0 @@
-"""Networks with weights of their own, trained together or apart."""

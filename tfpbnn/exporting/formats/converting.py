@@ -1,0 +1,32 @@
+"""What converters have in common: their errors, and silence."""
+
+import contextlib
+import io
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+
+def converted(kind: str, convert: Callable[[], Any]) -> Any:
+    """What `convert` gives, in silence, and its errors in one line."""
+    try:
+        with quiet():
+            return convert()
+    except Exception as error:
+        reason = str(error).split("\n", 1)[0][:500]
+        raise ValueError(
+            f"`posterior` has operations that {kind} does not: {reason}"
+        ) from error
+
+
+@contextlib.contextmanager
+def quiet() -> Iterator[None]:
+    """Without what converters print and log."""
+    logger = logging.getLogger("tensorflow")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with contextlib.redirect_stdout(io.StringIO()):
+            yield
+    finally:
+        logger.setLevel(level)

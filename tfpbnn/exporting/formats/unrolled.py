@@ -1,0 +1,102 @@
+"""Recurrent layers as one step after another, without a loop."""
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+
+from tfpbnn.networks.calls import Graph
+from tfpbnn.networks.reading import can_read
+from tfpbnn.particles import Posterior
+
+# How Keras begins to say that it does not know the number of steps.
+_UNKNOWN = "Cannot unroll"
+
+
+@contextlib.contextmanager
+def unrolled(model: Any) -> Iterator[bool]:
+    """Traces the recurrent layers of a posterior step by step.
+
+    Keras's loops keep their outputs in lists of tensors with an open number of
+    rows, which LiteRT does not have, nor ONNX but for an LSTM's.
+
+    Yields:
+        Whether there are such layers.
+
+    Raises:
+        ValueError: if the number of their steps is not known.
+    """
+    networks = model.templates() if isinstance(model, Posterior) else [model]
+    found = [layer for network in networks for layer in _recurrent(network)]
+    before = [layer.unroll for layer in found]
+    try:
+        for layer in found:
+            layer.unroll = True
+            if layer.go_backwards:
+                layer.inner_loop = functools.partial(
+                    _flipped, layer, layer.inner_loop
+                )
+        yield bool(found)
+    except ValueError as error:
+        if _UNKNOWN not in str(error):
+            raise
+        names = [name for n in networks for name in _open(n)]
+        raise ValueError(
+            "`posterior` must have a fixed number of time steps for formats "
+            "without loops, as with keras.Input((steps, features)). Received: "
+            f"the recurrent layers {names}, which take any number. Use "
+            'format="savedmodel", or make a model with steps and give it the '
+            "weights of this one."
+        ) from error
+    finally:
+        for layer, unroll in zip(found, before, strict=True):
+            layer.unroll = unroll
+            vars(layer).pop("inner_loop", None)
+
+
+def _flipped(
+    layer: keras.layers.RNN,
+    inner_loop: Callable[..., Any],
+    sequences: Any,
+    initial_state: Any,
+    mask: Any,
+    training: bool = False,
+) -> Any:
+    """Goes backwards in time, as steps forwards on what is turned around.
+
+    Keras (3.15), if it unrolls backwards, takes the mask of its outputs as it
+    is forwards.
+    """
+
+    def flip(leaf: Any) -> Any:
+        return None if leaf is None else keras.ops.flip(leaf, axis=1)
+
+    sequences, mask = keras.tree.map_structure(flip, (sequences, mask))
+    layer.go_backwards = False
+    try:
+        return inner_loop(sequences, initial_state, mask, training=training)
+    finally:
+        layer.go_backwards = True
+
+
+def _open(network: keras.Model) -> list[str]:
+    """The recurrent layers whose inputs have an open size; all if unknown."""
+    if not can_read(network):
+        return [layer.name for layer in _recurrent(network)]
+    return [
+        call.op.name
+        for call in Graph(network).calls
+        if isinstance(call.op, keras.layers.Layer)
+        and _recurrent(call.op)
+        and None in call.inputs[0].shape[1:]
+    ]
+
+
+def _recurrent(layer: keras.layers.Layer) -> list[keras.layers.RNN]:
+    return [
+        part
+        for part in layer._flatten_layers()
+        if isinstance(part, keras.layers.RNN)
+    ]

@@ -1,0 +1,1 @@
+"""Draws as graphs that serve: cut, fixed, and free of what servers lack."""

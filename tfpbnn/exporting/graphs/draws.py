@@ -1,0 +1,231 @@
+"""Draws of any posterior inside of an exported graph."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import fused, random
+from tfpbnn.base.types import Tensor
+from tfpbnn.exporting.graphs.hoisted import Hoisted
+from tfpbnn.exporting.signatures.inputs import Inputs
+from tfpbnn.particles import DrawFunction
+
+# Rows that are looked for at most, for where a way to draw begins to pay.
+_MANY_ROWS = 2**20
+# A tensor would start TensorFlow when imported.
+_FIRST = np.int64(0)
+# Numbers of rows: one row's noise, which all of them share.
+ONE_ROW: np.ndarray = np.zeros([1], np.int64)
+
+
+class Draws:
+    """A posterior's outputs, `[S, B, ...]`, by plain operations.
+
+    Attributes:
+        num_samples: S; at most as many as there are.
+        is_random: whether there is no end of draws.
+        spec: of the outputs of one draw, `[B, ...]`.
+    """
+
+    def __init__(
+        self, function: DrawFunction, inputs: Inputs, num_samples: int
+    ):
+        """Counts what draws cost.
+
+        Args:
+            function: the posterior's.
+            inputs: of its model.
+            num_samples: as asked for.
+        """
+        self._function = function
+        self.is_random = function.num_draws is None
+        self.num_samples = min(num_samples, function.num_draws or num_samples)
+        self._functions: dict[tuple[str, bool], Hoisted] = {}
+        self._kept: dict[Any, tf.Variable] = {}
+        costs = self._costs = function.costs(inputs.typical())
+        self._most_stacked = _most_rows(costs.stacking_pays)
+        self._most_apart = _most_rows(costs.sharing_noise_pays)
+        one = tf.function(functools.partial(self.trace, "one"), autograph=False)
+        key, number = tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)
+        x = inputs.pack(inputs.specs)
+        self.spec = one.get_concrete_function(x, key, number).structured_outputs
+
+    def trace(self, kind: str, x: Any, *arguments: Tensor) -> Any:
+        """As the posterior's function, without fused passes."""
+        with fused.plain(addressed=True):
+            return self._function.trace(kind, x, *arguments)
+
+    def kind_of_fixed(self) -> str:
+        """How draws that are kept are best made: "apart", "stack" or "one"."""
+        if self._costs.marginal is not None:
+            return "apart"
+        return "stack" if self._most_stacked else "one"
+
+    def mean(self, x: Any) -> Any:
+        """Of the networks that stand for all, or of all that there are."""
+        count = self._function.num_draws
+        if self._function.has_mean or count is None:
+            means = self.trace("mean", x)
+            return self._shaped(means, self._function.num_means)
+        stop = tf.constant(count, tf.int64)
+        draws = self.trace("loop", x, random.as_key(0), _FIRST, stop)
+        return self._shaped(draws, count)
+
+    def fresh(self, x: Any, rows: Tensor) -> Any:
+        """Of a key of this run of the graph, drawn in the cheapest way.
+
+        Rows share them, be they noise or weights.
+        """
+        key = random.fresh_key()
+
+        def apart() -> Any:
+            return self._call("apart", False, x, key, ONE_ROW)
+
+        def coherent() -> Any:
+            return self._coherent(x, rows, key, addressed=False)
+
+        draws = _up_to(rows, self._most_apart, apart, coherent)
+        return self._shaped(draws, self.num_samples)
+
+    def of_key(self, x: Any, rows: Tensor, key: Tensor, stop: Tensor) -> Any:
+        """So many coherent draws of a key, those of `predict`."""
+        return _up_to(
+            rows,
+            self._most_stacked,
+            lambda: self.trace("stack", x, key, _FIRST, stop),
+            lambda: self.trace("loop", x, key, _FIRST, stop),
+        )
+
+    def seeded(self, x: Any, rows: Tensor, seeds: Tensor) -> Any:
+        """Each row's of its seed `[B]`, whatever rows are beside it.
+
+        As `predict` of the row alone, with draws="marginal" where it is exact.
+        """
+        if self._costs.marginal is not None:
+            keys, numbers = random.as_keys(seeds), tf.zeros_like(seeds)
+            draws = self._call("apart", True, x, keys, numbers)
+        elif not self.is_random:
+            key = random.as_key(0)
+            draws = self._coherent(x, rows, key, addressed=True)
+        else:
+            draws = self._seed_by_seed(x, seeds)
+        return self._shaped(draws, self.num_samples)
+
+    def _seed_by_seed(self, x: Any, seeds: Tensor) -> Any:
+        distinct, which = tf.unique(seeds)
+        count = tf.size(distinct)
+        flat = [
+            tf.TensorArray(
+                y.dtype,
+                count,
+                infer_shape=False,
+                element_shape=[None, self.num_samples, *y.shape[1:]],
+            )
+            for y in keras.tree.flatten(self.spec)
+        ]
+
+        def of_seed(number: Tensor, arrays: list[Any]) -> Any:
+            rows = tf.where(which == number)[:, 0]
+            chosen = keras.tree.map_structure(lambda t: tf.gather(t, rows), x)
+            key = random.as_keys(distinct[number])
+            size = tf.size(rows, tf.int64)
+            draws = self._coherent(chosen, size, key, addressed=True)
+            return number + 1, [
+                array.write(number, batch_first(y))
+                for array, y in zip(
+                    arrays, keras.tree.flatten(draws), strict=True
+                )
+            ]
+
+        _, flat = tf.while_loop(
+            lambda number, _: number < count, of_seed, (0, flat)
+        )
+        # From the order of seeds back to that of rows.
+        place = tf.argsort(tf.argsort(which, stable=True), stable=True)
+        joined = [
+            batch_first(tf.gather(array.concat(), place)) for array in flat
+        ]
+        return keras.tree.pack_sequence_as(self.spec, joined)
+
+    def _shaped(self, draws: Any, count: int) -> Any:
+        """The draws, of which it is known how many there are."""
+
+        def shaped(y: Tensor, spec: Tensor) -> Tensor:
+            y.set_shape([count, None, *spec.shape[1:]])
+            return y
+
+        return keras.tree.map_structure(shaped, draws, self.spec)
+
+    def _call(
+        self, kind: str, addressed: bool, x: Any, key: Tensor, *rows: Tensor
+    ) -> Any:
+        """S draws of a key, by a function that all signatures share.
+
+        Args:
+            kind: "apart" (with the numbers of the rows), "stack" or "loop".
+            addressed: whether numbers are those of `predict`.
+            x: inputs.
+            key: of all draws, or of each row.
+            *rows: their numbers.
+        """
+        flat = keras.tree.flatten(x)
+        name = kind, addressed
+        if name not in self._functions:
+
+            def run(key: Tensor, *tensors: Tensor) -> Any:
+                inputs = keras.tree.pack_sequence_as(x, tensors[: len(flat)])
+                stop = tf.constant(self.num_samples, tf.int64)
+                with fused.plain(addressed):
+                    return self._function.trace(
+                        kind, inputs, key, _FIRST, stop, *tensors[len(flat) :]
+                    )
+
+            arguments = [key, *flat, *rows]
+            specs = [tf.TensorSpec(t.shape, t.dtype) for t in arguments]
+            with tf.init_scope():
+                self._functions[name] = Hoisted(run, specs, self._kept)
+        return self._functions[name](key, *flat, *rows)
+
+    def _coherent(
+        self, x: Any, rows: Tensor, key: Tensor, addressed: bool
+    ) -> Any:
+        return _up_to(
+            rows,
+            self._most_stacked,
+            lambda: self._call("stack", addressed, x, key),
+            lambda: self._call("loop", addressed, x, key),
+        )
+
+
+def batch_first(y: Tensor) -> Tensor:
+    """`[S, B, ...]` as `[B, S, ...]`, or back."""
+    return tf.transpose(y, [1, 0, *range(2, len(y.shape))])
+
+
+def _most_rows(pays: Callable[[int], bool]) -> int:
+    """The most rows that something pays for, of what pays for few."""
+    if pays(_MANY_ROWS):
+        return _MANY_ROWS
+    low, high = 0, _MANY_ROWS
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if pays(middle) else (low, middle)
+    return low
+
+
+def _up_to(
+    rows: Tensor,
+    most: int,
+    few: Callable[[], Any],
+    many: Callable[[], Any],
+) -> Any:
+    """One or the other, by the number of rows in a request."""
+    if most == 0:
+        return many()
+    if most >= _MANY_ROWS:
+        return few()
+    return tf.cond(rows <= most, few, many)

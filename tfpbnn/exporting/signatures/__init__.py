@@ -1,0 +1,1 @@
+"""The functions that an export offers, and their inputs and outputs."""

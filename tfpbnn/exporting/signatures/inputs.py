@@ -1,0 +1,180 @@
+"""What a served model takes: named tensors, batch first."""
+
+import dataclasses
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import particles
+from tfpbnn.base import data
+from tfpbnn.base.types import Array, Tensor
+from tfpbnn.networks.reading import can_read
+
+# What Keras calls inputs without a name, and numbers anew in each process.
+UNNAMED = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
+# For sizes that the model leaves open, where only costs are counted.
+_TYPICAL_SIZE = 32
+_RESERVED = ("seed", "num_samples")
+
+
+@dataclasses.dataclass(frozen=True)
+class Inputs:
+    """The inputs of a model as a flat dict, and back.
+
+    Attributes:
+        specs: `[None, ...]`, by name.
+        structure: of the model's own inputs, with names as leaves.
+    """
+
+    specs: dict[str, tf.TensorSpec]
+    structure: Any
+
+    def pack(self, tensors: Mapping[str, Any]) -> Any:
+        """Tensors by name in the model's structure."""
+        return keras.tree.map_structure(tensors.__getitem__, self.structure)
+
+    def unpack(self, x: Any) -> dict[str, Array]:
+        """Arrays in the model's structure, by name and of its types."""
+        arrays = keras.tree.flatten(data.as_arrays("warmup", x))
+        names = keras.tree.flatten(self.structure)
+        if len(arrays) != len(names):
+            raise ValueError(
+                f"`warmup` must have an array for each of the inputs {names}. "
+                f"Received: {len(arrays)}"
+            )
+        named = dict(zip(names, arrays, strict=True))
+        for name, array in named.items():
+            spec = self.specs[name]
+            if not spec.shape.is_compatible_with(array.shape):
+                raise ValueError(
+                    f"`warmup` must fit the input {name}, of shape "
+                    f"{_shown(spec)}. Received: shape {array.shape}"
+                )
+            if spec.dtype != tf.string:
+                named[name] = array.astype(spec.dtype.as_numpy_dtype)
+        return named
+
+    def typical(self) -> Any:
+        """Specs of one row without open sizes, in the model's structure."""
+        return self.pack(
+            {
+                name: tf.TensorSpec(
+                    [1, *(n or _TYPICAL_SIZE for n in spec.shape[1:])],
+                    spec.dtype,
+                )
+                for name, spec in self.specs.items()
+            }
+        )
+
+    def checked(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """The tensors, with an error that names the one that does not fit."""
+        return {
+            name: _checked(name, tensors[name], spec)
+            for name, spec in self.specs.items()
+        }
+
+
+def inputs_of(model: Any, example: Any) -> Inputs:
+    """The inputs of a model; those like an example if it does not tell.
+
+    Raises:
+        ValueError: if neither tells, or a name is that of an input of ours.
+    """
+    structure = _known_inputs(model)
+    if structure is None and example is None:
+        raise ValueError(
+            f"`warmup` must be given, an example of inputs, since `posterior` "
+            f"({model.name}) does not tell its inputs' shapes, as Functional "
+            "and Sequential models do. Received: warmup=None"
+        )
+    if structure is None:
+        structure = keras.tree.map_structure(
+            lambda a: keras.KerasTensor((None, *a.shape[1:]), _dtype(a, model)),
+            data.as_arrays("warmup", example),
+        )
+    leaves = keras.tree.flatten(structure)
+    names = _names(structure, leaves)
+    if len(set(names)) < len(names) or set(names) & set(_RESERVED):
+        raise ValueError(
+            f"`posterior` must have inputs of different names, none of them "
+            f"among {list(_RESERVED)}. Received: {names}"
+        )
+    specs = {
+        name: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype, name=name)
+        for name, leaf in zip(names, leaves, strict=True)
+    }
+    return Inputs(specs, keras.tree.pack_sequence_as(structure, names))
+
+
+def _known_inputs(model: Any) -> Any:
+    """KerasTensors in the model's structure; None if it has none."""
+    if isinstance(model, particles.Posterior):
+        model = model.template()
+    if not can_read(model):
+        return None
+    is_one = isinstance(model, keras.Sequential)
+    return model.inputs[0] if is_one else model.input
+
+
+def _dtype(array: Array, model: Any) -> str:
+    kind = array.dtype.kind
+    if kind == "f":
+        return "float64" if model.compute_dtype == "float64" else "float32"
+    return "string" if kind in "OSU" else array.dtype.name
+
+
+def _names(structure: Any, leaves: list[Any]) -> list[str]:
+    """As in a flat dict, or as the inputs are named; else by position."""
+    if isinstance(structure, Mapping) and len(structure) == len(leaves):
+        found = [str(key) for key in sorted(structure)]
+    else:
+        found = [leaf.name for leaf in leaves]
+    by_place = (
+        [f"inputs_{place}" for place in range(len(leaves))]
+        if len(leaves) > 1
+        else ["inputs"]
+    )
+    return [
+        place if UNNAMED.fullmatch(name) else re.sub(r"\W", "_", name)
+        for name, place in zip(found, by_place, strict=True)
+    ]
+
+
+def _checked(name: str, x: Tensor, spec: tf.TensorSpec) -> Tensor:
+    # Opaque to the optimizer, which would take the spec's shape for granted.
+    found = tf.shape(tf.raw_ops.PlaceholderWithDefault(input=x, shape=None))
+    sizes = [-1 if n is None else n for n in spec.shape]
+    same_rank = tf.equal(tf.size(found), len(sizes))
+    # Of another rank it must not be compared, but the graph has no branches.
+    aligned = tf.concat([found, [-1] * len(sizes)], 0)[: len(sizes)]
+    fits = tf.reduce_all((aligned == sizes) | (tf.constant(sizes) == -1))
+    check = tf.debugging.Assert(
+        same_rank & fits,
+        [f"`{name}` must have shape {_shown(spec)}. Received: shape", found],
+    )
+    with tf.control_dependencies([check]):
+        return tf.identity(x)
+
+
+def _shown(spec: tf.TensorSpec) -> str:
+    return "[" + ", ".join(["rows", *map(str, spec.shape[1:])]) + "]"
+
+
+def finite_rows(tensors: Mapping[str, Tensor]) -> Tensor | None:
+    """Which rows have finite numbers only, `[B]`; None if all must have."""
+    found = [
+        tf.reduce_all(tf.math.is_finite(x), axis=list(range(1, len(x.shape))))
+        for x in tensors.values()
+        if x.dtype.is_floating
+    ]
+    if not found:
+        return None
+    return tf.reduce_all(tf.stack(found), axis=0)
+
+
+def rows_of(tensors: Mapping[str, Tensor]) -> Tensor:
+    """The number of rows, int64."""
+    return tf.shape(next(iter(tensors.values())), tf.int64)[0]

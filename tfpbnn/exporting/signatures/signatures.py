@@ -1,0 +1,144 @@
+"""The signatures of an export: functions of named tensors, batch first."""
+
+import inspect
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.base.types import Tensor
+from tfpbnn.exporting.graphs.draws import Draws
+from tfpbnn.exporting.graphs.fixed import FixedDraws
+from tfpbnn.exporting.signatures import summaries
+from tfpbnn.exporting.signatures.inputs import Inputs, finite_rows, rows_of
+from tfpbnn.likelihoods import Likelihood
+
+# The most draws that a request may ask for.
+MAX_SAMPLES = 1000
+Named = dict[str, Tensor]
+
+
+class Signatures:
+    """Makes signatures, each a traced function of named tensors."""
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        draws: Draws,
+        fixed: FixedDraws | None,
+        outputs: dict[str, Likelihood],
+        levels: Sequence[float],
+    ):
+        """Keeps what they are made of.
+
+        Args:
+            inputs: of the model.
+            draws: the posterior's.
+            fixed: draws to use in place of fresh ones.
+            outputs: the likelihood of each output, in their order.
+            levels: of quantiles.
+        """
+        self._inputs = inputs
+        self._draws = draws
+        self._fixed = fixed
+        self._outputs = outputs
+        self._levels = tuple(levels)
+        # Signatures that need the same draws share the graph of them.
+        self._unseeded = tf.function(self._draw, autograph=False)
+
+    def traced(self, name: str) -> Any:
+        """The signature of this name."""
+        if name == "dynamic":
+            return self._dynamic()
+        method = getattr(self, f"_{name}")
+        specs = dict(self._inputs.specs)
+        if name == "seeded":
+            specs["seed"] = tf.TensorSpec([None], tf.int64, name="seed")
+        function = tf.function(
+            lambda **tensors: method(tensors), autograph=False
+        )
+        return function.get_concrete_function(**specs)
+
+    def _serving_default(self, tensors: Named) -> Named:
+        return self._answer(tensors, self._unseeded, summaries.summarize)
+
+    def _samples(self, tensors: Named) -> Named:
+        return self._answer(tensors, self._unseeded, summaries.samples)
+
+    def _deterministic(self, tensors: Named) -> Named:
+        def mean(named: Named) -> Any:
+            return self._draws.mean(self._inputs.pack(named))
+
+        return self._answer(tensors, mean, summaries.summarize_mean)
+
+    def _seeded(self, tensors: Named) -> Named:
+        seeds = tensors.pop("seed")
+
+        def draw(named: Named) -> Any:
+            x, rows = self._inputs.pack(named), rows_of(named)
+            return self._draws.seeded(x, rows, seeds)
+
+        return self._answer(tensors, draw, summaries.summarize)
+
+    def _dynamic(self) -> Any:
+        """Its number of draws and its seed are inputs, with defaults."""
+        names = list(self._inputs.specs)
+        default = tf.constant(self._draws.num_samples)
+
+        def run(*arguments: Tensor) -> Named:
+            *tensors, count, seed = arguments
+            stop = tf.cast(tf.clip_by_value(count, 1, MAX_SAMPLES), tf.int64)
+            key = tf.where(seed < 0, random.fresh_key(), random.as_keys(seed))
+
+            def draw(named: Named) -> Any:
+                x, rows = self._inputs.pack(named), rows_of(named)
+                return self._draws.of_key(x, rows, key, stop)
+
+            named = dict(zip(names, tensors, strict=True))
+            return self._answer(named, draw, summaries.summarize)
+
+        parameter = inspect.Parameter
+        kind = parameter.POSITIONAL_OR_KEYWORD
+        # What TensorFlow reads names and defaults off.
+        run.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
+            [
+                *(parameter(name, kind) for name in names),
+                parameter("num_samples", kind, default=default),
+                parameter("seed", kind, default=tf.constant(-1, tf.int64)),
+            ]
+        )
+        specs = [
+            *self._inputs.specs.values(),
+            tf.TensorSpec([], tf.int32, name="num_samples"),
+            tf.TensorSpec([], tf.int64, name="seed"),
+        ]
+        function = tf.function(run, input_signature=specs, autograph=False)
+        return function.get_concrete_function()
+
+    def _draw(self, named: Named) -> Any:
+        if self._fixed is not None:
+            return self._fixed(named)
+        return self._draws.fresh(self._inputs.pack(named), rows_of(named))
+
+    def _answer(
+        self,
+        tensors: Named,
+        draw: Callable[[Named], Any],
+        summary: summaries.Summary,
+    ) -> Named:
+        """What a signature gives, by name: those of one output as they are."""
+        named = self._inputs.checked(tensors)
+        finite, found = finite_rows(named), {}
+        flat = keras.tree.flatten(draw(named))
+        for (output, likelihood), y in zip(
+            self._outputs.items(), flat, strict=True
+        ):
+            parts = summary(likelihood, y, self._levels)
+            for kind, tensor in parts.items():
+                name = kind
+                if len(self._outputs) > 1:
+                    name = output if kind == "outputs" else f"{output}_{kind}"
+                found[name] = summaries.where_finite(finite, tensor)
+        return found

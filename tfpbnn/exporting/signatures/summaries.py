@@ -1,0 +1,90 @@
+"""What a server answers, from draws of a model's outputs."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+from tfpbnn.exporting.graphs.draws import batch_first
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.prediction.results import classification, mixture, regression
+
+# Halvings of an interval: what float32 can tell apart.
+_STEPS = 24
+Summary = Callable[[Likelihood, Tensor, Sequence[float]], dict[str, Tensor]]
+
+
+def summarize(
+    likelihood: Likelihood, outputs: Tensor, levels: Sequence[float]
+) -> dict[str, Tensor]:
+    """The predictive distribution of each row.
+
+    Args:
+        likelihood: of the outputs.
+        outputs: `[S, B, .., P]`.
+        levels: of quantiles, Q of them.
+
+    Returns:
+        `[B, ...]` each, by the names of `Predictive`.
+    """
+    if likelihood.is_classification:
+        return _of_labels(likelihood, outputs)
+    mean, epistemic, aleatoric = regression.averages(likelihood, outputs)
+    found = {
+        "mean": mean,
+        "variance": epistemic + aleatoric,
+        "epistemic_variance": epistemic,
+        "aleatoric_variance": aleatoric,
+    }
+    if levels:
+        quantiles = mixture.quantile(
+            regression.mixture_cdf(likelihood, outputs),
+            levels,
+            *regression.centers(mean, epistemic + aleatoric),
+            likelihood.is_discrete,
+            steps=_STEPS,
+        )
+        found["quantiles"] = batch_first(quantiles)
+    return found
+
+
+def _of_labels(likelihood: Likelihood, outputs: Tensor) -> dict[str, Tensor]:
+    p, _, expected, _ = classification.averages(likelihood, outputs)
+    total = classification.entropy(p)
+    return {
+        "probabilities": classification.of_targets(likelihood, p),
+        "predictive_entropy": total,
+        "expected_entropy": expected,
+        "mutual_information": tf.maximum(total - expected, 0.0),
+    }
+
+
+def summarize_mean(
+    likelihood: Likelihood, outputs: Tensor, levels: Sequence[float]
+) -> dict[str, Tensor]:
+    """Of `summarize` what one network can tell: no part is epistemic."""
+    del levels
+    found = summarize(likelihood, outputs, ())
+    if likelihood.is_classification:
+        kept = ("probabilities", "predictive_entropy")
+    else:
+        kept = ("mean", "aleatoric_variance")
+    return {name: found[name] for name in kept}
+
+
+def samples(
+    likelihood: Likelihood, outputs: Tensor, levels: Sequence[float]
+) -> dict[str, Any]:
+    """The draws as they are, `[B, S, .., P]`."""
+    del likelihood, levels
+    return {"outputs": batch_first(outputs)}
+
+
+def where_finite(rows: Tensor | None, y: Tensor) -> Tensor:
+    """NaN for rows of which something is not finite; float32."""
+    y = tf.cast(y, tf.float32)
+    if rows is None:
+        return y
+    rows = tf.reshape(rows, [-1] + [1] * (len(y.shape) - 1))
+    return tf.where(rows, y, tf.constant(float("nan"), y.dtype))

@@ -1,0 +1,287 @@
+"""Keras's noise layers, random in inference too."""
+
+import abc
+import math
+from typing import Any
+
+import keras
+
+from tfpbnn import random
+from tfpbnn.base import checks, registry
+from tfpbnn.base.checks import check_seed
+from tfpbnn.base.types import Config, Shape, Tensor
+from tfpbnn.layers.dropout.perturbed import NoiseShape, perturbed
+from tfpbnn.layers.random_layer import RandomLayer
+
+# Of SELU: what a dropped unit is set to is minus their product.
+_SELU_SATURATION = -1.6732632423543772 * 1.0507009873554805
+
+
+class MCNoise(RandomLayer, keras.layers.Layer):
+    """Noise on the inputs whether training or not.
+
+    In training and in plain calls each row has noise of its own, as in Keras.
+    In `tfpbnn.predict` a draw is one function: the same noise for all rows,
+    unless `draws="marginal"` asks for draws of its own for each row. With
+    `draws="mean"` there is none.
+
+    Input shape:
+        Any.
+
+    Output shape:
+        That of the inputs.
+    """
+
+    draws_weights = False
+
+    def __init__(self, seed: int | None, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.noise_seed = check_seed(seed)
+        self.supports_masking = True
+
+    @abc.abstractmethod
+    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+        """The inputs with the noise that these numbers make, elementwise."""
+
+    def sizes_of_noise(self, rank: int) -> NoiseShape:
+        """As Keras's `noise_shape`, for inputs of so many axes."""
+        del rank
+        return None
+
+    def with_key(self, inputs: Tensor, key: Tensor | None) -> Tensor:
+        """The outputs for a key from elsewhere."""
+        if key is None:
+            return inputs
+        shape = self.sizes_of_noise(len(inputs.shape))
+        return perturbed(inputs, key, self.noisy, shape)
+
+    def build(self, input_shape: Any) -> None:
+        del input_shape
+        self._build_noise()
+
+    def call(self, inputs: Tensor) -> Tensor:
+        return self.with_key(inputs, self._draw_key())
+
+    def stacks(self) -> bool:
+        return True
+
+    def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
+        del input_shape
+        return True
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return input_shape
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"seed": self.noise_seed}
+
+
+class BaseMCDropout(MCNoise):
+    """What layers with a rate and a shape of their noise share."""
+
+    def __init__(
+        self, rate: float, noise_shape: Any, seed: int | None, **kwargs: Any
+    ):
+        super().__init__(seed, **kwargs)
+        self.rate = checks.check_rate(rate)
+        self.noise_shape = _check_noise_shape(noise_shape)
+
+    def sizes_of_noise(self, rank: int) -> NoiseShape:
+        del rank
+        return self.noise_shape
+
+    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+        kept = numbers.kept(self.rate, inputs.dtype)
+        return inputs * (kept * (1 / (1 - self.rate)))
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "rate": self.rate,
+            "noise_shape": self.noise_shape,
+        }
+
+
+def _check_noise_shape(value: Any) -> NoiseShape:
+    if value is None:
+        return None
+    try:
+        sizes = None if isinstance(value, str) else tuple(value)
+    except TypeError:
+        sizes = None
+    if sizes is None or not all(
+        size is None or (isinstance(size, int) and size > 0) for size in sizes
+    ):
+        raise ValueError(
+            "`noise_shape` must be None or a sequence of None and positive "
+            f"integers. Received: noise_shape={value!r}"
+        )
+    return sizes
+
+
+@registry.register("layers")
+class MCDropout(BaseMCDropout):
+    """`keras.layers.Dropout` that drops in inference too.
+
+    Args:
+        rate: the fraction of units to drop, from 0 to below 1. Kept ones are
+            multiplied with `1 / (1 - rate)`.
+        noise_shape: as in Keras: None, or a size for each axis, 1 where the
+            mask is to be the same along it and None where it is that of the
+            inputs. `(None, 1, None)` drops features of whole sequences.
+        seed: of the noise. None takes one from Python's `random`, which
+            `keras.utils.set_random_seed` seeds.
+        **kwargs: `name`, `dtype` of any Keras layer.
+
+    Call arguments:
+        inputs: a tensor.
+
+    Raises:
+        ValueError: if `rate` or `noise_shape` is not of these kinds; when
+            called, if `noise_shape` does not fit the inputs.
+
+    Example:
+    ```python
+    model = keras.Sequential([
+        keras.Input((4,)),
+        keras.layers.Dense(16, activation="relu"),
+        tfpbnn.layers.MCDropout(0.2),
+        keras.layers.Dense(2),
+    ])
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    tfpbnn.predict(model, x).epistemic_variance
+    ```
+
+    Reference:
+        [Gal and Ghahramani, 2016](https://arxiv.org/abs/1506.02142)
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Any = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(rate, noise_shape, seed, **kwargs)
+
+
+@registry.register("layers")
+class MCAlphaDropout(BaseMCDropout):
+    """`keras.layers.AlphaDropout` that drops in inference too.
+
+    For networks of SELUs: dropped units are set to where a SELU saturates, and
+    mean and variance of standardized inputs stay as they are.
+
+    Args:
+        rate: as in `MCDropout`.
+        noise_shape: as in `MCDropout`.
+        seed: as in `MCDropout`.
+        **kwargs: `name`, `dtype` of any Keras layer.
+
+    Call arguments:
+        inputs: a tensor.
+
+    Raises:
+        ValueError: as `MCDropout`.
+
+    Example:
+    ```python
+    tfpbnn.layers.MCAlphaDropout(0.1)(x)
+    ```
+
+    Reference:
+        [Klambauer et al., 2017](https://arxiv.org/abs/1706.02515)
+    """
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Any = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(rate, noise_shape, seed, **kwargs)
+
+    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+        dropped, rate = _SELU_SATURATION, self.rate
+        # Such that standardized inputs stay that.
+        slope = ((1 - rate) * (1 + rate * dropped**2)) ** -0.5
+        kept = numbers.kept(rate, inputs.dtype)
+        outputs = inputs * kept + dropped * (1 - kept)
+        return slope * outputs - slope * dropped * rate
+
+
+@registry.register("layers")
+class MCGaussianDropout(MCNoise):
+    """`keras.layers.GaussianDropout` that is noisy in inference too.
+
+    Inputs are multiplied with `Normal(1, sqrt(rate / (1 - rate)))`, which has
+    the mean and the variance of dropout.
+
+    Args:
+        rate: from 0 to below 1.
+        seed: as in `MCDropout`.
+        **kwargs: `name`, `dtype` of any Keras layer.
+
+    Call arguments:
+        inputs: a tensor.
+
+    Raises:
+        ValueError: if `rate` is not from 0 to below 1.
+
+    Example:
+    ```python
+    tfpbnn.layers.MCGaussianDropout(0.1)(x)
+    ```
+
+    Reference:
+        [Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html)
+    """
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(seed, **kwargs)
+        self.rate = checks.check_rate(rate)
+
+    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+        scale = math.sqrt(self.rate / (1 - self.rate))
+        return inputs * (1 + scale * numbers.normal(inputs.dtype))
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"rate": self.rate}
+
+
+@registry.register("layers")
+class MCGaussianNoise(MCNoise):
+    """`keras.layers.GaussianNoise` that is noisy in inference too.
+
+    Args:
+        stddev: of the noise that is added, a number >= 0.
+        seed: as in `MCDropout`.
+        **kwargs: `name`, `dtype` of any Keras layer.
+
+    Call arguments:
+        inputs: a tensor.
+
+    Raises:
+        ValueError: if `stddev` is negative or not finite.
+
+    Example:
+    ```python
+    tfpbnn.layers.MCGaussianNoise(0.1)(x)
+    ```
+    """
+
+    def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
+        super().__init__(seed, **kwargs)
+        if not (isinstance(stddev, int | float) and 0 <= stddev < math.inf):
+            raise ValueError(
+                "`stddev` must be a finite number >= 0. Received: "
+                f"stddev={stddev!r}"
+            )
+        self.stddev = float(stddev)
+
+    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+        return inputs + self.stddev * numbers.normal(inputs.dtype)
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"stddev": self.stddev}

@@ -1,0 +1,1 @@
+"""Last layers that say how noisy the targets are."""

@@ -1,0 +1,211 @@
+"""How a KL reaches the loss: its term, its weight, the sums over a model.
+
+The KL is a weight regularizer of the posterior's `loc`: Keras evaluates it
+once per step, however often the layer is called, and drops it when the layer
+is frozen.
+"""
+
+import math
+import warnings
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.base.types import Tensor
+from tfpbnn.families import Family, MeanFieldNormal
+from tfpbnn.priors import Prior
+from tfpbnn.priors.kl import is_about_zero, kl_divergence
+
+_KL_KEY = 0x4B4C
+# Graphs and KL terms that the warning was given for: once per training run,
+# although a run has many layers and may trace its step twice.
+_warned: "weakref.WeakSet[Any]" = weakref.WeakSet()
+_UNSET = (
+    "The KL weight was not set and is 1.0, but Keras averages the loss over "
+    "examples: the prior counts as often as there are examples in the data. "
+    "Mend it with `model.fit(..., callbacks=[tfpbnn.callbacks.KLWeight("
+    "num_examples=len(x))])`, use `tfpbnn.Sequential` or `tfpbnn.Model`, or "
+    "give the layers `kl_weight=`."
+)
+
+
+def prepare(posterior: Family, prior: Prior) -> None:
+    """Tells the posterior which KL its fused passes are to prepare."""
+    if (
+        isinstance(posterior, MeanFieldNormal)
+        and is_about_zero(prior)
+        and prior.fixed_scale is not None
+    ):
+        posterior.prior_precision = prior.fixed_scale**-2
+
+
+def check_weight(value: float | None, argument: str = "kl_weight") -> None:
+    """Raises unless `value` is None, or a number >= 0 and finite."""
+    if value is None:
+        return
+    if not (isinstance(value, int | float) and 0 <= value < math.inf):
+        hint = (
+            ". A schedule, with or without a floor, is an argument of "
+            "`tfpbnn.callbacks.KLWeight`, since layers don't know the epoch"
+            if callable(value)
+            else ""
+        )
+        raise ValueError(
+            f"`{argument}` must be None or a finite number >= 0. Received: "
+            f"{argument}={value!r}{hint}"
+        )
+
+
+def add_weight(layer: Any, value: float | None) -> keras.Variable:
+    """The variable that a layer's KL is multiplied with.
+
+    To be made when the layer is, not when it is built, so that a callback can
+    set it before the first training step builds and runs the model at once.
+
+    Args:
+        layer: the layer that owns the variable.
+        value: the user's, or None to leave it to callbacks (`is_managed`).
+    """
+    check_weight(value)
+    weight = layer.add_weight(
+        name="kl_weight",
+        shape=(),
+        dtype="float32",
+        initializer=keras.initializers.Constant(
+            1.0 if value is None else value
+        ),
+        trainable=False,
+        autocast=False,
+    )
+    weight.is_managed = value is None
+    return weight
+
+
+def managed_weights(model: keras.layers.Layer) -> list[keras.Variable]:
+    """The KL weights in a model, built or not, that callbacks are to set."""
+    return [
+        variable
+        for variable in model.non_trainable_variables
+        if getattr(variable, "is_managed", False)
+    ]
+
+
+class KLTerm(keras.regularizers.Regularizer):
+    """`weight * divergence`, hung on a variable that it depends on.
+
+    Made by layers in `build`, and remade there on loading; never serialized.
+
+    Attributes:
+        weight: the variable that the KL is multiplied with, from `add_weight`.
+        free_nats: a KL below this counts as this, and so is not pushed down.
+    """
+
+    def __init__(
+        self, variable: keras.Variable, weight: keras.Variable, free_nats: float
+    ):
+        self.weight = weight
+        self.free_nats = free_nats
+        self._extra = variable.regularizer
+        variable.regularizer = self
+
+    def divergence(self) -> Tensor:
+        """The KL without its weight, in nats."""
+        raise NotImplementedError
+
+    def __call__(self, x: Any) -> Tensor:
+        weight = tf.cast(tf.convert_to_tensor(self.weight), tf.float32)
+        kl = self.divergence()
+        if self.free_nats:
+            kl = tf.maximum(kl, self.free_nats)
+        loss = weight * kl
+        if self.weight.is_managed:
+            loss = _warn_when_trained(loss, self)
+        if self._extra is not None:
+            loss += tf.cast(self._extra(x), tf.float32)
+        return loss
+
+
+class KLRegularizer(KLTerm):
+    """`weight * KL(posterior || prior)`, hung on the posterior's `loc`."""
+
+    def __init__(
+        self,
+        posterior: Family,
+        prior: Prior,
+        weight: keras.Variable,
+        noise_state: keras.Variable,
+        free_nats: float = 0.0,
+    ):
+        super().__init__(posterior.loc, weight, free_nats)
+        self.posterior = posterior
+        self.prior = prior
+        self.noise_state = noise_state
+        prepare(posterior, prior)
+
+    def divergence(self) -> Tensor:
+        state = random.fold_replica(tf.convert_to_tensor(self.noise_state))
+        key = random.fold(state, _KL_KEY)
+        return kl_divergence(self.posterior, self.prior, key)
+
+
+class ClosedFormKL(KLTerm):
+    """`weight * function()`, for layers whose noise is not that of weights."""
+
+    def __init__(
+        self,
+        variable: keras.Variable,
+        weight: keras.Variable,
+        function: Callable[[], Tensor],
+    ):
+        super().__init__(variable, weight, 0.0)
+        self._function = function
+
+    def divergence(self) -> Tensor:
+        return self._function()
+
+
+def kl_terms(model: Any) -> list[Any]:
+    """The KL terms of all trainable layers of a built model, nested or not.
+
+    Each has its `divergence()`. A model whose variables are not those of its
+    layers, such as an ensemble, knows its terms itself.
+    """
+    if hasattr(model, "kl_terms"):
+        return model.kl_terms()
+    found = (variable.regularizer for variable in model.trainable_variables)
+    return [term for term in found if isinstance(term, KLTerm)]
+
+
+def total_kl(terms: Iterable[Any]) -> Tensor:
+    """The sum of the divergences, without their weights, in nats."""
+    return tf.add_n([tf.zeros([]), *(term.divergence() for term in terms)])
+
+
+def _warn_when_trained(loss: Tensor, term: KLTerm) -> Tensor:
+    """Warns when the gradient is taken, which only training does."""
+
+    @tf.custom_gradient
+    def identity(x: Tensor) -> Any:
+        def grad(upstream: Tensor) -> Tensor:
+            _warn_unset(term)
+            return upstream
+
+        return tf.identity(x), grad
+
+    return identity(loss)
+
+
+def _warn_unset(term: KLTerm) -> None:
+    with tf.init_scope():
+        untouched = float(keras.ops.convert_to_numpy(term.weight)) == 1.0
+    if not untouched:
+        return
+    seen = {tf.compat.v1.get_default_graph(), term}
+    first = not any(item in _warned for item in seen)
+    _warned.update(seen)
+    if first:
+        warnings.warn(_UNSET, stacklevel=2)

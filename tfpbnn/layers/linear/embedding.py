@@ -1,0 +1,185 @@
+"""Variational embeddings."""
+
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.base import checks, registry
+from tfpbnn.base.types import Config, Identifier, Shape, Tensor
+from tfpbnn.layers.linear import estimators, ops
+from tfpbnn.layers.linear.base import VariationalLayer
+from tfpbnn.layers.linear.weights import weights_of
+
+
+class BaseEmbedding(VariationalLayer):
+    """Rows of a table by their numbers; the table has a distribution.
+
+    Numbers outside of the table are treated as in `keras.layers.Embedding`:
+    negative ones count from the end, and for what then is not in the table a
+    CPU raises an error; a GPU and XLA take zeros or another row, silently.
+
+    Input shape:
+        `(batch, ...)` integers from 0 to `input_dim - 1`.
+
+    Output shape:
+        `(batch, ..., output_dim)`.
+    """
+
+    def __init__(
+        self,
+        input_dim: int,
+        output_dim: int,
+        embeddings_initializer: Identifier = None,
+        embeddings_regularizer: Identifier = None,
+        embeddings_constraint: Identifier = None,
+        mask_zero: bool = False,
+        weights: Any = None,
+        *,
+        embeddings_posterior: Identifier = "mean_field_normal",
+        embeddings_prior: Identifier = "normal",
+        kl_weight: float | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        """Makes the layer; the Keras arguments mean what they do there.
+
+        Args:
+            input_dim: number of rows, a positive integer.
+            output_dim: their length, a positive integer.
+            embeddings_initializer: of the posterior's `loc`; by default the
+                posterior's own.
+            embeddings_regularizer: on `loc`, beside the KL.
+            embeddings_constraint: on `loc`.
+            mask_zero: whether row 0 stands for padding, to be masked.
+            weights: an array `[input_dim, output_dim]` that `loc` starts from.
+            embeddings_posterior: as `kernel_posterior` in `DenseFlipout`.
+            embeddings_prior: as `kernel_prior` there.
+            kl_weight: see there.
+            seed: see there.
+            **kwargs: see there.
+
+        Raises:
+            ValueError: if a size is not positive, `weights` does not have the
+                table's shape, a name is unknown, or the estimator does not
+                hold for the family.
+        """
+        input_dim = checks.positive("input_dim", input_dim)
+        output_dim = checks.positive("output_dim", output_dim)
+        super().__init__(
+            weights_of(locals(), "embeddings"),
+            use_bias=False,
+            kl_weight=kl_weight,
+            seed=seed,
+            **kwargs,
+        )
+        self.input_dim = input_dim
+        self.output_dim = output_dim
+        self.mask_zero = bool(mask_zero)
+        self.supports_masking = self.mask_zero
+        self.autocast = False  # the inputs are integers
+        if weights is not None:
+            self._set_table(weights)
+
+    def _set_table(self, weights: Any) -> None:
+        is_list = isinstance(weights, list) and len(weights) == 1
+        table = keras.ops.convert_to_numpy(weights[0] if is_list else weights)
+        if table.shape != (self.input_dim, self.output_dim):
+            raise ValueError(
+                f"`weights` must have shape ({self.input_dim}, "
+                f"{self.output_dim}). Received: shape {table.shape}"
+            )
+        if not self.built:
+            self.build((None,))
+        self.embeddings_posterior.loc.assign(table)
+
+    def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
+        del input_shape
+        return {"embeddings": (self.input_dim, self.output_dim)}
+
+    def _ops(self) -> dict[str, ops.LinearOp]:
+        return {"embeddings": ops.embedding(self.compute_dtype)}
+
+    def _as_numbers(self, inputs: Tensor) -> Tensor:
+        inputs = tf.convert_to_tensor(inputs)
+        return inputs if inputs.dtype.is_integer else tf.cast(inputs, tf.int32)
+
+    def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
+        """Where the inputs are not 0, if 0 stands for padding."""
+        del mask
+        return keras.ops.not_equal(inputs, 0) if self.mask_zero else None
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        return (*input_shape, self.output_dim)
+
+    def get_config(self) -> Config:
+        config = super().get_config() | {
+            "input_dim": self.input_dim,
+            "output_dim": self.output_dim,
+            "mask_zero": self.mask_zero,
+        }
+        del config["activation"], config["use_bias"]  # it has neither
+        return config
+
+
+@registry.register("layers")
+class EmbeddingReparameterization(BaseEmbedding):
+    """Embedding with one table draw per call.
+
+    Draws the whole table, whatever is looked up.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.EmbeddingReparameterization(
+        input_dim=50, output_dim=4
+    )
+    y = layer(keras.ops.convert_to_tensor([[3, 7, 7]]))
+    ```
+
+    Reference:
+        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
+        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    """
+
+    _estimate = staticmethod(estimators.reparameterization)
+
+
+@registry.register("layers")
+class EmbeddingLocalReparameterization(BaseEmbedding):
+    """Embedding with noise on its outputs.
+
+    Draws only for the rows that are looked up, so it is the one for large
+    vocabularies; a row that occurs twice gets two draws.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.EmbeddingLocalReparameterization(
+        input_dim=50, output_dim=4
+    )
+    y = layer(keras.ops.convert_to_tensor([[3, 7, 7]]))
+    ```
+
+    Reference:
+        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    """
+
+    _estimate = staticmethod(estimators.local_reparameterization)
+
+
+@registry.register("layers")
+class EmbeddingFlipout(BaseEmbedding):
+    """Embedding with signs flipped per example.
+
+    A row that occurs twice in one example is the same row there.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.EmbeddingFlipout(input_dim=50, output_dim=4)
+    y = layer(keras.ops.convert_to_tensor([[3, 7, 7]]))
+    ```
+
+    Reference:
+        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
+    """
+
+    _estimate = staticmethod(estimators.flipout)

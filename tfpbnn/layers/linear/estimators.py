@@ -1,0 +1,121 @@
+"""How the noise of the weights enters a layer's output.
+
+Each estimator is one function of (op, x, posterior, key) that returns a random
+`op(x, kernel)`, of the same distribution for each example, differentiable in
+the posterior's variables. They differ in how the examples of a batch, or the
+positions of an example, depend on each other, and so in the variance of the
+gradient.
+"""
+
+import tensorflow as tf
+
+from tfpbnn import fused, random
+from tfpbnn.base.types import Tensor
+from tfpbnn.families import Family
+from tfpbnn.layers.linear.ops import LinearOp
+
+
+def mean(op: LinearOp, x: Tensor, posterior: Family) -> Tensor:
+    """The output at the posterior's location: no noise."""
+    return op(x, tf.convert_to_tensor(posterior.loc))
+
+
+def reparameterization(
+    op: LinearOp, x: Tensor, posterior: Family, key: Tensor
+) -> Tensor:
+    """One kernel for the whole batch: `op(x, loc + scale * eps)`.
+
+    Examples are fully correlated: the batch goes through one function.
+
+    Reference:
+        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114)
+    """
+    return op(x, posterior.sample(key))
+
+
+def local_reparameterization(
+    op: LinearOp, x: Tensor, posterior: Family, key: Tensor
+) -> Tensor:
+    """Noise on the outputs: `op(x, loc) + sqrt(op(x^2, scale^2)) * eps`.
+
+    Each example is independent of the others. So is each position within an
+    example (the time steps of a rank-3 input), although they share a kernel:
+    their joint distribution is not the layer's.
+
+    Reference:
+        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    """
+    if not posterior.is_random:
+        return mean(op, x, posterior)
+    y, variance = moments(op, x, posterior)
+    if fused.perturbs(y, variance):
+        return fused.add_noise(y, variance, key)
+    standard = random.normal(key, tf.shape(variance), variance.dtype)
+    scale = tf.sqrt(variance + fused.VARIANCE_FLOOR)
+    return y + tf.cast(scale * standard, y.dtype)
+
+
+def flipout(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
+    """One draw of noise, its signs flipped at random for each example.
+
+    `op(x, loc) + s * op(r * x, noise)`, with signs r and s. Examples are
+    uncorrelated; the positions of an example share their kernel.
+
+    Reference:
+        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
+    """
+    if not posterior.is_random:
+        return mean(op, x, posterior)
+    loc, noise = posterior.loc_and_noise(random.fold(key, 0))
+    y = op(x, loc)
+    if op.x_axes:
+        x = _signs(random.fold(key, 1), x, op.x_axes) * x
+    return y + _signs(random.fold(key, 2), y, op.y_axes) * op(x, noise)
+
+
+def moments(
+    op: LinearOp, x: Tensor, posterior: Family
+) -> tuple[Tensor, Tensor]:
+    """Mean and variance of the outputs, for independent Normals."""
+    if not posterior.is_random:
+        y = mean(op, x, posterior)
+        return y, tf.zeros(
+            [], tf.float64 if y.dtype == "float64" else "float32"
+        )
+    loc, variance = posterior.loc_and_variance()
+    return op(x, loc), op.squared(x, variance)
+
+
+def _signs(key: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:
+    """Signs for each example and each index of `axes`; 1 on other axes."""
+    rank = len(like.shape)
+    drawn = {0, *(axis % rank for axis in axes)}
+    sizes = tf.shape(like)
+    shape = [sizes[axis] if axis in drawn else 1 for axis in range(rank)]
+    return random.signs(key, shape, like.dtype)
+
+
+def check(name: str, posterior: Family, argument: str) -> None:
+    """Raises if the estimator `name` does not hold for the family.
+
+    Raises:
+        ValueError: names the layer's argument, the reason and what to use.
+    """
+    needs = {
+        "local_reparameterization": (
+            posterior.independent_normal,
+            "weights that are independent Normals",
+        ),
+        "flipout": (
+            posterior.sign_symmetric,
+            "noise whose distribution stays the same if signs are flipped",
+        ),
+    }
+    holds, need = needs.get(name, (True, ""))
+    if not holds:
+        raise ValueError(
+            f"The estimator `{name}` needs {need}. Received: "
+            f"{argument}={type(posterior).__name__}. Use "
+            '"mean_field_normal", or a Reparameterization layer, which '
+            "takes any family."
+        )

@@ -1,0 +1,290 @@
+"""Operations that are linear in their kernel, as the estimators see them.
+
+How to add one: write its `apply`, and say which axes of input and result carry
+indices of the kernel.
+"""
+
+import dataclasses
+import string
+from collections.abc import Callable, Sequence
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+
+
+@dataclasses.dataclass(frozen=True)
+class LinearOp:
+    """`apply(x, kernel)`, linear in the kernel.
+
+    Attributes:
+        apply: the operation. On `keras.KerasTensor`s it gives the shape.
+        x_axes: the axes of x that carry kernel indices, negative.
+        y_axes: the axes of the result that carry kernel indices, negative.
+        apply_squared: how variances go through: the same operation with every
+            coefficient squared, given x and the variances. The default fits
+            operations that sum products of one x and one kernel element.
+        dtype: of the kernel and the result, where it is not that of x.
+        apply_stack: `apply` for S kernels at once: x `[S or 1, B, ...]` and
+            kernels `[S, ...]` to `[S, B, ...]`, or a shape that broadcasts to
+            it. None where a loop over the kernels is as good.
+        apply_wide: the same for an x `[B, I]` that all share, to `[B, S, O]`
+            or what broadcasts to it. None where it saves nothing.
+    """
+
+    apply: Callable[[Tensor, Tensor], Tensor]
+    x_axes: tuple[int, ...]
+    y_axes: tuple[int, ...]
+    apply_squared: Callable[[Tensor, Tensor], Tensor] | None = None
+    dtype: str | None = None
+    apply_stack: Callable[[Tensor, Tensor], Tensor] | None = None
+    apply_wide: Callable[[Tensor, Tensor], Tensor] | None = None
+
+    def __call__(self, x: Tensor, kernel: Tensor) -> Tensor:
+        """`apply`, with the kernel in the precision of the computation."""
+        return self.apply(x, tf.cast(kernel, self.dtype or x.dtype))
+
+    def stacked(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """The results of S kernels: see `apply_stack`."""
+        kernels = tf.cast(kernels, self.dtype or x.dtype)
+        if self.apply_stack is not None:
+            return self.apply_stack(x, kernels)
+        dtype = self.dtype or x.dtype
+        if x.shape[0] == 1:
+            return tf.map_fn(
+                lambda kernel: self.apply(x[0], kernel),
+                kernels,
+                fn_output_signature=dtype,
+            )
+        return tf.map_fn(
+            lambda pair: self.apply(*pair),
+            (x, kernels),
+            fn_output_signature=dtype,
+        )
+
+    def wide(self, x: Tensor, kernels: Tensor) -> Tensor:
+        """The results of S kernels, row by row: see `apply_wide`."""
+        assert self.apply_wide is not None
+        return self.apply_wide(x, tf.cast(kernels, self.dtype or x.dtype))
+
+    def meets_once(self, x_rank: int, y_rank: int) -> bool:
+        """Whether no two numbers of a row's result share a kernel element.
+
+        And so are independent of each other, for independent elements.
+        """
+        return (len(self.x_axes), len(self.y_axes)) == (x_rank - 1, y_rank - 1)
+
+    def squared(self, x: Tensor, variance: Tensor) -> Tensor:
+        """The variance of `apply(x, kernel)` for independent kernel elements.
+
+        In float32 at least: squares leave the range of float16 early.
+        """
+        if self.apply_squared is not None:
+            return self.apply_squared(x, variance)
+        x = tf.cast(x, tf.float64 if x.dtype == tf.float64 else tf.float32)
+        return self.apply(tf.square(x), tf.cast(variance, x.dtype))
+
+
+def dense() -> LinearOp:
+    """`x [..., I]` times `kernel [I, O]`."""
+    return LinearOp(
+        keras.ops.matmul,
+        x_axes=(-1,),
+        y_axes=(-1,),
+        apply_stack=_stacked_matmul,
+        apply_wide=_wide_matmul,
+    )
+
+
+def _wide_matmul(x: Tensor, kernels: Tensor) -> Tensor:
+    """`[B, I]` times `[S, I, O]`: one large product, `[B, S, O]`."""
+    _, size, units = kernels.shape
+    wide = tf.reshape(tf.transpose(kernels, [1, 0, 2]), [size, -1])
+    return tf.reshape(x @ wide, [-1, tf.shape(kernels)[0], units])
+
+
+def _stacked_matmul(x: Tensor, kernels: Tensor) -> Tensor:
+    """`[S or 1, B, ..., I]` times `[S, I, O]`."""
+    sizes = tf.shape(x)[1:-1]
+    count, units = tf.shape(kernels)[0], kernels.shape[-1]
+    if x.shape[0] == 1:
+        # One large product is faster than S small ones.
+        y = _wide_matmul(tf.reshape(x, [-1, x.shape[-1]]), kernels)
+        y = tf.transpose(y, [1, 0, 2])
+    else:
+        y = tf.reshape(x, [count, -1, x.shape[-1]]) @ kernels
+    y = tf.reshape(y, tf.concat([[count], sizes, [units]], 0))
+    y.set_shape([None, *x.shape[1:-1], units])
+    return y
+
+
+def channel_axis(data_format: str, rank: int) -> int:
+    """The channels' axis, negative, of tensors with `rank` spatial axes."""
+    return -1 if data_format == "channels_last" else -1 - rank
+
+
+def conv(
+    strides: Sequence[int],
+    padding: str,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> LinearOp:
+    """`keras.ops.conv` with `kernel [*K, I / groups, O]`, causal too."""
+    rank = len(strides)
+    axis = channel_axis(data_format, rank)
+    keras_padding = "valid" if padding == "causal" else padding
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        if padding == "causal":
+            before = dilation_rate[0] * (kernel.shape[0] - 1)
+            pads = [(0, 0)] * 3
+            pads[1 if axis == -1 else 2] = (before, 0)
+            x = keras.ops.pad(x, pads)
+        return keras.ops.conv(
+            x,
+            kernel,
+            list(strides),
+            keras_padding,
+            data_format,
+            tuple(dilation_rate),
+        )
+
+    return LinearOp(apply, x_axes=(axis,), y_axes=(axis,))
+
+
+def conv_transpose(
+    strides: Sequence[int],
+    padding: str,
+    output_padding: Sequence[int] | None,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> LinearOp:
+    """`keras.ops.conv_transpose` with `kernel [*K, O, I]`."""
+    axis = channel_axis(data_format, len(strides))
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        return keras.ops.conv_transpose(
+            x,
+            kernel,
+            list(strides),
+            padding,
+            None if output_padding is None else list(output_padding),
+            data_format,
+            list(dilation_rate),
+        )
+
+    return LinearOp(apply, x_axes=(axis,), y_axes=(axis,))
+
+
+def depthwise_conv(
+    strides: Sequence[int],
+    padding: str,
+    dilation_rate: Sequence[int],
+    data_format: str,
+) -> LinearOp:
+    """`keras.ops.depthwise_conv` with `kernel [*K, I, multiplier]`."""
+    axis = channel_axis(data_format, len(strides))
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        return keras.ops.depthwise_conv(
+            x,
+            kernel,
+            tuple(strides),
+            padding,
+            data_format,
+            tuple(dilation_rate),
+        )
+
+    return LinearOp(apply, x_axes=(axis,), y_axes=(axis,))
+
+
+def einsum(inputs: str, kernel: str, outputs: str) -> LinearOp:
+    """`einsum("inputs,kernel->outputs")`, letters without an ellipsis."""
+    equation = f"{inputs},{kernel}->{outputs}"
+
+    def axes(letters: str) -> tuple[int, ...]:
+        return tuple(
+            i - len(letters) for i, c in enumerate(letters) if c in kernel
+        )
+
+    (draw, *_) = (c for c in string.ascii_letters if c not in equation)
+
+    def apply_stack(x: Tensor, kernels: Tensor) -> Tensor:
+        shared = x.shape[0] == 1
+        left = inputs if shared else draw + inputs
+        stacked = f"{left},{draw}{kernel}->{draw}{outputs}"
+        return keras.ops.einsum(stacked, x[0] if shared else x, kernels)
+
+    return LinearOp(
+        lambda x, weights: keras.ops.einsum(equation, x, weights),
+        x_axes=axes(inputs),
+        y_axes=axes(outputs),
+        apply_stack=apply_stack,
+    )
+
+
+def embedding(dtype: str) -> LinearOp:
+    """Rows of `kernel [V, O]` by their numbers x."""
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        return keras.ops.take(kernel, x, axis=0)
+
+    def apply_stack(x: Tensor, kernels: Tensor) -> Tensor:
+        if x.shape[0] == 1:
+            return tf.gather(kernels, x[0], axis=1)
+        return tf.gather(kernels, x, axis=1, batch_dims=1)
+
+    return LinearOp(
+        apply,
+        x_axes=(),
+        y_axes=(-1,),
+        apply_squared=apply,
+        dtype=dtype,
+        apply_stack=apply_stack,
+    )
+
+
+def bias(
+    axes: Sequence[int] = (-1,), shape: Sequence[int] | None = None
+) -> LinearOp:
+    """`kernel` along `axes` of x, which only gives the shape.
+
+    As a linear operation its input is all ones, and so are their squares.
+
+    Args:
+        axes: an axis of x, negative, for each axis of the kernel.
+        shape: the kernel's, if it has axes of size 1 that broadcast.
+    """
+
+    def apply(x: Tensor, kernel: Tensor) -> Tensor:
+        return tf.broadcast_to(aligned(kernel, len(x.shape), axes), tf.shape(x))
+
+    def apply_stack(x: Tensor, kernels: Tensor) -> Tensor:
+        sizes = [1] * (len(x.shape) - 1)
+        for axis, size in zip(axes, kernels.shape[1:], strict=True):
+            sizes[axis] = size
+        return tf.reshape(kernels, [-1, *sizes])
+
+    def apply_wide(x: Tensor, kernels: Tensor) -> Tensor:
+        del x
+        return kernels  # `[S, O]`, along the last axis
+
+    indexed = [a for i, a in enumerate(axes) if not shape or shape[i] != 1]
+    return LinearOp(
+        apply,
+        x_axes=(),
+        y_axes=tuple(indexed),
+        apply_stack=apply_stack,
+        apply_wide=apply_wide,
+    )
+
+
+def aligned(kernel: Tensor, rank: int, axes: Sequence[int]) -> Tensor:
+    """A bias, reshaped so that adding it to a tensor of `rank` broadcasts."""
+    if tuple(axes) == tuple(range(-len(axes), 0)):
+        return kernel
+    shape = [1] * rank
+    for axis, size in zip(axes, kernel.shape, strict=True):
+        shape[axis] = size
+    return tf.reshape(kernel, shape)

@@ -1,0 +1,94 @@
+"""What layers of ensembles share whose members are in one network."""
+
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.base.types import Tensor
+from tfpbnn.layers.random_layer import RandomLayer
+
+
+class MembersLayer(RandomLayer):
+    """A mixin for layers that compute something else for each member.
+
+    In a draw scope the draw's number says which member it is; elsewhere rows
+    are in groups, one for each member, as in a batch that was repeated.
+
+    Attributes:
+        num_members: how many there are.
+    """
+
+    draws_weights = False
+    num_members: int
+
+    @property
+    def num_draws(self) -> int | None:
+        """How many draws differ: see `particles.Posterior`."""
+        return self.num_members
+
+    def stacks(self) -> bool:
+        return True
+
+    def _drawn_members(self) -> Tensor | None:
+        """The members of the scope's draws, `[S]`; None outside of a scope.
+
+        Raises:
+            ValueError: in a scope of no numbered draws, that of the means.
+        """
+        scope = random.current_scope()
+        if scope is None:
+            return None
+        if scope.numbers is None:
+            name = getattr(self, "name", "")
+            raise ValueError(
+                'draws="mean" needs a model that one network can stand for. '
+                f"Received: one with {self.num_members} members, by its layer "
+                f"{name!r}. Average them: `predict` without `draws=`."
+            )
+        return tf.reshape(scope.numbers % self.num_members, [-1])
+
+
+def grouped(inputs: Tensor, num_groups: int, layer: Any) -> Tensor:
+    """`[G * B, ...]` as `[G, B, ...]`.
+
+    Raises:
+        ValueError: if the rows are no multiple of G; where their number is
+            known in the graph only, that fails there.
+    """
+    message = (
+        f"The batch of {layer.name!r} must have a multiple of `num_members` "
+        "rows, in one group for each member: repeat the batch "
+        "(`keras.ops.tile`), drop the last batch if it is smaller, or use the "
+        "model of `tfpbnn.ensembles.to_batch_ensemble`, which repeats it. "
+        f"Received: num_members={num_groups}"
+    )
+    rows = inputs.shape[0]
+    if rows is not None and rows % num_groups:
+        raise ValueError(f"{message}, {rows} rows")
+    dependencies = []
+    if rows is None:
+        size = tf.shape(inputs)[0]
+        fits = tf.equal(size % num_groups, 0)
+        dependencies.append(tf.debugging.Assert(fits, [message, "rows:", size]))
+    with tf.control_dependencies(dependencies):
+        shape = tf.concat([[num_groups, -1], tf.shape(inputs)[1:]], 0)
+        # XLA drops the assertion: there the operation's name has to say it.
+        name = "batch_size_must_be_a_multiple_of_num_members"
+        found = tf.reshape(inputs, shape, name=name)
+    each = None if rows is None else rows // num_groups
+    found.set_shape([num_groups, each, *inputs.shape[1:]])
+    return found
+
+
+def in_draws(inputs: Tensor) -> Tensor:
+    """The inputs of each draw of the current scope, `[S or 1, B, ...]`."""
+    scope = random.current_scope()
+    assert scope is not None
+    if not scope.is_stacked or scope.is_shared:
+        return inputs[tf.newaxis]
+    count = tf.shape(scope.key)[0]
+    shape = tf.concat([[count, -1], tf.shape(inputs)[1:]], 0)
+    found = tf.reshape(inputs, shape)
+    found.set_shape([None, None, *inputs.shape[1:]])
+    return found

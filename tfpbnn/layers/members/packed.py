@@ -1,0 +1,382 @@
+"""Packed ensembles: small members as groups of one network's channels."""
+
+import math
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import keras
+import tensorflow as tf
+from keras import constraints, initializers, regularizers
+
+from tfpbnn.base import checks, registry
+from tfpbnn.base.types import Config, Identifier, Shape, Tensor
+
+
+class _Packed:
+    """Mixed into a Keras layer: the arguments of packing, and what they mean.
+
+    Attributes:
+        packed_groups: of how many inputs' parts outputs are, one each.
+        width: how many outputs there are, of all members.
+    """
+
+    # The name of the argument that says how many outputs there are.
+    _size: ClassVar[str] = "filters"
+
+    def __init__(
+        self,
+        *args: Any,
+        num_members: int,
+        alpha: float = 2.0,
+        gamma: int = 1,
+        first: bool = False,
+        last: bool = False,
+        **kwargs: Any,
+    ):
+        given = args[0] if args else kwargs.pop(self._size, None)
+        self._packed_size = size = checks.positive(self._size, given)
+        num_members = checks.positive("num_members", num_members)
+        gamma = checks.positive("gamma", gamma)
+        if not (isinstance(alpha, int | float) and 0 < alpha < math.inf):
+            raise ValueError(
+                "`alpha` must be a positive, finite number. Received: "
+                f"alpha={alpha!r}"
+            )
+        parts = num_members * (1 if last else gamma)
+        self.packed_groups = 1 if first else parts
+        self.width = num_members * size
+        if not last:
+            self.width = math.ceil(alpha * size / parts) * parts
+        kwargs |= {"groups": self.packed_groups}
+        super().__init__(self.width, *args[1:], **kwargs)  # type: ignore[call-arg]
+        self.num_members, self.alpha, self.gamma = num_members, alpha, gamma
+        self.first, self.last = bool(first), bool(last)
+        self._num_parts = parts
+
+    def build(self, input_shape: Any) -> None:
+        layer: Any = self
+        initializer = layer.kernel_initializer
+        layer.kernel_initializer = _OfParts(initializer, self._num_parts)
+        super().build(input_shape)  # type: ignore[misc]
+        layer.kernel_initializer = initializer
+
+    def get_config(self) -> Config:
+        config = super().get_config()  # type: ignore[misc]
+        config.pop("groups", None)
+        return config | {
+            self._size: self._packed_size,
+            "num_members": self.num_members,
+            "alpha": self.alpha,
+            "gamma": self.gamma,
+            "first": self.first,
+            "last": self.last,
+        }
+
+
+class _OfParts:
+    """An initializer of kernels that are parts side by side.
+
+    Each part is as large as a small network's kernel, and starts as that.
+    """
+
+    def __init__(self, initializer: Any, count: int):
+        self.initializer = initializer
+        self.count = count
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+        shape = (*shape[:-1], shape[-1] // self.count)
+        parts = [self._fresh(i)(shape, dtype) for i in range(self.count)]
+        return tf.concat(parts, axis=-1)
+
+    def _fresh(self, number: int) -> Any:
+        """Keras's initializers give the same values at each call."""
+        config = initializers.serialize(self.initializer)
+        inner = config["config"] if isinstance(config, dict) else {}
+        if inner.get("seed") is None:
+            return initializers.get(config)
+        seeded = inner | {"seed": inner["seed"] + number}
+        return initializers.get(config | {"config": seeded})
+
+
+class _GroupedDense(keras.layers.Layer):
+    """`keras.layers.Dense` with the groups of convolutions."""
+
+    def __init__(
+        self,
+        units: int,
+        activation: Identifier = None,
+        use_bias: bool = True,
+        kernel_initializer: Identifier = "glorot_uniform",
+        bias_initializer: Identifier = "zeros",
+        kernel_regularizer: Identifier = None,
+        bias_regularizer: Identifier = None,
+        activity_regularizer: Identifier = None,
+        kernel_constraint: Identifier = None,
+        bias_constraint: Identifier = None,
+        *,
+        groups: int = 1,
+        **kwargs: Any,
+    ):
+        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
+        self.units = units
+        self.groups = groups
+        self.activation = keras.activations.get(activation)
+        self.use_bias = bool(use_bias)
+        self.kernel_initializer = initializers.get(kernel_initializer)
+        self.bias_initializer = initializers.get(bias_initializer)
+        self.kernel_regularizer = regularizers.get(kernel_regularizer)
+        self.bias_regularizer = regularizers.get(bias_regularizer)
+        self.kernel_constraint = constraints.get(kernel_constraint)
+        self.bias_constraint = constraints.get(bias_constraint)
+        self.supports_masking = True
+
+    def build(self, input_shape: Any) -> None:
+        features = input_shape[-1]
+        if features is None or features % self.groups:
+            raise ValueError(
+                f"Inputs must have a multiple of {self.groups} features, one "
+                "part for each group. Received: "
+                f"input_shape={tuple(input_shape)}"
+            )
+        self.kernel = self.add_weight(
+            name="kernel",
+            shape=(features // self.groups, self.units),
+            initializer=self.kernel_initializer,
+            regularizer=self.kernel_regularizer,
+            constraint=self.kernel_constraint,
+        )
+        if self.use_bias:
+            self.bias = self.add_weight(
+                name="bias",
+                shape=(self.units,),
+                initializer=self.bias_initializer,
+                regularizer=self.bias_regularizer,
+                constraint=self.bias_constraint,
+            )
+
+    def call(self, inputs: Tensor) -> Tensor:
+        y = _in_groups(keras.ops.matmul, inputs, self.kernel, self.groups)
+        if self.use_bias:
+            y = y + self.bias
+        return self.activation(y)
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return (*input_shape[:-1], self.units)
+
+    def get_config(self) -> Config:
+        config = super().get_config() | {
+            "activation": keras.activations.serialize(self.activation),
+            "use_bias": self.use_bias,
+        }
+        for name in (
+            "kernel_initializer",
+            "bias_initializer",
+            "kernel_regularizer",
+            "bias_regularizer",
+            "activity_regularizer",
+            "kernel_constraint",
+            "bias_constraint",
+        ):
+            value = getattr(self, name)
+            config[name] = value and keras.saving.serialize_keras_object(value)
+        return config
+
+
+@registry.register("layers")
+class PackedDense(_Packed, _GroupedDense):
+    """`keras.layers.Dense` for members side by side, each of them small.
+
+    Of `alpha * units` outputs, rounded up to whole groups, each member has its
+    own part, computed from its own part of the inputs. So with `alpha` as
+    large as `num_members` members are as wide as the layer that they stand
+    for, and a network has `alpha ** 2 / (num_members * gamma)` of its weights.
+
+    Args:
+        units: outputs of the layer that this one stands for.
+        *args: those of `keras.layers.Dense` that follow.
+        num_members: how many members there are, a positive integer.
+        alpha: how many times as many outputs all members have together.
+        gamma: groups in each member: more of them, fewer weights.
+        first: whether the inputs are not those of members yet: all members
+            see all of them, without groups.
+        last: whether the outputs are those of the members, `units` for each,
+            without `alpha` and `gamma`. `SplitMembers` is to follow.
+        **kwargs: those of `keras.layers.Dense`.
+
+    Call arguments:
+        inputs: `(batch, ..., features)`, member by member.
+
+    Output shape:
+        `(batch, ..., width)`, member by member.
+
+    Raises:
+        ValueError: if a number is not positive; when built, if the groups
+            don't divide the features.
+
+    Example:
+    ```python
+    model = keras.Sequential([
+        keras.Input((4,)),
+        tfpbnn.layers.PackedDense(
+            32, "relu", num_members=4, alpha=2, first=True
+        ),
+        tfpbnn.layers.PackedDense(2, num_members=4, last=True),
+        tfpbnn.layers.SplitMembers(num_members=4),
+    ])
+    model(x).shape                                               # (128, 2)
+    ```
+
+    Reference:
+        [Laurent et al., 2023](https://arxiv.org/abs/2210.09184)
+    """
+
+    _size = "units"
+
+
+class _PackedConv(_Packed):
+    """Mixed into a convolution of Keras's."""
+
+    def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
+        """One convolution after another: see `_in_groups`."""
+        layer: Any = self
+        channels = 1 if layer.data_format == "channels_first" else -1
+        return _in_groups(
+            super().convolution_op,  # type: ignore[misc]
+            inputs,
+            kernel,
+            self.packed_groups,
+            channels,
+        )
+
+
+def _in_groups(
+    op: Callable[[Tensor, Tensor], Tensor],
+    inputs: Tensor,
+    kernel: Tensor,
+    groups: int,
+    axis: int = -1,
+) -> Tensor:
+    """An operation on groups of channels, along an axis, one after another.
+
+    On a CPU a batch of products, or a convolution in groups, takes several
+    times as long, above all under XLA; and groups are few.
+    """
+    if groups == 1:
+        return op(inputs, kernel)
+    parts = zip(
+        keras.ops.split(inputs, groups, axis=axis),
+        keras.ops.split(kernel, groups, axis=-1),
+        strict=True,
+    )
+    return keras.ops.concatenate([op(x, k) for x, k in parts], axis=axis)
+
+
+@registry.register("layers")
+class PackedConv1D(_PackedConv, keras.layers.Conv1D):
+    """`keras.layers.Conv1D` for members side by side, each of them small.
+
+    Args:
+        filters: of the layer that this one stands for.
+        *args: those of `keras.layers.Conv1D` that follow.
+        **kwargs: those of `keras.layers.Conv1D` but for `groups`, and those
+            of `PackedDense`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.PackedConv1D(8, 3, num_members=4, first=True)
+    layer(keras.random.normal((2, 9, 3))).shape                  # (2, 7, 16)
+    ```
+
+    Reference:
+        [Laurent et al., 2023](https://arxiv.org/abs/2210.09184)
+    """
+
+
+@registry.register("layers")
+class PackedConv2D(_PackedConv, keras.layers.Conv2D):
+    """`keras.layers.Conv2D` for members side by side, each of them small.
+
+    Args:
+        filters: of the layer that this one stands for.
+        *args: those of `keras.layers.Conv2D` that follow.
+        **kwargs: those of `keras.layers.Conv2D` but for `groups`, and those
+            of `PackedDense`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.PackedConv2D(8, 3, num_members=4, first=True)
+    layer(keras.random.normal((2, 9, 9, 3))).shape            # (2, 7, 7, 16)
+    ```
+
+    Reference:
+        [Laurent et al., 2023](https://arxiv.org/abs/2210.09184)
+    """
+
+
+@registry.register("layers")
+class PackedConv3D(_PackedConv, keras.layers.Conv3D):
+    """`keras.layers.Conv3D` for members side by side, each of them small.
+
+    Args:
+        filters: of the layer that this one stands for.
+        *args: those of `keras.layers.Conv3D` that follow.
+        **kwargs: those of `keras.layers.Conv3D` but for `groups`, and those
+            of `PackedDense`.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.PackedConv3D(8, 2, num_members=4, first=True)
+    layer(keras.random.normal((2, 4, 4, 4, 3))).shape      # (2, 3, 3, 3, 16)
+    ```
+
+    Reference:
+        [Laurent et al., 2023](https://arxiv.org/abs/2210.09184)
+    """
+
+
+@registry.register("layers")
+class PackedFlatten(keras.layers.Layer):
+    """`keras.layers.Flatten` that leaves the features of members together.
+
+    Args:
+        groups: of the features, which stay together: `num_members * gamma`.
+        **kwargs: `name`, `dtype` of any Keras layer.
+
+    Call arguments:
+        inputs: `(batch, ..., features)`, of known shape.
+
+    Output shape:
+        `(batch, features)`.
+
+    Raises:
+        ValueError: if `groups` is not a positive integer that divides the
+            features.
+
+    Example:
+    ```python
+    layer = tfpbnn.layers.PackedFlatten(groups=4)
+    layer(keras.ops.ones((2, 3, 3, 8))).shape                    # (2, 72)
+    ```
+    """
+
+    def __init__(self, groups: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.groups = checks.positive("groups", groups)
+
+    def call(self, inputs: Tensor) -> Tensor:
+        *between, features = inputs.shape[1:]
+        if features % self.groups:
+            raise ValueError(
+                "`groups` must divide the features. Received: "
+                f"groups={self.groups}, inputs of shape {tuple(inputs.shape)}"
+            )
+        each, positions = features // self.groups, math.prod(between)
+        x = keras.ops.reshape(inputs, (-1, positions, self.groups, each))
+        x = keras.ops.transpose(x, (0, 2, 1, 3))
+        return keras.ops.reshape(x, (-1, positions * features))
+
+    def compute_output_shape(self, input_shape: Any) -> Shape:
+        return (input_shape[0], math.prod(input_shape[1:]))
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"groups": self.groups}

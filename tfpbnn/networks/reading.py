@@ -1,0 +1,192 @@
+"""What can be read off a Keras model: whether it is built, inputs, layers."""
+
+import math
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.networks.posterior import Posterior
+
+
+def check_readable(model: Any) -> None:
+    """Raises unless `model` is Functional or Sequential, and built."""
+    if not is_graph(model):
+        raise TypeError(
+            "`model` must be a Functional or Sequential Keras model: of a "
+            "subclassed one Keras doesn't know the layers' graph. Make it of "
+            "inputs and outputs, or write other layers into its code (such as "
+            "tfpbnn.layers.DenseFlipout for Dense). Received: "
+            f"model={model!r} of type {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError(
+            "`model` must be built: it has no weights yet. Give it a "
+            "`keras.Input`, or call it on some data. Received: "
+            f"model={model!r}"
+        )
+
+
+def is_plain(model: Any) -> bool:
+    """Whether a model is made of inputs and outputs, or layers, and no more.
+
+    Other classes can't be made from these: they have code of their own.
+    """
+    cls = type(model)
+    is_keras = cls.__module__.split(".")[0] == "keras"
+    name = keras.saving.get_registered_name(cls)
+    return is_graph(model) and (is_keras or name.startswith("tfpbnn>models."))
+
+
+def is_graph(layer: Any) -> bool:
+    """Whether a layer is a model whose layers and graph Keras knows."""
+    return isinstance(layer, keras.Sequential | FUNCTIONAL)
+
+
+def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
+    """The layers of a model and of the models in it, each one once."""
+    seen: set[int] = set()
+    for layer in model.layers:
+        inner = leaves(layer) if is_graph(layer) else [layer]
+        for leaf in inner:
+            if id(leaf) not in seen:
+                seen.add(id(leaf))
+                yield leaf
+
+
+def check_built(model: Any) -> None:
+    """Raises unless `model` is a Keras model with weights.
+
+    Raises:
+        TypeError: if it is no model.
+        ValueError: if it was never built.
+    """
+    if not isinstance(model, keras.Model):
+        raise TypeError(
+            f"`model` must be a keras.Model. Received: {type(model).__name__}"
+        )
+    if not model.built:
+        raise ValueError(
+            f"`model` ({model.name}) was never built, so it has no weights: "
+            "fit it, load its weights, or give it a keras.Input first."
+        )
+
+
+def output_names(model: keras.Model) -> list[str]:
+    """Of several outputs: their keys in a dict, else as Keras names them."""
+    if isinstance(model, Posterior):
+        model = model.template()
+    outputs = getattr(model, "output", None)
+    if isinstance(outputs, Mapping):
+        return sorted(outputs)
+    return list(getattr(model, "output_names", ["output"]))
+
+
+def compiled_loss(model: keras.Model) -> Any:
+    """The loss that a model was compiled with.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    loss = getattr(model, "loss", None)
+    if loss is None:
+        raise ValueError(
+            f"`model` ({model.name}) was never compiled with a loss, so the "
+            "meaning of its outputs is unknown: compile it with a likelihood "
+            "(such as tfpbnn.likelihoods.Normal()) or pass `likelihood=`."
+        )
+    return loss
+
+
+# `keras.Model(inputs, outputs)` is of this class, which has no public name.
+FUNCTIONAL: Any = type(keras.Model.__new__(keras.Model, None, None))
+# Of Keras's own layers these may hold code of the user's.
+_HOLDERS = (keras.layers.Lambda, keras.Model)
+
+
+def input_like(x: keras.KerasTensor) -> keras.KerasTensor:
+    """An input of the same shape, type and name."""
+    return keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name)
+
+
+def input_of(model: Any) -> Any:
+    """A model's inputs in its own structure."""
+    is_one = isinstance(model, keras.Sequential)
+    return model.inputs[0] if is_one else model.input
+
+
+def can_read(model: Any) -> bool:
+    """Whether the calls of a model can be known: not if it is subclassed."""
+    if isinstance(model, keras.Sequential):
+        plain = type(model).call is keras.Sequential.call
+        return plain and bool(getattr(model, "inputs", None))
+    return isinstance(model, FUNCTIONAL) and type(model).call is FUNCTIONAL.call
+
+
+def open_spec(model: Any, x: Any) -> Any:
+    """The specs of inputs like x, with any number of rows.
+
+    And with any size where a readable model takes any, for sequences and images
+    that differ from call to call.
+    """
+
+    def spec(leaf: Any, key: Any) -> tf.TensorSpec:
+        sizes = [
+            None if known is None else found
+            for found, known in zip(leaf.shape, key.shape, strict=True)
+        ]
+        return tf.TensorSpec([None, *sizes[1:]], leaf.dtype)
+
+    like = x
+    if can_read(model) and same_structure(input_of(model), x):
+        like = input_of(model)
+        pairs = zip(
+            keras.tree.flatten(x), keras.tree.flatten(like), strict=True
+        )
+        if any(len(leaf.shape) != len(key.shape) for leaf, key in pairs):
+            like = x
+    return keras.tree.map_structure(spec, x, like)
+
+
+def layers_of(model: Any) -> list[Any]:
+    """The layers of a model, and of the models in it."""
+    found: list[Any] = []
+    for layer in getattr(model, "layers", []):
+        found += [layer, *layers_of(layer)]
+    return found
+
+
+def size(shape: Iterable[int | None], unknown: int) -> int:
+    """The number of elements, if axes of unknown size have so many in all."""
+    sizes = list(shape)
+    known = math.prod(n for n in sizes if n is not None)
+    return known * (unknown if None in sizes else 1)
+
+
+def is_own(op: Any) -> bool:
+    """Whether all that an operation does is Keras's, or this package's."""
+    ours = type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
+    return (
+        ours and not isinstance(op, _HOLDERS) and all(map(is_own, _held_by(op)))
+    )
+
+
+def _held_by(layer: Any) -> list[Any]:
+    """The layers in a layer of Keras's that takes some."""
+    if isinstance(layer, keras.layers.RNN):
+        return [layer.cell]
+    if isinstance(layer, keras.layers.StackedRNNCells):
+        return list(layer.cells)
+    if isinstance(layer, keras.layers.Bidirectional):
+        return [layer.forward_layer, layer.backward_layer]
+    return [layer.layer] if isinstance(layer, keras.layers.Wrapper) else []
+
+
+def same_structure(expected: Any, *args: Any) -> bool:
+    """Whether arguments are lists, tuples and dicts of the same form."""
+    try:
+        keras.tree.assert_same_structure(expected, *args)
+    except (TypeError, ValueError):
+        return False
+    return True

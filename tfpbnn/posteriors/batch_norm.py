@@ -1,0 +1,184 @@
+"""Statistics of BatchNorm layers for weights that were not trained with."""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.base import data
+from tfpbnn.base.types import Array, Tensor
+from tfpbnn.networks.reading import open_spec
+from tfpbnn.particles import Posterior
+from tfpbnn.posteriors.network_posterior import NetworkPosterior
+
+_BATCH_SIZE = 1024
+Values = Sequence[tuple[keras.Variable, Tensor]]
+
+
+def update_batch_norm(
+    model: keras.Model, x: Any, batch_size: int | None = None
+) -> None:
+    """Recomputes the statistics of BatchNorm layers over data.
+
+    Averaged weights give other activations than any that training saw, so
+    the moving averages of training are wrong for them. Each layer gets the
+    mean and the variance of its inputs, in training mode, over all rows.
+    Layers that are frozen keep what they have, and other weights stay.
+
+    Args:
+        model: a built model, or a `SWAGPosterior`, of which it is done at the
+            mean. For draws of one see `SWAGPosterior.materialize`.
+        x: inputs, best those of training: an array, a tensor, a list or dict
+            of them, or a tf.data.Dataset or PyDataset, whose targets are
+            ignored.
+        batch_size: rows at a time, of arrays; default 1024. Layers normalize
+            by each batch's statistics, as in training.
+
+    Raises:
+        ValueError: if x is empty, infinite or has NaN; if the posterior has
+            members, whose statistics are their own.
+
+    Example:
+    ```python
+    swag = tfpbnn.ensembles.SWAG(start_epoch=2)
+    model.fit(x, y, epochs=4, callbacks=[swag], verbose=0)
+    posterior = swag.posterior
+    tfpbnn.ensembles.update_batch_norm(posterior, x)
+    posterior.predict(x, verbose=0)
+    ```
+
+    Reference:
+        [Izmailov et al., 2018](https://arxiv.org/abs/1803.05407), section 3.2
+    """
+    if isinstance(model, Posterior) and not model.has_mean:
+        raise ValueError(
+            "`model` must be one network or a posterior with a mean. Received: "
+            f"a {type(model).__name__}, whose members have statistics of their "
+            "own. Update those of a network before it becomes a member."
+        )
+    network = model.network if isinstance(model, NetworkPosterior) else model
+    for variable, value in BatchStatistics(network).over(x, batch_size):
+        variable.assign(value)
+    if isinstance(model, NetworkPosterior):
+        model.has_statistics = True
+
+
+def check_statistics(network: keras.Model, x: Any) -> None:
+    """Raises if BatchNorm needs data and there is none."""
+    if x is None and batch_norms(network):
+        raise ValueError(
+            "`x` must be given, since the network has BatchNorm layers, whose "
+            "statistics are other ones for other weights: pass the inputs of "
+            "the training data. Received: x=None"
+        )
+
+
+def batch_norms(network: keras.Model) -> list[Any]:
+    """The layers whose statistics training moves."""
+    return [
+        layer
+        for layer in network._flatten_layers()
+        if isinstance(layer, keras.layers.BatchNormalization)
+        and layer.trainable
+        and layer.momentum < 1
+    ]
+
+
+class BatchStatistics:
+    """Computes the statistics of a network's BatchNorm layers over data."""
+
+    def __init__(self, network: Any):
+        self._network = network
+        self._layers = batch_norms(network)
+        moved = {
+            id(v)
+            for layer in self._layers
+            for v in (layer.moving_mean, layer.moving_variance)
+        }
+        # States of dropout and the like go on from batch to batch.
+        self._states = [
+            v for v in network.non_trainable_variables if id(v) not in moved
+        ]
+        self._compiled: Callable[..., Any] | None = None
+
+    def over(
+        self, x: Any, batch_size: int | None = None, drawn: Values = ()
+    ) -> Iterator[tuple[keras.Variable, Array]]:
+        """The moving variables of all layers, and their values.
+
+        Args:
+            x: as in `update_batch_norm`.
+            batch_size: likewise.
+            drawn: other values of some of the network's weights.
+        """
+        if not self._layers:
+            return
+        batch_size = batch_size or _BATCH_SIZE
+        x = x if data.is_stream(x) else data.as_arrays("x", x)
+        data.num_batches(x, batch_size)  # raises if there is no end
+        states = [v.value for v in self._states]
+        rows = 0
+        sums: list[Any] = []
+        for batch, _ in data.batches(x, batch_size):
+            found, states = self._function(batch, drawn)(
+                batch, [value for _, value in drawn], states
+            )
+            size = data.length(batch)
+            moments = [
+                (mean := _wide(pair[0]), _wide(pair[1]) + mean**2)
+                for pair in found
+            ]
+            sums.append([[size * m for m in pair] for pair in moments])
+            rows += size
+        if not rows:
+            raise ValueError("`x` must have one row or more. Received: none")
+        for number, layer in enumerate(self._layers):
+            mean, square = (
+                np.sum([batch[number][i] for batch in sums], axis=0) / rows
+                for i in (0, 1)
+            )
+            yield layer.moving_mean, mean
+            yield layer.moving_variance, np.maximum(square - mean**2, 0)
+
+    def _function(self, x: Any, drawn: Values) -> Callable[..., Any]:
+        if self._compiled is None:
+            self._compiled = tf.function(
+                lambda x, values, states: self._one(x, drawn, values, states),
+                input_signature=[
+                    open_spec(self._network, x),
+                    [tf.TensorSpec(v.shape, v.dtype) for v, _ in drawn],
+                    [tf.TensorSpec(v.shape, v.dtype) for v in self._states],
+                ],
+                autograph=False,
+            )
+        return self._compiled
+
+    def _one(
+        self, x: Any, drawn: Values, values: list[Tensor], states: list[Tensor]
+    ) -> tuple[list[Any], list[Tensor]]:
+        """(Mean, variance) of a batch for each layer, and the new states."""
+        pairs = [
+            *zip((v for v, _ in drawn), values, strict=True),
+            *zip(self._states, states, strict=True),
+        ]
+        # From 0, what a layer moves to is its momentum's part of the batch's.
+        for layer in self._layers:
+            for v in (layer.moving_mean, layer.moving_variance):
+                pairs.append((v, tf.zeros(v.shape, v.dtype)))
+        with keras.StatelessScope(state_mapping=pairs) as scope:
+            self._network(x, training=True)
+        found = [
+            [
+                tf.cast(scope.get_current_value(v), tf.float32)
+                / (1 - layer.momentum)
+                for v in (layer.moving_mean, layer.moving_variance)
+            ]
+            for layer in self._layers
+        ]
+        return found, [scope.get_current_value(v) for v in self._states]
+
+
+def _wide(tensor: Tensor) -> Array:
+    return tensor.numpy().astype("float64")

@@ -1,0 +1,215 @@
+"""A Normal over the weights of one network, of low rank plus diagonal."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.base import registry
+from tfpbnn.base.checks import check_num_samples, check_size
+from tfpbnn.base.types import Config, Tensor
+from tfpbnn.networks.copying import compile_like
+from tfpbnn.posteriors.batch_norm import (
+    BatchStatistics,
+    batch_norms,
+    check_statistics,
+)
+from tfpbnn.posteriors.network_posterior import NetworkPosterior
+from tfpbnn.posteriors.weight_samples import WeightSamples
+
+# Random layers in the network have keys of the same draw, from 0 on.
+_OWN_KEYS = 2**31 - 1
+
+
+@registry.register("ensembles")
+class SWAGPosterior(NetworkPosterior):
+    """What the callback `SWAG` collects: a Normal over a network's weights.
+
+    Its mean is `network`, its covariance `scale / 2 (diag(variances) + D D^T /
+    (K - 1))`, where the K columns of D are the last deviations of the weights
+    from their running mean. Calling it, as `predict` and `evaluate` of
+    Keras do, is the network at the mean; `tfpbnn.predict` draws.
+
+    A network with BatchNorm needs statistics for its mean and for each draw,
+    which only data can give. Without, calls raise: `update_batch_norm` is for
+    the mean, and `materialize` makes a posterior whose draws have them.
+
+    Args:
+        network: a built model, at the mean.
+        indices: which of `network.weights` are random.
+        num_columns: K, 2 or more.
+        num_collected: how many sets of weights it is from.
+        has_statistics: whether statistics of BatchNorm are those of the mean.
+
+    Raises:
+        ValueError: if `num_columns` is less than 2.
+
+    Example:
+    ```python
+    swag = tfpbnn.ensembles.SWAG(start_epoch=1)
+    model.fit(x, y, epochs=6, callbacks=[swag], verbose=0)
+    posterior = swag.posterior
+    posterior.scale = 0.5
+    tfpbnn.predict(posterior, x, num_samples=30)
+    ```
+
+    Reference:
+        [Maddox et al., 2019](https://arxiv.org/abs/1902.02476)
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        indices: Sequence[int],
+        num_columns: int,
+        num_collected: int,
+        has_statistics: bool = False,
+        **kwargs: Any,
+    ):
+        super().__init__(network, tuple(indices), **kwargs)
+        if not (isinstance(num_columns, int) and num_columns > 1):
+            raise ValueError(
+                "`num_columns` must be an integer of 2 or more. Received: "
+                f"num_columns={num_columns!r}"
+            )
+        self.num_columns = num_columns
+        self.num_collected = num_collected
+        self.has_statistics = has_statistics
+        self._scale = self.add_weight(
+            name="scale", shape=(), trainable=False, autocast=False,
+            dtype="float32", initializer="ones",
+        )  # fmt: skip
+        variables = list(enumerate(self.random_weights))
+        self.variances = [
+            self._add_parameter(v.shape, v, f"variance_{i}")
+            for i, v in variables
+        ]
+        self.deviations = [
+            self._add_parameter((num_columns, *v.shape), v, f"deviations_{i}")
+            for i, v in variables
+        ]
+        self.built = True
+
+    @property
+    def scale(self) -> float:
+        """What the covariance is multiplied with; it can be set."""
+        return float(self._scale)
+
+    @scale.setter
+    def scale(self, value: float) -> None:
+        self._scale.assign(check_scale(value))
+
+    def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
+        if key is None:
+            with random.draw_scope(None):
+                return self.call(x)
+        return super().draw(x, number, key)
+
+    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        del number  # The key is the draw's own.
+        assert key is not None
+        if batch_norms(self.network):
+            raise ValueError(
+                f"`{self.name}` is of a network with BatchNorm, whose draws "
+                "need statistics of their own. Predict with "
+                "`posterior.materialize(num_samples, x_train)`."
+            )
+        return self._sample(key)
+
+    def call(self, inputs: Any) -> Any:
+        if batch_norms(self.network) and not self.has_statistics:
+            raise ValueError(
+                f"`{self.name}` is of a network with BatchNorm, whose "
+                "statistics are those of other weights than the mean. Call "
+                "tfpbnn.ensembles.update_batch_norm(posterior, x_train) first."
+            )
+        return self.network(inputs, training=False)
+
+    def materialize(
+        self,
+        num_samples: int,
+        x: Any = None,
+        batch_size: int | None = None,
+        seed: int | None = None,
+    ) -> WeightSamples:
+        """A finite posterior: draws of the weights, taken once and kept.
+
+        Draws of the same seed are those of `tfpbnn.predict`.
+
+        Args:
+            num_samples: how many.
+            x: inputs, best those of training, over which the statistics of
+                BatchNorm layers are computed for each draw; as in
+                `update_batch_norm`. Other networks don't need it.
+            batch_size: rows at a time, of arrays; default 1024.
+            seed: an integer; None as in `tfpbnn.predict`.
+
+        Raises:
+            ValueError: if the network has BatchNorm and x is None.
+        """
+        check_num_samples(num_samples)
+        check_size("batch_size", batch_size)
+        check_statistics(self.network, x)
+        key = random.as_key(random.any_seed() if seed is None else seed)
+        statistics = BatchStatistics(self.network)
+        place = {id(v): i for i, v in enumerate(self.network.weights)}
+        sets = []
+        for number in range(num_samples):
+            values = self._sample(random.fold(key, number))
+            drawn = list(zip(self.random_weights, values, strict=True))
+            weights = self.network.get_weights()
+            if x is not None:
+                drawn += list(statistics.over(x, batch_size, drawn))
+            for variable, value in drawn:
+                weights[place[id(variable)]] = np.asarray(value)
+            sets.append(weights)
+        samples = WeightSamples.from_weights(self.network, sets)
+        compile_like(samples, self, "sgd")
+        return samples
+
+    def _sample(self, key: Tensor) -> list[Tensor]:
+        """Values of the random weights, in their types."""
+        scope, sign = random.current_scope(), 1.0
+        if scope is not None and scope.signs is not None:
+            sign = scope.signs
+        own = random.fold(key, _OWN_KEYS)
+        columns = random.normal(random.fold(own, 0), [self.num_columns])
+        columns /= math.sqrt(2 * (self.num_columns - 1))
+        values = []
+        for number, (v, variance, deviations) in enumerate(
+            zip(
+                self.random_weights,
+                self.variances,
+                self.deviations,
+                strict=True,
+            )
+        ):
+            dtype = variance.dtype
+            noise = random.normal(random.fold(own, number + 1), v.shape, dtype)
+            noise *= tf.sqrt(variance.value / 2)
+            noise += tf.tensordot(tf.cast(columns, dtype), deviations.value, 1)
+            noise *= tf.cast(sign, dtype)
+            noise *= tf.cast(tf.sqrt(self._scale.value), dtype)
+            values.append(tf.cast(tf.cast(v.value, dtype) + noise, v.dtype))
+        return values
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "num_columns": self.num_columns,
+            "num_collected": self.num_collected,
+            "has_statistics": self.has_statistics,
+        }
+
+
+def check_scale(value: Any) -> float:
+    """A number that a covariance can be multiplied with."""
+    if not (isinstance(value, int | float) and 0 <= value < math.inf):
+        raise ValueError(
+            "`scale` must be a finite number of 0 or more. Received: "
+            f"scale={value!r}"
+        )
+    return float(value)

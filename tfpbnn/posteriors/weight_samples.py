@@ -1,0 +1,152 @@
+"""A posterior that is a list of weights of one network."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.base import registry
+from tfpbnn.base.checks import positive
+from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.networks.copying import clone, compile_like
+from tfpbnn.networks.posterior import keras_spec
+from tfpbnn.networks.reading import layers_of
+from tfpbnn.particles.split import is_random
+from tfpbnn.posteriors.network_posterior import NetworkPosterior
+
+
+@registry.register("ensembles")
+class WeightSamples(NetworkPosterior):
+    """A posterior of S networks that differ in their weights only.
+
+    What `SnapshotEnsemble` and `SWAGPosterior.materialize` make. Draw s is
+    member s modulo S, so `tfpbnn.predict` runs each member once. Calling it,
+    as `predict` and `evaluate` of Keras do, gives the mean of the members'
+    *outputs*: for logits the geometric mean of the probabilities, up to a
+    constant, not their mixture, which `tfpbnn.predict` is. Penalties of
+    weights are not part of the loss.
+
+    Args:
+        network: a built model.
+        num_members: S.
+        indices: which of `network.weights` differ.
+
+    Raises:
+        ValueError: if `num_members` is not positive.
+
+    Example:
+    ```python
+    sets = [model.get_weights(), [0.9 * w for w in model.get_weights()]]
+    posterior = tfpbnn.ensembles.WeightSamples.from_weights(model, sets)
+    tfpbnn.predict(posterior, x)
+    posterior.members[0]                                # a plain Keras model
+    ```
+    """
+
+    has_mean = False
+
+    def __init__(
+        self,
+        network: keras.Model,
+        num_members: int,
+        indices: Sequence[int],
+        **kwargs: Any,
+    ):
+        super().__init__(network, tuple(indices), **kwargs)
+        self.num_members = self.num_means = positive("num_members", num_members)
+        # Members that are random themselves have no end of draws.
+        if not any(map(is_random, layers_of(network))):
+            self.num_draws = num_members
+        self._stacks = [
+            self._add_parameter((num_members, *v.shape), v, f"members_{i}")
+            for i, v in zip(self.indices, self.random_weights, strict=True)
+        ]
+        self.built = True
+
+    @classmethod
+    def from_weights(
+        cls, model: keras.Model, weights: Sequence[Sequence[Any]]
+    ) -> "WeightSamples":
+        """The posterior of a model with each of several sets of weights.
+
+        Args:
+            model: a built model, which is copied; compiled or not.
+            weights: for each member all weights, as `model.get_weights()`.
+
+        Raises:
+            ValueError: if there are none, or they don't fit the model.
+        """
+        variables = model.weights
+        shapes = [tuple(v.shape) for v in variables]
+        if not weights:
+            raise ValueError("`weights` must have one set or more. Received: 0")
+        for number, values in enumerate(weights):
+            found = [np.shape(value) for value in values]
+            if found != shapes:
+                raise ValueError(
+                    "`weights` must be lists of arrays of the shapes of "
+                    f"model.get_weights(). Received: shapes {found} in "
+                    f"weights[{number}]. Expected: {shapes}"
+                )
+        indices = [
+            index
+            for index, variable in enumerate(variables)
+            if keras.backend.is_float_dtype(variable.dtype)
+            and _differ([values[index] for values in weights])
+        ]
+        network = clone(model, compiled=False)
+        network.set_weights(weights[0])
+        posterior = cls(network, len(weights), indices)
+        for index, stack in zip(indices, posterior._stacks, strict=True):
+            stack.assign(np.stack([values[index] for values in weights]))
+        compile_like(posterior, model, "sgd")
+        return posterior
+
+    @property
+    def members(self) -> list[keras.Model]:
+        """Copies as plain Keras models, with the posterior's loss."""
+        models = []
+        for number in range(self.num_members):
+            member = clone(self.network, compiled=False)
+            weights = member.weights
+            for index, stack in zip(self.indices, self._stacks, strict=True):
+                weights[index].assign(stack.value[number])
+            compile_like(member, self, "sgd")
+            models.append(member)
+        return models
+
+    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        del key  # Random layers take it from the scope.
+        number = tf.cast(number, tf.int64) % self.num_members
+        return [
+            tf.cast(stack.value[number], variable.dtype)
+            for stack, variable in zip(
+                self._stacks, self.random_weights, strict=True
+            )
+        ]
+
+    def call(self, inputs: Any) -> Any:
+        outputs = tf.map_fn(
+            lambda number: self.draw(inputs, number, None),
+            tf.range(self.num_members),
+            fn_output_signature=keras.tree.map_structure(
+                lambda spec: tf.as_dtype(spec.dtype),
+                self.draw_spec(keras_spec(inputs)),
+            ),
+        )
+        return keras.tree.map_structure(
+            lambda y: tf.reduce_mean(y, axis=0), outputs
+        )
+
+    @property
+    def losses(self) -> list[Any]:
+        return []  # those of the network would be of one set of weights
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"num_members": self.num_members}
+
+
+def _differ(values: list[Array]) -> bool:
+    return any(not np.array_equal(values[0], other) for other in values[1:])

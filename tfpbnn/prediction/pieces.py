@@ -1,0 +1,221 @@
+"""Goes over data in pieces that fit the memory."""
+
+import warnings
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn import random
+from tfpbnn.base import data
+from tfpbnn.base.progress import Bar
+from tfpbnn.particles import engine, functions
+
+_BATCH_SIZE = 1024
+_LEAST_MEMORY = 2**28
+# What a stream, which doesn't tell, is taken to have.
+_MANY_ROWS = 2**20
+# What ways to draw rows apart need of a model.
+_NEEDS = {
+    "marginal": "is exact only where each row meets each kernel once: in "
+    "Functional or Sequential models whose random layers are dense, used once, "
+    "with independent Normals, and whose rows never meet",
+    "mixed": "needs a Functional or Sequential model whose first random layer "
+    "is dense, used once, with independent Normals, others after it, and "
+    "rows that never meet",
+}
+# From outputs `[d, B, ...]` of some draws after another to what is kept.
+Collect = Callable[[Iterator[Any]], Any]
+
+
+class Run:
+    """One pass of a model over data, in pieces of rows and draws.
+
+    Attributes:
+        draws: "coherent", "mixed", "marginal" or "mean"; "auto" only until the
+            first rows of a stream are there.
+        num_samples: of draws.
+    """
+
+    def __init__(
+        self,
+        model: keras.Model,
+        x: Any,
+        num_samples: int,
+        *,
+        draws: str,
+        seed: int | None,
+        antithetic: bool,
+        memory_budget: int | None,
+    ):
+        self._model = model
+        self._x = x
+        self.num_samples = 1 if draws == "mean" else num_samples
+        self._key = random.as_key(random.any_seed() if seed is None else seed)
+        self._antithetic = antithetic
+        self._budget = memory_budget or max(free_memory() // 4, _LEAST_MEMORY)
+        self._states = engine.random_states(model)
+        self._first_row = 0
+        self._is_stream = data.is_stream(x)
+        self._function: functions.DrawFunction | None = None
+        self.draws = draws
+        if not self._is_stream:
+            self._function_for(x)
+
+    def over(
+        self, batch_size: int | None, verbose: Any, collect: Collect
+    ) -> tuple[list[Any], Any]:
+        """What was collected of each piece of rows, and the targets of x.
+
+        An interrupt ends the pass, with a warning, where rows are done.
+        """
+        size = batch_size or _BATCH_SIZE
+        if not (batch_size or self._is_stream):
+            size = min(size, self._most_rows(self._x))
+        total = data.num_batches(self._x, size)
+        done = 0
+        collected: list[Any] = []
+        targets: list[Any] = []
+        bar = Bar(verbose)
+        try:
+            for batch, y in data.batches(self._x, size):
+                pieces = [batch]
+                if self._is_stream:
+                    pieces = self._split(batch, self._most_rows(batch))
+                bar.expect(total and total * len(pieces) * self._steps(pieces))
+                found = [collect(self._draws(part, bar)) for part in pieces]
+                done, collected = done + 1, collected + found
+                if done == 1:
+                    _check_fits(found, total)
+                if y is not None:
+                    targets.append(keras.tree.map_structure(np.asarray, y))
+        except KeyboardInterrupt:
+            if not collected:
+                raise
+            warnings.warn(
+                f"Interrupted: the prediction is of the first {done} "
+                f"of {total or 'an unknown number of'} batches.",
+                stacklevel=4,
+            )
+        bar.close()
+        if not collected:
+            raise ValueError("`x` must have one row or more. Received: none")
+        if not targets:
+            return collected, None
+        joined = keras.tree.map_structure(
+            lambda *leaves: np.concatenate(leaves), *targets
+        )
+        return collected, joined
+
+    def check_random(self) -> None:
+        """Raises if every draw was the same by construction."""
+        if self.draws == "mean":
+            return
+        states = engine.random_states(self._model)
+        moved = any(
+            np.any(before != after)
+            for before, after in zip(self._states, states, strict=True)
+        )
+        assert self._function is not None
+        if not moved and self._function.num_random_layers == 0:
+            raise ValueError(
+                "`model` has nothing random in it, so all draws are the same. "
+                "Replace some of its layers by variational ones (such as "
+                'tfpbnn.layers.DenseFlipout), or pass draws="mean" for a '
+                "single pass."
+            )
+
+    def _function_for(self, x: Any) -> functions.DrawFunction:
+        if self._function is not None and not self._is_stream:
+            return self._function  # The batches of arrays are all of one kind.
+        function = engine.draw_function(self._model, x, self._antithetic)
+        # There is no more to learn from the same draws again.
+        most = function.num_draws or self.num_samples
+        self.num_samples = min(self.num_samples, most)
+        if self.draws == "mean" and not function.has_mean:
+            raise ValueError(
+                'draws="mean" needs a posterior that one network can stand '
+                f"for. Received: model {self._model.name}, an ensemble. "
+                "Average its members: `predict` without `draws=`."
+            )
+        costs = function.costs(x)
+        if self.draws == "auto":
+            # Not by the size of a stream's batches: the same numbers of all.
+            rows = _MANY_ROWS if self._is_stream else data.length(x)
+            self.draws = costs.cheapest(rows)
+        if self.draws in _NEEDS and getattr(costs, self.draws) is None:
+            found = f" with {costs.obstacle}" if costs.obstacle else ""
+            raise ValueError(
+                f'draws="{self.draws}" {_NEEDS[self.draws]}. Received: model '
+                f'{self._model.name}{found}. Use draws="coherent".'
+            )
+        self._function = function
+        return function
+
+    def _draws(self, batch: Any, bar: Bar) -> Iterator[Any]:
+        """Outputs of some draws after another, `[d, B, ...]`."""
+        function = self._function_for(batch)
+        rows = data.length(batch)
+        start = 0
+        for stop in self._stops(function, batch):
+            if self.draws == "mean":
+                yield function.mean(batch)
+            elif self.draws in _NEEDS:
+                yield function.draws_by_row(
+                    self.draws, batch, self._key, start, stop, self._first_row
+                )
+            else:
+                yield function.draws(batch, self._key, start, stop)
+            start = stop
+            bar.step()
+        self._first_row += rows
+
+    def _stops(self, function: functions.DrawFunction, batch: Any) -> list[int]:
+        """Where the steps of draws end."""
+        if self.draws == "mean":
+            return [1]
+        costs, rows = function.costs(batch), data.length(batch)
+        if self.draws == "marginal" or costs.stacking_pays(rows, self.draws):
+            step = costs.draws_at_once(rows, self._budget)
+        else:
+            step = costs.draws_per_loop(rows, self._budget, self.draws)
+        stops = range(step, self.num_samples, step)
+        return [*stops, self.num_samples]
+
+    def _steps(self, pieces: list[Any]) -> int:
+        return len(self._stops(self._function_for(pieces[0]), pieces[0]))
+
+    def _most_rows(self, x: Any) -> int:
+        """How many rows, at the least number of draws, fit the memory."""
+        costs = self._function_for(x).costs(x)
+        each = costs.shared_bytes_per_row + 2 * costs.bytes_per_row
+        return max(1, self._budget // max(1, each))
+
+    def _split(self, batch: Any, most: int) -> list[Any]:
+        rows = data.length(batch)
+        if rows <= most:
+            return [batch]
+        return [piece for piece, _ in data.batches(batch, most)]
+
+
+def _check_fits(found: Any, batches: int | None) -> None:
+    """Raises if so many batches of what was collected can't be held."""
+    sizes = (getattr(x, "nbytes", 0) for x in keras.tree.flatten(found))
+    total = sum(sizes) * (batches or 1)
+    if total > free_memory():
+        raise ValueError(
+            f"The draws of all rows take {total / 2**30:.1f} GiB, more than "
+            "the memory that is free. Predict with keep_draws=False, which "
+            "keeps averages over draws, or fewer rows or draws at a time."
+        )
+
+
+def free_memory() -> int:
+    """Bytes of memory that the machine has to spare; a guess if unknown."""
+    try:
+        with open("/proc/meminfo") as file:
+            line = next(x for x in file if x.startswith("MemAvailable:"))
+        return int(line.split()[1]) * 1024
+    except (OSError, StopIteration, ValueError):
+        return 2**31

@@ -1,0 +1,242 @@
+"""From a posterior and data to a predictive distribution."""
+
+from typing import Any
+
+import keras
+
+from tfpbnn.base import data
+from tfpbnn.base.checks import check_num_samples, check_size
+from tfpbnn.networks import reading
+from tfpbnn.prediction.collect import Collector
+from tfpbnn.prediction.pieces import Run
+from tfpbnn.prediction.results import Predictive
+
+_DRAWS = ("auto", "coherent", "marginal", "mixed", "mean")
+
+
+def predict(
+    model: keras.Model,
+    x: Any,
+    num_samples: int = 100,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    verbose: Any = "auto",
+    *,
+    draws: str = "auto",
+    antithetic: bool = False,
+    keep_draws: bool = True,
+    memory_budget: int | None = None,
+    likelihood: Any = None,
+) -> Any:
+    """The predictive distribution of a model's targets, over draws of weights.
+
+    The same seed gives the same numbers, whatever the batch size and the
+    memory, on one machine up to rounding. Keras's dropout is off (see
+    `tfpbnn.mc_dropout`) and BatchNorm in inference mode. An interrupt (Ctrl-C)
+    ends with what is done, and a warning.
+
+    Args:
+        model: a built Keras model with random layers in it.
+        x: inputs: an array, a tensor, a list or dict of them, or a
+            tf.data.Dataset or PyDataset, whose targets are ignored.
+        num_samples: the number of draws S of the weights. Errors of the mean
+            fall with its square root; 100 are enough for most plots. Of an
+            ensemble at most its members, and if fewer the first of them.
+        batch_size: rows at a time, of arrays; default 1024, or fewer if they
+            would not fit `memory_budget`.
+        seed: an integer; None takes one from Python's `random`, which
+            `keras.utils.set_random_seed` seeds.
+        verbose: "auto" (a progress bar if it takes over 2 s), 0 or 1.
+        draws: "coherent": a draw is one function, the same weights for every
+            row, so that rows are correlated as they should be. "marginal":
+            each row has draws of its own, by noise on the outputs of layers;
+            exact for what is asked of rows one by one (means, variances,
+            entropies, quantiles, scores), not for `sample` or other joint
+            statistics of rows; much faster for few rows; only for Dense-like
+            layers that a row meets once, with independent Normals. "mixed":
+            so for the layers that are given the same in all draws (the first
+            ones), and the same weights for every row in the others; exact for
+            the same questions, and faster for many rows, since those layers'
+            products are done once for all draws; only the first layers need
+            be Dense-like. "auto": the cheapest of these, counted for all rows
+            of x (for very many of a dataset), of those that are exact.
+            `Predictive.draws` tells which it was.
+            "mean": one pass at the posterior means, without epistemic
+            uncertainty; also for models with nothing random.
+        antithetic: whether draws come in pairs with noises of opposite signs.
+            Means then have smaller errors (none at all for linear models);
+            variances and quantiles hardly differ. Posteriors must be
+            symmetric.
+        keep_draws: False to keep averages over draws only (means, variances,
+            entropies), for outputs too large to keep S of.
+        memory_budget: about how many bytes to work in, beside the result;
+            default a quarter of the free memory.
+        likelihood: what the outputs mean, for a model that was not compiled;
+            by default read off the compiled loss. For a model with several
+            outputs, one for each in the same structure.
+
+    Returns:
+        A `RegressionPredictive` or `ClassificationPredictive`; for a model
+        with several outputs, a list or dict of them in its structure.
+
+    Raises:
+        ValueError: if the model was not built, has no likelihood for a loss,
+            or has nothing random in it; if the outputs don't fit the
+            likelihood; if `num_samples` is not positive; if x has NaN; if
+            `draws` is not exact for the model.
+        TypeError: if x is not one of the forms above.
+
+    Example:
+    ```python
+    model = keras.Sequential([keras.Input((4,)), tfpbnn.layers.DenseFlipout(2)])
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    p = tfpbnn.predict(model, keras.random.normal((10, 4)), seed=0)
+    p.mean, p.epistemic_variance, p.aleatoric_variance      # [10, 1] each
+    ```
+
+    Reference:
+        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557), whose local
+        reparameterization marginal draws are
+    """
+    run = _run(
+        model,
+        x,
+        num_samples,
+        batch_size,
+        draws,
+        seed,
+        antithetic,
+        memory_budget,
+    )
+    predictive, _ = _predict(
+        model, run, batch_size, verbose, likelihood, keep_draws
+    )
+    return predictive
+
+
+def evaluate(
+    model: keras.Model,
+    x: Any,
+    y: Any = None,
+    num_samples: int = 100,
+    batch_size: int | None = None,
+    seed: int | None = None,
+    verbose: Any = "auto",
+    *,
+    draws: str = "auto",
+    antithetic: bool = False,
+    memory_budget: int | None = None,
+    likelihood: Any = None,
+) -> dict[str, float]:
+    """Scores of the predictive distribution against known targets.
+
+    Regression: nll, rmse, crps, coverage_90, calibration_error.
+    Classification: nll, accuracy, brier, ece.
+
+    Args:
+        model: as for `predict`.
+        x: as for `predict`; a dataset may bring the targets.
+        y: targets or labels; None to take them from the dataset.
+        num_samples: as for `predict`.
+        batch_size: as for `predict`.
+        seed: as for `predict`.
+        verbose: as for `predict`.
+        draws: as for `predict`.
+        antithetic: as for `predict`.
+        memory_budget: as for `predict`.
+        likelihood: as for `predict`.
+
+    Returns:
+        The scores by name. Of a model with several outputs, as in Keras, the
+        names begin with those of the outputs: "out_1_nll".
+
+    Raises:
+        ValueError: as `predict`; if there are no targets, or they don't fit
+            the outputs or are NaN or out of range.
+
+    Example:
+    ```python
+    model = keras.Sequential([keras.Input((4,)), tfpbnn.layers.DenseFlipout(2)])
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal())
+    x, y = keras.random.normal((10, 4)), keras.random.normal((10,))
+    tfpbnn.evaluate(model, x, y)                    # {"nll": .., "rmse": ..}
+    ```
+    """
+    run = _run(
+        model,
+        x,
+        num_samples,
+        batch_size,
+        draws,
+        seed,
+        antithetic,
+        memory_budget,
+    )
+    predictive, targets = _predict(
+        model, run, batch_size, verbose, likelihood, True
+    )
+    y = targets if y is None else y
+    if y is None:
+        raise ValueError(
+            "`y` must be given, unless x is a dataset of (x, y) batches. "
+            "Received: y=None"
+        )
+    if isinstance(predictive, Predictive):
+        return predictive.evaluate(y)
+    scores = {}
+    for name, one, target in zip(
+        reading.output_names(model),
+        keras.tree.flatten(predictive),
+        keras.tree.flatten(y),
+        strict=True,
+    ):
+        for score, value in one.evaluate(target).items():
+            scores[f"{name}_{score}"] = value
+    return scores
+
+
+def _run(
+    model: keras.Model,
+    x: Any,
+    num_samples: int,
+    batch_size: int | None,
+    draws: str,
+    seed: int | None,
+    antithetic: bool,
+    memory_budget: int | None,
+) -> Run:
+    """A run over x, of checked arguments."""
+    check_num_samples(num_samples)
+    check_size("batch_size", batch_size)
+    check_size("memory_budget", memory_budget)
+    if draws not in _DRAWS:
+        raise ValueError(
+            f"`draws` must be one of {list(_DRAWS)}. Received: draws={draws!r}"
+        )
+    reading.check_built(model)
+    return Run(
+        model,
+        x if data.is_stream(x) else data.as_arrays("x", x),
+        num_samples,
+        draws=draws,
+        seed=seed,
+        antithetic=antithetic,
+        memory_budget=memory_budget,
+    )
+
+
+def _predict(
+    model: keras.Model,
+    run: Run,
+    batch_size: int | None,
+    verbose: Any,
+    likelihood: Any,
+    keep_draws: bool,
+) -> tuple[Any, Any]:
+    """The prediction, and the targets that a dataset brought."""
+    loss = likelihood or reading.compiled_loss(model)
+    collector = Collector(loss, reading.output_names(model), keep_draws)
+    batches, targets = run.over(batch_size, verbose, collector.collect)
+    run.check_random()
+    predictive = collector.predictives(batches, run.num_samples, run.draws)
+    return predictive, targets

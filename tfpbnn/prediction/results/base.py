@@ -1,0 +1,351 @@
+"""What predictions of any kind share."""
+
+import abc
+import functools
+import itertools
+import math
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.base import data
+from tfpbnn.base.checks import check_num_samples
+from tfpbnn.base.types import Array, Tensor
+from tfpbnn.likelihoods import Likelihood
+
+# Elements of [S, rows, P] that are worked on at once, in float64.
+_CHUNK = 2**21
+# Of a printed table, in characters.
+_MOST_WIDE = 100
+SelfT = TypeVar("SelfT", bound="Predictive")
+
+
+class Predictive(abc.ABC):
+    """Draws of a model's outputs, and the distributions that they induce.
+
+    The predictive distribution is the mixture of the likelihoods at all draws
+    of the weights. Axes: S draws, N rows, P outputs, k targets (or classes).
+
+    Attributes:
+        likelihood: what turns outputs into distributions.
+        draws: how draws were made: "coherent", each one function with the same
+            weights for all rows; "marginal", each row with draws of its own;
+            "mixed", so in the first layers only; "mean", one pass at the
+            posterior means.
+    """
+
+    def __init__(
+        self, outputs: Array, likelihood: Likelihood, draws: str = "coherent"
+    ):
+        """Wraps draws that were made already.
+
+        Args:
+            outputs: `[S, N, ..., P]`.
+            likelihood: a `tfpbnn.likelihoods.Likelihood`.
+            draws: how they were made: "coherent", each with the same weights
+                for all rows, or "marginal", "mixed" or "mean".
+
+        Raises:
+            ValueError: if the outputs have fewer than three axes, or don't fit
+                the likelihood.
+        """
+        outputs = np.asarray(outputs)
+        if outputs.ndim < 3:
+            raise ValueError(
+                "`outputs` must have the axes draws, rows and outputs. "
+                f"Received: outputs of shape {outputs.shape}"
+            )
+        likelihood.event_size(outputs.shape[-1])
+        self._outputs: Array | None = outputs
+        self._num_samples = outputs.shape[0]
+        self._quantiles: dict[float, Array] = {}
+        self.likelihood = likelihood
+        self.draws = draws
+
+    @classmethod
+    def without_draws(
+        cls: type[SelfT],
+        num_samples: int,
+        summaries: tuple[Array, ...],
+        likelihood: Likelihood,
+        draws: str,
+        quantiles: Mapping[float, Array] | None = None,
+    ) -> SelfT:
+        """A prediction of which only averages over draws were kept.
+
+        Args:
+            num_samples: S, of how many draws.
+            summaries: the averages, as in the property of that name.
+            likelihood: as in the constructor.
+            draws: as in the constructor.
+            quantiles: what is known of them, `[N, k]` by level.
+        """
+        self = cls.__new__(cls)
+        self._outputs, self._num_samples = None, num_samples
+        self.likelihood, self.draws = likelihood, draws
+        self.summaries = summaries  # the cached property's value
+        self._quantiles = dict(quantiles or {})
+        return self
+
+    @property
+    def outputs(self) -> Array:
+        """The model's outputs at each draw, `[S, N, ..., P]`.
+
+        Raises:
+            ValueError: if they were not kept.
+        """
+        if self._outputs is None:
+            raise ValueError(
+                "The draws were not kept, so there are means, variances and "
+                "entropies only. For anything else, such as quantiles, "
+                "samples or log-probabilities, predict with keep_draws=True; "
+                "of a server, ask for the signature `samples`."
+            )
+        return self._outputs
+
+    @property
+    def num_samples(self) -> int:
+        """S, the number of draws."""
+        return self._num_samples
+
+    def __len__(self) -> int:
+        return (
+            len(self.summaries[0])
+            if self._outputs is None
+            else (self._outputs.shape[1])
+        )
+
+    def __getitem__(self: SelfT, rows: Any) -> SelfT:
+        """The prediction for some rows: a slice, a mask or indices."""
+        if isinstance(rows, int | np.integer):
+            rows = [rows]
+        if self._outputs is not None:
+            return type(self)(
+                self._outputs[:, rows], self.likelihood, self.draws
+            )
+        parts = tuple(part[rows] for part in self.summaries)
+        quantiles = {q: part[rows] for q, part in self._quantiles.items()}
+        return self.without_draws(
+            self.num_samples, parts, self.likelihood, self.draws, quantiles
+        )
+
+    @functools.cached_property
+    @abc.abstractmethod
+    def summaries(self) -> tuple[Array, ...]:
+        """What is averaged over draws, `[N, ...]` each.
+
+        A mean, its variance over draws, and further averages.
+        """
+
+    @property
+    @abc.abstractmethod
+    def _moments(self) -> tuple[Array, Array, Array]:
+        """Mean, epistemic and aleatoric variance, `[N, ..., k]` each."""
+
+    @property
+    def mean(self) -> Array:
+        """The predictive mean, `[N, k]`; for classes, their probabilities."""
+        return self._moments[0]
+
+    @property
+    def epistemic_variance(self) -> Array:
+        """The variance over draws of E[y | weights], `[N, k]`.
+
+        What more data would take away.
+        """
+        return self._moments[1]
+
+    @property
+    def aleatoric_variance(self) -> Array:
+        """The mean over draws of Var[y | weights], `[N, k]`: the noise."""
+        return self._moments[2]
+
+    @property
+    def variance(self) -> Array:
+        """The predictive variance, `[N, k]`: epistemic plus aleatoric."""
+        return self.epistemic_variance + self.aleatoric_variance
+
+    @property
+    def stddev(self) -> Array:
+        """The square root of `variance`, `[N, k]`."""
+        return np.sqrt(self.variance)
+
+    @functools.cached_property
+    def draw_means(self) -> Array:
+        """The mean of each draw, `[S, N, ..., k]`: of one network, or member.
+
+        What they differ in is the epistemic part: its variance over draws is
+        `epistemic_variance`.
+        """
+
+        def chunk(outputs: Tensor) -> Tensor:
+            means = self._means_of(outputs)
+            return tf.transpose(means, [1, 0, *range(2, len(means.shape))])
+
+        return np.swapaxes(self._by_rows(chunk), 0, 1)
+
+    @abc.abstractmethod
+    def _means_of(self, outputs: Tensor) -> Tensor:
+        """The means of targets, `[S, n, .., k]`, from `[S, n, .., P]`."""
+
+    def sample(self, num_samples: int = 1, seed: int | None = None) -> Array:
+        """Draws of the targets, `[num_samples, N, k]`; labels `[.., N]`.
+
+        Each sample is one draw of the weights plus the likelihood's noise. If
+        `draws` is "coherent" the weights are the same for all rows, so that
+        rows are correlated as they should be.
+
+        Args:
+            num_samples: how many, a positive integer.
+            seed: an integer for the same samples each time.
+
+        Raises:
+            ValueError: if `num_samples` is not a positive integer.
+        """
+        check_num_samples(num_samples)
+        which, noise_seed = random.choices(seed, self.num_samples, num_samples)
+        marginals = self.likelihood.marginals(tf.constant(self.outputs[which]))
+        return marginals.sample(seed=noise_seed).numpy()
+
+    def log_prob(self, y: Any) -> Array:
+        """The log density or probability of the targets, `[N, ...]`.
+
+        The logarithm of the likelihood's average over draws, jointly for all
+        targets of a row.
+
+        Args:
+            y: targets, `[N, k]`, `[N]` if there is one per row; or labels.
+
+        Raises:
+            ValueError: if y does not fit the outputs or has values, such as NaN
+                or a label out of range, that the likelihood cannot give.
+        """
+        y = self._check_targets(y)
+
+        def chunk(outputs: Any, y: Any) -> Any:
+            y = tf.broadcast_to(y, [outputs.shape[0], *y.shape])
+            log_prob = self.likelihood.log_prob(y, outputs)
+            return tf.reduce_logsumexp(log_prob, axis=0)
+
+        return self._by_rows(chunk, y) - np.log(self.num_samples)
+
+    def nll(self, y: Any) -> float:
+        """The mean negative `log_prob`: nats per row, lower is better."""
+        return -float(np.mean(self.log_prob(y)))
+
+    @abc.abstractmethod
+    def evaluate(self, y: Any) -> dict[str, float]:
+        """All scores that apply to the kind of prediction.
+
+        Without draws (`keep_draws=False`) those that need averages only.
+        """
+
+    @abc.abstractmethod
+    def _columns(self) -> dict[str, Array]:
+        """Per-row summaries by name, `[N]` or `[N, k]`."""
+
+    def to_dict(self) -> dict[str, Array]:
+        """Per-row summaries by name, as `[N]` arrays.
+
+        With several targets the names end in the number of the target.
+        """
+        flat = {
+            name: np.reshape(values, [len(self), math.prod(values.shape[1:])])
+            for name, values in self._columns().items()
+        }
+        size = max(values.shape[1] for values in flat.values())
+        return {
+            name if size == 1 else f"{name}_{i}": values[:, i]
+            for i in range(size)
+            for name, values in flat.items()
+        }
+
+    @abc.abstractmethod
+    def _kind(self) -> str:
+        """A few words for the head of the printed table."""
+
+    def to_pandas(self) -> Any:
+        """The summaries of `to_dict` as a pandas.DataFrame.
+
+        Raises:
+            ImportError: if pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError(
+                "`to_pandas` needs pandas: pip install pandas"
+            ) from error
+        return pd.DataFrame(self.to_dict())
+
+    def __repr__(self) -> str:
+        head = (
+            f"Predictive: {self._kind()}, {len(self)} rows, "
+            f"{self.num_samples} draws"
+        )
+        columns = [
+            _column(name, values) for name, values in self[:5].to_dict().items()
+        ]
+        widths = itertools.accumulate(len(column[0]) for column in columns)
+        shown = sum(width <= _MOST_WIDE for width in widths)
+        lines = [head, *map("".join, zip(*columns[:shown], strict=True))]
+        if len(self) > 5 or shown < len(columns):
+            hidden = len(columns) - shown
+            more = f" (and {hidden} more columns)" if hidden else ""
+            lines.append(f"  ...{more}")
+        return "\n".join(lines)
+
+    def _by_rows(self, function: Callable[..., Any], *arrays: Array) -> Any:
+        """`function([S, n, .., P] tensor, *rows)`, concatenated over rows.
+
+        In float64, and in chunks: N may be large.
+        """
+        per_row = max(self.outputs[:, :1].size, 1)
+        step = max(1, _CHUNK // per_row)
+        results = []
+        for start in range(0, max(len(self), 1), step):
+            rows = slice(start, start + step)
+            outputs = tf.constant(self.outputs[:, rows], tf.float64)
+            parts = [tf.constant(array[rows]) for array in arrays]
+            results.append(function(outputs, *parts))
+        if isinstance(results[0], Mapping | tuple):
+            return tuple(
+                np.concatenate(part) for part in zip(*results, strict=True)
+            )
+        return np.concatenate(results)
+
+    @property
+    def _outputs_shape(self) -> tuple[int, ...]:
+        """`(N, ..., P)`, if draws were kept or not."""
+        if self._outputs is not None:
+            return self._outputs.shape[1:]
+        *rows, targets = self.mean.shape
+        return (*rows, self.likelihood.params_size(targets))
+
+    def _check_targets(self, y: Any) -> Array:
+        """Targets aligned with the outputs, and sure to be in the support."""
+        y = np.asarray(y)
+        data.check_numbers("`y`", y)
+        if y.ndim == 0 or len(y) != len(self):
+            raise ValueError(
+                f"`y` must have one row for each of the {len(self)} predicted "
+                f"rows. Received: y of shape {y.shape}"
+            )
+        outputs = tf.zeros(self._outputs_shape, tf.float64)
+        valid = self.likelihood.supports(y, outputs)
+        if not np.all(valid):
+            words, _, _ = self.likelihood.support(outputs.shape[-1])
+            raise ValueError(
+                f"`y` must hold {words}. Received: {y[~valid][:5]} among them"
+            )
+        return self.likelihood.align(tf.constant(y), outputs).numpy()
+
+
+def _column(name: str, values: Array) -> list[str]:
+    """A name and its values, all of one width."""
+    cells = [name, *(f"{value:.4g}" for value in values)]
+    width = max(map(len, cells)) + 2
+    return [f"{cell:>{width}}" for cell in cells]

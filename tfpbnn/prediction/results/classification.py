@@ -1,0 +1,198 @@
+"""Predictions of class labels."""
+
+import functools
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import metrics
+from tfpbnn.base.types import Array, Tensor
+from tfpbnn.likelihoods import Categorical, Likelihood
+from tfpbnn.prediction.results.base import Predictive
+
+# A probability that float64 can just tell from 0.
+_LEAST = np.finfo(np.float64).tiny
+
+
+class ClassificationPredictive(Predictive):
+    """A prediction of labels: one of K classes, or yes-or-no for each of k.
+
+    For `Bernoulli` each output is a label of its own: what is `[N]` below is
+    then `[N, k]`, and the K classes are no and yes.
+
+    Example:
+    ```python
+    p = tfpbnn.predict(model, x_test)
+    p.probabilities                                 # [N, K]
+    p.mutual_information                            # [N], epistemic
+    p.evaluate(y_test)                  # {"nll": .., "accuracy": .., ...}
+    ```
+    """
+
+    @property
+    def _is_categorical(self) -> bool:
+        return isinstance(self.likelihood, Categorical)
+
+    @functools.cached_property
+    def summaries(self) -> tuple[Array, ...]:
+        """Probabilities, their variance, expected entropy, votes."""
+        return self._by_rows(functools.partial(averages, self.likelihood))
+
+    def _means_of(self, outputs: Tensor) -> Tensor:
+        p = class_probabilities(self.likelihood, outputs)
+        return of_targets(self.likelihood, p)
+
+    @property
+    def _moments(self) -> tuple[Array, Array, Array]:
+        p, epistemic = (
+            of_targets(self.likelihood, part) for part in self.summaries[:2]
+        )
+        return p, epistemic, p * (1 - p) - epistemic
+
+    @property
+    def probabilities(self) -> Array:
+        """Averaged over draws: `[N, K]`, or of yes, `[N, k]`."""
+        return self.mean
+
+    @property
+    def labels(self) -> Array:
+        """The most probable class, `[N]`."""
+        return np.argmax(self.summaries[0], axis=-1)
+
+    @property
+    def predictive_entropy(self) -> Array:
+        """Entropy of the averaged probabilities, nats, `[N]`: total."""
+        return entropy(tf.constant(self.summaries[0])).numpy()
+
+    @property
+    def expected_entropy(self) -> Array:
+        """Average over draws of the entropy, nats, `[N]`: aleatoric."""
+        return self.summaries[2]
+
+    @property
+    def mutual_information(self) -> Array:
+        """Of label and weights, nats, `[N]`: epistemic (BALD).
+
+        The predictive less the expected entropy: high where the draws are
+        sure of different labels.
+
+        Reference:
+            [Houlsby et al., 2011](https://arxiv.org/abs/1112.5745)
+        """
+        gap = self.predictive_entropy - self.expected_entropy
+        return np.maximum(gap, 0.0)
+
+    @property
+    def variation_ratio(self) -> Array:
+        """The share of draws whose own label is not the commonest, `[N]`."""
+        return 1.0 - np.max(self.summaries[3], axis=-1)
+
+    def _hard_labels(self, y: Any) -> Array:
+        y = self._check_targets(y)
+        is_one_hot = self._is_categorical and y.ndim == self.mean.ndim
+        return (np.argmax(y, axis=-1) if is_one_hot else y).astype(np.int64)
+
+    def log_prob(self, y: Any) -> Array:
+        if self._outputs is None and self._has_log_prob(y):
+            picked = np.take_along_axis(
+                self.mean, self._hard_labels(y)[..., np.newaxis], axis=-1
+            )
+            return np.log(np.maximum(picked[..., 0], _LEAST))
+        return super().log_prob(y)
+
+    def _has_log_prob(self, y: Any) -> bool:
+        """Whether it needs no draws: of one label, not of several jointly."""
+        if not self._is_categorical:
+            return False
+        y = self._check_targets(y)
+        return y.ndim < self.mean.ndim or bool(np.all(np.max(y, -1) == 1))
+
+    def accuracy(self, y: Any) -> float:
+        """The share of rows whose most probable class is the label."""
+        return metrics.accuracy(self._hard_labels(y), self.summaries[0])
+
+    def brier(self, y: Any) -> float:
+        """Mean squared distance of probabilities and label, in [0, 2]."""
+        return metrics.brier(self._hard_labels(y), self.summaries[0])
+
+    def ece(self, y: Any, num_bins: int = 15) -> float:
+        """Expected calibration error of the most probable class."""
+        return metrics.ece(self._hard_labels(y), self.summaries[0], num_bins)
+
+    def confidence(self, y: Any) -> tuple[Array, Array]:
+        """The top probability, and whether that class is right, flattened.
+
+        Args:
+            y: labels, one row for each predicted row.
+        """
+        right = self.labels == self._hard_labels(y)
+        return np.ravel(np.max(self.summaries[0], axis=-1)), np.ravel(right)
+
+    def evaluate(self, y: Any) -> dict[str, float]:
+        """Scores: nll, accuracy, brier and ece.
+
+        Of several labels in a row (`Bernoulli`), and of probabilities for
+        labels, the nll is of all of them together: it is left out if draws
+        were not kept.
+
+        Args:
+            y: labels, one row for each predicted row.
+        """
+        has_nll = self._outputs is not None or self._has_log_prob(y)
+        return {
+            **({"nll": self.nll(y)} if has_nll else {}),
+            "accuracy": self.accuracy(y),
+            "brier": self.brier(y),
+            "ece": self.ece(y),
+        }
+
+    def _columns(self) -> dict[str, Array]:
+        return {
+            "label": self.labels,
+            "probability": np.max(self.summaries[0], axis=-1),
+            "predictive_entropy": self.predictive_entropy,
+            "expected_entropy": self.expected_entropy,
+            "mutual_information": self.mutual_information,
+        }
+
+    def _kind(self) -> str:
+        return f"{type(self.likelihood).__name__} classification"
+
+
+def class_probabilities(likelihood: Likelihood, outputs: Tensor) -> Tensor:
+    """`[.., K]`; for Bernoulli `[.., k, 2]`, of no and yes."""
+    if isinstance(likelihood, Categorical):
+        return tf.exp(likelihood.log_probabilities(outputs))
+    yes = likelihood.marginals(outputs).mean()
+    return tf.stack([1 - yes, yes], axis=-1)
+
+
+def of_targets(likelihood: Likelihood, p: Any) -> Any:
+    """Of `class_probabilities` those that are reported: for yes-or-no, yes."""
+    return p if isinstance(likelihood, Categorical) else p[..., 1]
+
+
+def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
+    """Probabilities, their variance, expected entropy and votes.
+
+    Args:
+        likelihood: of the outputs.
+        outputs: `[S, n, .., P]`.
+    """
+    p = class_probabilities(likelihood, outputs)
+    votes = tf.one_hot(tf.argmax(p, axis=-1), p.shape[-1])
+    return (
+        tf.reduce_mean(p, axis=0),
+        tf.math.reduce_variance(p, axis=0),
+        tf.reduce_mean(entropy(p), axis=0),
+        tf.reduce_mean(votes, axis=0),
+    )
+
+
+def entropy(probabilities: Tensor) -> Tensor:
+    """Over the last axis, in nats; 0 log 0 is 0."""
+    # As `tf.math.xlogy`, which formats of exports don't have.
+    p = probabilities
+    logs = tf.math.log(tf.where(p > 0, p, tf.ones_like(p)))
+    return -tf.reduce_sum(p * logs, axis=-1)

@@ -1,0 +1,168 @@
+"""Quantiles and scores of a mixture, from its distribution function."""
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.base.types import Array, Tensor
+
+_MAX_DOUBLINGS = 200
+# Between these quantiles a distribution function is smooth enough for a few
+# nodes; the ends leave out 1e-6.
+_BREAKS = np.array([1e-6, 1e-3, 0.05, 0.3, 0.7, 0.95, 1 - 1e-3, 1 - 1e-6])
+# Counts up to here are summed one by one.
+_SUMMED = 1000
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
+Cdf = Callable[[Tensor], Tensor]
+
+
+def mixture_cdf(marginals: Any, values: Tensor) -> Tensor:
+    """The average over draws of the distribution functions at `values`.
+
+    Args:
+        marginals: a TFP distribution of batch shape `[S, n, .., k]`.
+        values: `[Q, n, .., k]`.
+
+    Returns:
+        `[Q, n, .., k]`.
+    """
+    # One value of Q at a time, so that memory stays that of the draws.
+    found = tf.stack(
+        [tf.reduce_mean(marginals.cdf(v), axis=0) for v in tf.unstack(values)]
+    )
+    # TFP forgets it for some of the distributions; loops need it.
+    return tf.ensure_shape(found, values.shape)
+
+
+def quantile(
+    cdf: Cdf,
+    levels: Sequence[float] | Array,
+    center: Tensor,
+    width: Tensor,
+    is_discrete: bool,
+    steps: int = 60,
+) -> Tensor:
+    """Inverts a distribution function by bisection.
+
+    Args:
+        cdf: takes and gives `[Q, n, .., k]`.
+        levels: `[Q]`, in (0, 1).
+        center: where to start, `[n, .., k]`.
+        width: how far to step at first, `[n, .., k]`, positive.
+        is_discrete: whether the smallest integer is asked for.
+        steps: bisections; each halves the interval.
+
+    Returns:
+        `[Q, n, .., k]`.
+    """
+    shape = [len(levels)] + [1] * len(center.shape)
+    target = tf.reshape(tf.constant(levels, center.dtype), shape)
+    target = target + tf.zeros_like(center)
+    low = _expand(cdf, target, center, -width, tf.greater_equal)
+    high = _expand(cdf, target, center, width, tf.less)
+    if is_discrete:
+        low, high = tf.floor(low), tf.math.ceil(high)
+
+    def halve(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
+        middle = 0.5 * (low + high)
+        if is_discrete:
+            middle = tf.floor(middle)
+        below = cdf(middle) < target
+        return tf.where(below, middle, low), tf.where(below, high, middle)
+
+    def is_wide(low: Tensor, high: Tensor) -> Tensor:
+        return not is_discrete or tf.reduce_any(high - low > 1)
+
+    low, high = tf.while_loop(
+        is_wide, halve, (low, high), maximum_iterations=steps
+    )
+    return high if is_discrete else 0.5 * (low + high)
+
+
+def _expand(
+    cdf: Cdf,
+    target: Tensor,
+    center: Tensor,
+    step: Tensor,
+    beyond: Callable[[Tensor, Tensor], Tensor],
+) -> Tensor:
+    """Walks from the center, in doubling steps, until past the target."""
+    zeros = tf.zeros_like(target)
+    start = center + step + zeros
+
+    def further(edge: Tensor, step: Tensor, short: Tensor) -> Any:
+        step = 2 * step
+        edge = tf.where(short, center + step, edge)
+        return edge, step, beyond(cdf(edge), target)
+
+    # In a graph too, so that exports have the same quantiles.
+    edge, _, _ = tf.while_loop(
+        lambda *state: tf.reduce_any(state[-1]),
+        further,
+        (start, step + zeros, beyond(cdf(start), target)),
+        maximum_iterations=_MAX_DOUBLINGS,
+    )
+    return edge
+
+
+def crps(
+    cdf: Cdf,
+    y: Tensor,
+    center: Tensor,
+    width: Tensor,
+    lowest: float = -np.inf,
+) -> Tensor:
+    """The continuous ranked probability score: integral of (F - 1{z >= y})^2.
+
+    By Gauss-Legendre quadrature between quantiles of F, split at y.
+
+    Args:
+        cdf: takes and gives `[Q, n, .., k]`.
+        y: targets, `[n, .., k]`.
+        center: as for `quantile`.
+        width: as for `quantile`.
+        lowest: where the integral begins.
+
+    Reference:
+        [Gneiting and Raftery, 2007](https://doi.org/10.1198/016214506000001437)
+    """
+    edges = quantile(cdf, _BREAKS, center, width, False, steps=20)
+    inside = tf.clip_by_value(y, edges[0], edges[-1])
+    score = tf.abs(tf.maximum(y, lowest) - tf.maximum(inside, lowest))
+    ends = tf.sort(tf.concat([edges, inside[tf.newaxis]], axis=0), axis=0)
+    ends = tf.maximum(ends, lowest)
+    for start, stop in itertools.pairwise(tf.unstack(ends)):
+        half = 0.5 * (stop - start)
+        shape = [len(_NODES)] + [1] * len(half.shape)
+        nodes = tf.reshape(tf.constant(_NODES, half.dtype), shape)
+        weights = tf.reshape(tf.constant(_WEIGHTS, half.dtype), shape)
+        f = cdf(start + half * (nodes + 1))
+        integrand = tf.where(start >= inside, tf.square(1 - f), tf.square(f))
+        score += half * tf.reduce_sum(weights * integrand, axis=0)
+    return score
+
+
+def discrete_crps(
+    cdf: Cdf, y: Tensor, center: Tensor, width: Tensor, top: int
+) -> Tensor:
+    """The score of counts: the sum over z of (F(z) - 1{z >= y})^2.
+
+    Args:
+        cdf: takes and gives `[Q, n, .., k]`; smooth between large counts.
+        y: counts, `[n, .., k]`.
+        center: as for `quantile`.
+        width: as for `quantile`.
+        top: a count beyond all targets and all but 1e-6 of the probability.
+    """
+    score = tf.zeros_like(y)
+    summed = min(top + 1, _SUMMED)
+    for z in range(summed):
+        f = cdf(tf.fill([1, *y.shape], tf.cast(z, y.dtype)))[0]
+        score += tf.square(f - tf.cast(z >= y, y.dtype))
+    if summed > top:
+        return score
+    # A sum over large counts is an integral over cells with z in the middle.
+    return score + crps(lambda v: cdf(v - 0.5), y, center, width, summed)

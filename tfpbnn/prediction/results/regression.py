@@ -1,0 +1,266 @@
+"""Predictions of numbers and counts."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import metrics, random
+from tfpbnn.base.types import Array, Tensor
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.prediction.results import mixture
+from tfpbnn.prediction.results.base import Predictive
+
+
+class RegressionPredictive(Predictive):
+    """A prediction of real numbers or counts.
+
+    Quantiles, intervals and scores are those of the mixture over draws, not of
+    a Gaussian fitted to it.
+
+    Example:
+    ```python
+    p = tfpbnn.predict(model, x_test)
+    p.mean, p.epistemic_variance, p.aleatoric_variance      # [N, k]
+    low, high = p.interval(0.9)                             # [N, k] each
+    p.evaluate(y_test)                  # {"nll": .., "rmse": .., ...}
+    ```
+    """
+
+    @functools.cached_property
+    def summaries(self) -> tuple[Array, ...]:
+        """Mean, its variance over draws, and the mean variance of the noise."""
+        return self._by_rows(functools.partial(averages, self.likelihood))
+
+    def _means_of(self, outputs: Tensor) -> Tensor:
+        return self.likelihood.marginals(outputs).mean()
+
+    @property
+    def _moments(self) -> tuple[Array, Array, Array]:
+        mean, epistemic, aleatoric = self.summaries
+        return mean, epistemic, aleatoric
+
+    @property
+    def _centers(self) -> tuple[Array, Array]:
+        """A place and a width to search the distribution from."""
+        center, width = centers(
+            tf.constant(self.mean), tf.constant(self.variance)
+        )
+        return center.numpy(), width.numpy()
+
+    def _cdf_of(self, outputs: Tensor) -> mixture.Cdf:
+        return mixture_cdf(self.likelihood, outputs)
+
+    def cdf(self, y: Any) -> Array:
+        """P(target <= y) under the predictive mixture, `[N, k]`.
+
+        Args:
+            y: one value for each row and target.
+        """
+        y = self._check_targets(y)
+
+        def chunk(outputs: Tensor, y: Tensor) -> Tensor:
+            return self._cdf_of(outputs)(y[tf.newaxis])[0]
+
+        return self._by_rows(chunk, y)
+
+    def quantile(self, q: Any) -> Array:
+        """Quantiles of the predictive mixture, by bisection.
+
+        Args:
+            q: a level between 0 and 1, exclusive, or a list of Q of them.
+
+        Returns:
+            `[N, k]`, or `[Q, N, k]` for a list.
+
+        Raises:
+            ValueError: if a level is not between 0 and 1.
+        """
+        levels = np.atleast_1d(np.asarray(q, np.float64))
+        if levels.ndim != 1 or not np.all((levels > 0) & (levels < 1)):
+            raise ValueError(
+                "`q` must be a number between 0 and 1, exclusive, or a list "
+                f"of such. Received: q={q!r}"
+            )
+        if self._outputs is None and self._quantiles:
+            found = self._known_quantiles(levels)
+            return found if np.ndim(q) else found[0]
+
+        def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
+            found = mixture.quantile(
+                self._cdf_of(outputs),
+                levels,
+                center,
+                width,
+                self.likelihood.is_discrete,
+            )
+            return tf.experimental.numpy.moveaxis(found, 0, 1)
+
+        found = np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
+        return found if np.ndim(q) else found[0]
+
+    def _known_quantiles(self, levels: Array) -> Array:
+        """Those that were kept where draws were not, `[Q, N, k]`."""
+        kept = {round(q, 9): part for q, part in self._quantiles.items()}
+        wanted = [round(q, 9) for q in levels.tolist()]
+        if unknown := sorted(set(wanted) - set(kept)):
+            raise ValueError(
+                "The draws were not kept, and of quantiles only the levels "
+                f"{sorted(kept)}. Received: {unknown}"
+            )
+        return np.stack([kept[q] for q in wanted])
+
+    def interval(self, level: float = 0.9) -> tuple[Array, Array]:
+        """The central interval: (lower, upper), `[N, k]` each.
+
+        Args:
+            level: the probability inside, between 0 and 1, exclusive.
+
+        Raises:
+            ValueError: if the level is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise ValueError(
+                "`level` must be between 0 and 1, exclusive. Received: "
+                f"level={level!r}"
+            )
+        tail = (1 - level) / 2
+        lower, upper = self.quantile([tail, 1 - tail])
+        return lower, upper
+
+    def pit(self, y: Any) -> Array:
+        """Probability integral transform, `[N, k]`: uniform if calibrated.
+
+        `cdf(y)`; for counts a random place between `cdf(y - 1)` and `cdf(y)`,
+        the same one each time.
+
+        Args:
+            y: targets, one row for each predicted row.
+
+        Reference:
+            [Czado et al., 2009](https://doi.org/10.1111/j.1541-0420.2009.01191.x)
+        """
+        y = self._check_targets(y)
+        if not self.likelihood.is_discrete:
+            return self.cdf(y)
+
+        def chunk(outputs: Tensor, y: Tensor) -> Tensor:
+            return tf.stack(
+                tf.unstack(self._cdf_of(outputs)(tf.stack([y - 1, y]))), axis=-1
+            )
+
+        ends = self._by_rows(chunk, y)
+        return (
+            ends[..., 0] + random.uniforms(0, y.shape) * np.diff(ends)[..., 0]
+        )
+
+    def rmse(self, y: Any) -> float:
+        """Root mean squared error of `mean`, in the units of y."""
+        return metrics.rmse(self._check_targets(y), self.mean)
+
+    def coverage(self, y: Any, level: float = 0.9) -> float:
+        """The share of targets inside of their `interval(level)`."""
+        return metrics.coverage(self._check_targets(y), *self.interval(level))
+
+    def calibration_error(self, y: Any) -> float:
+        """Mean distance of nominal and empirical quantile levels."""
+        return metrics.calibration_error(self.pit(y))
+
+    def crps(self, y: Any) -> float:
+        """Mean continuous ranked probability score, in the units of y.
+
+        Lower is better; for a point prediction it is the absolute error.
+
+        Args:
+            y: targets, one row for each predicted row.
+
+        Reference:
+            [Gneiting and Raftery,
+            2007](https://doi.org/10.1198/016214506000001437)
+        """
+        y = self._check_targets(y)
+        score: Callable[..., Tensor] = mixture.crps
+        if self.likelihood.is_discrete:
+            top = int(max(np.max(self.quantile(1 - 1e-6)), np.max(y)))
+            score = functools.partial(mixture.discrete_crps, top=top)
+
+        def chunk(outputs: Tensor, *rows: Tensor) -> Tensor:
+            return score(self._cdf_of(outputs), *rows)
+
+        return float(np.mean(self._by_rows(chunk, y, *self._centers)))
+
+    def evaluate(self, y: Any) -> dict[str, float]:
+        """Scores: nll, rmse, crps, coverage_90 and calibration_error.
+
+        Rmse alone if draws were not kept.
+
+        Args:
+            y: targets, one row for each predicted row.
+        """
+        if self._outputs is None:
+            return {"rmse": self.rmse(y)}
+        return {
+            "nll": self.nll(y),
+            "rmse": self.rmse(y),
+            "crps": self.crps(y),
+            "coverage_90": self.coverage(y, 0.9),
+            "calibration_error": self.calibration_error(y),
+        }
+
+    def _columns(self) -> dict[str, Array]:
+        columns = {
+            "mean": self.mean,
+            "stddev": self.stddev,
+            "epistemic_stddev": np.sqrt(self.epistemic_variance),
+            "aleatoric_stddev": np.sqrt(self.aleatoric_variance),
+        }
+        if self._outputs is not None:
+            columns["lower_90"], columns["upper_90"] = self.interval(0.9)
+        return columns
+
+    def _kind(self) -> str:
+        return f"{type(self.likelihood).__name__} regression"
+
+
+def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
+    """Mean, its variance over draws, and the mean variance of the noise.
+
+    Args:
+        likelihood: of the outputs.
+        outputs: `[S, n, .., P]`.
+
+    Returns:
+        `[n, .., k]` each.
+    """
+    marginals = likelihood.marginals(outputs)
+    means = marginals.mean()
+    variances = marginals.variance() + tf.zeros_like(means)
+    return (
+        tf.reduce_mean(means, axis=0),
+        tf.math.reduce_variance(means, axis=0),
+        tf.reduce_mean(variances, axis=0),
+    )
+
+
+def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """A place and a width to search a distribution from, finite."""
+    one = tf.ones_like(mean)
+    width = tf.where(tf.math.is_finite(variance), tf.sqrt(variance), one)
+    center = tf.where(tf.math.is_finite(mean), mean, tf.zeros_like(mean))
+    return center, tf.maximum(width, 1e-6 * (one + tf.abs(center)))
+
+
+def mixture_cdf(likelihood: Likelihood, outputs: Tensor) -> mixture.Cdf:
+    """The distribution function of the mixture over draws, `[S, n, .., P]`."""
+    marginals = likelihood.marginals(outputs)
+
+    def cdf(values: Tensor) -> Tensor:
+        if not likelihood.is_discrete:
+            return mixture.mixture_cdf(marginals, values)
+        # TFP continues the functions of counts to the left of zero.
+        at_zero = mixture.mixture_cdf(marginals, tf.maximum(values, 0.0))
+        return tf.where(values < 0, tf.zeros_like(at_zero), at_zero)
+
+    return cdf

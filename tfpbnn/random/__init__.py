@@ -1,0 +1,74 @@
+"""The only place that draws random numbers.
+
+TensorFlow's draws use Philox: the default algorithm is 26 times slower under
+XLA on a CPU. The bits of a key are the same in eager mode, in a graph and under
+XLA, and a normal is one function of its bits, so draws agree there too, up to
+rounding.
+
+`keys` makes and derives keys, `normals` draws for one key, `grid` gives many
+keys at once numbers that have addresses, `scope` tells layers which draws to
+use. To add a distribution: a method of `numbers.RandomNumbers`.
+"""
+
+from tfpbnn.random.grid import (
+    fast_grid_bits,
+    grid_bits,
+    normal_grid,
+    threefry,
+)
+from tfpbnn.random.keys import (
+    any_seed,
+    as_key,
+    as_keys,
+    choices,
+    fold,
+    fold_replica,
+    fresh_key,
+    generator,
+    uniforms,
+)
+from tfpbnn.random.normals import (
+    bits,
+    fast_normal,
+    fast_normal_from_bits,
+    normal,
+    normal_from_bits,
+    signs,
+)
+from tfpbnn.random.numbers import Numbers, signed
+from tfpbnn.random.scope import (
+    DrawScope,
+    current_scope,
+    draw_scope,
+    entered,
+    known,
+)
+
+__all__ = [
+    "DrawScope",
+    "Numbers",
+    "any_seed",
+    "as_key",
+    "as_keys",
+    "bits",
+    "choices",
+    "current_scope",
+    "draw_scope",
+    "entered",
+    "fast_grid_bits",
+    "fast_normal",
+    "fast_normal_from_bits",
+    "fold",
+    "fold_replica",
+    "fresh_key",
+    "generator",
+    "grid_bits",
+    "known",
+    "normal",
+    "normal_from_bits",
+    "normal_grid",
+    "signed",
+    "signs",
+    "threefry",
+    "uniforms",
+]

@@ -1,0 +1,108 @@
+"""Random numbers with addresses, by Threefry: many keys at once.
+
+Each number depends on its key, row and place alone, so that it does not depend
+on how work is split into calls.
+"""
+
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+from tfpbnn.random.normals import normal_from_bits
+
+_GOLDEN = -7046029254386353131  # 2^64 over the golden ratio, odd
+_ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+
+
+def _rotate(words: Tensor, count: int) -> Tensor:
+    left = tf.bitwise.left_shift(words, tf.constant(count, tf.uint32))
+    right = tf.bitwise.right_shift(words, tf.constant(32 - count, tf.uint32))
+    return tf.bitwise.bitwise_or(left, right)
+
+
+def threefry(
+    key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Threefry-2x32 with 20 rounds: two random words for a key and a counter.
+
+    Elementwise, so that every number has an address. uint32 throughout.
+
+    Reference:
+        [Salmon et al., 2011](https://doi.org/10.1145/2063384.2063405)
+    """
+    parity = tf.constant(0x1BD11BDA, tf.uint32)
+    parity = tf.bitwise.bitwise_xor(parity, key[0])
+    keys = (*key, tf.bitwise.bitwise_xor(parity, key[1]))
+    first, second = counter[0] + keys[0], counter[1] + keys[1]
+    for number in range(1, 6):  # 5 times 4 rounds
+        for count in _ROTATIONS[(number - 1) % 2]:
+            first += second
+            second = tf.bitwise.bitwise_xor(_rotate(second, count), first)
+        first += keys[number % 3]
+        second += keys[(number + 1) % 3] + tf.constant(number, tf.uint32)
+    return first, second
+
+
+def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+    """`size` random words for each key and each row number.
+
+    Each word depends on its key, the number of its row, its place in the row
+    and the row's size, and on no other key or row that is asked for.
+
+    Args:
+        keys: `[S, 2]`, or `[S, B, 2]` for one of each row.
+        rows: `[B]`, integers.
+        size: how many words a row has.
+
+    Returns:
+        `[S, B, size]`, uint32.
+    """
+    words = _grid_words(keys, rows, tf.range((size + 1) // 2))
+    return tf.concat(words, axis=-1)[..., :size]
+
+
+def fast_grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+    """`grid_bits`, to be called under XLA only.
+
+    There one loop that makes each pair of words twice, to keep one of them,
+    takes less time than joining the two halves in the midst of a loop.
+    """
+    half, places = (size + 1) // 2, tf.range(size)
+    is_first = places < half
+    numbers = tf.where(is_first, places, places - half)
+    return tf.where(is_first, *_grid_words(keys, rows, numbers))
+
+
+def _grid_words(
+    keys: Tensor, rows: Tensor, places: Tensor
+) -> tuple[Tensor, Tensor]:
+    if len(keys.shape) == 2:
+        keys = keys[:, tf.newaxis]
+    mixed = tf.bitcast(keys[..., 0] + keys[..., 1] * _GOLDEN, tf.uint32)
+    return threefry(
+        (mixed[..., :1], mixed[..., 1:]),
+        (tf.cast(places, tf.uint32), tf.cast(rows, tf.uint32)[:, tf.newaxis]),
+    )
+
+
+def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+    """Normals of `grid_bits`, by hundreds of operations that a graph has once.
+
+    Args:
+        keys: as there.
+        rows: as there.
+        size: as there.
+    """
+    keys = keys[:, tf.newaxis] if len(keys.shape) == 2 else keys
+    return _normal_grid(keys, tf.cast(rows, tf.int64), size)
+
+
+@tf.function(
+    input_signature=[
+        tf.TensorSpec([None, None, 2], tf.int64),
+        tf.TensorSpec([None], tf.int64),
+        tf.TensorSpec([], tf.int32),
+    ],
+    autograph=False,
+)
+def _normal_grid(keys: Tensor, rows: Tensor, size: Tensor) -> Tensor:
+    return normal_from_bits(grid_bits(keys, rows, size))

@@ -1,0 +1,99 @@
+"""Seeds and keys.
+
+Keys are `[2]` int64 tensors.
+"""
+
+import random as python_random
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+
+_MULTIPLIER = 6364136223846793005  # Knuth's, of MMIX
+
+
+def any_seed() -> int:
+    """A seed from Python's generator, which Keras's seed functions seed."""
+    return python_random.randint(0, 2**31 - 1)
+
+
+def as_key(seed: int) -> Tensor:
+    """Turns an integer seed into a key."""
+    if not isinstance(seed, int | np.integer):
+        raise TypeError(
+            f"`seed` must be None or an integer. Received: seed={seed!r}"
+        )
+    high, low = divmod(int(seed) % 2**64, 2**32)
+    return tf.constant([low, high], tf.int64)
+
+
+def as_keys(seeds: Tensor) -> Tensor:
+    """`as_key` in a graph, of int64 seeds `[...]`: `[..., 2]`."""
+    mask, shift = (tf.constant(n, tf.int64) for n in (2**32 - 1, 32))
+    high = tf.bitwise.bitwise_and(tf.bitwise.right_shift(seeds, shift), mask)
+    return tf.stack([tf.bitwise.bitwise_and(seeds, mask), high], axis=-1)
+
+
+def fresh_key() -> Tensor:
+    """A key that is another one each time a graph is run.
+
+    For exports. The raw op with seeds of 0: no seed of the process that made
+    the graph is in it, no state is saved with it, and it is safe to threads.
+    """
+    return tf.raw_ops.RandomUniformInt(
+        shape=[2],
+        minval=tf.constant(tf.int64.min, tf.int64),
+        maxval=tf.constant(tf.int64.max, tf.int64),
+        seed=0,
+        seed2=0,
+    )
+
+
+def fold(key: Tensor, data: int | Tensor) -> Tensor:
+    """Derives the key number `data` (a small integer >= 0) of `key`.
+
+    One step of a congruential generator modulo 2^64. That keeps keys apart,
+    which is all it has to do: TensorFlow scrambles a key by philox before the
+    draw. It costs a few scalar operations where `tf.random.fold_in` draws.
+
+    Args:
+        key: `[..., 2]`.
+        data: a number, or one for each key: `[...]`, or many for one key.
+    """
+    first = key[..., 0] * _MULTIPLIER + tf.cast(data, tf.int64) + 1
+    return tf.stack([first, tf.broadcast_to(key[..., 1], tf.shape(first))], -1)
+
+
+def fold_replica(key: Tensor) -> Tensor:
+    """Gives each replica of a tf.distribute strategy a key of its own."""
+    context = tf.distribute.get_replica_context()
+    if context is None or context.num_replicas_in_sync == 1:
+        return key
+    return fold(key, context.replica_id_in_sync_group)
+
+
+def uniforms(seed: int, shape: Any) -> np.ndarray:
+    """NumPy numbers between 0 and 1, for eager work outside of a graph."""
+    return np.random.default_rng(seed).uniform(size=shape)
+
+
+def generator(seed: int | None) -> np.random.Generator:
+    """NumPy's generator; None follows Keras's seed, as everywhere."""
+    return np.random.default_rng(any_seed() if seed is None else seed)
+
+
+def choices(
+    seed: int | None, high: int, size: int
+) -> tuple[np.ndarray, Tensor]:
+    """`size` integers in [0, high), and an independent seed for TFP.
+
+    Eager work outside of a graph, where TFP samples the distributions. A seed
+    of None follows `keras.utils.set_random_seed`, as everywhere.
+    """
+    if seed is None:
+        seed = any_seed()
+    generator = np.random.default_rng(seed)
+    picked = generator.integers(0, high, size)
+    return picked, tf.constant(generator.integers(0, 2**31, 2), tf.int32)

@@ -1,0 +1,72 @@
+"""Random numbers of one call, of the distribution that is asked for."""
+
+import math
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+from tfpbnn.random.normals import bits, normal
+
+
+class Numbers:
+    """Numbers that broadcast to an input, of the distribution asked for.
+
+    Of one key: to be asked once.
+
+    Args:
+        key: `[2]`, None if there are normals.
+        sizes: of the numbers; likewise.
+        normals: those of a scope, to make the numbers of.
+    """
+
+    def __init__(
+        self,
+        key: Tensor | None,
+        sizes: Any = None,
+        normals: Tensor | None = None,
+    ):
+        self._key = key
+        self._sizes = sizes
+        self._normals = normals
+
+    def normal(self, dtype: Any) -> Tensor:
+        """Standard normals."""
+        if self._normals is None:
+            return normal(self._key, self._sizes, dtype)
+        return tf.cast(self._normals, dtype)
+
+    def kept(self, rate: float, dtype: Any) -> Tensor:
+        """0 with probability `rate`, to 2^-23 at least; else 1."""
+        if self._normals is None:
+            words = bits(self._key, self._sizes)
+            threshold = tf.constant(round(rate * 2**32), tf.uint32)
+            return tf.cast(words >= threshold, dtype)
+        threshold = tf.math.ndtri(tf.constant(rate, tf.float32))
+        return tf.cast(self._normals >= threshold, dtype)
+
+    def logistic(self) -> Tensor:
+        """Standard logistic numbers, float32."""
+        normals = self._normals
+        if normals is None:
+            words = tf.bitwise.right_shift(
+                bits(self._key, self._sizes), tf.constant(9, tf.uint32)
+            )
+            # Midpoints of cells: never 0 or 1.
+            uniforms = (tf.cast(words, tf.float32) + 0.5) * 2.0**-23
+            return tf.math.log(uniforms) - tf.math.log1p(-uniforms)
+        half = normals / math.sqrt(2.0)
+        return tf.math.log(tf.math.erfc(-half)) - tf.math.log(
+            tf.math.erfc(half)
+        )
+
+
+def signed(normals: Tensor, signs: Tensor | None) -> Tensor:
+    """Normals `[S, B, size]` with the signs of antithetic draws, `[S]`.
+
+    A unit that is dropped by a normal below the threshold for its rate is as
+    often dropped by minus that normal, and other ones then.
+    """
+    if signs is None:
+        return normals
+    return normals * tf.cast(tf.reshape(signs, [-1, 1, 1]), normals.dtype)

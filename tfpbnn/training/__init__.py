@@ -1,0 +1,10 @@
+"""What `tfpbnn.Model` and `tfpbnn.Sequential` do beyond Keras's in `fit`.
+
+The KL's weight by the length of the data, checks of the data, several steps a
+call, and the optimizer's step in one pass. To add what happens in a step: a
+method of `fitting.WeightedFit`.
+"""
+
+from tfpbnn.training.models import Model, Sequential
+
+__all__ = ["Model", "Sequential"]

@@ -1,0 +1,173 @@
+"""Looks at the data of `fit` and `evaluate` before Keras does.
+
+A NaN is otherwise found in the logs, and a label out of range in the first
+step's graph, with TensorFlow's long traceback.
+"""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn import likelihoods
+from tfpbnn.base import data
+from tfpbnn.base.types import Array
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.networks import reading
+from tfpbnn.particles import Posterior
+
+# Of Keras's losses those that ask for labels. Its Poisson takes any number,
+# and its categorical cross entropy weighted one-hot rows.
+_OF_LABELS = (
+    keras.losses.BinaryCrossentropy,
+    keras.losses.SparseCategoricalCrossentropy,
+    keras.losses.binary_crossentropy,
+    keras.losses.sparse_categorical_crossentropy,
+)
+
+
+class CheckedEvaluate:
+    """A mixin for Keras models: `evaluate` that looks at its data."""
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.evaluate`.
+
+        Args:
+            *args: as in Keras.
+            **kwargs: as in Keras.
+
+        Raises:
+            TypeError: if targets are names, or other objects.
+            ValueError: if arrays have NaN among them, or targets that the
+                compiled loss can't take.
+        """
+        plain = super().evaluate  # type: ignore[misc]
+        # Between epochs Keras's `fit` asks for what it kept, and was looked at.
+        if not kwargs.get("_use_cached_eval_dataset"):
+            given = inspect.signature(plain).bind(*args, **kwargs).arguments
+            check_data(self, given)
+        return plain(*args, **kwargs)
+
+
+def check_data(model: Any, given: Mapping[str, Any]) -> None:
+    """Raises if arrays are not such as can be learned, or scored.
+
+    Args:
+        model: compiled.
+        given: the arguments of Keras's `fit` or `evaluate` by name.
+
+    Raises:
+        TypeError: if targets are no numbers.
+        ValueError: if there is a NaN, or a target that the loss can't take.
+    """
+    rows = tuple(map(given.get, ("x", "y", "sample_weight")))
+    _check_rows(model, rows)
+    validation = given.get("validation_data")
+    if isinstance(validation, list | tuple):
+        rows = keras.utils.unpack_x_y_sample_weight(tuple(validation))
+        _check_rows(model, rows, " of `validation_data`")
+
+
+def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
+    x, y, sample_weight = rows
+    data.check_finite("x", x, of)
+    data.check_finite("y", y, of)
+    if sample_weight is None:  # some may count for nothing
+        check(model, y, of)
+
+
+def check(model: keras.Model, y: Any, of: str = "") -> None:
+    """Raises if array targets have values that the compiled loss can't take.
+
+    What may be trained nevertheless passes: targets that are masked or belong
+    to an unknown loss, models whose training steps are a user's own or that
+    don't know their outputs yet, other forms of data.
+
+    Args:
+        model: compiled.
+        y: targets.
+        of: what they are part of, for the message.
+
+    Raises:
+        TypeError: if they are no numbers.
+        ValueError: with the first such value and its index.
+    """
+    outputs = _outputs(model)
+    if not outputs or y is None or data.is_stream(y):
+        return
+    names = reading.output_names(model)
+    parts = zip(
+        names,
+        outputs,
+        _by_output(y, names, None),
+        _by_output(model.loss, names, model.loss),
+        strict=True,
+    )
+    for name, output, target, loss in parts:
+        values = None if target is None else data.to_numpy(target)
+        likelihood = _likelihood(loss, output)
+        if values is not None and likelihood is not None:
+            part = f" of the output `{name}`" if len(names) > 1 else ""
+            _check(values, likelihood, output, part + of)
+
+
+def _outputs(model: Any) -> list[Any]:
+    """A model's symbolic outputs; none if they don't tell what is trained."""
+    steps = (type(model).train_step, type(model).compute_loss)
+    ours = all(
+        step.__module__.split(".")[0] in ("keras", "tfpbnn") for step in steps
+    )
+    if isinstance(model, Posterior):
+        model = model.template()
+    return getattr(model, "outputs", []) if ours else []
+
+
+def _by_output(given: Any, names: list[str], default: Any) -> list[Any]:
+    """What `fit` or `compile` was given for each output."""
+    if isinstance(given, Mapping):
+        return [given.get(name) for name in names]
+    if isinstance(given, list | tuple):
+        fits = len(given) == len(names)
+        return list(given) if fits else [None] * len(names)
+    return [given] if len(names) == 1 else [default] * len(names)
+
+
+def _likelihood(loss: Any, output: Any) -> Likelihood | None:
+    """What a loss says of its targets; None if nothing that is known here."""
+    masked = getattr(output, "_keras_mask", None) is not None
+    if masked or loss is None or isinstance(loss, Likelihood):
+        return None if masked else loss
+    try:
+        resolved = keras.losses.get(loss)
+    except ValueError:
+        return None
+    known = type(resolved) in _OF_LABELS or resolved in _OF_LABELS
+    ignored = getattr(resolved, "ignore_class", None)
+    if not known or ignored is not None:
+        return None
+    return likelihoods.from_loss(resolved, output.shape[-1])
+
+
+def _check(y: Array, likelihood: Likelihood, output: Any, of: str) -> None:
+    rank = len(output.shape)
+    data.check_numbers(f"`y`{of}", y)
+    if (
+        y.dtype.kind not in "biuf"
+        or y.ndim not in (rank - 1, rank)
+        or not y.size
+    ):
+        return
+    words, low, high = likelihood.support(output.shape[-1])
+    whole = y.dtype.kind != "f" or not likelihood.is_integral(y, output)
+    # Two passes without a copy, if there is nothing to find.
+    if whole and low <= y.min() and y.max() <= high:
+        return
+    wrong = np.argwhere(~likelihood.supports(y, output))
+    if len(wrong):
+        index = tuple(map(int, wrong[0]))
+        raise ValueError(
+            f"`y`{of} must hold {words}. Received: {y[index]} at index "
+            f"{index}, the first of {len(wrong)} values"
+        )

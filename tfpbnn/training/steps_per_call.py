@@ -1,0 +1,167 @@
+"""Several training steps in one call of TensorFlow, where nobody looks between.
+
+Keras comes back to Python after each step, which takes as long as the step of a
+small network. Its `steps_per_execution` says how many steps a call does.
+"""
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.networks.calls import Call, Graph
+from tfpbnn.networks.reading import can_read, size
+
+# A call does so many steps at most, and so many floating-point operations, a
+# second of them or less: after each the bar moves, and an interrupt is heard.
+_MOST_STEPS = 32
+_MOST_FLOPS = 2**36
+# Of the product of a weight and an input: forward, and two gradients.
+_FLOPS_PER_PRODUCT = 6
+_BATCH_HOOKS = (
+    "on_batch_begin",
+    "on_batch_end",
+    "on_train_batch_begin",
+    "on_train_batch_end",
+    "on_test_batch_begin",
+    "on_test_batch_end",
+)
+
+
+class StepsPerCall:
+    """Of a Keras model: keeps its compiled functions by their number of steps.
+
+    Keras keeps one of each, for the number that there was when it was made.
+    """
+
+    def make_train_function(self, force: bool = False) -> None:
+        self._take("train_function", super().make_train_function, force)  # type: ignore[misc]
+
+    def make_test_function(self, force: bool = False) -> None:
+        self._take("test_function", super().make_test_function, force)  # type: ignore[misc]
+
+    def _take(self, name: str, make: Any, force: bool) -> None:
+        kept = self.__dict__.get("_functions_by_steps", {})
+        if force or getattr(self, name) is None:  # as after `compile`
+            kept = {key: value for key, value in kept.items() if key[0] != name}
+        key = name, self.steps_per_execution  # type: ignore[attr-defined]
+        if key not in kept:
+            make(force=True)
+            kept[key] = getattr(self, name)
+        setattr(self, name, kept[key])
+        # Keras would look for layers among a model's attributes.
+        object.__setattr__(self, "_functions_by_steps", kept)
+
+
+@contextlib.contextmanager
+def several(
+    model: Any, given: dict[str, Any], networks: Sequence[Any], copies: int = 1
+) -> Iterator[None]:
+    """Lets `fit` do several steps in a call, where that changes no number.
+
+    Left alone are: a number that the user compiled with, callbacks that look
+    at batches, replicas, eager runs, and data of which the end isn't known.
+
+    Args:
+        model: whose `fit` is called inside.
+        given: its arguments.
+        networks: whose calls tell how much work a row is: the model itself,
+            unless it stands for others.
+        copies: how often each of them is there.
+    """
+    count = _steps_at_once(model, given, networks, copies)
+    if count < 2:
+        yield
+        return
+    model.steps_per_execution = count
+    try:
+        yield
+    finally:
+        model.steps_per_execution = 1
+
+
+def _steps_at_once(
+    model: Any, given: dict[str, Any], networks: Sequence[Any], copies: int
+) -> int:
+    rows = _rows(given)
+    is_open = rows and _is_plain(model) and _is_unseen(given)
+    if not (is_open and all(map(can_read, networks))):
+        return 1
+    batch_size = given.get("batch_size") or 32
+    steps = math.ceil(rows / batch_size)
+    per_row = sum(_flops_per_row(network, given["x"]) for network in networks)
+    flops = copies * per_row * min(rows, batch_size)
+    most = min(steps, _MOST_STEPS, _MOST_FLOPS // max(1, flops))
+    if given.get("verbose", "auto") in (0, 2):
+        return most
+    # The bar ends at the last step, not beyond it.
+    return max((n for n in range(1, most + 1) if steps % n == 0), default=1)
+
+
+def _rows(given: dict[str, Any]) -> int:
+    """How many rows an epoch has, if all data are arrays and seen whole; or 0.
+
+    Where less is asked for, several steps would go beyond it.
+    """
+    limits = [given.get("steps_per_epoch"), given.get("validation_steps")]
+    # Older versions of Keras have no limit of their own.
+    limit = getattr(keras.config, "max_steps_per_epoch", lambda: None)
+    if any(limits) or limit():
+        return 0
+    data = given.get("x"), given.get("validation_data")
+    x, *others = keras.tree.flatten(data)
+    others = [leaf for leaf in others if leaf is not None]
+    shapes = [tuple(getattr(leaf, "shape", ())) for leaf in (x, *others)]
+    if not all(shape and None not in shape for shape in shapes):
+        return 0
+    return math.floor(x.shape[0] * (1 - (given.get("validation_split") or 0)))
+
+
+def _is_plain(model: Any) -> bool:
+    return (
+        getattr(model, "compiled", False)
+        and model.steps_per_execution == 1
+        and not model.run_eagerly
+        and not tf.distribute.has_strategy()
+        and model.distribute_strategy.num_replicas_in_sync == 1
+    )
+
+
+def _is_unseen(given: dict[str, Any]) -> bool:
+    """Whether no callback looks at what is between two batches."""
+    callbacks = given.get("callbacks")
+    if isinstance(callbacks, keras.callbacks.CallbackList):
+        return False
+    return not any(map(_sees_batches, keras.tree.flatten(callbacks)))
+
+
+def _sees_batches(callback: Any) -> bool:
+    if callback is None or getattr(callback, "save_freq", None) == "epoch":
+        return False
+    return any(
+        getattr(getattr(callback, name), "__func__", None)
+        is not getattr(keras.callbacks.Callback, name)
+        for name in _BATCH_HOOKS
+    )
+
+
+def _flops_per_row(network: Any, x: Any) -> int:
+    graph = Graph(network)
+    unknown = graph.unknown_size(x)
+    return _FLOPS_PER_PRODUCT * sum(
+        _positions(call, unknown) * _kernel_size(call) for call in graph.calls
+    )
+
+
+def _positions(call: Call, unknown: int) -> int:
+    """At how many places of a row (of time, of an image) weights are used."""
+    tensors = [*call.inputs, *call.outputs]
+    return max((size(t.shape[1:-1], unknown) for t in tensors), default=1)
+
+
+def _kernel_size(call: Call) -> int:
+    variables = getattr(call.op, "trainable_variables", ())
+    return sum(math.prod(v.shape) for v in variables if len(v.shape) > 1)
