@@ -118,7 +118,7 @@ def test_it_is_compiled_if_that_needs_keras_only(arguments, is_compiled):
         assert plain.optimizer is not model.optimizer
 
 
-@registry.register
+@registry.register("convert")
 class Unknown(VariationalLayer):
     """A variational layer that the mapping does not know."""
 

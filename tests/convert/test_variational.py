@@ -11,6 +11,7 @@ from tests.statistics import assert_moments
 from tfpbnn import families, priors, random
 from tfpbnn.layers.kl import kl_terms
 from tfpbnn.layers.random_layer import RandomLayer
+from tfpbnn.networks import reading
 
 RNG = np.random.default_rng(0)
 
@@ -55,9 +56,7 @@ X = {"image": normal(5, 6, 6, 2), "extra": normal(5, 4)}
 
 
 def variational_names(model):
-    from tfpbnn.convert import graph
-
-    return {x.name for x in graph.leaves(model) if isinstance(x, RandomLayer)}
+    return {x.name for x in reading.leaves(model) if isinstance(x, RandomLayer)}
 
 
 def at_mean(model, x):

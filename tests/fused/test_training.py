@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfpbnn import fused, layers, priors
-from tfpbnn.fused import mean_field_normal
+from tfpbnn.fused import mode as fused_mode
 
 X = np.random.default_rng(0).normal(size=(4, 160)).astype("float32")
 LAYERS = [
@@ -52,7 +52,7 @@ def step(layer, mode):
 @pytest.mark.parametrize("cls", LAYERS)
 def test_step(cls, prior, mode, monkeypatch):
     fast = step(make_layer(cls, prior), mode)
-    monkeypatch.setattr(mean_field_normal, "MIN_SIZE", 10**9)
+    monkeypatch.setattr(fused_mode, "MIN_SIZE", 10**9)
     plain = step(make_layer(cls, prior), mode)
     assert len(fast) == len(plain)
     for a, b in zip(fast, plain, strict=True):
@@ -64,7 +64,7 @@ def count_calls(monkeypatch):
     calls = []
     original = fused.normal_kl
     monkeypatch.setattr(
-        mean_field_normal,
+        fused,
         "normal_kl",
         lambda *a: calls.append(1) or original(*a),
     )
