@@ -18,6 +18,7 @@ from tests.particles import table
 from tests.statistics import FALSE_FAIL, assert_correlation
 from tfpbnn import likelihoods
 from tfpbnn.particles import costs, engine, functions
+from tfpbnn.prediction.pieces import Run
 
 X = normal(7, 3)
 FIXED = likelihoods.Normal(scale=1.0)
@@ -72,7 +73,7 @@ def test_pieces_do_not_change_a_prediction(model, draws, antithetic):
 
 
 def test_a_small_budget_does_make_pieces(model):
-    run = tfpbnn.particles.Run(
+    run = Run(
         model,
         X,
         9,
