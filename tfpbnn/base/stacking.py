@@ -1,4 +1,4 @@
-"""Tensors `[S, B, ...]` as `[S * B, ...]`, and back."""
+"""Stacks `[S, B, ...]` of draws or members as rows `[S * B, ...]`, and back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,23 +9,55 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor
 
 
-def over_rows(function: Callable[[Tensor], Any], x: Tensor) -> Any:
-    """`[S, B, ...]` through a function of `[S * B, ...]`, to tensors of it."""
-    sizes = tf.shape(x)
+def flatten(x: Tensor) -> Tensor:
+    """Joins the first two axes: `[S, B, ...]` becomes `[S * B, ...]`."""
+    y = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
+    count, rows = x.shape[:2]
+    size = None if None in (count, rows) else count * rows
+    y.set_shape([size, *x.shape[2:]])
+    return y
 
-    def unflatten(flat: Tensor) -> Tensor:
-        y = tf.reshape(flat, tf.concat([sizes[:2], tf.shape(flat)[1:]], 0))
-        y.set_shape([x.shape[0], x.shape[1], *flat.shape[1:]])
+
+def unflatten(x: Tensor, count: int | Tensor) -> Tensor:
+    """Splits the first axis: `[S * B, ...]` becomes `[S, B, ...]`.
+
+    Args:
+        x: rows, those of one draw or member after those of another.
+        count: how many draws or members there are, S.
+    """
+    y = tf.reshape(x, tf.concat([[count, -1], tf.shape(x)[1:]], 0))
+    known, size = tf.get_static_value(count), x.shape[0]
+    rows = None if None in (known, size) else size // known
+    y.set_shape([known, rows, *x.shape[1:]])
+    return y
+
+
+def over_rows(function: Callable[[Tensor], Any], x: Tensor) -> Any:
+    """Applies a function of rows to a stack.
+
+    Args:
+        function: takes `[S * B, ...]` and gives tensors of as many rows.
+        x: `[S, B, ...]`.
+
+    Returns:
+        The function's results, each as a stack.
+    """
+    sizes = tf.shape(x)[:2]
+
+    def stack(rows: Tensor) -> Tensor:
+        # Not `unflatten`, to keep both sizes where they are known.
+        y = tf.reshape(rows, tf.concat([sizes, tf.shape(rows)[1:]], 0))
+        y.set_shape([*x.shape[:2], *rows.shape[1:]])
         return y
 
-    flat = function(tf.reshape(x, tf.concat([[-1], sizes[2:]], 0)))
-    return keras.tree.map_structure(unflatten, flat)
+    return keras.tree.map_structure(stack, function(flatten(x)))
 
 
-def flat(tensor: Tensor) -> Tensor:
-    """`[G, B, ...]` as `[G * B, ...]`."""
-    found = tf.reshape(tensor, tf.concat([[-1], tf.shape(tensor)[2:]], 0))
-    groups, rows = tensor.shape[:2]
-    size = None if None in (groups, rows) else groups * rows
-    found.set_shape([size, *tensor.shape[2:]])
-    return found
+def repeated(x: Tensor, count: int | Tensor) -> Tensor:
+    """`[B, ...]` once for each of `count` draws: `[S * B, ...]`."""
+    # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
+    sizes = tf.concat([[count], tf.shape(x)], 0)
+    return flatten(tf.broadcast_to(x, sizes))
+
+
+flat = flatten

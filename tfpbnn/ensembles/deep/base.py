@@ -230,21 +230,15 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
             self.train_function = None  # It has seen the other one.
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
-        batch = MemberBatch(
-            self._layout,
-            self.num_members,
-            *keras.utils.unpack_x_y_sample_weight(data),
-        )
+        given = keras.utils.unpack_x_y_sample_weight(data)
+        batch = MemberBatch(self._layout, *given)
         self._learning.build(batch)
         losses, outputs = self._learning.train(batch)
         return self._logged(self.train_losses, losses, batch, outputs)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
-        batch = MemberBatch(
-            "shared",
-            self.num_members,
-            *keras.utils.unpack_x_y_sample_weight(data),
-        )
+        given = keras.utils.unpack_x_y_sample_weight(data)
+        batch = MemberBatch("shared", *given)
         self._learning.build(batch)
         losses, outputs = self._learning.test(batch)
         return self._logged(self.test_losses, losses, batch, outputs)

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfpbnn.base.stacking import flatten
 from tfpbnn.base.types import Tensor
 
 # What has an axis of members, behind that of rows: nothing, the weights of
@@ -20,10 +21,7 @@ class MemberBatch:
         own: what differs between members, `[M, B, ...]` each.
     """
 
-    def __init__(
-        self, layout: str, num_members: int, x: Any, y: Any, weights: Any
-    ):
-        self._num_members = num_members
+    def __init__(self, layout: str, x: Any, y: Any, weights: Any):
         self._layout = layout
         self._shared = (x, y, weights)
         own: Any = ()
@@ -65,12 +63,8 @@ class MemberBatch:
             if self._layout == "weights":
                 weights = tf.reduce_mean(weights, axis=1)
             return y, _map(lambda t: tf.reduce_mean(t, axis=0), y_pred), weights
-
-        def join(leaf: Tensor) -> Tensor:
-            return tf.concat(tf.unstack(leaf, self._num_members), 0)
-
         _, y, weights = self.own
-        return _map(join, y), _map(join, y_pred), _map(join, weights)
+        return _map(flatten, y), _map(flatten, y_pred), _map(flatten, weights)
 
 
 def _map(function: Callable[[Tensor], Any], structure: Any) -> Any:

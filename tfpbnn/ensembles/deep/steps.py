@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.stacking import flatten
 from tfpbnn.ensembles.deep.stacks import MemberState, Stacks
 
 # From a member's network, state and part of the data to a structure of tensors.
@@ -67,7 +67,7 @@ def for_each(
         parallel_iterations=2,
         fn_output_signature=types,
     )
-    return keras.tree.map_structure(_join_groups, groups)
+    return keras.tree.map_structure(flatten, groups)
 
 
 def _traced_once(work: Work, network: keras.Model) -> Work:
@@ -101,11 +101,3 @@ def _has_seeds(definition: Any) -> bool:
     functions = definition.library.function
     bodies = [definition.node, *(f.node_def for f in functions)]
     return any("seed" in node.attr for nodes in bodies for node in nodes)
-
-
-def _join_groups(groups: Tensor) -> Tensor:
-    """`[G, k, ...]` to `[G * k, ...]`."""
-    shape = groups.shape[2:]
-    joined = tf.reshape(groups, tf.concat([[-1], tf.shape(groups)[2:]], 0))
-    joined.set_shape([None, *shape])
-    return joined

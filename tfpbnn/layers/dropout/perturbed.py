@@ -13,6 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn import fused, random
+from tfpbnn.base.stacking import flatten, unflatten
 from tfpbnn.base.types import Tensor
 
 NoiseShape = Sequence[int | None] | None
@@ -42,12 +43,8 @@ def perturbed(
         return apply(x, random.Numbers(None, normals=normals[0]))
     normals = _normals(x, key, scope, noise_shape)
     count = 1 if scope.is_shared else tf.shape(key)[0]
-    sizes = tf.shape(x)
-    stack = tf.reshape(x, tf.concat([[count, -1], sizes[1:]], 0))
-    y = apply(stack, random.Numbers(None, normals=normals))
-    y = tf.reshape(y, tf.concat([[-1], sizes[1:]], 0))
-    y.set_shape([None, *x.shape[1:]])
-    return y
+    stack = unflatten(x, count)
+    return flatten(apply(stack, random.Numbers(None, normals=normals)))
 
 
 def _sizes(x: Tensor, noise_shape: NoiseShape) -> list[Any]:
