@@ -159,7 +159,7 @@ def test_a_model_without_kl():
         ({"warmup_epochs": -1}, "warmup_epochs=-1"),
         ({"schedule": "cosine"}, r"cyclical.*linear.*schedule='cosine'"),
         ({"temperature": 0.0}, "`temperature` must be .*temperature=0.0"),
-        ({"floor": -0.1}, "`floor` must be from 0 to 1.*floor=-0.1"),
+        ({"floor": -0.1}, "`floor` must be a number from 0 to 1.*floor=-0.1"),
         ({"floor": 1.5}, "floor=1.5"),
     ],
 )

@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 
+from tfpbnn.base import checks
 from tfpbnn.layers.kl import kl_terms, managed_weights, total_kl
 
 
@@ -18,14 +19,6 @@ def _cyclical(epoch: int, warmup_epochs: int) -> float:
 
 
 _SCHEDULES = {"cyclical": _cyclical, "linear": _linear}
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(
-            f"`{name}` must be a positive, finite number. Received: "
-            f"{name}={value!r}"
-        )
 
 
 class KLWeight(keras.callbacks.Callback):
@@ -84,17 +77,10 @@ class KLWeight(keras.callbacks.Callback):
         floor: float = 0.0,
     ):
         super().__init__()
-        _check_positive("num_examples", num_examples)
-        _check_positive("temperature", temperature)
-        if not 0 <= warmup_epochs < math.inf:
-            raise ValueError(
-                "`warmup_epochs` must be 0 or more. Received: "
-                f"warmup_epochs={warmup_epochs!r}"
-            )
-        if not 0 <= floor <= 1:
-            raise ValueError(
-                f"`floor` must be from 0 to 1. Received: floor={floor!r}"
-            )
+        checks.positive_number("num_examples", num_examples)
+        checks.positive_number("temperature", temperature)
+        checks.non_negative("warmup_epochs", warmup_epochs)
+        checks.fraction("floor", floor)
         if not callable(schedule) and schedule not in _SCHEDULES:
             raise ValueError(
                 f"`schedule` must be one of {sorted(_SCHEDULES)} or a function "

@@ -5,6 +5,7 @@ import urllib.parse
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
+from tfpbnn.base import checks
 from tfpbnn.base.types import Array
 from tfpbnn.client import results, retries
 from tfpbnn.client.errors import ServerError
@@ -92,11 +93,7 @@ class TFServingClient:
                 "`timeout` must be a positive number of seconds. Received: "
                 f"timeout={timeout!r}"
             )
-        if not isinstance(max_retries, int) or max_retries < 0:
-            raise ValueError(
-                "`max_retries` must be an integer, 0 or more. Received: "
-                f"max_retries={max_retries!r}"
-            )
+        checks.integer("max_retries", max_retries, least=0)
         self.url, self.model_name = url, model_name
         self.version, self.label = version, label
         self.signature, self.max_retries = signature, max_retries

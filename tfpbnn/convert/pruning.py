@@ -3,9 +3,14 @@
 import keras
 import numpy as np
 
+from tfpbnn.base import checks
 from tfpbnn.base.types import Array
 from tfpbnn.diagnostics.signal_to_noise import _posteriors, signal_to_noise
 from tfpbnn.networks.copying import clone
+
+_check_kept = checks.number(
+    "a fraction above 0 and up to 1", lambda v: 0 < v <= 1
+)
 
 
 def prune(model: keras.Model, keep: float) -> keras.Model:
@@ -46,11 +51,7 @@ def prune(model: keras.Model, keep: float) -> keras.Model:
         [Graves, 2011](https://papers.nips.cc/paper/4329-practical-variational-inference-for-neural-networks);
         [Blundell et al., 2015](https://arxiv.org/abs/1505.05424), section 5.1
     """
-    if not (isinstance(keep, int | float) and 0 < keep <= 1):
-        raise ValueError(
-            "`keep` must be a fraction above 0 and up to 1. Received: "
-            f"keep={keep!r}"
-        )
+    _check_kept("keep", keep)
     ratios = signal_to_noise(model)
     masks = _highest(list(ratios.values()), keep)
     pruned = clone(model)

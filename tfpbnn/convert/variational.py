@@ -1,13 +1,13 @@
 """From plain Keras layers to variational ones."""
 
 import dataclasses
-import math
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfpbnn import families, priors
+from tfpbnn.base import checks
 from tfpbnn.base.types import Config, Identifier
 from tfpbnn.convert import counterparts
 from tfpbnn.layers import Variational
@@ -206,17 +206,8 @@ def _set_scales(
 def _check(
     estimator: str, delta: float, moped: bool, posteriors: tuple[Any, Any]
 ) -> None:
-    if estimator not in counterparts.SUFFIXES:
-        raise ValueError(
-            "`estimator` must be one of "
-            f"{sorted(counterparts.SUFFIXES)}. Received: "
-            f"estimator={estimator!r}"
-        )
-    if not (isinstance(delta, int | float) and 0 < delta < math.inf):
-        raise ValueError(
-            "`delta` must be a positive, finite number. Received: "
-            f"delta={delta!r}"
-        )
+    checks.one_of("estimator", estimator, sorted(counterparts.SUFFIXES))
+    checks.positive_number("delta", delta)
     for posterior in posteriors if moped else ():
         family = families.get(posterior)
         if not isinstance(family, families.MeanFieldNormal | None):

@@ -1,7 +1,5 @@
 """The prior that dropout with weight decay implies."""
 
-import math
-
 from tfpbnn.base import checks
 
 
@@ -44,8 +42,8 @@ def weight_decay(
     per_nat = _prior_decay(num_examples, rate, length_scale)
     if precision is None:
         return per_nat
-    _check_positive("precision", precision)
-    _check_positive("num_outputs", num_outputs)
+    checks.positive_number("precision", precision)
+    checks.positive_number("num_outputs", num_outputs)
     return 2 * per_nat / (precision * num_outputs)
 
 
@@ -82,23 +80,15 @@ def precision(
     Reference:
         [Gal and Ghahramani, 2016](https://arxiv.org/abs/1506.02142), equation 7
     """
-    _check_positive("weight_decay", weight_decay)
-    _check_positive("num_outputs", num_outputs)
+    checks.positive_number("weight_decay", weight_decay)
+    checks.positive_number("num_outputs", num_outputs)
     per_nat = _prior_decay(num_examples, rate, length_scale)
     return 2 * per_nat / (weight_decay * num_outputs)
 
 
 def _prior_decay(num_examples: int, rate: float, length_scale: float) -> float:
     """As `ConcreteDropout` has it: length_scale^2 / (2 (1 - rate)), over N."""
-    _check_positive("num_examples", num_examples)
-    _check_positive("length_scale", length_scale)
-    kept = 1 - checks.check_rate(rate)
+    checks.positive_number("num_examples", num_examples)
+    checks.positive_number("length_scale", length_scale)
+    kept = 1 - checks.rate("rate", rate)
     return length_scale**2 / (2 * kept * num_examples)
-
-
-def _check_positive(name: str, value: float) -> None:
-    if not (isinstance(value, int | float) and 0 < value < math.inf):
-        raise ValueError(
-            f"`{name}` must be a positive, finite number. Received: "
-            f"{name}={value!r}"
-        )

@@ -79,7 +79,7 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
     check_built(model)
     _check_readable(model)
     if rate is not None:
-        checks.check_rate(rate)
+        checks.rate("rate", rate)
     config, found = _converted(model, rate)
     if not found and rate is None:
         raise ValueError(

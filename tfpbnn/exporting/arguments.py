@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tfpbnn.base.checks import check_num_samples
+from tfpbnn.base import checks
 
 DRAWS = ("fresh", "fixed")
 FORMATS = ("savedmodel", "litert", "onnx")
@@ -38,9 +38,9 @@ class Arguments:
         format: str,
     ):
         """Checks them, as given to `export`."""
-        check_num_samples(num_samples)
-        _check_one("draws", draws, DRAWS)
-        _check_one("format", format, FORMATS)
+        checks.positive_integer("num_samples", num_samples)
+        checks.one_of("draws", draws, DRAWS)
+        checks.one_of("format", format, FORMATS)
         self.draws, self.format = draws, format
         is_other = format != "savedmodel"
         if is_other and draws != "fixed":
@@ -84,10 +84,3 @@ class Arguments:
                 f"Received: signatures={signatures!r}"
             )
         return chosen
-
-
-def _check_one(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ValueError(
-            f"`{name}` must be one of {list(known)}. Received: {name}={value!r}"
-        )

@@ -9,7 +9,7 @@ import tensorflow as tf
 from keras import constraints, initializers, regularizers
 
 from tfpbnn import fused, random
-from tfpbnn.base import positive, template
+from tfpbnn.base import checks, positive, template
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Identifier, Tensor
 
@@ -247,11 +247,7 @@ class RankFamily(ScaleFamily):
             loc_constraint,
             **kwargs,
         )
-        if not isinstance(rank, int) or isinstance(rank, bool) or rank < 1:
-            raise ValueError(
-                f"`rank` must be a positive integer. Received: rank={rank!r}"
-            )
-        self.rank = rank
+        self.rank = checks.positive_integer("rank", rank)
 
     def get_config(self) -> Config:
         return super().get_config() | {"rank": self.rank}

@@ -58,7 +58,7 @@ class DropConnect(LocFamily):
             loc_constraint,
             **kwargs,
         )
-        self.rate = checks.check_rate(rate)
+        self.rate = checks.rate("rate", rate)
 
     def _masked(self, numbers: random.Numbers) -> Tensor:
         loc = tf.convert_to_tensor(self.loc)

@@ -37,7 +37,7 @@ class HeScale(keras.initializers.Initializer):
     """
 
     def __init__(self, fraction: float = 0.1):
-        self.fraction = checks.check_positive("fraction", fraction)
+        self.fraction = checks.positive_number("fraction", fraction)
 
     def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
         dtype = dtype or keras.config.floatx()

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import priors, random
-from tfpbnn.base.checks import check_free_bits, check_seed
+from tfpbnn.base import checks
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.families import Family
 from tfpbnn.layers.kl import KLRegularizer, add_weight
@@ -66,8 +66,8 @@ class RandomLayer(NoiseCounter):
         """To be called in `__init__`, after that of Keras's layer."""
         self.initial_kl_weight = kl_weight
         self.kl_weight = add_weight(self, kl_weight)
-        self.free_bits = check_free_bits(free_bits)
-        self.noise_seed = check_seed(seed)
+        self.free_bits = checks.non_negative("free_bits", free_bits)
+        self.noise_seed = checks.seed(seed)
 
     def stacks(self) -> bool:
         """Whether the layer takes S draws at once: see `random.DrawScope`."""

@@ -7,6 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base import checks
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
 
@@ -219,13 +220,8 @@ def fits(array: Any, shape: Any) -> bool:
     return tf.TensorShape(array.shape).is_compatible_with(shape)
 
 
-def check_scale(scale: float | None) -> float | None:
-    """Raises unless a fixed scale is positive and finite."""
-    if scale is None or (
-        isinstance(scale, int | float) and 0 < scale < float("inf")
-    ):
-        return scale
-    raise ValueError(
-        "`scale` must be None (an output of the model) or a positive, finite "
-        f"number. Received: scale={scale!r}"
+def check_fixed(name: str, value: float | None) -> float | None:
+    """Checks a parameter that is fixed, or None where the model gives it."""
+    return checks.positive_number.optional(
+        name, value, "an output of the model"
     )

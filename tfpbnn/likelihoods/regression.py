@@ -4,10 +4,10 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn.base import registry
+from tfpbnn.base import checks, registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
-from tfpbnn.likelihoods.base import Likelihood, check_scale, positive
+from tfpbnn.likelihoods.base import Likelihood, check_fixed, positive
 
 
 class _LocScale(Likelihood):
@@ -15,7 +15,7 @@ class _LocScale(Likelihood):
 
     def __init__(self, scale: float | None = None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.scale = check_scale(scale)
+        self.scale = check_fixed("scale", scale)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -111,14 +111,7 @@ class StudentT(_LocScale):
         **kwargs: Any,
     ):
         super().__init__(scale=scale, **kwargs)
-        if df is not None and not (
-            isinstance(df, int | float) and 0 < df < float("inf")
-        ):
-            raise ValueError(
-                "`df` must be None (an output of the model) or a positive, "
-                f"finite number. Received: df={df!r}"
-            )
-        self.df = df
+        self.df = check_fixed("df", df)
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -166,12 +159,9 @@ class MixtureNormal(Likelihood):
 
     def __init__(self, num_components: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
-        if not isinstance(num_components, int) or num_components < 1:
-            raise ValueError(
-                "`num_components` must be a positive integer. Received: "
-                f"num_components={num_components!r}"
-            )
-        self.num_components = num_components
+        self.num_components = checks.positive_integer(
+            "num_components", num_components
+        )
 
     @property
     def parameters(self) -> tuple[str, ...]:

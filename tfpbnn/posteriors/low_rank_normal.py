@@ -9,8 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
-from tfpbnn.base import registry
-from tfpbnn.base.checks import check_num_samples, check_size
+from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.posteriors.batch_norm import (
@@ -71,12 +70,7 @@ class SWAGPosterior(NetworkPosterior):
         **kwargs: Any,
     ):
         super().__init__(network, tuple(indices), **kwargs)
-        if not (isinstance(num_columns, int) and num_columns > 1):
-            raise ValueError(
-                "`num_columns` must be an integer of 2 or more. Received: "
-                f"num_columns={num_columns!r}"
-            )
-        self.num_columns = num_columns
+        self.num_columns = checks.integer("num_columns", num_columns, least=2)
         self.num_collected = num_collected
         self.has_statistics = has_statistics
         self._scale = self.add_weight(
@@ -101,7 +95,7 @@ class SWAGPosterior(NetworkPosterior):
 
     @scale.setter
     def scale(self, value: float) -> None:
-        self._scale.assign(check_scale(value))
+        self._scale.assign(checks.non_negative("scale", value))
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
         if key is None:
@@ -151,8 +145,8 @@ class SWAGPosterior(NetworkPosterior):
         Raises:
             ValueError: if the network has BatchNorm and x is None.
         """
-        check_num_samples(num_samples)
-        check_size("batch_size", batch_size)
+        checks.positive_integer("num_samples", num_samples)
+        checks.positive_integer.optional("batch_size", batch_size)
         check_statistics(self.network, x)
         key = random.as_key(random.any_seed() if seed is None else seed)
         statistics = BatchStatistics(self.network)
@@ -203,13 +197,3 @@ class SWAGPosterior(NetworkPosterior):
             "num_collected": self.num_collected,
             "has_statistics": self.has_statistics,
         }
-
-
-def check_scale(value: Any) -> float:
-    """A number that a covariance can be multiplied with."""
-    if not (isinstance(value, int | float) and 0 <= value < math.inf):
-        raise ValueError(
-            "`scale` must be a finite number of 0 or more. Received: "
-            f"scale={value!r}"
-        )
-    return float(value)

@@ -7,8 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import registry
-from tfpbnn.base.checks import positive
+from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.networks.copying import clone, compile_like
 from tfpbnn.networks.posterior import keras_spec
@@ -55,7 +54,9 @@ class WeightSamples(NetworkPosterior):
         **kwargs: Any,
     ):
         super().__init__(network, tuple(indices), **kwargs)
-        self.num_members = self.num_means = positive("num_members", num_members)
+        self.num_members = self.num_means = checks.positive_integer(
+            "num_members", num_members
+        )
         # Members that are random themselves have no end of draws.
         if not any(map(is_random, layers_of(network))):
             self.num_draws = num_members

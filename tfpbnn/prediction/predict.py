@@ -4,8 +4,7 @@ from typing import Any
 
 import keras
 
-from tfpbnn.base import data
-from tfpbnn.base.checks import check_num_samples, check_size
+from tfpbnn.base import checks, data
 from tfpbnn.networks import reading
 from tfpbnn.prediction.collect import Collector
 from tfpbnn.prediction.pieces import Run
@@ -206,13 +205,10 @@ def _run(
     memory_budget: int | None,
 ) -> Run:
     """A run over x, of checked arguments."""
-    check_num_samples(num_samples)
-    check_size("batch_size", batch_size)
-    check_size("memory_budget", memory_budget)
-    if draws not in _DRAWS:
-        raise ValueError(
-            f"`draws` must be one of {list(_DRAWS)}. Received: draws={draws!r}"
-        )
+    checks.positive_integer("num_samples", num_samples)
+    checks.positive_integer.optional("batch_size", batch_size)
+    checks.positive_integer.optional("memory_budget", memory_budget)
+    checks.one_of("draws", draws, _DRAWS)
     reading.check_built(model)
     return Run(
         model,

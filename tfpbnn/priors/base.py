@@ -64,7 +64,7 @@ def check_scale(name: str, scale: float | str) -> float | str:
             f'`{name}` must be a positive number or "he". Received: '
             f"{name}={scale!r}"
         )
-    return checks.check_positive(name, scale)
+    return checks.positive_number(name, scale)
 
 
 def scale_for(scale: float | str, shape: Sequence[int]) -> float:

@@ -99,7 +99,7 @@ class StudentT(ZeroCentered):
         self, df: float = 3.0, scale: float | str = 1.0, **kwargs: Any
     ):
         super().__init__(scale, **kwargs)
-        self.df = checks.check_positive("df", df)
+        self.df = checks.positive_number("df", df)
 
     def distribution(self) -> Any:
         zero = tf.zeros([], self.parameter_dtype)

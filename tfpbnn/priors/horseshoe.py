@@ -29,10 +29,10 @@ class LocalGlobal(ScaledPrior):
     ):
         super().__init__(**kwargs)
         self.global_hyperprior = HalfCauchy(
-            checks.check_positive("global_scale", global_scale)
+            checks.positive_number("global_scale", global_scale)
         )
         self.local_hyperprior = HalfCauchy(
-            checks.check_positive("local_scale", local_scale)
+            checks.positive_number("local_scale", local_scale)
         )
         self.axis = check_axis(axis)
 
@@ -147,8 +147,8 @@ class RegularizedHorseshoe(LocalGlobal):
         **kwargs: Any,
     ):
         super().__init__(global_scale, local_scale, axis, **kwargs)
-        self.slab_scale = checks.check_positive("slab_scale", slab_scale)
-        self.slab_df = checks.check_positive("slab_df", slab_df)
+        self.slab_scale = checks.positive_number("slab_scale", slab_scale)
+        self.slab_df = checks.positive_number("slab_df", slab_df)
         self.slab_hyperprior = InverseGamma(
             0.5 * self.slab_df, 0.5 * self.slab_df * self.slab_scale**2
         )

@@ -56,7 +56,7 @@ class HalfCauchy(Hyperprior):
     """
 
     def __init__(self, scale: float = 1.0):
-        self.scale = checks.check_positive("scale", scale)
+        self.scale = checks.positive_number("scale", scale)
 
     @property
     def typical(self) -> float:
@@ -85,10 +85,10 @@ class InverseGamma(Hyperprior):
     """
 
     def __init__(self, concentration: float = 1.0, scale: float = 1.0):
-        self.concentration = checks.check_positive(
+        self.concentration = checks.positive_number(
             "concentration", concentration
         )
-        self.scale = checks.check_positive("scale", scale)
+        self.scale = checks.positive_number("scale", scale)
 
     @property
     def typical(self) -> float:

@@ -100,7 +100,7 @@ def moped(layer: Any, *, delta: float = 0.1, **weights: Any) -> None:
         ValueError: if `delta` is not positive, the layer is not built, or has
             no posterior of such a name or shape.
     """
-    checks.check_positive("delta", delta)
+    checks.positive_number("delta", delta)
     for name, weight in weights.items():
         posterior = getattr(layer, f"{name}_posterior", None)
         if posterior is None or not posterior.built:

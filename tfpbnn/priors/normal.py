@@ -1,11 +1,10 @@
 """Normal priors."""
 
-import math
 from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn.base import positive, registry
+from tfpbnn.base import checks, positive, registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.families import Family
@@ -83,11 +82,7 @@ class Normal(NormalPrior):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not (isinstance(loc, int | float) and math.isfinite(loc)):
-            raise ValueError(
-                f"`loc` must be a finite number. Received: loc={loc!r}"
-            )
-        self.initial_loc = float(loc)
+        self.initial_loc = checks.finite("loc", loc)
         self.initial_scale = check_scale("scale", scale)
         self.learnable_scale = bool(learnable_scale)
         self.axis = check_axis(axis)

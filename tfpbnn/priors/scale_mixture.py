@@ -48,13 +48,9 @@ class ScaleMixture(Prior):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        if not (isinstance(pi, int | float) and 0 < pi < 1):
-            raise ValueError(
-                f"`pi` must be between 0 and 1, exclusive. Received: pi={pi!r}"
-            )
-        self.pi = float(pi)
-        self.scale1 = checks.check_positive("scale1", scale1)
-        self.scale2 = checks.check_positive("scale2", scale2)
+        self.pi = checks.open_fraction("pi", pi)
+        self.scale1 = checks.positive_number("scale1", scale1)
+        self.scale2 = checks.positive_number("scale2", scale2)
 
     def distribution(self) -> Any:
         dtype = self.parameter_dtype

@@ -6,7 +6,7 @@ from typing import Any
 
 import keras
 
-from tfpbnn.base.checks import check_integer, check_positive
+from tfpbnn.base import checks
 from tfpbnn.networks.copying import clone, compile_like
 from tfpbnn.posteriors.moments import Moments
 
@@ -39,17 +39,11 @@ class Collector(keras.callbacks.Callback, abc.ABC):
         moments: Moments,
     ):
         super().__init__()
-        check_integer("start_epoch", start_epoch, 0)
-        check_integer("frequency", frequency)
-        if unit not in _UNITS:
-            raise ValueError(
-                f"`unit` must be one of {list(_UNITS)}. Received: unit={unit!r}"
-            )
-        if learning_rate is not None and not callable(learning_rate):
-            check_positive("learning_rate", learning_rate)
-        self.start_epoch = start_epoch
-        self.frequency = frequency
-        self.unit = unit
+        if not callable(learning_rate):
+            checks.positive_number.optional("learning_rate", learning_rate)
+        self.start_epoch = checks.integer("start_epoch", start_epoch, least=0)
+        self.frequency = checks.positive_integer("frequency", frequency)
+        self.unit = checks.one_of("unit", unit, _UNITS)
         self.learning_rate = learning_rate
         self._moments = moments
         self._indices: list[int] = []  # of the weights that are collected

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn.base.checks import check_integer, check_positive
+from tfpbnn.base import checks
 from tfpbnn.base.types import Array
 from tfpbnn.ensembles.averaging.collector import check_settable
 from tfpbnn.networks.copying import clone, compile_like
@@ -47,8 +47,10 @@ class SnapshotEnsemble(keras.callbacks.Callback):
 
     def __init__(self, num_cycles: int, learning_rate: float):
         super().__init__()
-        self.num_cycles = check_integer("num_cycles", num_cycles)
-        self.learning_rate = check_positive("learning_rate", learning_rate)
+        self.num_cycles = checks.positive_integer("num_cycles", num_cycles)
+        self.learning_rate = checks.positive_number(
+            "learning_rate", learning_rate
+        )
         self._snapshots: list[list[Array]] = []
         self._epoch = 0
 

@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn.base.checks import check_integer
+from tfpbnn.base import checks
 from tfpbnn.ensembles.averaging.collector import Collector
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.posteriors.batch_norm import check_statistics, update_batch_norm
@@ -90,7 +90,9 @@ class SWA(Collector):
             model: the average, as loaded from a file.
             num_collected: of how many sets of weights it is the mean.
         """
-        self._moments.count = check_integer("num_collected", num_collected)
+        self._moments.count = checks.positive_integer(
+            "num_collected", num_collected
+        )
         self._moments.means = [
             np.array(keras.ops.convert_to_numpy(v), "float64")
             for v in model.trainable_variables

@@ -5,10 +5,10 @@ from collections.abc import Callable
 import keras
 import numpy as np
 
-from tfpbnn.base.checks import check_integer
+from tfpbnn.base import checks
 from tfpbnn.ensembles.averaging.collector import Collector
 from tfpbnn.networks.copying import compile_like
-from tfpbnn.posteriors.low_rank_normal import SWAGPosterior, check_scale
+from tfpbnn.posteriors.low_rank_normal import SWAGPosterior
 from tfpbnn.posteriors.moments import Moments
 
 
@@ -61,10 +61,10 @@ class SWAG(Collector):
         *,
         scale: float = 1.0,
     ):
-        moments = Moments(check_integer("rank", rank, 2))
+        moments = Moments(checks.integer("rank", rank, least=2))
         super().__init__(start_epoch, frequency, unit, learning_rate, moments)
         self.rank = rank
-        self.scale = check_scale(scale)
+        self.scale = checks.non_negative("scale", scale)
 
     @property
     def posterior(self) -> SWAGPosterior:

@@ -5,8 +5,7 @@ from typing import Any
 
 import keras
 
-from tfpbnn.base import registry
-from tfpbnn.base.checks import positive
+from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config
 from tfpbnn.ensembles.deep import networks
 from tfpbnn.ensembles.deep.base import StackedEnsemble
@@ -104,7 +103,9 @@ class DeepEnsemble(StackedEnsemble):
         options = Options(
             bootstrap, shuffle, member_batch, adversarial_epsilon, seed
         )
-        members = networks.make(model, positive("num_members", num_members))
+        members = networks.make(
+            model, checks.positive_integer("num_members", num_members)
+        )
         networks.check_alike(members)
         super().__init__(
             members, alike=True, options=options, name=name, **kwargs

@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfpbnn.base import checks
 from tfpbnn.ensembles.deep.base import StackedEnsemble
 
 
@@ -51,19 +52,9 @@ class MemberEarlyStopping(keras.callbacks.Callback):
         verbose: int = 0,
     ):
         super().__init__()
-        if monitor not in ("loss", "val_loss"):
-            raise ValueError(
-                '`monitor` must be "loss" or "val_loss". Received: '
-                f"monitor={monitor!r}"
-            )
-        if not isinstance(patience, int) or patience < 0:
-            raise ValueError(
-                "`patience` must be an integer >= 0. Received: "
-                f"patience={patience!r}"
-            )
-        self.monitor = monitor
+        self.monitor = checks.one_of("monitor", monitor, ["loss", "val_loss"])
         self.min_delta = abs(min_delta)
-        self.patience = patience
+        self.patience = checks.integer("patience", patience, least=0)
         self.restore_best_weights = restore_best_weights
         self.verbose = verbose
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 
 from tfpbnn import random
-from tfpbnn.base import data
+from tfpbnn.base import checks, data
 from tfpbnn.base.types import Array, Config
 from tfpbnn.callbacks.kl_weight import KLWeight
 from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
@@ -41,16 +41,8 @@ class Options:
                 '`bootstrap` must be None or "poisson". Received: '
                 f"bootstrap={self.bootstrap!r}"
             )
-        if self.shuffle not in ("shared", "own"):
-            raise ValueError(
-                '`shuffle` must be "shared" or "own". Received: '
-                f"shuffle={self.shuffle!r}"
-            )
-        if not 0 <= self.adversarial_epsilon < math.inf:
-            raise ValueError(
-                "`adversarial_epsilon` must be a finite number >= 0. "
-                f"Received: adversarial_epsilon={self.adversarial_epsilon!r}"
-            )
+        checks.one_of("shuffle", self.shuffle, ["shared", "own"])
+        checks.non_negative("adversarial_epsilon", self.adversarial_epsilon)
 
     @property
     def needs_feed(self) -> bool:

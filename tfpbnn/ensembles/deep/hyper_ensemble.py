@@ -6,8 +6,7 @@ from typing import Any
 import keras
 
 from tfpbnn import random
-from tfpbnn.base import registry
-from tfpbnn.base.checks import positive
+from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config
 from tfpbnn.ensembles.deep import networks
 from tfpbnn.ensembles.deep.base import StackedEnsemble
@@ -152,7 +151,7 @@ def _choose(
 ) -> list[dict[str, Any]]:
     """Each member's, listed or drawn."""
     if isinstance(hyperparameters, Mapping):
-        count = positive("num_members", num_members)
+        count = checks.positive_integer("num_members", num_members)
         generator = random.generator(seed)
         return [
             {

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import data
+from tfpbnn.base import checks, data
 from tfpbnn.base.progress import Bar
 from tfpbnn.ensembles.deep.feeds import example_weights
 from tfpbnn.ensembles.jobs.arrays import load_arrays, save_arrays
@@ -62,11 +62,7 @@ def process_pool(max_workers: int = 2) -> concurrent.futures.Executor:
             ensemble.fit(x, y, epochs=20, executor=pool, directory="members")
     ```
     """
-    if not isinstance(max_workers, int) or max_workers < 1:
-        raise ValueError(
-            "`max_workers` must be a positive integer. Received: "
-            f"max_workers={max_workers!r}"
-        )
+    checks.positive_integer("max_workers", max_workers)
     threads = max(1, (os.cpu_count() or 1) // max_workers)
     return concurrent.futures.ProcessPoolExecutor(
         max_workers,

@@ -97,7 +97,7 @@ def to_packed_ensemble(
         [Laurent et al., 2023](https://arxiv.org/abs/2210.09184)
     """
     reading.check_readable(model)
-    checks.positive("num_members", num_members)
+    checks.positive_integer("num_members", num_members)
     packing = _Packing(model, num_members, alpha, gamma)
     made = rebuild(model, PackedEnsemble, packing.visit, splits=packing.splits)
     packing.copy_weights()

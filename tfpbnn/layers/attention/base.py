@@ -10,7 +10,6 @@ from keras import ops
 
 from tfpbnn import random
 from tfpbnn.base import checks
-from tfpbnn.base.checks import check_seed
 from tfpbnn.base.types import Config, Shape, Tensor
 from tfpbnn.layers.attention import masks
 from tfpbnn.layers.linear.einsum_dense import BaseEinsumDense
@@ -83,10 +82,10 @@ class BaseAttention(keras.layers.Layer):
         self.attention_axes = _as_axes(attention_axes)
         self.sliding_window = sliding_window
         if sliding_window is not None:
-            checks.positive("sliding_window", sliding_window)
+            checks.positive_integer("sliding_window", sliding_window)
         self.use_bias = bool(use_bias)
         self.use_gate = bool(use_gate)
-        self.seed = check_seed(seed)
+        self.seed = checks.seed(seed)
         self._output_sizes = _as_sizes(output_shape)
         self._repeats = heads // key_value_heads
         self._scale = 1 / math.sqrt(key_dim)

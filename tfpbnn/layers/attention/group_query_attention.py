@@ -73,9 +73,11 @@ class _GroupQueryAttention(BaseAttention):
         Raises:
             ValueError: as there, and if the groups do not divide the heads.
         """
-        head_dim = checks.positive("head_dim", head_dim)
-        heads = checks.positive("num_query_heads", num_query_heads)
-        groups = checks.positive("num_key_value_heads", num_key_value_heads)
+        head_dim = checks.positive_integer("head_dim", head_dim)
+        heads = checks.positive_integer("num_query_heads", num_query_heads)
+        groups = checks.positive_integer(
+            "num_key_value_heads", num_key_value_heads
+        )
         if heads % groups:
             raise ValueError(
                 "`num_key_value_heads` must divide `num_query_heads`. "

@@ -85,9 +85,9 @@ class _MultiHeadAttention(BaseAttention):
                 estimator does not hold for the family; when called, if the
                 shape of an input or a mask does not fit.
         """
-        num_heads = checks.positive("num_heads", num_heads)
-        key_dim = checks.positive("key_dim", key_dim)
-        value_dim = checks.positive(
+        num_heads = checks.positive_integer("num_heads", num_heads)
+        key_dim = checks.positive_integer("key_dim", key_dim)
+        value_dim = checks.positive_integer(
             "value_dim", key_dim if value_dim is None else value_dim
         )
         super().__init__(

@@ -8,7 +8,6 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.checks import check_seed
 from tfpbnn.base.types import Config, Shape, Tensor
 from tfpbnn.layers.dropout.perturbed import NoiseShape, perturbed
 from tfpbnn.layers.kl import ClosedFormKL, add_weight
@@ -89,14 +88,9 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
                 f"Received: layer={layer!r}"
             )
         super().__init__(layer, **kwargs)
-        if not 0 < length_scale < math.inf:
-            raise ValueError(
-                "`length_scale` must be a positive, finite number. Received: "
-                f"length_scale={length_scale!r}"
-            )
-        self.initial_rate = checks.check_open_rate(initial_rate, "initial_rate")
-        self.length_scale = float(length_scale)
-        self.noise_seed = check_seed(seed)
+        self.initial_rate = checks.open_fraction("initial_rate", initial_rate)
+        self.length_scale = checks.positive_number("length_scale", length_scale)
+        self.noise_seed = checks.seed(seed)
         self.initial_kl_weight = kl_weight
         self.kl_weight = add_weight(self, kl_weight)
         self.supports_masking = layer.supports_masking

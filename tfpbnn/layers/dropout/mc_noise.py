@@ -8,7 +8,6 @@ import keras
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.checks import check_seed
 from tfpbnn.base.types import Config, Shape, Tensor
 from tfpbnn.layers.dropout.perturbed import NoiseShape, perturbed
 from tfpbnn.layers.random_layer import RandomLayer
@@ -36,7 +35,7 @@ class MCNoise(RandomLayer, keras.layers.Layer):
 
     def __init__(self, seed: int | None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.noise_seed = check_seed(seed)
+        self.noise_seed = checks.seed(seed)
         self.supports_masking = True
 
     @abc.abstractmethod
@@ -83,7 +82,7 @@ class BaseMCDropout(MCNoise):
         self, rate: float, noise_shape: Any, seed: int | None, **kwargs: Any
     ):
         super().__init__(seed, **kwargs)
-        self.rate = checks.check_rate(rate)
+        self.rate = checks.rate("rate", rate)
         self.noise_shape = _check_noise_shape(noise_shape)
 
     def sizes_of_noise(self, rank: int) -> NoiseShape:
@@ -240,7 +239,7 @@ class MCGaussianDropout(MCNoise):
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        self.rate = checks.check_rate(rate)
+        self.rate = checks.rate("rate", rate)
 
     def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
         scale = math.sqrt(self.rate / (1 - self.rate))
@@ -273,12 +272,7 @@ class MCGaussianNoise(MCNoise):
 
     def __init__(self, stddev: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
-        if not (isinstance(stddev, int | float) and 0 <= stddev < math.inf):
-            raise ValueError(
-                "`stddev` must be a finite number >= 0. Received: "
-                f"stddev={stddev!r}"
-            )
-        self.stddev = float(stddev)
+        self.stddev = checks.non_negative("stddev", stddev)
 
     def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
         return inputs + self.stddev * numbers.normal(inputs.dtype)

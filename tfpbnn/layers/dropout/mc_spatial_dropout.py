@@ -4,10 +4,11 @@ from typing import Any
 
 import keras
 
-from tfpbnn.base import checks, registry
+from tfpbnn.base import registry
 from tfpbnn.base.types import Config
 from tfpbnn.layers.dropout.mc_noise import BaseMCDropout
 from tfpbnn.layers.dropout.perturbed import NoiseShape
+from tfpbnn.layers.linear import conv_arguments
 
 
 class _MCSpatialDropout(BaseMCDropout):
@@ -19,7 +20,7 @@ class _MCSpatialDropout(BaseMCDropout):
         self, rate: float, data_format: Any, seed: int | None, **kwargs: Any
     ):
         super().__init__(rate, None, seed, **kwargs)
-        self.data_format = checks.data_format(data_format)
+        self.data_format = conv_arguments.data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=self._rank + 2)
 
     def sizes_of_noise(self, rank: int) -> NoiseShape:

@@ -12,7 +12,6 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.checks import check_seed
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.dropout import mc_noise, mc_spatial_dropout
 from tfpbnn.layers.dropout.mc_noise import MCNoise
@@ -135,8 +134,8 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         # Keras reads off the signature which tensors, masks and modes to pass.
         self.call = _with_signature(layer.call, self._call)
         super().__init__(layer, **kwargs)
-        self.rate = None if rate is None else checks.check_rate(rate)
-        self.noise_seed = check_seed(seed)
+        self.rate = None if rate is None else checks.rate("rate", rate)
+        self.noise_seed = checks.seed(seed)
         self.supports_masking = layer.supports_masking
 
     def build(self, input_shape: Any = None) -> None:

@@ -76,7 +76,7 @@ class VariationalDropout(MCNoise):
         **kwargs: Any,
     ):
         super().__init__(seed, **kwargs)
-        self.initial_rate = checks.check_open_rate(initial_rate, "initial_rate")
+        self.initial_rate = checks.open_fraction("initial_rate", initial_rate)
         self.initial_kl_weight = kl_weight
         self.kl_weight = add_weight(self, kl_weight)
 

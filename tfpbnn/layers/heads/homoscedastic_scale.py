@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import registry
+from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Tensor
 
 
@@ -49,15 +49,9 @@ class HomoscedasticScale(keras.layers.Layer):
 
     def __init__(self, initial_scale: float = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
-        if not (
-            isinstance(initial_scale, int | float)
-            and 0 < initial_scale < math.inf
-        ):
-            raise ValueError(
-                "`initial_scale` must be a positive, finite number. Received: "
-                f"initial_scale={initial_scale!r}"
-            )
-        self.initial_scale = float(initial_scale)
+        self.initial_scale = checks.positive_number(
+            "initial_scale", initial_scale
+        )
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:

@@ -6,7 +6,7 @@ import keras
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Identifier, Shape
-from tfpbnn.layers.linear import estimators, ops
+from tfpbnn.layers.linear import conv_arguments, estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
 
@@ -86,8 +86,8 @@ class BaseConv(VariationalLayer):
                 don't divide channels, or the estimator does not hold for the
                 family.
         """
-        filters = checks.positive("filters", filters)
-        groups = checks.positive("groups", groups)
+        filters = checks.positive_integer("filters", filters)
+        groups = checks.positive_integer("groups", groups)
         if filters % groups:
             raise ValueError(
                 "`groups` must divide `filters`. Received: "
@@ -111,12 +111,16 @@ class BaseConv(VariationalLayer):
         self.dilation_rate = checks.integers(
             "dilation_rate", dilation_rate, self._rank
         )
-        checks.no_stride_with_dilation(self.strides, self.dilation_rate)
-        self.padding = checks.padding(padding, allow_causal=self._rank == 1)
-        self.data_format = checks.data_format(data_format)
+        conv_arguments.no_stride_with_dilation(self.strides, self.dilation_rate)
+        self.padding = conv_arguments.padding(
+            padding, allow_causal=self._rank == 1
+        )
+        self.data_format = conv_arguments.data_format(data_format)
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
-        channels = checks.channels(input_shape, self._rank, self.data_format)
+        channels = conv_arguments.channels(
+            input_shape, self._rank, self.data_format
+        )
         if channels % self.groups:
             raise ValueError(
                 "`groups` must divide the inputs' channels. Received: "

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Identifier, Shape
-from tfpbnn.layers.linear import estimators, ops
+from tfpbnn.layers.linear import conv_arguments, estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
 
@@ -86,7 +86,7 @@ class BaseConvTranspose(VariationalLayer):
                 output padding is not below the strides, or the estimator does
                 not hold for the family.
         """
-        filters = checks.positive("filters", filters)
+        filters = checks.positive_integer("filters", filters)
         super().__init__(
             weights_of(locals(), "kernel", "bias"),
             activation=activation,
@@ -104,10 +104,10 @@ class BaseConvTranspose(VariationalLayer):
         self.dilation_rate = checks.integers(
             "dilation_rate", dilation_rate, self._rank
         )
-        checks.no_stride_with_dilation(self.strides, self.dilation_rate)
-        self.padding = checks.padding(padding)
+        conv_arguments.no_stride_with_dilation(self.strides, self.dilation_rate)
+        self.padding = conv_arguments.padding(padding)
         self.output_padding = self._check_output_padding(output_padding)
-        self.data_format = checks.data_format(data_format)
+        self.data_format = conv_arguments.data_format(data_format)
 
     def _check_output_padding(self, value: Any) -> tuple[int, ...] | None:
         if value is None:
@@ -121,7 +121,9 @@ class BaseConvTranspose(VariationalLayer):
         return values
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
-        channels = checks.channels(input_shape, self._rank, self.data_format)
+        channels = conv_arguments.channels(
+            input_shape, self._rank, self.data_format
+        )
         kernel = (*self.kernel_size, self.filters, channels)
         return {"kernel": kernel, "bias": (self.filters,)}
 

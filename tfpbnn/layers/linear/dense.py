@@ -77,7 +77,7 @@ class BaseDense(VariationalLayer):
                 message lists the known ones), `kl_weight` is negative or not
                 finite, or the estimator does not hold for the family.
         """
-        units = checks.positive("units", units)
+        units = checks.positive_integer("units", units)
         super().__init__(
             weights_of(locals(), "kernel", "bias"),
             activation=activation,

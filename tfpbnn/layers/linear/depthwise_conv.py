@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Identifier, Shape
-from tfpbnn.layers.linear import estimators, ops
+from tfpbnn.layers.linear import conv_arguments, estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
 
@@ -84,7 +84,9 @@ class BaseDepthwiseConv(VariationalLayer):
             ValueError: if a number is not positive, a name is unknown, or
                 the estimator does not hold for the family.
         """
-        depth_multiplier = checks.positive("depth_multiplier", depth_multiplier)
+        depth_multiplier = checks.positive_integer(
+            "depth_multiplier", depth_multiplier
+        )
         super().__init__(
             weights_of(locals(), "depthwise", "bias"),
             activation=activation,
@@ -102,11 +104,13 @@ class BaseDepthwiseConv(VariationalLayer):
         self.dilation_rate = checks.integers(
             "dilation_rate", dilation_rate, self._rank
         )
-        self.padding = checks.padding(padding)
-        self.data_format = checks.data_format(data_format)
+        self.padding = conv_arguments.padding(padding)
+        self.data_format = conv_arguments.data_format(data_format)
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
-        channels = checks.channels(input_shape, self._rank, self.data_format)
+        channels = conv_arguments.channels(
+            input_shape, self._rank, self.data_format
+        )
         return {
             "depthwise": (*self.kernel_size, channels, self.depth_multiplier),
             "bias": (channels * self.depth_multiplier,),

@@ -64,8 +64,8 @@ class BaseEmbedding(VariationalLayer):
                 table's shape, a name is unknown, or the estimator does not
                 hold for the family.
         """
-        input_dim = checks.positive("input_dim", input_dim)
-        output_dim = checks.positive("output_dim", output_dim)
+        input_dim = checks.positive_integer("input_dim", input_dim)
+        output_dim = checks.positive_integer("output_dim", output_dim)
         super().__init__(
             weights_of(locals(), "embeddings"),
             use_bias=False,

@@ -4,7 +4,7 @@ from typing import Any, ClassVar
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Identifier, Shape
-from tfpbnn.layers.linear import estimators, ops
+from tfpbnn.layers.linear import conv_arguments, estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
 
@@ -95,8 +95,10 @@ class BaseSeparableConv(VariationalLayer):
             ValueError: if a number is not positive, a name is unknown, or
                 the estimator does not hold for the family.
         """
-        filters = checks.positive("filters", filters)
-        depth_multiplier = checks.positive("depth_multiplier", depth_multiplier)
+        filters = checks.positive_integer("filters", filters)
+        depth_multiplier = checks.positive_integer(
+            "depth_multiplier", depth_multiplier
+        )
         super().__init__(
             weights_of(locals(), "depthwise", "pointwise", "bias"),
             activation=activation,
@@ -115,11 +117,13 @@ class BaseSeparableConv(VariationalLayer):
         self.dilation_rate = checks.integers(
             "dilation_rate", dilation_rate, self._rank
         )
-        self.padding = checks.padding(padding)
-        self.data_format = checks.data_format(data_format)
+        self.padding = conv_arguments.padding(padding)
+        self.data_format = conv_arguments.data_format(data_format)
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
-        channels = checks.channels(input_shape, self._rank, self.data_format)
+        channels = conv_arguments.channels(
+            input_shape, self._rank, self.data_format
+        )
         inner = channels * self.depth_multiplier
         ones = (1,) * self._rank
         return {

@@ -99,7 +99,7 @@ class FastWeightsLayer(MembersLayer):
             },
             **kwargs,
         )
-        self.num_members = checks.positive("num_members", num_members)
+        self.num_members = checks.positive_integer("num_members", num_members)
         for name in self._fast_names:
             self._own(name, fast)
             self._weight_names += (name,)

@@ -9,13 +9,15 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.checks import check_seed
 from tfpbnn.base.stacking import flat
 from tfpbnn.base.types import Array, Config, Shape, Tensor
 from tfpbnn.layers.members.base import MembersLayer, in_draws
 
 _ATTEMPTS = 4000
 _ATTEMPTS_PER_SIZE = 50
+_check_scale = checks.number(
+    "a finite number of 1 or more", lambda v: 1 <= v < math.inf
+)
 
 
 @registry.register("layers")
@@ -79,14 +81,9 @@ class Masksembles(MembersLayer, keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.num_members = checks.positive("num_members", num_members)
-        if not (isinstance(scale, int | float) and 1 <= scale < math.inf):
-            raise ValueError(
-                "`scale` must be a finite number of 1 or more. Received: "
-                f"scale={scale!r}"
-            )
-        self.scale = float(scale)
-        self.mask_seed = check_seed(seed)
+        self.num_members = checks.positive_integer("num_members", num_members)
+        self.scale = _check_scale("scale", scale)
+        self.mask_seed = checks.seed(seed)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:

@@ -7,7 +7,6 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.checks import check_seed
 from tfpbnn.base.stacking import flat
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.members.base import MembersLayer, in_draws
@@ -46,7 +45,7 @@ class SplitMembers(MembersLayer, keras.layers.Layer):
 
     def __init__(self, num_members: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.num_members = checks.positive("num_members", num_members)
+        self.num_members = checks.positive_integer("num_members", num_members)
 
     def call(
         self,
@@ -143,18 +142,14 @@ class JoinMembers(NoiseCounter, keras.layers.Layer):
         **kwargs: Any,
     ):
         super().__init__(**kwargs)
-        self.num_members = checks.positive("num_members", num_members)
-        value = input_repetition_probability
-        if not (isinstance(value, int | float) and 0 <= value <= 1):
-            raise ValueError(
-                "`input_repetition_probability` must be a number from 0 to 1. "
-                f"Received: input_repetition_probability={value!r}"
-            )
-        self.input_repetition_probability = float(value)
-        self.batch_repetition = checks.positive(
+        self.num_members = checks.positive_integer("num_members", num_members)
+        self.input_repetition_probability = checks.fraction(
+            "input_repetition_probability", input_repetition_probability
+        )
+        self.batch_repetition = checks.positive_integer(
             "batch_repetition", batch_repetition
         )
-        self.noise_seed = check_seed(seed)
+        self.noise_seed = checks.seed(seed)
 
     def build(self, input_shape: Any) -> None:
         del input_shape

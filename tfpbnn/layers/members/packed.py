@@ -34,14 +34,10 @@ class _Packed:
         **kwargs: Any,
     ):
         given = args[0] if args else kwargs.pop(self._size, None)
-        self._packed_size = size = checks.positive(self._size, given)
-        num_members = checks.positive("num_members", num_members)
-        gamma = checks.positive("gamma", gamma)
-        if not (isinstance(alpha, int | float) and 0 < alpha < math.inf):
-            raise ValueError(
-                "`alpha` must be a positive, finite number. Received: "
-                f"alpha={alpha!r}"
-            )
+        self._packed_size = size = checks.positive_integer(self._size, given)
+        num_members = checks.positive_integer("num_members", num_members)
+        gamma = checks.positive_integer("gamma", gamma)
+        checks.positive_number("alpha", alpha)
         parts = num_members * (1 if last else gamma)
         self.packed_groups = 1 if first else parts
         self.width = num_members * size
@@ -361,7 +357,7 @@ class PackedFlatten(keras.layers.Layer):
 
     def __init__(self, groups: int, **kwargs: Any):
         super().__init__(**kwargs)
-        self.groups = checks.positive("groups", groups)
+        self.groups = checks.positive_integer("groups", groups)
 
     def call(self, inputs: Tensor) -> Tensor:
         *between, features = inputs.shape[1:]

@@ -11,8 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
-from tfpbnn.base import data
-from tfpbnn.base.checks import check_num_samples
+from tfpbnn.base import checks, data
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 
@@ -205,7 +204,7 @@ class Predictive(abc.ABC):
         Raises:
             ValueError: if `num_samples` is not a positive integer.
         """
-        check_num_samples(num_samples)
+        checks.positive_integer("num_samples", num_samples)
         which, noise_seed = random.choices(seed, self.num_samples, num_samples)
         marginals = self.likelihood.marginals(tf.constant(self.outputs[which]))
         return marginals.sample(seed=noise_seed).numpy()

@@ -1,0 +1,49 @@
+"""Checks of the arguments of convolutions."""
+
+from typing import Any
+
+import keras
+
+from tfpbnn.base import checks
+from tfpbnn.base.types import Shape
+
+
+def padding(value: Any, *, allow_causal: bool = False) -> str:
+    """One of Keras's paddings, in lower case."""
+    known = ["valid", "same", *(["causal"] if allow_causal else [])]
+    return _keyword("padding", value, known)
+
+
+def data_format(value: Any) -> str:
+    """One of Keras's data formats; None takes the configured one."""
+    if value is None:
+        return keras.config.image_data_format()
+    return _keyword("data_format", value, ["channels_last", "channels_first"])
+
+
+def _keyword(name: str, value: Any, known: list[str]) -> str:
+    lower = value.lower() if isinstance(value, str) else value
+    return checks.one_of(name, lower if lower in known else value, known)
+
+
+def no_stride_with_dilation(
+    strides: tuple[int, ...], dilation_rate: tuple[int, ...]
+) -> None:
+    """TensorFlow's convolutions don't take both."""
+    if max(strides) > 1 and max(dilation_rate) > 1:
+        raise ValueError(
+            "`strides` and `dilation_rate` can't both be above 1. Received: "
+            f"strides={strides}, dilation_rate={dilation_rate}"
+        )
+
+
+def channels(input_shape: Shape, rank: int, data_format: str) -> int:
+    """The number of channels of inputs with `rank` spatial axes."""
+    axis = -1 if data_format == "channels_last" else 1
+    count = input_shape[axis] if len(input_shape) == rank + 2 else None
+    if count is None:
+        raise ValueError(
+            f"Inputs must have rank {rank + 2} and a known number of channels "
+            f"({data_format}). Received: input_shape={tuple(input_shape)}"
+        )
+    return count
