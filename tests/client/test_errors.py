@@ -170,7 +170,7 @@ def test_new_version_is_noticed(connect, core):
         ({"url": "localhost:8501"}, "`url` must be like"),
         ({"version": 1, "label": "stable"}, "exclude each other"),
         ({"timeout": 0}, "`timeout` must be a positive"),
-        ({"max_retries": -1}, "`max_retries` must be an integer, 0 or more"),
+        ({"max_retries": -1}, "`max_retries` must be an integer of 0 or more"),
     ],
 )
 def test_arguments(options, message):
