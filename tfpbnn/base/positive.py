@@ -14,7 +14,10 @@ def positive(untransformed: Tensor) -> Tensor:
 
 
 def untransformed(scale: Tensor | float) -> Tensor:
-    """The inverse of softplus, stable for small and large scales."""
+    """The inverse of softplus, stable for small and large scales.
+
+    It is `tfp.math.softplus_inverse` without the second that its import takes.
+    """
     scale = tf.convert_to_tensor(scale)
     return scale + tf.math.log(-tf.math.expm1(-scale))
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfpbnn import layers
 from tfpbnn.base import positive
@@ -180,6 +181,5 @@ def set_scale(posterior: MeanFieldNormal, scale: Array) -> None:
     above = np.maximum(
         np.asarray(scale, "float64") - positive.SCALE_FLOOR, 1e-30
     )
-    # log(exp(above) - 1), stable for large and for small scales.
-    raw = above + np.log(-np.expm1(-above))
-    posterior.untransformed_scale.assign(raw.astype("float32"))
+    raw = tf.cast(positive.untransformed(above), "float32")
+    posterior.untransformed_scale.assign(raw)

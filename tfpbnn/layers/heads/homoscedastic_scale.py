@@ -1,12 +1,11 @@
 """Layers that give a likelihood the noise that it needs."""
 
-import math
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import checks, registry
+from tfpbnn.base import checks, positive, registry
 from tfpbnn.base.types import Config, Tensor
 
 
@@ -55,12 +54,13 @@ class HomoscedasticScale(keras.layers.Layer):
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        # The inverse of softplus, stable for large scales.
-        start = self.initial_scale + math.log(-math.expm1(-self.initial_scale))
+        scale = tf.constant(self.initial_scale, tf.float64)
         self.raw_scale = self.add_weight(
             name="raw_scale",
             shape=(input_shape[-1],),
-            initializer=keras.initializers.Constant(start),
+            initializer=keras.initializers.Constant(
+                positive.untransformed(scale)
+            ),
         )
 
     def call(self, inputs: Tensor) -> Tensor:
