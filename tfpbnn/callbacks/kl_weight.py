@@ -1,12 +1,12 @@
 """Keras callbacks."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
-from tfpbnn.base import checks
+from tfpbnn.base import checks, data
 from tfpbnn.layers.kl import kl_terms, managed_weights, total_kl
 
 
@@ -114,7 +114,7 @@ class KLWeight(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Sees that there is something to weight."""
-        has_kl = managed_weights(self.model) or (kl_terms(self.model))
+        has_kl = managed_weights(self.model) or kl_terms(self.model)
         if not has_kl:
             raise ValueError(
                 "The model has no KL for `KLWeight` to weight: none of its "
@@ -140,3 +140,42 @@ class KLWeight(keras.callbacks.Callback):
     def _assign(self, value: float) -> None:
         for weight in managed_weights(self.model):
             weight.assign(keras.ops.full(weight.shape, value))  # of M members
+
+
+class DataLengthKLWeight(KLWeight):
+    """The `KLWeight` of a `fit` that was given none, by its data's length.
+
+    It does nothing to a model that has no KL to weight, which is known when
+    training begins and no sooner: `fit` may build the model.
+
+    Args:
+        given: the arguments of `fit`, by name.
+    """
+
+    def __init__(self, given: Mapping[str, Any]):
+        super().__init__(num_examples=1)
+        self._x = given.get("x")
+        self._validation_split = given.get("validation_split") or 0.0
+        self._is_needed = False
+
+    def on_train_begin(self, logs: Any = None) -> None:
+        """Counts the examples, if there is a KL to weight."""
+        self._is_needed = bool(managed_weights(self.model))
+        if self._is_needed:
+            count = data.count_examples(self._x, self._validation_split)
+            self.num_examples = checks.positive_integer("num_examples", count)
+
+    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
+        if self._is_needed:
+            super().on_epoch_begin(epoch, logs)
+
+    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
+        if self._is_needed:
+            super().on_epoch_end(epoch, logs)
+
+
+def data_length_weights(given: Mapping[str, Any]) -> list[DataLengthKLWeight]:
+    """What `fit` adds to its callbacks: nothing where a `KLWeight` is there."""
+    callbacks = keras.tree.flatten(given.get("callbacks"))
+    is_given = any(isinstance(callback, KLWeight) for callback in callbacks)
+    return [] if is_given else [DataLengthKLWeight(given)]

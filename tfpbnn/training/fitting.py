@@ -5,40 +5,9 @@ from typing import Any
 
 import keras
 
-from tfpbnn.base import data
 from tfpbnn.base.types import Tensor
-from tfpbnn.callbacks.kl_weight import KLWeight
-from tfpbnn.layers.kl import managed_weights
+from tfpbnn.callbacks.kl_weight import data_length_weights
 from tfpbnn.training import data_checks, optimizer_step, steps_per_call
-
-
-class _DataLengthKLWeight(keras.callbacks.Callback):
-    """A `KLWeight` with the data's length, if the model turns out to need it.
-
-    That is known when training begins: a model may be built no sooner.
-    """
-
-    def __init__(self, x: Any, validation_split: float):
-        super().__init__()
-        self._x = x
-        self._validation_split = validation_split
-        self._inner: KLWeight | None = None
-
-    def on_train_begin(self, logs: Any = None) -> None:
-        if not managed_weights(self.model):
-            return
-        count = data.count_examples(self._x, self._validation_split)
-        self._inner = KLWeight(count)
-        self._inner.set_model(self.model)
-        self._inner.on_train_begin(logs)
-
-    def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self._inner is not None:
-            self._inner.on_epoch_begin(epoch, logs)
-
-    def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self._inner is not None:
-            self._inner.on_epoch_end(epoch, logs)
 
 
 class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
@@ -66,11 +35,10 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
         data_checks.check_data(self, given)
         callbacks = given.get("callbacks") or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
-            callbacks = list(keras.tree.flatten(callbacks))
-            if not any(isinstance(item, KLWeight) for item in callbacks):
-                split = given.get("validation_split") or 0.0
-                weight = _DataLengthKLWeight(given.get("x"), split)
-                given["callbacks"] = [*callbacks, weight]
+            given["callbacks"] = [
+                *keras.tree.flatten(callbacks),
+                *data_length_weights(given),
+            ]
         with steps_per_call.several(self, given, [self]):
             return plain(*bound.args, **bound.kwargs)
 

@@ -13,7 +13,7 @@ import numpy as np
 from tfpbnn import random
 from tfpbnn.base import checks, data
 from tfpbnn.base.types import Array, Config
-from tfpbnn.callbacks.kl_weight import KLWeight
+from tfpbnn.callbacks.kl_weight import data_length_weights
 from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs
@@ -212,15 +212,8 @@ def _part(rows: tuple[Any, Any, Any], part: slice) -> tuple[Any, Any, Any]:
 
 
 def weight_kl(model: Any, given: dict[str, Any]) -> None:
-    """As `tfpbnn.Model`, if members have a KL whose weight was left open."""
-    managed = managed_weights(model)
-    if not managed:
-        return
-    callbacks = keras.tree.flatten(given.get("callbacks"))
-    if any(isinstance(callback, KLWeight) for callback in callbacks):
-        return
-    count = data.count_examples(
-        given.get("x"), given.get("validation_split") or 0.0
-    )
-    for weight in managed:
-        weight.assign(keras.ops.full(weight.shape, 1 / count))
+    """Weights the KL of members as `tfpbnn.Model` does, before training."""
+    for weight in data_length_weights(given):
+        weight.set_model(model)
+        weight.on_train_begin()
+        weight.on_train_end()
