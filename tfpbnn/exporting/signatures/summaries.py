@@ -10,8 +10,6 @@ from tfpbnn.exporting.graphs.draws import batch_first
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.prediction.results import classification, mixture, regression
 
-# Halvings of an interval: what float32 can tell apart.
-_STEPS = 24
 Summary = Callable[[Likelihood, Tensor, Sequence[float]], dict[str, Tensor]]
 
 
@@ -43,7 +41,6 @@ def summarize(
             levels,
             *regression.centers(mean, epistemic + aleatoric),
             likelihood.is_discrete,
-            steps=_STEPS,
         )
         found["quantiles"] = batch_first(quantiles)
     return found

@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Tensor
 
 _MAX_DOUBLINGS = 200
+_MAX_STEPS = 60
 # Between these quantiles a distribution function is smooth enough for a few
 # nodes; the ends leave out 1e-6.
 _BREAKS = np.array([1e-6, 1e-3, 0.05, 0.3, 0.7, 0.95, 1 - 1e-3, 1 - 1e-6])
@@ -43,9 +45,9 @@ def quantile(
     center: Tensor,
     width: Tensor,
     is_discrete: bool,
-    steps: int = 60,
+    tolerance: float = 1e-12,
 ) -> Tensor:
-    """Inverts a distribution function by bisection.
+    """Inverts a distribution function: the least value that reaches a level.
 
     Args:
         cdf: takes and gives `[Q, n, .., k]`.
@@ -53,7 +55,8 @@ def quantile(
         center: where to start, `[n, .., k]`.
         width: how far to step at first, `[n, .., k]`, positive.
         is_discrete: whether the smallest integer is asked for.
-        steps: bisections; each halves the interval.
+        tolerance: the error that may be left of other numbers, in widths, in
+            addition to that of rounding.
 
     Returns:
         `[Q, n, .., k]`.
@@ -64,22 +67,43 @@ def quantile(
     low = _expand(cdf, target, center, -width, tf.greater_equal)
     high = _expand(cdf, target, center, width, tf.less)
     if is_discrete:
-        low, high = tf.floor(low), tf.math.ceil(high)
+        return _least_integer(cdf, target, tf.floor(low), tf.math.ceil(high))
+    known = np.finfo(center.dtype.as_numpy_dtype)
+
+    def excess(x: Tensor) -> Tensor:
+        # Never zero: between far modes the function is flat, and the search
+        # has to go on to where it begins to be.
+        found = cdf(tf.ensure_shape(x, target.shape)) - target
+        return tf.where(found < 0, found, tf.maximum(found, known.tiny))
+
+    rounding = 4 * known.eps * (width + tf.abs(center))
+    root = tfp.math.find_root_chandrupatla(
+        excess,
+        low,
+        high,
+        position_tolerance=tolerance * width + rounding,
+        max_iterations=_MAX_STEPS,
+    ).estimated_root
+    return tf.ensure_shape(root, target.shape)
+
+
+def _least_integer(
+    cdf: Cdf, target: Tensor, low: Tensor, high: Tensor
+) -> Tensor:
+    """Bisects between integers: the least where `cdf` reaches the target."""
 
     def halve(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
-        middle = 0.5 * (low + high)
-        if is_discrete:
-            middle = tf.floor(middle)
+        middle = tf.floor(0.5 * (low + high))
         below = cdf(middle) < target
         return tf.where(below, middle, low), tf.where(below, high, middle)
 
-    def is_wide(low: Tensor, high: Tensor) -> Tensor:
-        return not is_discrete or tf.reduce_any(high - low > 1)
-
-    low, high = tf.while_loop(
-        is_wide, halve, (low, high), maximum_iterations=steps
+    _, high = tf.while_loop(
+        lambda low, high: tf.reduce_any(high - low > 1),
+        halve,
+        (low, high),
+        maximum_iterations=_MAX_STEPS,
     )
-    return high if is_discrete else 0.5 * (low + high)
+    return high
 
 
 def _expand(
@@ -129,7 +153,7 @@ def crps(
     Reference:
         [Gneiting and Raftery, 2007](https://doi.org/10.1198/016214506000001437)
     """
-    edges = quantile(cdf, _BREAKS, center, width, False, steps=20)
+    edges = quantile(cdf, _BREAKS, center, width, False, tolerance=1e-6)
     inside = tf.clip_by_value(y, edges[0], edges[-1])
     score = tf.abs(tf.maximum(y, lowest) - tf.maximum(inside, lowest))
     ends = tf.sort(tf.concat([edges, inside[tf.newaxis]], axis=0), axis=0)

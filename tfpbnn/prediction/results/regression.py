@@ -67,7 +67,7 @@ class RegressionPredictive(Predictive):
         return self._by_rows(chunk, y)
 
     def quantile(self, q: Any) -> Array:
-        """Quantiles of the predictive mixture, by bisection.
+        """Quantiles of the predictive mixture.
 
         Args:
             q: a level between 0 and 1, exclusive, or a list of Q of them.
