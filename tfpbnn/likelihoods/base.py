@@ -1,7 +1,8 @@
 """What all likelihoods share."""
 
 import abc
-from typing import Any, ClassVar
+import math
+from typing import Any, ClassVar, NamedTuple
 
 import keras
 import numpy as np
@@ -17,6 +18,14 @@ _SCALE_FLOOR = 1e-6
 def positive(raw: Tensor) -> Tensor:
     """softplus, kept off zero: how raw outputs become scales."""
     return _SCALE_FLOOR + tf.math.softplus(raw)
+
+
+class Support(NamedTuple):
+    """What targets must be: numbers from `low` to `high`."""
+
+    words: str  # for errors
+    low: float = -math.inf
+    high: float = math.inf
 
 
 class Likelihood(keras.losses.Loss):
@@ -115,24 +124,17 @@ class Likelihood(keras.losses.Loss):
             )
         return tf.cast(y, outputs.dtype)
 
-    def support(self, num_outputs: int) -> tuple[str, float, float]:
-        """What targets must be: (in words, lowest, highest)."""
-        del num_outputs
+    def support(self, num_outputs: int) -> Support:
+        """What targets of a model with so many outputs must be."""
         if self.is_discrete:
-            return (
-                "counts, 0 or more, whole and not NaN",
-                0.0,
-                float("inf"),
-            )
-        return "finite numbers, not NaN", float("-inf"), float("inf")
+            return Support("counts, 0 or more, whole and not NaN", low=0.0)
+        return Support("finite numbers, not NaN")
 
     def check_outputs(self, outputs: Array) -> None:
         """Raises if a model's outputs can't be parameters of this kind."""
-        del outputs  # all numbers are, of most
 
     def is_integral(self, y: Any, outputs: Tensor) -> bool:
         """Whether targets of this shape must be whole numbers."""
-        del y, outputs
         return self.is_discrete
 
     def supports(self, y: Array, outputs: Any) -> Array:
@@ -142,8 +144,8 @@ class Likelihood(keras.losses.Loss):
             y: targets of any shape that fits.
             outputs: the model's, of which the shape is read only.
         """
-        _, low, high = self.support(outputs.shape[-1])
-        valid = np.isfinite(y) & (y >= low) & (y <= high)
+        support = self.support(outputs.shape[-1])
+        valid = np.isfinite(y) & (y >= support.low) & (y <= support.high)
         if self.is_integral(y, outputs):
             valid &= np.mod(np.where(valid, y, 0), 1) == 0
         return valid

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfpbnn.base import registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
-from tfpbnn.likelihoods.base import Likelihood, fits
+from tfpbnn.likelihoods.base import Likelihood, Support, fits
 
 # How far from 0 to 1 probabilities of half precision may be.
 _ROUNDING = 1e-2
@@ -119,9 +119,10 @@ class Categorical(_Labels):
             )
         return tf.cast(y, tf.int32)
 
-    def support(self, num_outputs: int) -> tuple[str, float, float]:
-        words = f"labels from 0 to {num_outputs - 1} for {num_outputs} outputs"
-        return words, 0.0, num_outputs - 1.0
+    def support(self, num_outputs: int) -> Support:
+        last = num_outputs - 1
+        words = f"labels from 0 to {last} for {num_outputs} outputs"
+        return Support(words, 0.0, last)
 
     def is_integral(self, y: Any, outputs: Tensor) -> bool:
         return not fits(y, outputs.shape)
@@ -174,6 +175,5 @@ class Bernoulli(_Labels):
         values = tf.clip_by_value(values, tiny, 1 - tiny)
         return tfp.distributions.Bernoulli(probs=values, dtype=tf.int32)
 
-    def support(self, num_outputs: int) -> tuple[str, float, float]:
-        del num_outputs
-        return "labels 0 or 1", 0.0, 1.0
+    def support(self, num_outputs: int) -> Support:
+        return Support("labels 0 or 1", 0.0, 1.0)

@@ -336,7 +336,7 @@ class Predictive(abc.ABC):
         outputs = tf.zeros(self._outputs_shape, tf.float64)
         valid = self.likelihood.supports(y, outputs)
         if not np.all(valid):
-            words, _, _ = self.likelihood.support(outputs.shape[-1])
+            words = self.likelihood.support(outputs.shape[-1]).words
             raise ValueError(
                 f"`y` must hold {words}. Received: {y[~valid][:5]} among them"
             )
