@@ -1,5 +1,6 @@
 """From a posterior and data to a predictive distribution."""
 
+import dataclasses
 from typing import Any
 
 import keras
@@ -97,19 +98,18 @@ def predict(
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557), whose local
         reparameterization marginal draws are
     """
-    run = _run(
-        model,
-        x,
-        num_samples,
-        batch_size,
-        draws,
-        seed,
-        antithetic,
-        memory_budget,
+    options = _Options(
+        num_samples=num_samples,
+        batch_size=batch_size,
+        seed=seed,
+        verbose=verbose,
+        draws=draws,
+        antithetic=antithetic,
+        memory_budget=memory_budget,
+        likelihood=likelihood,
+        keep_draws=keep_draws,
     )
-    predictive, _ = _predict(
-        model, run, batch_size, verbose, likelihood, keep_draws
-    )
+    predictive, _ = options.predict(model, x)
     return predictive
 
 
@@ -133,21 +133,14 @@ def evaluate(
     Classification: nll, accuracy, brier, ece.
 
     Args:
-        model: as for `predict`.
-        x: as for `predict`; a dataset may bring the targets.
+        model: a built Keras model, as for `predict`; so are all arguments that
+            are not explained here.
+        x: inputs; a dataset may bring the targets.
         y: targets or labels; None to take them from the dataset.
-        num_samples: as for `predict`.
-        batch_size: as for `predict`.
-        seed: as for `predict`.
-        verbose: as for `predict`.
-        draws: as for `predict`.
-        antithetic: as for `predict`.
-        memory_budget: as for `predict`.
-        likelihood: as for `predict`.
 
     Returns:
-        The scores by name. Of a model with several outputs, as in Keras, the
-        names begin with those of the outputs: "out_1_nll".
+        The scores by name. If a model has several outputs, the names
+        begin with those of the outputs, as in Keras: "out_1_nll".
 
     Raises:
         ValueError: as `predict`; if there are no targets, or they don't fit
@@ -161,19 +154,17 @@ def evaluate(
     tfpbnn.evaluate(model, x, y)                    # {"nll": .., "rmse": ..}
     ```
     """
-    run = _run(
-        model,
-        x,
-        num_samples,
-        batch_size,
-        draws,
-        seed,
-        antithetic,
-        memory_budget,
+    options = _Options(
+        num_samples=num_samples,
+        batch_size=batch_size,
+        seed=seed,
+        verbose=verbose,
+        draws=draws,
+        antithetic=antithetic,
+        memory_budget=memory_budget,
+        likelihood=likelihood,
     )
-    predictive, targets = _predict(
-        model, run, batch_size, verbose, likelihood, True
-    )
+    predictive, targets = options.predict(model, x)
     y = targets if y is None else y
     if y is None:
         raise ValueError(
@@ -194,45 +185,47 @@ def evaluate(
     return scores
 
 
-def _run(
-    model: keras.Model,
-    x: Any,
-    num_samples: int,
-    batch_size: int | None,
-    draws: str,
-    seed: int | None,
-    antithetic: bool,
-    memory_budget: int | None,
-) -> Run:
-    """A run over x, of checked arguments."""
-    checks.positive_integer("num_samples", num_samples)
-    checks.positive_integer.optional("batch_size", batch_size)
-    checks.positive_integer.optional("memory_budget", memory_budget)
-    checks.one_of("draws", draws, _DRAWS)
-    reading.check_built(model)
-    return Run(
-        model,
-        x if data.is_stream(x) else data.as_arrays("x", x),
-        num_samples,
-        draws=draws,
-        seed=seed,
-        antithetic=antithetic,
-        memory_budget=memory_budget,
-    )
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class _Options:
+    """How to predict: what `predict` and `evaluate` share, as given there."""
 
+    num_samples: int
+    batch_size: int | None
+    seed: int | None
+    verbose: Any
+    draws: str
+    antithetic: bool
+    memory_budget: int | None
+    likelihood: Any
+    keep_draws: bool = True
 
-def _predict(
-    model: keras.Model,
-    run: Run,
-    batch_size: int | None,
-    verbose: Any,
-    likelihood: Any,
-    keep_draws: bool,
-) -> tuple[Any, Any]:
-    """The prediction, and the targets that a dataset brought."""
-    loss = likelihood or reading.compiled_loss(model)
-    collector = Collector(loss, reading.output_names(model), keep_draws)
-    batches, targets = run.over(batch_size, verbose, collector.collect)
-    run.check_random()
-    predictive = collector.predictives(batches, run.num_samples, run.draws)
-    return predictive, targets
+    def __post_init__(self) -> None:
+        checks.positive_integer("num_samples", self.num_samples)
+        checks.positive_integer.optional("batch_size", self.batch_size)
+        checks.positive_integer.optional("memory_budget", self.memory_budget)
+        checks.one_of("draws", self.draws, _DRAWS)
+
+    def predict(self, model: keras.Model, x: Any) -> tuple[Any, Any]:
+        """The prediction, and the targets that a dataset brought."""
+        run = self._run(model, x)
+        loss = self.likelihood or reading.compiled_loss(model)
+        names = reading.output_names(model)
+        collector = Collector(loss, names, self.keep_draws)
+        batches, targets = run.over(
+            self.batch_size, self.verbose, collector.collect
+        )
+        run.check_random()
+        predictive = collector.predictives(batches, run.num_samples, run.draws)
+        return predictive, targets
+
+    def _run(self, model: keras.Model, x: Any) -> Run:
+        reading.check_built(model)
+        return Run(
+            model,
+            x if data.is_stream(x) else data.as_arrays("x", x),
+            self.num_samples,
+            draws=self.draws,
+            seed=self.seed,
+            antithetic=self.antithetic,
+            memory_budget=self.memory_budget,
+        )
