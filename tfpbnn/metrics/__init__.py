@@ -1,8 +1,11 @@
 """Scores of predictions: NumPy arrays in, numbers out.
 
 All raise a `ValueError` at NaN or infinite targets. To add one: a function in
-the file of its kind, its name below, and a row of the table in
-tests/metrics.
+the file of its kind, its name below, a test in tests/metrics, and a method in
+`prediction/results` that calls it with what a prediction knows.
+
+(`crps.py` works on distribution functions in TensorFlow, a few rows at a time.
+The nll of a prediction is the likelihood's: `Predictive.log_prob`.)
 """
 
 from tfpbnn.metrics.calibration import calibration_curve, calibration_error

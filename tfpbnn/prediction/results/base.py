@@ -5,7 +5,7 @@ import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -15,11 +15,25 @@ from tfpbnn.base import checks, data
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 
-# Elements of [S, rows, P] that are worked on at once, in float64.
+# How many elements of [S, rows, P] are worked on at once, in float64.
 _CHUNK = 2**21
-# Of a printed table, in characters.
+# The width of a printed table, in characters.
 _MOST_WIDE = 100
 SelfT = TypeVar("SelfT", bound="Predictive")
+
+
+class Averages(NamedTuple):
+    """What a prediction keeps in place of draws.
+
+    Attributes:
+        num_samples: how many draws the averages are over.
+        summaries: see `Predictive.summaries`.
+        quantiles: `[N, k]` by level, for levels that are known.
+    """
+
+    num_samples: int
+    summaries: tuple[Array, ...]
+    quantiles: Mapping[float, Array]
 
 
 class Predictive(abc.ABC):
@@ -58,9 +72,7 @@ class Predictive(abc.ABC):
                 f"Received: outputs of shape {outputs.shape}"
             )
         likelihood.event_size(outputs.shape[-1])
-        self._outputs: Array | None = outputs
-        self._num_samples = outputs.shape[0]
-        self._quantiles: dict[float, Array] = {}
+        self._kept: Array | Averages = outputs
         self.likelihood = likelihood
         self.draws = draws
 
@@ -83,11 +95,14 @@ class Predictive(abc.ABC):
             quantiles: what is known of them, `[N, k]` by level.
         """
         self = cls.__new__(cls)
-        self._outputs, self._num_samples = None, num_samples
+        self._kept = Averages(num_samples, summaries, dict(quantiles or {}))
         self.likelihood, self.draws = likelihood, draws
-        self.summaries = summaries  # the cached property's value
-        self._quantiles = dict(quantiles or {})
         return self
+
+    @property
+    def has_draws(self) -> bool:
+        """Whether the draws were kept, and not averages only."""
+        return not isinstance(self._kept, Averages)
 
     @property
     def outputs(self) -> Array:
@@ -96,48 +111,59 @@ class Predictive(abc.ABC):
         Raises:
             ValueError: if they were not kept.
         """
-        if self._outputs is None:
+        if isinstance(self._kept, Averages):
             raise ValueError(
                 "The draws were not kept, so there are means, variances and "
                 "entropies only. For anything else, such as quantiles, "
                 "samples or log-probabilities, predict with keep_draws=True; "
                 "of a server, ask for the signature `samples`."
             )
-        return self._outputs
+        return self._kept
 
     @property
     def num_samples(self) -> int:
         """S, the number of draws."""
-        return self._num_samples
+        if isinstance(self._kept, Averages):
+            return self._kept.num_samples
+        return len(self._kept)
 
     def __len__(self) -> int:
-        return (
-            len(self.summaries[0])
-            if self._outputs is None
-            else (self._outputs.shape[1])
-        )
+        if isinstance(self._kept, Averages):
+            return len(self._kept.summaries[0])
+        return self._kept.shape[1]
 
     def __getitem__(self: SelfT, rows: Any) -> SelfT:
         """The prediction for some rows: a slice, a mask or indices."""
         if isinstance(rows, int | np.integer):
             rows = [rows]
-        if self._outputs is not None:
+        if not isinstance(self._kept, Averages):
             return type(self)(
-                self._outputs[:, rows], self.likelihood, self.draws
+                self.outputs[:, rows], self.likelihood, self.draws
             )
-        parts = tuple(part[rows] for part in self.summaries)
-        quantiles = {q: part[rows] for q, part in self._quantiles.items()}
+        count, parts, quantiles = self._kept
         return self.without_draws(
-            self.num_samples, parts, self.likelihood, self.draws, quantiles
+            count,
+            tuple(part[rows] for part in parts),
+            self.likelihood,
+            self.draws,
+            {level: part[rows] for level, part in quantiles.items()},
         )
 
     @functools.cached_property
-    @abc.abstractmethod
     def summaries(self) -> tuple[Array, ...]:
-        """What is averaged over draws, `[N, ...]` each.
+        """Averages over draws, `[N, ...]` each.
 
-        A mean, its variance over draws, and further averages.
+        Of numbers: the mean, its variance over draws, and the mean variance of
+        the noise. Of labels: the probabilities, their variance over draws, the
+        expected entropy, and votes.
         """
+        if isinstance(self._kept, Averages):
+            return self._kept.summaries
+        return self._by_rows(self._averages_of)
+
+    @abc.abstractmethod
+    def _averages_of(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        """The `summaries` of rows, from their outputs `[S, n, .., P]`."""
 
     @property
     @abc.abstractmethod
@@ -249,7 +275,7 @@ class Predictive(abc.ABC):
     def to_dict(self) -> dict[str, Array]:
         """Per-row summaries by name, as `[N]` arrays.
 
-        With several targets the names end in the number of the target.
+        With several targets the names end in the index of the target.
         """
         flat = {
             name: np.reshape(values, [len(self), math.prod(values.shape[1:])])
@@ -319,8 +345,8 @@ class Predictive(abc.ABC):
     @property
     def _outputs_shape(self) -> tuple[int, ...]:
         """`(N, ..., P)`, if draws were kept or not."""
-        if self._outputs is not None:
-            return self._outputs.shape[1:]
+        if not isinstance(self._kept, Averages):
+            return self._kept.shape[1:]
         *rows, targets = self.mean.shape
         return (*rows, self.likelihood.params_size(targets))
 

@@ -1,6 +1,5 @@
 """Predictions of class labels."""
 
-import functools
 from typing import Any
 
 import numpy as np
@@ -34,10 +33,8 @@ class ClassificationPredictive(Predictive):
     def _is_categorical(self) -> bool:
         return isinstance(self.likelihood, Categorical)
 
-    @functools.cached_property
-    def summaries(self) -> tuple[Array, ...]:
-        """Probabilities, their variance, expected entropy, votes."""
-        return self._by_rows(functools.partial(averages, self.likelihood))
+    def _averages_of(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        return averages(self.likelihood, outputs)
 
     def _means_of(self, outputs: Tensor) -> Tensor:
         p = class_probabilities(self.likelihood, outputs)
@@ -72,7 +69,7 @@ class ClassificationPredictive(Predictive):
 
     @property
     def mutual_information(self) -> Array:
-        """Of label and weights, nats, `[N]`: epistemic (BALD).
+        """The information of label and weights, nats, `[N]`: epistemic (BALD).
 
         The predictive less the expected entropy: high where the draws are
         sure of different labels.
@@ -94,7 +91,7 @@ class ClassificationPredictive(Predictive):
         return (np.argmax(y, axis=-1) if is_one_hot else y).astype(np.int64)
 
     def log_prob(self, y: Any) -> Array:
-        if self._outputs is None and self._has_log_prob(y):
+        if not self.has_draws and self._has_log_prob(y):
             picked = np.take_along_axis(
                 self.mean, self._hard_labels(y)[..., np.newaxis], axis=-1
             )
@@ -102,7 +99,7 @@ class ClassificationPredictive(Predictive):
         return super().log_prob(y)
 
     def _has_log_prob(self, y: Any) -> bool:
-        """Whether it needs no draws: of one label, not of several jointly."""
+        """Whether `log_prob` needs no draws, as for one label per row."""
         if not self._is_categorical:
             return False
         y = self._check_targets(y)
@@ -139,7 +136,7 @@ class ClassificationPredictive(Predictive):
         Args:
             y: labels, one row for each predicted row.
         """
-        has_nll = self._outputs is not None or self._has_log_prob(y)
+        has_nll = self.has_draws or self._has_log_prob(y)
         return {
             **({"nll": self.nll(y)} if has_nll else {}),
             "accuracy": self.accuracy(y),
@@ -169,7 +166,7 @@ def class_probabilities(likelihood: Likelihood, outputs: Tensor) -> Tensor:
 
 
 def of_targets(likelihood: Likelihood, p: Any) -> Any:
-    """Of `class_probabilities` those that are reported: for yes-or-no, yes."""
+    """What is reported of `class_probabilities`: all, or for Bernoulli, yes."""
     return p if isinstance(likelihood, Categorical) else p[..., 1]
 
 
@@ -191,7 +188,7 @@ def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """Over the last axis, in nats; 0 log 0 is 0."""
+    """The entropy over the last axis, in nats; 0 log 0 is 0."""
     # As `tf.math.xlogy`, which formats of exports don't have.
     p = probabilities
     logs = tf.math.log(tf.where(p > 0, p, tf.ones_like(p)))

@@ -1,7 +1,6 @@
 """Predictions of numbers and counts."""
 
-import functools
-from collections.abc import Callable
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,10 @@ import tensorflow as tf
 from tfpbnn import metrics, random
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
+from tfpbnn.metrics import crps
+from tfpbnn.metrics.crps import Cdf
 from tfpbnn.prediction.results import mixture
-from tfpbnn.prediction.results.base import Predictive
+from tfpbnn.prediction.results.base import Averages, Predictive
 
 
 class RegressionPredictive(Predictive):
@@ -29,10 +30,8 @@ class RegressionPredictive(Predictive):
     ```
     """
 
-    @functools.cached_property
-    def summaries(self) -> tuple[Array, ...]:
-        """Mean, its variance over draws, and the mean variance of the noise."""
-        return self._by_rows(functools.partial(averages, self.likelihood))
+    def _averages_of(self, outputs: Tensor) -> tuple[Tensor, ...]:
+        return averages(self.likelihood, outputs)
 
     def _means_of(self, outputs: Tensor) -> Tensor:
         return self.likelihood.marginals(outputs).mean()
@@ -50,7 +49,7 @@ class RegressionPredictive(Predictive):
         )
         return center.numpy(), width.numpy()
 
-    def _cdf_of(self, outputs: Tensor) -> mixture.Cdf:
+    def _cdf_of(self, outputs: Tensor) -> Cdf:
         return mixture_cdf(self.likelihood, outputs)
 
     def cdf(self, y: Any) -> Array:
@@ -84,8 +83,8 @@ class RegressionPredictive(Predictive):
                 "`q` must be a number between 0 and 1, exclusive, or a list "
                 f"of such. Received: q={q!r}"
             )
-        if self._outputs is None and self._quantiles:
-            found = self._known_quantiles(levels)
+        if isinstance(self._kept, Averages) and self._kept.quantiles:
+            found = _known_quantiles(self._kept.quantiles, levels)
             return found if np.ndim(q) else found[0]
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
@@ -100,17 +99,6 @@ class RegressionPredictive(Predictive):
 
         found = np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
         return found if np.ndim(q) else found[0]
-
-    def _known_quantiles(self, levels: Array) -> Array:
-        """Those that were kept where draws were not, `[Q, N, k]`."""
-        kept = {round(q, 9): part for q, part in self._quantiles.items()}
-        wanted = [round(q, 9) for q in levels.tolist()]
-        if unknown := sorted(set(wanted) - set(kept)):
-            raise ValueError(
-                "The draws were not kept, and of quantiles only the levels "
-                f"{sorted(kept)}. Received: {unknown}"
-            )
-        return np.stack([kept[q] for q in wanted])
 
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """The central interval: (lower, upper), `[N, k]` each.
@@ -181,13 +169,22 @@ class RegressionPredictive(Predictive):
             2007](https://doi.org/10.1198/016214506000001437)
         """
         y = self._check_targets(y)
-        score: Callable[..., Tensor] = mixture.crps
-        if self.likelihood.is_discrete:
+        is_discrete, top = self.likelihood.is_discrete, 0
+        if is_discrete:
             top = int(max(np.max(self.quantile(1 - 1e-6)), np.max(y)))
-            score = functools.partial(mixture.discrete_crps, top=top)
 
-        def chunk(outputs: Tensor, *rows: Tensor) -> Tensor:
-            return score(self._cdf_of(outputs), *rows)
+        def chunk(
+            outputs: Tensor, y: Tensor, center: Tensor, width: Tensor
+        ) -> Tensor:
+            def edges(cdf: Cdf) -> Tensor:
+                return mixture.quantile(
+                    cdf, crps.BREAKS, center, width, False, tolerance=1e-6
+                )
+
+            cdf = self._cdf_of(outputs)
+            if is_discrete:
+                return crps.discrete_crps(cdf, y, edges, top)
+            return crps.crps(cdf, y, edges(cdf))
 
         return float(np.mean(self._by_rows(chunk, y, *self._centers)))
 
@@ -199,7 +196,7 @@ class RegressionPredictive(Predictive):
         Args:
             y: targets, one row for each predicted row.
         """
-        if self._outputs is None:
+        if not self.has_draws:
             return {"rmse": self.rmse(y)}
         return {
             "nll": self.nll(y),
@@ -216,12 +213,24 @@ class RegressionPredictive(Predictive):
             "epistemic_stddev": np.sqrt(self.epistemic_variance),
             "aleatoric_stddev": np.sqrt(self.aleatoric_variance),
         }
-        if self._outputs is not None:
+        if self.has_draws:
             columns["lower_90"], columns["upper_90"] = self.interval(0.9)
         return columns
 
     def _kind(self) -> str:
         return f"{type(self.likelihood).__name__} regression"
+
+
+def _known_quantiles(quantiles: Mapping[float, Array], levels: Array) -> Array:
+    """Quantiles that were kept where draws were not, `[Q, N, k]`."""
+    kept = {round(q, 9): part for q, part in quantiles.items()}
+    wanted = [round(q, 9) for q in levels.tolist()]
+    if unknown := sorted(set(wanted) - set(kept)):
+        raise ValueError(
+            "The draws were not kept, and of quantiles only the levels "
+            f"{sorted(kept)}. Received: {unknown}"
+        )
+    return np.stack([kept[q] for q in wanted])
 
 
 def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
@@ -252,7 +261,7 @@ def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
     return center, tf.maximum(width, 1e-6 * (one + tf.abs(center)))
 
 
-def mixture_cdf(likelihood: Likelihood, outputs: Tensor) -> mixture.Cdf:
+def mixture_cdf(likelihood: Likelihood, outputs: Tensor) -> Cdf:
     """The distribution function of the mixture over draws, `[S, n, .., P]`."""
     marginals = likelihood.marginals(outputs)
 
