@@ -1,12 +1,11 @@
 """Stacks `[S, B, ...]` of draws or members as rows `[S * B, ...]`, and back."""
 
 from collections.abc import Callable
-from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.types import Tensor, Tree
 
 
 def flatten(x: Tensor) -> Tensor:
@@ -32,7 +31,7 @@ def unflatten(x: Tensor, count: int | Tensor) -> Tensor:
     return y
 
 
-def over_rows(function: Callable[[Tensor], Any], x: Tensor) -> Any:
+def over_rows(function: Callable[[Tensor], Tree], x: Tensor) -> Tree:
     """Applies a function of rows to a stack.
 
     Args:

@@ -93,7 +93,7 @@ class KLWeight(keras.callbacks.Callback):
         self.floor = floor
 
     def factor(self, epoch: int) -> float:
-        """What the schedule multiplies the weight with in an epoch."""
+        """The schedule's factor of the weight in an epoch."""
         if callable(self.schedule):
             value = float(self.schedule(epoch))
         else:
@@ -175,7 +175,7 @@ class DataLengthKLWeight(KLWeight):
 
 
 def data_length_weights(given: Mapping[str, Any]) -> list[DataLengthKLWeight]:
-    """What `fit` adds to its callbacks: nothing where a `KLWeight` is there."""
+    """The callback that `fit` adds, unless there is a `KLWeight` already."""
     callbacks = keras.tree.flatten(given.get("callbacks"))
     is_given = any(isinstance(callback, KLWeight) for callback in callbacks)
     return [] if is_given else [DataLengthKLWeight(given)]

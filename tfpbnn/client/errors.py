@@ -1,4 +1,4 @@
-"""What a server answers instead of a prediction."""
+"""The error for a server that answers with no prediction."""
 
 
 class ServerError(RuntimeError):

@@ -35,7 +35,7 @@ class Signature:
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """What a server says of a model.
+    """A server's description of a model.
 
     Attributes:
         name: the model's.
@@ -73,7 +73,7 @@ def _specs(tensors: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
 
 
 def describe(specs: Mapping[str, tf.TensorSpec]) -> str:
-    """As in "features: float32 [None, 8]"."""
+    """A tensor in words, such as "features: float32 [None, 8]"."""
     return ", ".join(f"{n}: {_describe(spec)}" for n, spec in specs.items())
 
 

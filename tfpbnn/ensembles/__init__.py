@@ -1,4 +1,10 @@
-"""Posteriors of whole networks: ensembles, snapshots, averages."""
+"""Ensembles: models that stand for many networks.
+
+`deep` has members that are trained side by side, each with weights of its own;
+`one_network` members inside of one network; `averaging` what one training
+visits; `jobs` the training of members in other processes. To add a kind: see
+the folder that it belongs to.
+"""
 
 from tfpbnn.ensembles.averaging.multi_swag import MultiSWAG
 from tfpbnn.ensembles.averaging.snapshot import SnapshotEnsemble

@@ -67,7 +67,7 @@ def write(path: pathlib.Path, card: Mapping[str, Any]) -> None:
 
 
 def _training_examples(model: Any) -> int | None:
-    """What the KL's weight tells: it is 1 / N."""
+    """The number of training examples, N, read off a KL weight of 1 / N."""
     weights = {
         float(value)
         for weight in managed_weights(model)

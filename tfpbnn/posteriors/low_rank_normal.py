@@ -90,7 +90,7 @@ class SWAGPosterior(NetworkPosterior):
 
     @property
     def scale(self) -> float:
-        """What the covariance is multiplied with; it can be set."""
+        """The factor of the covariance, which can be set."""
         return float(self._scale)
 
     @scale.setter
@@ -104,7 +104,6 @@ class SWAGPosterior(NetworkPosterior):
         return super().draw(x, number, key)
 
     def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
-        del number  # The key is the draw's own.
         assert key is not None
         if batch_norms(self.network):
             raise ValueError(

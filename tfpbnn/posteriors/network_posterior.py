@@ -49,7 +49,7 @@ class NetworkPosterior(Untrainable):
 
     @property
     def random_weights(self) -> list[keras.Variable]:
-        """Those of the network's weights that have a distribution."""
+        """The weights of the network that have a distribution."""
         weights = self.network.weights
         return [weights[index] for index in self.indices]
 

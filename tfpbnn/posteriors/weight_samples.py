@@ -119,7 +119,6 @@ class WeightSamples(NetworkPosterior):
         return models
 
     def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
-        del key  # Random layers take it from the scope.
         number = tf.cast(number, tf.int64) % self.num_members
         return [
             tf.cast(stack.value[number], variable.dtype)

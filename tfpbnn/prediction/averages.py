@@ -9,7 +9,7 @@ def merge(parts: Iterable[tuple[int, tuple[Array, ...]]]) -> tuple[Array, ...]:
     """Averages over all draws, from those over some.
 
     Args:
-        parts: pairs of a number of draws and `Predictive.summaries` over them:
+        parts: pairs of a count of draws and `Predictive.summaries` over them:
             a mean, its variance over draws, and further averages.
 
     Reference:

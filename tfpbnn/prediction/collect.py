@@ -7,7 +7,7 @@ import keras
 import numpy as np
 
 from tfpbnn import likelihoods
-from tfpbnn.base.types import Array
+from tfpbnn.base.types import Array, Tree
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.prediction import averages
 from tfpbnn.prediction.results.base import Predictive
@@ -33,11 +33,11 @@ class Collector:
         self._loss = loss
         self._names = names
         self._keep_draws = keep_draws
-        self._structure: Any = None
+        self._structure: Tree = None
         self._likelihoods: list[Likelihood] = []
 
-    def collect(self, pieces: Iterator[Any]) -> list[Any]:
-        """Of each output what is kept of one piece of rows.
+    def collect(self, pieces: Iterator[Tree]) -> list[Any]:
+        """Collects one piece of rows: outputs, or their averages over draws.
 
         Args:
             pieces: outputs of some draws after another, `[d, B, ..., P]`.
@@ -62,7 +62,7 @@ class Collector:
 
     def predictives(
         self, batches: list[list[Any]], num_samples: int, draws: str
-    ) -> Any:
+    ) -> Tree:
         """The predictions, from what was collected of all rows."""
         found = [
             self._join(parts, likelihood, num_samples, draws)

@@ -143,14 +143,12 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         )
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
-        del kwargs
         return self.draw_spec(inputs)
 
     def template(self) -> keras.Model:
         return self._stacks.network(0)
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
-        del key  # Random layers take it, or that there is none, from the scope.
         member = tf.cast(number % self.num_members, tf.int32)
         state = self._stacks.slice(member)
 
@@ -210,7 +208,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         return executors.load_members(self, directory)
 
     def templates(self) -> tuple[keras.Model, ...]:
-        """What members are traced with; their weights are not the members'."""
+        """The networks that members are traced with, by weights of others."""
         return self._stacks.networks
 
     def members_are_same(self) -> bool:
@@ -259,7 +257,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         return self.compute_metrics(None, y, outputs, weights)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
-        """As in Keras, of one member: all are like it."""
+        """Prints Keras's summary of one member: all are like it."""
         print(f"{self.name}: {self.num_members} members like")
         self.template().summary(*args, **kwargs)
 

@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base.stacking import flatten
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.types import Tensor, Tree
 
 # What has an axis of members, behind that of rows: nothing, the weights of
 # rows, or all.
@@ -21,7 +21,7 @@ class MemberBatch:
         own: what differs between members, `[M, B, ...]` each.
     """
 
-    def __init__(self, layout: str, x: Any, y: Any, weights: Any):
+    def __init__(self, layout: str, x: Tree, y: Tree, weights: Tree):
         self._layout = layout
         self._shared = (x, y, weights)
         own: Any = ()
@@ -38,7 +38,7 @@ class MemberBatch:
 
     @property
     def num_rows(self) -> Tensor:
-        """Of each member."""
+        """The number of rows that each member sees."""
         x, _, _ = self._shared
         return tf.shape(keras.tree.flatten(x)[0])[0]
 
@@ -49,7 +49,7 @@ class MemberBatch:
         x, y, weights = self._shared
         return x, y, part if self._layout == "weights" else weights
 
-    def scored(self, y_pred: Any) -> tuple[Any, Any, Any]:
+    def scored(self, y_pred: Tree) -> tuple[Tree, Tree, Tree]:
         """y, outputs and weights that metrics are to see.
 
         The mean of the members' outputs; where members see different rows,
@@ -67,8 +67,8 @@ class MemberBatch:
         return _map(flatten, y), _map(flatten, y_pred), _map(flatten, weights)
 
 
-def _map(function: Callable[[Tensor], Any], structure: Any) -> Any:
-    """Of all tensors in a structure; None stays."""
+def _map(function: Callable[[Tensor], Any], structure: Tree) -> Tree:
+    """Maps all tensors in a structure; None stays."""
     return keras.tree.map_structure(
         lambda leaf: None if leaf is None else function(leaf), structure
     )

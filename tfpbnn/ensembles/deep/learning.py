@@ -17,14 +17,14 @@ from tfpbnn.training.optimizer_step import apply_gradients, is_proportional
 
 
 class Learning:
-    """What a compiled ensemble's steps are made of.
+    """The parts of a compiled ensemble's steps.
 
     Sums of the members' losses have the gradients of each one's loss alone, so
     one step of an optimizer that treats each weight alone is a step of M.
     """
 
     def __init__(self, model: Any, stacks: Stacks, batch: int, epsilon: Any):
-        """Of a model, whose `compute_loss` and optimizer are used.
+        """Prepares the steps of a model, by its `compute_loss` and optimizer.
 
         Args:
             model: the ensemble.
@@ -217,7 +217,7 @@ def _without_clipping(optimizer: Any) -> Iterator[None]:
 
 
 def _floats(x: Any) -> list[Tensor]:
-    """Those of the inputs that can be moved a little."""
+    """The inputs that can be moved a little: those of real numbers."""
     leaves = keras.tree.flatten(x)
     found = [leaf for leaf in leaves if leaf.dtype.is_floating]
     if not found:

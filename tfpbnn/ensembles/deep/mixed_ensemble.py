@@ -103,7 +103,6 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         )
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
-        del key
         branches = [
             functools.partial(member, x, training=False)
             for member in self.members

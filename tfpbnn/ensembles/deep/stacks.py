@@ -71,11 +71,11 @@ class Stacks:
         self.other = [s for v, s in pairs if id(v) not in is_trained]
 
     def network(self, member: Any) -> keras.Model:
-        """What a member is traced with; a tensor will do if all share one."""
+        """The network that a member, by its index, is traced with."""
         return self.networks[member if len(self.networks) > 1 else 0]
 
     def variables(self, network: keras.Model) -> list[keras.Variable]:
-        """Those of a network that are in stacks.
+        """The network's variables that are stacked.
 
         Of networks that differ, so in the layers that draw, not the states of
         what Keras draws: each has its own, as many as it needs.

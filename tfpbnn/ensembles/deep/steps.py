@@ -36,7 +36,7 @@ def choose_batch(num_members: int, member_batch: int | str) -> int:
 def for_each(
     stacks: Stacks, batch: int, work: Work, types: Any, own: Any = None
 ) -> Any:
-    """What `work` gives for each member, stacked: `[M, ...]`.
+    """The results of `work` for each member, stacked: `[M, ...]`.
 
     Args:
         stacks: the members.

@@ -1,4 +1,4 @@
-"""What converters have in common: their errors, and silence."""
+"""Runs converters without their output, and shortens their errors."""
 
 import contextlib
 import io
@@ -8,7 +8,7 @@ from typing import Any
 
 
 def converted(kind: str, convert: Callable[[], Any]) -> Any:
-    """What `convert` gives, in silence, and its errors in one line."""
+    """The result of `convert`, without its output, with errors of one line."""
     try:
         with quiet():
             return convert()

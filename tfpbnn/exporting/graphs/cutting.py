@@ -74,7 +74,7 @@ class Rest:
 
 
 def _drop_unused_functions(graph: Any) -> None:
-    """Those that no node calls, as draws that are kept were made by."""
+    """Removes functions that no node calls any more, such as those of draws."""
     bodies = {f.signature.name: f for f in graph.library.function}
     open_nodes, used = list(graph.node), set()
     while open_nodes:

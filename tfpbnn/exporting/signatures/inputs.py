@@ -127,7 +127,7 @@ def _dtype(array: Array, model: Any) -> str:
 
 
 def _names(structure: Any, leaves: list[Any]) -> list[str]:
-    """As in a flat dict, or as the inputs are named; else by position."""
+    """Names of inputs: keys of a flat dict, else Keras's, else positions."""
     if isinstance(structure, Mapping) and len(structure) == len(leaves):
         found = [str(key) for key in sorted(structure)]
     else:

@@ -60,7 +60,7 @@ def _of_labels(likelihood: Likelihood, outputs: Tensor) -> dict[str, Tensor]:
 def summarize_mean(
     likelihood: Likelihood, outputs: Tensor, levels: Sequence[float]
 ) -> dict[str, Tensor]:
-    """Of `summarize` what one network can tell: no part is epistemic."""
+    """The summaries that one network can give: none is epistemic."""
     del levels
     found = summarize(likelihood, outputs, ())
     if likelihood.is_classification:
