@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfpbnn import likelihoods
-from tfpbnn.base import data
+from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import reading
@@ -45,7 +45,7 @@ class CheckedEvaluate:
         """
         plain = super().evaluate  # type: ignore[misc]
         # Between epochs Keras's `fit` asks for what it kept, and was looked at.
-        if not kwargs.get("_use_cached_eval_dataset"):
+        if not keras_private.is_called_by_fit(kwargs):
             given = inspect.signature(plain).bind(*args, **kwargs).arguments
             check_data(self, given)
         return plain(*args, **kwargs)
@@ -136,7 +136,7 @@ def _by_output(given: Any, names: list[str], default: Any) -> list[Any]:
 
 def _likelihood(loss: Any, output: Any) -> Likelihood | None:
     """What a loss says of its targets; None if nothing that is known here."""
-    masked = getattr(output, "_keras_mask", None) is not None
+    masked = keras_private.mask_of(output) is not None
     if masked or loss is None or isinstance(loss, Likelihood):
         return None if masked else loss
     try:
