@@ -6,7 +6,7 @@ that changed it. No other file may name one of these attributes, and nothing of
 an object of the user's is ever replaced.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
@@ -93,14 +93,32 @@ def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
     return found if shapes == [variable.shape] * 2 else None
 
 
-def nodes_by_depth(model: Any) -> dict[str, Any]:
-    """A Functional model's calls, by the attribute that its `call` walks along.
+def nodes_by_depth(
+    model: Any, exchanged: Callable[[Any], Any]
+) -> dict[str, Any]:
+    """The calls that a Functional model makes, of other layers.
 
     `keras.models.clone_model` is public, and would put other layers into the
     calls, but it leaves traces in all layers that it calls.
 
+    Args:
+        model: a Functional model, which stays as it is.
+        exchanged: gives the layer that is to be called in a layer's place.
+
     Returns:
-        One item: the attribute's name, and the calls in lists by their depth.
-        The layer of a call is its `operation`.
+        The attribute that the model's `call` walks along, by its name; the
+        attribute's own value if all layers stay.
     """
-    return {"_nodes_by_depth": model._nodes_by_depth}
+
+    def node(old: Any) -> Any:
+        operation = exchanged(old.operation)
+        if operation is old.operation:
+            return old
+        new = object.__new__(type(old))
+        vars(new).update(vars(old) | {"operation": operation})
+        return new
+
+    before = model._nodes_by_depth
+    after = {depth: list(map(node, before[depth])) for depth in before}
+    is_same = all(after[depth] == list(before[depth]) for depth in before)
+    return {"_nodes_by_depth": before if is_same else after}
