@@ -5,7 +5,9 @@ do something in the midst of a user's layer that Keras has no argument for, and
 the layer stays as it is, also for other threads.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+import threading
+from collections.abc import Callable, Iterator, Mapping
 from types import MethodType
 from typing import Any
 
@@ -13,26 +15,25 @@ import keras
 
 from tfpbnn.base.keras_private import FUNCTIONAL, nodes_by_depth
 
-# Functions by the name of the method that they are for: the first argument of
-# each is the stand-in.
-Methods = Mapping[str, Callable[..., Any]]
+# By name, what differs from the layer's. Functions become methods: the first
+# argument of each is the stand-in.
+Attributes = Mapping[str, Any]
 
 
 class StandIns:
     """Makes the stand-ins of a layer and of the layers that it holds.
 
-    What holds no layer with other methods stands for itself.
+    A layer in which nothing differs stands for itself.
     """
 
-    def __init__(self, methods: Callable[[Any], Methods | None]):
+    def __init__(self, attributes: Callable[[Any], Attributes | None]):
         """Nothing is made yet.
 
         Args:
-            methods: gives those that the stand-in of a layer is to have; none
-                for most, and None for a layer that is not even to be looked
-                into.
+            attributes: gives what is other in a layer's stand-in: nothing for
+                most, and None for a layer that is not even to be looked into.
         """
-        self._methods = methods
+        self._attributes = attributes
         self._made: dict[int, Any] = {}
 
     def of(self, layer: Any) -> Any:
@@ -43,21 +44,21 @@ class StandIns:
         return self._made[id(layer)]
 
     def _make(self, layer: Any) -> Any:
-        methods = self._methods(layer)
-        if methods is None:
+        own = self._attributes(layer)
+        if own is None:
             return layer
         before = dict(vars(layer))
         after = {name: self._exchanged(part) for name, part in before.items()}
         if isinstance(layer, FUNCTIONAL):
             after |= nodes_by_depth(layer, self.of)
-        if not methods and all(after[name] is before[name] for name in before):
+        if not own and all(after[name] is before[name] for name in before):
             return layer
         new = object.__new__(type(layer))
         for name, part in after.items():
             is_own = isinstance(part, MethodType) and part.__self__ is layer
             vars(new)[name] = MethodType(part.__func__, new) if is_own else part
-        for name, function in methods.items():
-            vars(new)[name] = MethodType(function, new)
+        for name, part in own.items():
+            vars(new)[name] = MethodType(part, new) if callable(part) else part
         return new
 
     def _exchanged(self, part: Any) -> Any:
@@ -82,3 +83,23 @@ class StandIns:
                 return type(part)(*items)
             return items if isinstance(part, list) else tuple(items)
         return part
+
+
+_local = threading.local()
+
+
+@contextlib.contextmanager
+def calling(stand_ins: StandIns) -> Iterator[None]:
+    """Lets this thread call stand-ins, wherever it asks for `callee`."""
+    _local.stand_ins = stand_ins
+    try:
+        yield
+    finally:
+        _local.stand_ins = None
+
+
+def callee(layer: Any) -> Any:
+    """What this thread is to call in place of a layer: mostly the layer."""
+    stand_ins = getattr(_local, "stand_ins", None)
+    is_layer = isinstance(layer, keras.layers.Layer)
+    return stand_ins.of(layer) if is_layer and stand_ins else layer

@@ -16,7 +16,7 @@ from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.dropout import mc_noise, mc_spatial_dropout
 from tfpbnn.layers.dropout.mc_noise import MCNoise
 from tfpbnn.layers.random_layer import RandomLayer
-from tfpbnn.networks.stand_ins import Methods, StandIns
+from tfpbnn.networks.stand_ins import Attributes, StandIns, callee
 
 _TWINS: dict[type, type[MCNoise]] = {
     keras.layers.AlphaDropout: mc_noise.MCAlphaDropout,
@@ -149,18 +149,18 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         if not self.layer.built:
             self.layer(*args, **kwargs)  # Only then it has all its parts.
-        key = self._draw_key()
+        layer, key = callee(self.layer), self._draw_key()
         if key is None:
-            return self.layer(*args, **kwargs)
+            return layer(*args, **kwargs)
         numbers = itertools.count()
 
         def draw(noise: MCNoise, inputs: Tensor) -> Tensor:
             return noise.with_key(inputs, random.fold(key, next(numbers)))
 
         methods = functools.partial(self._methods, draw)
-        return StandIns(methods).of(self.layer)(*args, **kwargs)
+        return StandIns(methods).of(layer)(*args, **kwargs)
 
-    def _methods(self, draw: Draw, part: Any) -> Methods | None:
+    def _methods(self, draw: Draw, part: Any) -> Attributes | None:
         """What the stand-in of a layer does other than the layer."""
         if isinstance(part, RandomLayer):
             return None  # is random anyway
