@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpbnn.base import keras_private
 from tfpbnn.base.types import Tensor
 
-# Their steps treat each weight alone, whatever tensor it is a part of.
+# Optimizers whose steps treat each weight alone, whatever tensor holds it.
 ELEMENTWISE = (
     keras.optimizers.SGD,
     keras.optimizers.Adam,
@@ -24,15 +24,15 @@ ELEMENTWISE = (
     keras.optimizers.Ftrl,
     keras.optimizers.Lion,
 )
-# Below so many weights a compilation costs more than it saves.
+# With fewer weights a compilation costs more than it saves.
 _MIN_SIZE = 2**17
 
 
 def is_elementwise(optimizer: Any) -> bool:
-    """Whether a step of stacked weights is that of each part alone.
+    """Whether a step of stacked weights is the step of each part alone.
 
-    Save for clipping by norms, which is not looked at here. Of Keras's own
-    classes only: a subclass may do anything.
+    Clipping by norms is not looked at. Only Keras's own classes are known to
+    be: a subclass may do anything.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return type(inner) in ELEMENTWISE
@@ -49,7 +49,7 @@ def is_proportional(optimizer: Any) -> bool:
 
 
 def rate_setting(optimizer: Any) -> float | str:
-    """An optimizer's learning rate; of a schedule or a function, the kind."""
+    """An optimizer's learning rate, or the name of its kind if no number."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     with tf.init_scope():
         rate = inner.get_config().get("learning_rate")
@@ -59,7 +59,7 @@ def rate_setting(optimizer: Any) -> float | str:
 
 
 def is_one_pass(optimizer: Any, variables: Sequence[Any]) -> bool:
-    """Whether steps of these variables are in few passes over the weights.
+    """Whether `apply_gradients` needs few passes over these variables.
 
     As graph operations a step of Adam reads and writes each weight a dozen
     times. TensorFlow has an operation for it that does so once; other
@@ -123,12 +123,12 @@ def _adam_step(
 ) -> None:
     """Keras's step, with TensorFlow's operation for each variable."""
     beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
-    number = optimizer.iterations.value + 1
+    count = optimizer.iterations.value + 1
     powers = [
-        tf.pow(tf.constant(beta), tf.cast(number, tf.float32))
+        tf.pow(tf.constant(beta), tf.cast(count, tf.float32))
         for beta in (beta_1, beta_2)
     ]
-    correction = tf.sqrt(_ratio(beta_2, number)) / _ratio(beta_1, number)
+    correction = tf.sqrt(_ratio(beta_2, count)) / _ratio(beta_1, count)
     rate = tf.cast(optimizer.learning_rate, tf.float32)
     rate *= tf.cast(correction, tf.float32)
     scale = optimizer.loss_scale_factor
@@ -156,14 +156,15 @@ def _is_precise(beta: float) -> bool:
     return abs(rounded - rest) < 1e-4 * rest
 
 
-def _ratio(beta: float, number: Tensor) -> Tensor:
-    """Of the operation's moments over Keras's.
+def _ratio(beta: float, count: Tensor) -> Tensor:
+    """The ratio of the operation's moments to Keras's.
 
-    It has `1 - beta` of float32 numbers, which is 1e-5 off for 0.999, and
-    Keras rounds the difference. Exact if gradients stay, 1e-6 off if not.
+    The operation takes `1 - beta` of float32 numbers, which is 1e-5 off for
+    0.999, and Keras rounds the difference. The ratio is exact if gradients
+    stay the same, and 1e-6 off if not.
     """
     rounded, exact = (
-        1 - tf.pow(tf.constant(b, tf.float64), tf.cast(number, tf.float64))
+        1 - tf.pow(tf.constant(b, tf.float64), tf.cast(count, tf.float64))
         for b in (float(np.float32(beta)), beta)
     )
     return rounded / exact

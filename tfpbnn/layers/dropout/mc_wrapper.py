@@ -37,7 +37,7 @@ def twin(layer: Any, rate: float | None = None) -> MCNoise | None:
 
     Args:
         layer: any layer.
-        rate: of the twin, instead of the layer's.
+        rate: the rate of the twin, instead of the layer's.
     """
     cls = _TWINS.get(type(layer))
     if cls is None:
@@ -51,7 +51,7 @@ def twin(layer: Any, rate: float | None = None) -> MCNoise | None:
 def has_noise(layer: Any) -> bool:
     """Whether a layer of Keras's, or one inside of it, is random in training.
 
-    By dropout and the like, at a rate above 0.
+    That is by dropout and the like, at a rate above 0.
     """
     return any(_is_noisy(part) for part in _parts(layer))
 
@@ -65,7 +65,7 @@ def _is_noisy(part: Any) -> bool:
 
 
 def _parts(layer: Any) -> list[Any]:
-    """The layer and all that it holds, but for what is random anyway."""
+    """The layer and all that it holds, without what is random anyway."""
     if isinstance(layer, RandomLayer):
         return []
     inner = held_layers(layer, recursive=False)
@@ -93,9 +93,10 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
 
     Args:
         layer: the layer.
-        rate: of all its dropout, instead of the layer's own rates; None keeps
-            these.
-        seed: of the noise. None takes one from Python's `random`.
+        rate: the rate of all its dropout, instead of the layer's own rates;
+            None keeps these.
+        seed: the seed of the random numbers. None takes one from Python's
+            `random`.
         **kwargs: `name`, `dtype`, `trainable` of any Keras layer.
 
     Call arguments:
@@ -161,7 +162,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         return StandIns(methods).of(layer)(*args, **kwargs)
 
     def _methods(self, draw: Draw, part: Any) -> Attributes | None:
-        """What the stand-in of a layer does other than the layer."""
+        """The methods of a layer's stand-in that differ from the layer's."""
         if isinstance(part, RandomLayer):
             return None  # is random anyway
         noise = twin(part, self.rate)
@@ -177,9 +178,9 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         return {}
 
     def _mask(self, draw: Draw, kind: str) -> Callable[[Any, Tensor], Any]:
-        """What Keras's cells multiply their inputs or states with.
+        """A cell's method that gives what inputs or states are multiplied with.
 
-        The same in all steps of a sequence.
+        The mask is the same in all steps of a sequence.
         """
         found: list[Any] = []
 
