@@ -72,6 +72,85 @@ def test_nothing_of_keras_2_or_private(path):
         assert word not in code.splitlines()
 
 
+PRIVATE = ROOT / "base" / "keras_private.py"
+
+
+def named_in(tree):
+    """Attributes that code names, also by `getattr`, but not of itself."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            yield node.attr
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            yield node.value
+
+
+def is_private(name):
+    return name.startswith("_") and not name.startswith("__")
+
+
+KERAS_PRIVATE = set(
+    filter(is_private, named_in(ast.parse(PRIVATE.read_text())))
+)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_private_attributes_of_keras_have_one_file(path):
+    if path == PRIVATE:
+        return
+    assert "_flatten_layers" in KERAS_PRIVATE
+    found = KERAS_PRIVATE & set(named_in(ast.parse(path.read_text())))
+    assert not found, f"{path.name} names {found}: see base/keras_private.py"
+
+
+KERAS_METHODS = {
+    name
+    for cls in (
+        keras.layers.LSTM,
+        keras.layers.LSTMCell,
+        keras.layers.Attention,
+        keras.Sequential,
+        keras.optimizers.Adam,
+    )
+    for name in dir(cls)
+    if inspect.isfunction(getattr(cls, name))
+}
+
+
+def owners_changed(tree):
+    """The objects of which code sets methods, or any attribute by its name."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute):
+            is_set = not isinstance(node.ctx, ast.Load)
+            if is_set and node.attr in KERAS_METHODS:
+                yield node.value
+            if node.attr == "__dict__":
+                yield node.value
+        elif isinstance(node, ast.Call):
+            function = ast.unparse(node.func)
+            if function in ("setattr", "delattr", "object.__setattr__"):
+                yield node.args[0]
+            elif function.startswith("vars(") and "." in function:
+                method = function.rsplit(".", 1)[1]
+                if method in ("update", "pop", "setdefault", "clear"):
+                    yield node.func.value.args[0]
+        elif isinstance(node, ast.Subscript):
+            is_set = not isinstance(node.ctx, ast.Load)
+            if is_set and ast.unparse(node.value).startswith("vars("):
+                yield node.value.args[0]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
+def test_no_method_of_another_object_is_replaced(path):
+    """Only of `self`, and of `new` objects that stand in for others."""
+    found = set(map(ast.unparse, owners_changed(ast.parse(path.read_text()))))
+    allowed = {"self", "new"} if path.name in STAND_INS else {"self"}
+    assert found <= allowed, f"{path.name} changes {found - allowed}"
+
+
+# They make objects with the attributes of others.
+STAND_INS = ("stand_ins.py", "keras_private.py")
+
+
 TESTS = pathlib.Path(__file__).parent
 
 

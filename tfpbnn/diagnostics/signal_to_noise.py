@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 
+from tfpbnn.base.keras_private import held_layers
 from tfpbnn.base.types import Array
 from tfpbnn.families import Family
 
@@ -62,7 +63,7 @@ def _posteriors(model: keras.Model) -> list[Family]:
     """The posteriors that are random, in the order of the model's weights."""
     found = [
         part
-        for part in model._flatten_layers()
+        for part in held_layers(model)
         if isinstance(part, Family) and part.is_random and part.built
     ]
     place = {id(weight): i for i, weight in enumerate(model.weights)}

@@ -9,6 +9,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import checks
+from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
 
@@ -158,7 +159,7 @@ class Likelihood(keras.losses.Loss):
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
     ) -> Tensor:
         # Keras would apply the mask after `call`, by when positions are summed.
-        mask = getattr(y_pred, "_keras_mask", None)
+        mask = mask_of(y_pred)
         y_pred = tf.cast(tf.identity(y_pred), self.dtype)
         if sample_weight is not None:
             sample_weight = tf.convert_to_tensor(sample_weight)

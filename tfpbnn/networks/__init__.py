@@ -2,6 +2,7 @@
 
 `reading` says what a model is made of, `calls` lists the calls that it does,
 `copying` makes more of a layer or model, `rewriting` makes a model anew with
-other layers. Nothing here knows of randomness. To change models in a new way,
+other layers, `stand_ins` calls a layer with something in it done otherwise.
+Nothing here knows of randomness. To change models in a new way,
 write what is to become of one call, and give it to `rewriting`.
 """

@@ -13,6 +13,7 @@ from tfpbnn.networks.reading import (
     input_of,
     same_structure,
 )
+from tfpbnn.networks.stand_ins import callee
 
 # By the ids of KerasTensors.
 Tensors = dict[int, Tensor]
@@ -46,7 +47,7 @@ class Call(NamedTuple):
         """Calls the layer, and puts its outputs among the tensors."""
         args = keras.tree.map_structure(get, self.args)
         kwargs = keras.tree.map_structure(get, self.kwargs)
-        found = keras.tree.flatten(self.op(*args, **kwargs))
+        found = keras.tree.flatten(callee(self.op)(*args, **kwargs))
         for key, tensor in zip(self.outputs, found, strict=True):
             tensors[id(key)] = tensor
 

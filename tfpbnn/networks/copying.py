@@ -7,6 +7,7 @@ from typing import Any
 
 import keras
 
+from tfpbnn.base import keras_private
 from tfpbnn.base.types import Config
 from tfpbnn.networks.reading import check_built
 
@@ -34,7 +35,7 @@ def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
         return
     # Metrics have states, so there are new ones. What they are made from is
     # known here, also if it is not registered.
-    given = other._compile_config.config
+    given = keras_private.compile_arguments(other)
     parts = keras.tree.flatten([given["metrics"], given["weighted_metrics"]])
     makers = [p if inspect.isroutine(p) else type(p) for p in parts]
     known = {maker.__name__: maker for maker in makers}
@@ -68,9 +69,8 @@ def clone(
     Raises:
         ValueError: if the class can't be made from its config.
     """
-    classes = {
-        type(part).__name__: type(part) for part in model._flatten_layers()
-    }
+    parts = [model, *keras_private.held_layers(model)]
+    classes = {type(part).__name__: type(part) for part in parts}
     try:
         with keras.saving.custom_object_scope(classes):
             copy = type(model).from_config(config or model.get_config())

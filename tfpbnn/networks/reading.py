@@ -7,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfpbnn.base.keras_private import FUNCTIONAL
 from tfpbnn.networks.posterior import Posterior
 
 
@@ -99,8 +100,6 @@ def compiled_loss(model: keras.Model) -> Any:
     return loss
 
 
-# `keras.Model(inputs, outputs)` is of this class, which has no public name.
-FUNCTIONAL: Any = type(keras.Model.__new__(keras.Model, None, None))
 # Of Keras's own layers these may hold code of the user's.
 _HOLDERS = (keras.layers.Lambda, keras.Model)
 

@@ -15,6 +15,7 @@ from tfpbnn.layers.members.base import MembersLayer
 from tfpbnn.networks.calls import Tensors
 from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.networks.reading import can_read, layers_of, open_spec
+from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles import rows as of_rows
 from tfpbnn.particles.costs import Costs, count
 from tfpbnn.particles.functions import (
@@ -105,7 +106,7 @@ class LayerDraws(DrawFunction):
         def after(scope: random.DrawScope) -> Any:
             with random.entered(scope):
                 if graph is None or tensors is None:
-                    outputs = model(x, training=False)
+                    outputs = callee(model)(x, training=False)
                     self.num_random_layers = scope.num_layers
                 else:
                     outputs = graph.after(tensors, scope)

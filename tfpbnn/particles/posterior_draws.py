@@ -11,6 +11,7 @@ from tfpbnn import random
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks.posterior import Posterior, keras_spec
 from tfpbnn.networks.reading import open_spec
+from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles.costs import Costs
 from tfpbnn.particles.functions import (
     DrawFunction,
@@ -54,7 +55,7 @@ class PosteriorDraws(DrawFunction):
 
         def run(scope: random.DrawScope) -> Any:
             with random.entered(scope):
-                outputs = model.draw(x, scope.numbers, scope.key)
+                outputs = callee(model).draw(x, scope.numbers, scope.key)
             return keras.tree.map_structure(
                 lambda y: tf.cast(y, dtype), outputs
             )

@@ -8,6 +8,7 @@ import math
 
 import keras
 
+from tfpbnn.base.keras_private import mask_of
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call
@@ -32,9 +33,7 @@ def can_stack(call: Call) -> bool:
         is_random(call.op) or not hasattr(call.op, "weights") or is_own(call.op)
     )
     keeps_rows = all(len(y.shape) and y.shape[0] is None for y in call.outputs)
-    has_mask = any(
-        getattr(x, "_keras_mask", None) is not None for x in call.inputs
-    )
+    has_mask = any(mask_of(x) is not None for x in call.inputs)
     is_apart = keeps_rows and not has_mask and not _goes_along_rows(call)
     return is_plain and is_apart
 

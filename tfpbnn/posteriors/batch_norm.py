@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import data
+from tfpbnn.base.keras_private import held_layers
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.networks.reading import open_spec
 from tfpbnn.particles import Posterior
@@ -79,7 +80,7 @@ def batch_norms(network: keras.Model) -> list[Any]:
     """The layers whose statistics training moves."""
     return [
         layer
-        for layer in network._flatten_layers()
+        for layer in held_layers(network)
         if isinstance(layer, keras.layers.BatchNormalization)
         and layer.trainable
         and layer.momentum < 1

@@ -12,15 +12,15 @@ import keras
 import numpy as np
 
 from tfpbnn import likelihoods
-from tfpbnn.base import data
+from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import reading
 from tfpbnn.particles import Posterior
 
-# Of Keras's losses those that ask for labels. Its Poisson takes any number,
+# Keras's losses whose targets must be labels. Its Poisson takes any number,
 # and its categorical cross entropy weighted one-hot rows.
-_OF_LABELS = (
+_LABEL_LOSSES = (
     keras.losses.BinaryCrossentropy,
     keras.losses.SparseCategoricalCrossentropy,
     keras.losses.binary_crossentropy,
@@ -44,22 +44,22 @@ class CheckedEvaluate:
                 compiled loss can't take.
         """
         plain = super().evaluate  # type: ignore[misc]
-        # Between epochs Keras's `fit` asks for what it kept, and was looked at.
-        if not kwargs.get("_use_cached_eval_dataset"):
+        # What `fit` has kept for between epochs was looked at when it began.
+        if not keras_private.is_called_by_fit(kwargs):
             given = inspect.signature(plain).bind(*args, **kwargs).arguments
             check_data(self, given)
         return plain(*args, **kwargs)
 
 
 def check_data(model: Any, given: Mapping[str, Any]) -> None:
-    """Raises if arrays are not such as can be learned, or scored.
+    """Raises if arrays have values that can't be learned or scored.
 
     Args:
-        model: compiled.
-        given: the arguments of Keras's `fit` or `evaluate` by name.
+        model: a compiled model.
+        given: the arguments of Keras's `fit` or `evaluate`, by name.
 
     Raises:
-        TypeError: if targets are no numbers.
+        TypeError: if targets are not numbers.
         ValueError: if there is a NaN, or a target that the loss can't take.
     """
     rows = tuple(map(given.get, ("x", "y", "sample_weight")))
@@ -86,13 +86,14 @@ def check(model: keras.Model, y: Any, of: str = "") -> None:
     don't know their outputs yet, other forms of data.
 
     Args:
-        model: compiled.
-        y: targets.
-        of: what they are part of, for the message.
+        model: a compiled model.
+        y: its targets, in any form that `fit` takes.
+        of: what the targets are part of, for the message.
 
     Raises:
-        TypeError: if they are no numbers.
-        ValueError: with the first such value and its index.
+        TypeError: if the targets are not numbers.
+        ValueError: if the loss can't take a value; names the first such value
+            and its index.
     """
     outputs = _outputs(model)
     if not outputs or y is None or data.is_stream(y):
@@ -135,15 +136,15 @@ def _by_output(given: Any, names: list[str], default: Any) -> list[Any]:
 
 
 def _likelihood(loss: Any, output: Any) -> Likelihood | None:
-    """What a loss says of its targets; None if nothing that is known here."""
-    masked = getattr(output, "_keras_mask", None) is not None
+    """The likelihood that tells what targets a loss takes; None if unknown."""
+    masked = keras_private.mask_of(output) is not None
     if masked or loss is None or isinstance(loss, Likelihood):
         return None if masked else loss
     try:
         resolved = keras.losses.get(loss)
     except ValueError:
         return None
-    known = type(resolved) in _OF_LABELS or resolved in _OF_LABELS
+    known = type(resolved) in _LABEL_LOSSES or resolved in _LABEL_LOSSES
     ignored = getattr(resolved, "ignore_class", None)
     if not known or ignored is not None:
         return None

@@ -1,10 +1,13 @@
 """`fit` and `evaluate` that know the data: checks, and the KL by its length."""
 
 import inspect
+from collections.abc import Callable
 from typing import Any
 
 import keras
+import tensorflow as tf
 
+from tfpbnn.base import keras_private
 from tfpbnn.base.types import Tensor
 from tfpbnn.callbacks.kl_weight import data_length_weights
 from tfpbnn.training import data_checks, optimizer_step, steps_per_call
@@ -43,8 +46,40 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
             return plain(*bound.args, **bound.kwargs)
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
-        """As in Keras; large updates are one pass over the weights."""
+        """As in Keras; large updates are one pass over the weights.
+
+        Keras's own step ends with the optimizer's, whatever that is. So where
+        there is a faster one, and the step is Keras's, it is written out here.
+        """
         plain = super().train_step  # type: ignore[misc]
-        optimizer = self.optimizer  # type: ignore[attr-defined]
-        with optimizer_step.compiled(optimizer):
-            return plain(data)
+        is_keras = plain.__func__ is keras.Model.train_step
+        if is_keras and optimizer_step.is_one_pass(
+            self.optimizer,  # type: ignore[attr-defined]
+            self.trainable_weights,  # type: ignore[attr-defined]
+        ):
+            return _one_pass_step(self, data)
+        return plain(data)
+
+
+def _one_pass_step(model: Any, data: Any) -> dict[str, Tensor]:
+    """Keras's training step, with this package's step of the optimizer."""
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+    first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
+    with tf.GradientTape() as tape:
+        y_pred = model(x, **_in_training(model.call))
+        loss = model.compute_loss(
+            x, y, y_pred, sample_weight, **_in_training(model.compute_loss)
+        )
+        tracker = keras_private.loss_tracker(model)
+        tracker.update_state(loss, sample_weight=tf.shape(first)[0])
+        scaled = model.optimizer.scale_loss(loss)
+    variables = model.trainable_weights
+    gradients = tape.gradient(scaled, variables)
+    optimizer_step.apply_gradients(model.optimizer, gradients, variables)
+    return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _in_training(function: Callable[..., Any]) -> dict[str, bool]:
+    """The argument `training` of functions that have it: not all do."""
+    has_mode = "training" in inspect.signature(function).parameters
+    return {"training": True} if has_mode else {}

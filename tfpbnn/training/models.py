@@ -5,7 +5,7 @@ from typing import Any
 import keras
 
 from tfpbnn.base import registry
-from tfpbnn.networks.reading import FUNCTIONAL
+from tfpbnn.base.keras_private import FUNCTIONAL
 from tfpbnn.training.fitting import WeightedFit
 
 

@@ -15,11 +15,11 @@ import tensorflow as tf
 from tfpbnn.networks.calls import Call, Graph
 from tfpbnn.networks.reading import can_read, size
 
-# A call does so many steps at most, and so many floating-point operations, a
-# second of them or less: after each the bar moves, and an interrupt is heard.
+# The most steps, and floating-point operations, of one call. They take a second
+# or less, after which the bar moves and an interrupt is heard.
 _MOST_STEPS = 32
 _MOST_FLOPS = 2**36
-# Of the product of a weight and an input: forward, and two gradients.
+# The work for the product of a weight and an input: forward, two gradients.
 _FLOPS_PER_PRODUCT = 6
 _BATCH_HOOKS = (
     "on_batch_begin",
@@ -32,9 +32,9 @@ _BATCH_HOOKS = (
 
 
 class StepsPerCall:
-    """Of a Keras model: keeps its compiled functions by their number of steps.
+    """A part of Keras models that keeps compiled functions by count of steps.
 
-    Keras keeps one of each, for the number that there was when it was made.
+    Keras keeps only one function of a kind, for the count at its making.
     """
 
     def make_train_function(self, force: bool = False) -> None:
@@ -62,15 +62,16 @@ def several(
 ) -> Iterator[None]:
     """Lets `fit` do several steps in a call, where that changes no number.
 
-    Left alone are: a number that the user compiled with, callbacks that look
-    at batches, replicas, eager runs, and data of which the end isn't known.
+    Nothing is done where the user compiled with a count of steps, callbacks
+    look at batches, replicas or eager runs are asked for, or the end of the
+    data isn't known.
 
     Args:
-        model: whose `fit` is called inside.
-        given: its arguments.
-        networks: whose calls tell how much work a row is: the model itself,
-            unless it stands for others.
-        copies: how often each of them is there.
+        model: the model whose `fit` is called inside.
+        given: the arguments of `fit`, by name.
+        networks: the models whose calls tell how much work a row is. This is
+            the model itself, unless it stands for others.
+        copies: how many of each network there are.
     """
     count = _steps_at_once(model, given, networks, copies)
     if count < 2:
@@ -102,9 +103,9 @@ def _steps_at_once(
 
 
 def _rows(given: dict[str, Any]) -> int:
-    """How many rows an epoch has, if all data are arrays and seen whole; or 0.
+    """The count of rows in an epoch; 0 unless all data are arrays, seen whole.
 
-    Where less is asked for, several steps would go beyond it.
+    If less than an epoch is asked for, several steps would go beyond it.
     """
     limits = [given.get("steps_per_epoch"), given.get("validation_steps")]
     # Older versions of Keras have no limit of their own.
@@ -157,7 +158,7 @@ def _flops_per_row(network: Any, x: Any) -> int:
 
 
 def _positions(call: Call, unknown: int) -> int:
-    """At how many places of a row (of time, of an image) weights are used."""
+    """The count of a row's places (times, pixels) that weights are used at."""
     tensors = [*call.inputs, *call.outputs]
     return max((size(t.shape[1:-1], unknown) for t in tensors), default=1)
 

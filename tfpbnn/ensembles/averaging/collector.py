@@ -9,19 +9,18 @@ import keras
 from tfpbnn.base import checks
 from tfpbnn.networks.copying import clone, compile_like
 from tfpbnn.posteriors.moments import Moments
+from tfpbnn.training.optimizer_step import rate_setting
 
 _UNITS = ("epoch", "step")
 
 
 def check_settable(model: keras.Model) -> None:
     """Raises if the optimizer's learning rate can't be set."""
-    optimizer = model.optimizer
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    rate = getattr(inner, "_learning_rate", None)
-    if not isinstance(rate, keras.Variable):
+    setting = rate_setting(model.optimizer)
+    if not isinstance(setting, float):
         raise ValueError(
             "The optimizer's learning rate must be a number for the callback "
-            f"to set it. Received: {type(rate).__name__}. Compile with a "
+            f"to set it. Received: {setting}. Compile with a "
             "number, or leave the schedule to the optimizer by "
             "`learning_rate=None`."
         )

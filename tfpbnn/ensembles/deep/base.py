@@ -20,6 +20,7 @@ from tfpbnn.layers.kl import kl_terms
 from tfpbnn.networks import copying
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.networks.posterior import keras_spec
+from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles import Posterior
 from tfpbnn.training.data_checks import CheckedEvaluate
 from tfpbnn.training.steps_per_call import StepsPerCall
@@ -154,7 +155,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
 
         def run(network: keras.Model) -> Any:
             outputs, _ = self._stacks.call(
-                network, state, lambda n: n(x, training=False)
+                network, state, lambda n: callee(n)(x, training=False)
             )
             return outputs
 

@@ -1,14 +1,15 @@
 """Recurrent layers as one step after another, without a loop."""
 
 import contextlib
-import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
 
+from tfpbnn.base.keras_private import held_layers
 from tfpbnn.networks.calls import Graph
 from tfpbnn.networks.reading import can_read
+from tfpbnn.networks.stand_ins import Attributes, StandIns, calling
 from tfpbnn.particles import Posterior
 
 # How Keras begins to say that it does not know the number of steps.
@@ -29,16 +30,9 @@ def unrolled(model: Any) -> Iterator[bool]:
         ValueError: if the number of their steps is not known.
     """
     networks = model.templates() if isinstance(model, Posterior) else [model]
-    found = [layer for network in networks for layer in _recurrent(network)]
-    before = [layer.unroll for layer in found]
     try:
-        for layer in found:
-            layer.unroll = True
-            if layer.go_backwards:
-                layer.inner_loop = functools.partial(
-                    _flipped, layer, layer.inner_loop
-                )
-        yield bool(found)
+        with calling(StandIns(_unrolled)):
+            yield any(map(_recurrent, networks))
     except ValueError as error:
         if _UNKNOWN not in str(error):
             raise
@@ -50,15 +44,19 @@ def unrolled(model: Any) -> Iterator[bool]:
             'format="savedmodel", or make a model with steps and give it the '
             "weights of this one."
         ) from error
-    finally:
-        for layer, unroll in zip(found, before, strict=True):
-            layer.unroll = unroll
-            vars(layer).pop("inner_loop", None)
 
 
-def _flipped(
-    layer: keras.layers.RNN,
-    inner_loop: Callable[..., Any],
+def _unrolled(layer: Any) -> Attributes:
+    """What differs in the stand-in of a recurrent layer."""
+    if not isinstance(layer, keras.layers.RNN):
+        return {}
+    if not layer.go_backwards:
+        return {"unroll": True}
+    return {"unroll": True, "go_backwards": False, "inner_loop": _backwards}
+
+
+def _backwards(
+    rnn: keras.layers.RNN,
     sequences: Any,
     initial_state: Any,
     mask: Any,
@@ -74,11 +72,9 @@ def _flipped(
         return None if leaf is None else keras.ops.flip(leaf, axis=1)
 
     sequences, mask = keras.tree.map_structure(flip, (sequences, mask))
-    layer.go_backwards = False
-    try:
-        return inner_loop(sequences, initial_state, mask, training=training)
-    finally:
-        layer.go_backwards = True
+    return type(rnn).inner_loop(
+        rnn, sequences, initial_state, mask, training=training
+    )
 
 
 def _open(network: keras.Model) -> list[str]:
@@ -95,8 +91,5 @@ def _open(network: keras.Model) -> list[str]:
 
 
 def _recurrent(layer: keras.layers.Layer) -> list[keras.layers.RNN]:
-    return [
-        part
-        for part in layer._flatten_layers()
-        if isinstance(part, keras.layers.RNN)
-    ]
+    parts = [layer, *held_layers(layer)]
+    return [part for part in parts if isinstance(part, keras.layers.RNN)]

@@ -1,10 +1,9 @@
 """Makes the dropout inside of a layer random in inference too."""
 
-import contextlib
 import functools
 import inspect
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -12,10 +11,12 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
+from tfpbnn.base.keras_private import APPLY_SCORES, held_layers
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.dropout import mc_noise, mc_spatial_dropout
 from tfpbnn.layers.dropout.mc_noise import MCNoise
 from tfpbnn.layers.random_layer import RandomLayer
+from tfpbnn.networks.stand_ins import Attributes, StandIns, callee
 
 _TWINS: dict[type, type[MCNoise]] = {
     keras.layers.AlphaDropout: mc_noise.MCAlphaDropout,
@@ -27,8 +28,8 @@ _TWINS: dict[type, type[MCNoise]] = {
     keras.layers.SpatialDropout3D: mc_spatial_dropout.MCSpatialDropout3D,
 }
 _TWINS |= {cls: cls for cls in _TWINS.values()}
-# Of an object, a method and what it is to be.
-Patch = tuple[Any, str, Callable[..., Any]]
+# Applies noise with the next key of a call.
+Draw = Callable[[MCNoise, Tensor], Tensor]
 
 
 def twin(layer: Any, rate: float | None = None) -> MCNoise | None:
@@ -36,7 +37,7 @@ def twin(layer: Any, rate: float | None = None) -> MCNoise | None:
 
     Args:
         layer: any layer.
-        rate: of the twin, instead of the layer's.
+        rate: the rate of the twin, instead of the layer's.
     """
     cls = _TWINS.get(type(layer))
     if cls is None:
@@ -50,7 +51,7 @@ def twin(layer: Any, rate: float | None = None) -> MCNoise | None:
 def has_noise(layer: Any) -> bool:
     """Whether a layer of Keras's, or one inside of it, is random in training.
 
-    By dropout and the like, at a rate above 0.
+    That is by dropout and the like, at a rate above 0.
     """
     return any(_is_noisy(part) for part in _parts(layer))
 
@@ -64,10 +65,10 @@ def _is_noisy(part: Any) -> bool:
 
 
 def _parts(layer: Any) -> list[Any]:
-    """The layer and all that it holds, but for what is random anyway."""
+    """The layer and all that it holds, without what is random anyway."""
     if isinstance(layer, RandomLayer):
         return []
-    inner = layer._flatten_layers(include_self=False, recursive=False)
+    inner = held_layers(layer, recursive=False)
     return [layer, *(part for held in inner for part in _parts(held))]
 
 
@@ -92,9 +93,10 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
 
     Args:
         layer: the layer.
-        rate: of all its dropout, instead of the layer's own rates; None keeps
-            these.
-        seed: of the noise. None takes one from Python's `random`.
+        rate: the rate of all its dropout, instead of the layer's own rates;
+            None keeps these.
+        seed: the seed of the random numbers. None takes one from Python's
+            `random`.
         **kwargs: `name`, `dtype`, `trainable` of any Keras layer.
 
     Call arguments:
@@ -148,49 +150,56 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         if not self.layer.built:
             self.layer(*args, **kwargs)  # Only then it has all its parts.
-        key = self._draw_key()
+        layer, key = callee(self.layer), self._draw_key()
         if key is None:
-            return self.layer(*args, **kwargs)
-        with _patched(list(self._patches(key))):
-            return self.layer(*args, **kwargs)
-
-    def _patches(self, key: Tensor) -> Iterator[Patch]:
+            return layer(*args, **kwargs)
         numbers = itertools.count()
 
-        def draw(noise: MCNoise, inputs: Tensor, **modes: Any) -> Tensor:
-            del modes
+        def draw(noise: MCNoise, inputs: Tensor) -> Tensor:
             return noise.with_key(inputs, random.fold(key, next(numbers)))
 
-        for part in _parts(self.layer):
-            noise = twin(part, self.rate)
-            if noise is not None:
-                yield part, "call", functools.partial(draw, noise)
-            elif _is_cell(part):
-                for kind in ("dropout", "recurrent_dropout"):
-                    mask = functools.partial(self._mask, draw, part, kind)
-                    yield part, f"get_{kind}_mask", _once(mask)
-            elif _is_attention(part) and part.dropout > 0:
-                apply = functools.partial(self._apply_scores, draw, part)
-                yield part, "_apply_scores", apply
-            elif isinstance(part, keras.layers.RNN) and has_noise(part):
-                # Of its training mode only the masks are a part.
-                yield part, "call", _training(part.call)
+        methods = functools.partial(self._methods, draw)
+        return StandIns(methods).of(layer)(*args, **kwargs)
 
-    def _mask(
-        self, draw: Callable[..., Tensor], cell: Any, kind: str, inputs: Tensor
-    ) -> Any:
-        """What Keras's cells multiply their inputs or states with."""
-        rate = getattr(cell, kind)
-        if rate == 0:
-            return None
-        dropout = self._dropout(rate, cell)
-        count = getattr(cell, "dropout_mask_count", None)
-        masks = [draw(dropout, tf.ones_like(inputs)) for _ in range(count or 1)]
-        return masks[0] if count is None else masks
+    def _methods(self, draw: Draw, part: Any) -> Attributes | None:
+        """The methods of a layer's stand-in that differ from the layer's."""
+        if isinstance(part, RandomLayer):
+            return None  # is random anyway
+        noise = twin(part, self.rate)
+        if noise is not None:
+            return {"call": lambda _, inputs, **__: draw(noise, inputs)}
+        if _is_cell(part):
+            kinds = ("dropout", "recurrent_dropout")
+            return {f"get_{k}_mask": self._mask(draw, k) for k in kinds}
+        if _is_attention(part) and part.dropout > 0:
+            return {APPLY_SCORES: functools.partial(self._weighted, draw)}
+        if isinstance(part, keras.layers.RNN) and has_noise(part):
+            return {"call": _call_training}
+        return {}
 
-    def _apply_scores(
+    def _mask(self, draw: Draw, kind: str) -> Callable[[Any, Tensor], Any]:
+        """A cell's method that gives what inputs or states are multiplied with.
+
+        The mask is the same in all steps of a sequence.
+        """
+        found: list[Any] = []
+
+        def mask(cell: Any, inputs: Tensor) -> Any:
+            rate = getattr(cell, kind)
+            if rate == 0:
+                return None
+            if not found:
+                dropout, ones = self._dropout(rate, cell), tf.ones_like(inputs)
+                count = getattr(cell, "dropout_mask_count", None)
+                masks = [draw(dropout, ones) for _ in range(count or 1)]
+                found.append(masks[0] if count is None else masks)
+            return found[0]
+
+        return mask
+
+    def _weighted(
         self,
-        draw: Callable[..., Tensor],
+        draw: Draw,
         attention: Any,
         scores: Tensor,
         value: Tensor,
@@ -198,10 +207,8 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         training: bool = False,
     ) -> tuple[Tensor, Tensor]:
         """What Keras's attention does with its scores, dropped likewise."""
-        del training
-        _, weights = type(attention)._apply_scores(
-            attention, scores, value, scores_mask
-        )
+        plain = getattr(type(attention), APPLY_SCORES)
+        _, weights = plain(attention, scores, value, scores_mask)
         weights = draw(self._dropout(attention.dropout, attention), weights)
         return keras.ops.matmul(weights, value), weights
 
@@ -227,32 +234,6 @@ def _with_signature(
     return call
 
 
-def _once(function: Callable[[Tensor], Any]) -> Callable[[Tensor], Any]:
-    """The result of the first call for all: a sequence has one mask."""
-    found: list[Any] = []
-
-    def call(inputs: Tensor) -> Any:
-        if not found:
-            found.append(function(inputs))
-        return found[0]
-
-    return call
-
-
-def _training(function: Callable[..., Any]) -> Callable[..., Any]:
-    def call(*args: Any, **kwargs: Any) -> Any:
-        return function(*args, **kwargs | {"training": True})
-
-    return call
-
-
-@contextlib.contextmanager
-def _patched(patches: list[Patch]) -> Iterator[None]:
-    """Puts other methods in the place of some objects' own."""
-    for owner, name, function in patches:
-        owner.__dict__[name] = function
-    try:
-        yield
-    finally:
-        for owner, name, _ in patches:
-            del owner.__dict__[name]
+def _call_training(rnn: Any, *args: Any, **kwargs: Any) -> Any:
+    """A recurrent layer's call: of its training mode only masks are a part."""
+    return type(rnn).call(rnn, *args, **kwargs | {"training": True})

@@ -1,0 +1,137 @@
+"""What the package reads of Keras's private attributes is still there."""
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfpbnn.base import keras_private
+
+CHANGED = (
+    f"Keras {keras.__version__} has changed a private attribute: find another "
+    "way in tfpbnn/base/keras_private.py, in "
+)
+
+
+def test_functional_class():
+    x = keras.Input((2,))
+    cls = keras_private.FUNCTIONAL
+    message = CHANGED + "FUNCTIONAL"
+    assert type(keras.Model(x, keras.layers.Dense(1)(x))) is cls, message
+    assert issubclass(cls, keras.Model), message
+
+
+def test_held_layers():
+    cells = [keras.layers.LSTMCell(2), keras.layers.GRUCell(3)]
+    layer = keras.layers.Bidirectional(keras.layers.RNN(cells))
+    every = keras_private.held_layers(layer)
+    direct = keras_private.held_layers(layer, recursive=False)
+    message = CHANGED + "held_layers"
+    assert direct == [layer.forward_layer, layer.backward_layer], message
+    kinds = [type(part).__name__ for part in every]
+    assert kinds.count("LSTMCell") == kinds.count("GRUCell") == 2, message
+    assert layer not in every, message
+
+
+def test_mask_of():
+    message = CHANGED + "mask_of"
+    layer = keras.layers.Masking()
+    for x in (np.ones((1, 3, 2), "float32"), keras.Input((3, 2))):
+        assert keras_private.mask_of(layer(x)) is not None, message
+    assert keras_private.mask_of(tf.ones(2)) is None, message
+
+
+def test_compile_arguments():
+    metric = keras.metrics.MeanSquaredError()
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse", metrics=[metric], weighted_metrics=["mae"])
+    found = keras_private.compile_arguments(model)
+    message = CHANGED + "compile_arguments"
+    assert list(found["metrics"]) == [metric], message
+    assert list(found["weighted_metrics"]) == ["mae"], message
+
+
+def test_is_called_by_fit():
+    seen = []
+
+    class Model(keras.Sequential):
+        def evaluate(self, *args, **kwargs):
+            seen.append(keras_private.is_called_by_fit(kwargs))
+            return super().evaluate(*args, **kwargs)
+
+    model = Model([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    data = np.ones((2, 2)), np.ones((2, 1))
+    model.fit(*data, validation_data=data, verbose=0)
+    model.evaluate(*data, verbose=0)
+    assert seen == [True, False], CHANGED + "is_called_by_fit"
+
+
+def test_loss_tracker():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile("sgd", "mse")
+    tracker = keras_private.loss_tracker(model)
+    message = CHANGED + "loss_tracker"
+    assert tracker is model.metrics[0], message
+    assert tracker.name == "loss", message
+
+
+def test_adam_moments():
+    """Also of two variables of one path, of which names tell nothing."""
+    variables = [keras.Variable(np.ones(3), name="v") for _ in range(2)]
+    optimizer = keras.optimizers.Adam()
+    optimizer.apply([tf.constant([2.0, 2, 2]), tf.ones(3)], variables)
+    message = CHANGED + "adam_moments"
+    for variable, gradient in zip(variables, (2, 1), strict=True):
+        first, second = keras_private.adam_moments(optimizer, variable)
+        np.testing.assert_allclose(
+            first, [0.1 * gradient] * 3, 1e-5, err_msg=message
+        )
+        np.testing.assert_allclose(
+            second, [0.001 * gradient**2] * 3, 1e-5, err_msg=message
+        )
+    other = keras.Variable(np.ones(3))
+    assert keras_private.adam_moments(optimizer, other) is None
+    unbuilt = keras.optimizers.Adam()
+    assert keras_private.adam_moments(unbuilt, other) is None
+
+
+@pytest.mark.parametrize("name", ["Attention", "AdditiveAttention"])
+def test_apply_scores(name):
+    """Keras calls it of the layer, and multiplies nothing after it."""
+    calls = []
+
+    class Attention(getattr(keras.layers, name)):
+        pass
+
+    def apply(self, scores, value, scores_mask=None, training=False):
+        calls.append(tuple(scores.shape))
+        return 7 * tf.ones_like(value), scores
+
+    setattr(Attention, keras_private.APPLY_SCORES, apply)
+    x = np.ones((1, 3, 2), "float32")
+    y = Attention()([x, x])
+    message = CHANGED + "APPLY_SCORES"
+    assert calls == [(1, 3, 3)], message
+    np.testing.assert_array_equal(y, 7 * x, err_msg=message)
+
+
+def test_nodes_by_depth():
+    x = keras.Input((2,))
+    dense, other = keras.layers.Dense(2), keras.layers.Dense(2)
+    model = keras.Model(x, dense(x))
+    same = keras_private.nodes_by_depth(model, lambda layer: layer)
+    message = CHANGED + "nodes_by_depth"
+    for name, value in same.items():
+        assert vars(model)[name] is value, message
+    other.build((None, 2))
+    instead = {dense: other}
+    changed = keras_private.nodes_by_depth(
+        model, lambda layer: instead.get(layer, layer)
+    )
+    # Keras's walk along what is no user's.
+    new = object.__new__(type(model))
+    vars(new).update(vars(model) | changed)
+    ones = np.ones((1, 2), "float32")
+    np.testing.assert_array_equal(new(ones), other(ones), err_msg=message)
+    assert np.any(model(ones) != other(ones))
