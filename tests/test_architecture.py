@@ -6,6 +6,7 @@ import pathlib
 import pkgutil
 import subprocess
 import sys
+import textwrap
 
 import keras
 import pytest
@@ -205,8 +206,9 @@ def test_all_is_sorted_and_complete():
             assert getattr(module, name) is not None
 
 
-def is_ours(cls):
-    return cls.__module__.startswith("tfpbnn.")
+def is_ours(thing):
+    module = getattr(thing, "__module__", None) or ""
+    return module.startswith("tfpbnn.")
 
 
 # FunctionalModel is what Keras makes of a Model.
@@ -223,6 +225,37 @@ def test_classes_are_abstract_or_final(cls):
     """What can be saved, and so made, has no subclasses in the package."""
     name = keras.saving.get_registered_name(cls)
     assert cls not in BASES or not name.startswith("tfpbnn>"), cls
+
+
+LAYERS = [c for c in public_classes() if ".layers." in c.__module__]
+
+
+@pytest.mark.parametrize("cls", LAYERS, ids=lambda c: c.__qualname__)
+def test_few_classes_are_above_a_final_one(cls):
+    """What a class needs beside its bases it has as parts."""
+    above = [base for base in cls.__mro__[1:] if is_ours(base)]
+    assert cls in BASES or len(above) <= 4, above
+
+
+def does_nothing(node):
+    """Whether a function is empty, but for its docstring and a `del`."""
+    return isinstance(node, ast.FunctionDef) and all(
+        isinstance(n, ast.Pass | ast.Delete) or is_docstring(n)
+        for n in node.body
+    )
+
+
+@pytest.mark.parametrize("cls", LAYERS, ids=lambda c: c.__qualname__)
+def test_no_class_cancels_a_method_that_it_inherits(cls):
+    tree = ast.parse(textwrap.dedent(inspect.getsource(cls)))
+    for node in filter(does_nothing, tree.body[0].body):
+        found = [getattr(base, node.name, None) for base in cls.__mro__[1:]]
+        ours = [f for f in found if is_ours(f) and not is_abstract(f)]
+        assert not ours, f"{node.name} of {ours[0].__qualname__} is cancelled"
+
+
+def is_abstract(method):
+    return getattr(method, "__isabstractmethod__", False)
 
 
 @pytest.mark.parametrize("cls", public_classes(), ids=lambda c: c.__qualname__)

@@ -57,6 +57,3 @@ def repeated(x: Tensor, count: int | Tensor) -> Tensor:
     # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
     sizes = tf.concat([[count], tf.shape(x)], 0)
     return flatten(tf.broadcast_to(x, sizes))
-
-
-flat = flatten

@@ -102,8 +102,8 @@ from tfpbnn.layers.members.batch_ensemble import (
     DepthwiseConv2DBatchEnsemble,
     EinsumDenseBatchEnsemble,
     EmbeddingBatchEnsemble,
+    RandomSign,
 )
-from tfpbnn.layers.members.fast_weights import RandomSign
 from tfpbnn.layers.members.masksembles import Masksembles
 from tfpbnn.layers.members.mimo import JoinMembers, SplitMembers
 from tfpbnn.layers.members.packed import (

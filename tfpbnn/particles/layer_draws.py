@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.linear.base import VariationalLayer
-from tfpbnn.layers.members.base import MembersLayer
+from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Tensors
 from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.networks.reading import can_read, layers_of, open_spec
@@ -156,7 +156,7 @@ def _num_means(model: keras.Model) -> int:
     counts = [
         layer.num_members
         for layer in layers_of(model)
-        if isinstance(layer, MembersLayer)
+        if isinstance(layer, RandomLayer)
     ]
     return math.lcm(*counts)
 

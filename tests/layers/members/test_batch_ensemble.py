@@ -30,14 +30,14 @@ def made(case, kind="BatchEnsemble", **kwargs):
 
 def member_kernel(layer, m):
     """The shared kernel times member m's factors, in NumPy."""
-    kernel = np.asarray(layer._posterior(layer._kernel).loc)
+    kernel = np.asarray(layer.posteriors[0].loc)
     s = np.asarray(layer.fast_output_posterior.loc)[m]
-    if layer._kernel == "embeddings":
+    if layer._weight_names[0] == "embeddings":
         return kernel * s
     r = np.asarray(layer.fast_input_posterior.loc)[m]
     if "Transpose" in type(layer).__name__:
         return kernel * s[:, None] * r
-    if layer._kernel == "depthwise":
+    if layer._weight_names[0] == "depthwise":
         return kernel * r[:, None] * s.reshape(len(r), -1)
     if s.ndim == 2:
         return kernel * r[:, None, None] * s
@@ -65,7 +65,7 @@ def test_fast_weights_of_one_equal_the_plain_layer(case):
     x = np.concatenate([case.x] * M)
     plain(x)
     kernel, *bias = plain.get_weights()
-    layer._posterior(layer._kernel).loc.assign(kernel)
+    layer.posteriors[0].loc.assign(kernel)
     for value in bias:
         value = value + normal(*value.shape)
         plain.weights[-1].assign(value)
@@ -273,6 +273,9 @@ def test_rank1_takes_other_families_and_priors():
 def test_bad_input():
     with pytest.raises(ValueError, match="`num_members` must be a positive"):
         layers.DenseBatchEnsemble(2, num_members=0)
+    for name in ("kernel_posterior", "bias_prior"):
+        with pytest.raises(TypeError, match=f"are points.*{name}"):
+            layers.DenseRank1(2, num_members=2, **{name: "normal"})
     with pytest.raises(ValueError, match=r"multiple of `num_members` rows.*7"):
         layers.DenseBatchEnsemble(2, num_members=3)(normal(7, 2))
     with pytest.raises(ValueError, match="the batch, 'a', is not"):

@@ -2,7 +2,7 @@
 
 import math
 import string
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
@@ -30,7 +30,21 @@ _SHARED = (
     "kl_weight",
     "free_bits",
 )
+# Beside these, what all attention layers take.
+_COMMON = (
+    "dropout",
+    "use_bias",
+    "sliding_window",
+    "flash_attention",
+    "use_gate",
+    "seed",
+)
 _RANDOM_PARTS = ("query", "key", "value", "gate", "attention_output", "dropout")
+
+
+def shared_arguments(arguments: Mapping[str, Any]) -> Config:
+    """What `BaseAttention` takes as it is, of a constructor's `locals()`."""
+    return {name: arguments[name] for name in (*_SHARED, *_COMMON)}
 
 
 class BaseAttention(keras.layers.Layer):
@@ -218,7 +232,6 @@ class BaseAttention(keras.layers.Layer):
         value_shape: Shape,
         key_shape: Shape | None = None,
     ) -> tuple[int | None, ...]:
-        del value_shape, key_shape
         sizes = self._output_sizes or (query_shape[-1],)
         return (*query_shape[:-1], *sizes)
 
@@ -286,7 +299,7 @@ def _attended(axes: tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
 
 
 def _equations(rank: int, axes: tuple[int, ...]) -> tuple[str, str]:
-    """Of the scores, from queries and keys; of the outputs, from values.
+    """The equations of the scores and, from those and values, of outputs.
 
     Upper case letters are the keys' positions. Heads are the axis after those
     of the inputs without features, and like the batch.

@@ -4,7 +4,7 @@ from typing import Any
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Identifier
-from tfpbnn.layers.attention.base import BaseAttention
+from tfpbnn.layers.attention.base import BaseAttention, shared_arguments
 from tfpbnn.layers.linear.einsum_dense import (
     EinsumDenseFlipout,
     EinsumDenseLocalReparameterization,
@@ -12,7 +12,7 @@ from tfpbnn.layers.linear.einsum_dense import (
 )
 
 
-class _GroupQueryAttention(BaseAttention):
+class BaseGroupQueryAttention(BaseAttention):
     """Attention in which groups of heads share keys and values."""
 
     def __init__(
@@ -44,34 +44,18 @@ class _GroupQueryAttention(BaseAttention):
     ):
         """Makes the layer; the Keras arguments mean what they do there.
 
+        Arguments that are not listed mean what they do in
+        `MultiHeadAttentionFlipout`.
+
         Args:
             head_dim: size of each head.
-            num_query_heads: number of heads.
-            num_key_value_heads: number of groups of heads that share keys and
-                values; divides `num_query_heads`.
-            dropout: and all that follows, as in `MultiHeadAttentionFlipout`.
-            use_bias: see there.
-            sliding_window: see there.
-            flash_attention: see there.
-            kernel_initializer: see there.
-            bias_initializer: see there.
-            kernel_regularizer: see there.
-            bias_regularizer: see there.
-            activity_regularizer: see there.
-            kernel_constraint: see there.
-            bias_constraint: see there.
-            use_gate: see there.
-            seed: see there.
-            kernel_posterior: see there.
-            kernel_prior: see there.
-            bias_posterior: see there.
-            bias_prior: see there.
-            kl_weight: see there.
-            free_bits: see there.
-            **kwargs: see there.
+            num_query_heads: the count of heads.
+            num_key_value_heads: the count of groups of heads that share keys
+                and values; divides `num_query_heads`.
 
         Raises:
-            ValueError: as there, and if the groups do not divide the heads.
+            ValueError: as `MultiHeadAttentionFlipout`, or if the groups do not
+                divide the heads.
         """
         head_dim = checks.positive_integer("head_dim", head_dim)
         heads = checks.positive_integer("num_query_heads", num_query_heads)
@@ -89,25 +73,7 @@ class _GroupQueryAttention(BaseAttention):
             groups,
             head_dim,
             head_dim,
-            dropout=dropout,
-            use_bias=use_bias,
-            sliding_window=sliding_window,
-            flash_attention=flash_attention,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            use_gate=use_gate,
-            seed=seed,
-            kernel_posterior=kernel_posterior,
-            kernel_prior=kernel_prior,
-            bias_posterior=bias_posterior,
-            bias_prior=bias_prior,
-            kl_weight=kl_weight,
-            free_bits=free_bits,
+            **shared_arguments(locals()),
             **kwargs,
         )
         self.head_dim = head_dim
@@ -123,61 +89,33 @@ class _GroupQueryAttention(BaseAttention):
 
 
 @registry.register("layers")
-class GroupQueryAttentionReparameterization(_GroupQueryAttention):
+class GroupQueryAttentionReparameterization(BaseGroupQueryAttention):
     """Grouped-query attention with one draw of each kernel per call.
 
-    Call arguments:
-        query: and the others, as in `MultiHeadAttentionReparameterization`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.GroupQueryAttentionReparameterization(8, 4, 2)
-    x = keras.random.normal((32, 5, 6))
-    y, scores = layer(x, x, return_attention_scores=True)
-    ```
-
-    Reference:
-        [Ainslie et al., 2023](https://arxiv.org/abs/2305.13245);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    See `MultiHeadAttentionReparameterization`.
     """
 
     _projection = EinsumDenseReparameterization
 
 
 @registry.register("layers")
-class GroupQueryAttentionLocalReparameterization(_GroupQueryAttention):
+class GroupQueryAttentionLocalReparameterization(BaseGroupQueryAttention):
     """Grouped-query attention with noise on what its projections return.
 
-    Positions of an example get independent noise, although they share their
-    kernels: right in distribution at each position, not jointly, and what is
-    attended to mixes positions. `GroupQueryAttentionFlipout` is exact there.
-
-    Call arguments:
-        query: and the others, as in `MultiHeadAttentionReparameterization`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.GroupQueryAttentionLocalReparameterization(8, 4, 2)
-    x = keras.random.normal((32, 5, 6))
-    y = layer(x, x, use_causal_mask=True)
-    ```
-
-    Reference:
-        [Ainslie et al., 2023](https://arxiv.org/abs/2305.13245);
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `MultiHeadAttentionLocalReparameterization`.
     """
 
     _projection = EinsumDenseLocalReparameterization
 
 
 @registry.register("layers")
-class GroupQueryAttentionFlipout(_GroupQueryAttention):
+class GroupQueryAttentionFlipout(BaseGroupQueryAttention):
     """Grouped-query attention with signs of the kernels' noise per example.
 
     The positions of an example share their kernels; examples are uncorrelated.
 
     Call arguments:
-        query: and the others, as in `MultiHeadAttentionReparameterization`.
+        query: this and the others as in `MultiHeadAttentionReparameterization`.
 
     Example:
     ```python

@@ -5,7 +5,7 @@ from typing import Any
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Identifier
-from tfpbnn.layers.attention.base import BaseAttention
+from tfpbnn.layers.attention.base import BaseAttention, shared_arguments
 from tfpbnn.layers.linear.einsum_dense import (
     EinsumDenseFlipout,
     EinsumDenseLocalReparameterization,
@@ -13,7 +13,7 @@ from tfpbnn.layers.linear.einsum_dense import (
 )
 
 
-class _MultiHeadAttention(BaseAttention):
+class BaseMultiHeadAttention(BaseAttention):
     """Attention in which each head has its own keys and values."""
 
     def __init__(
@@ -47,8 +47,11 @@ class _MultiHeadAttention(BaseAttention):
     ):
         """Makes the layer; the Keras arguments mean what they do there.
 
+        Arguments that are not listed mean what they do in `DenseFlipout`, for
+        the kernel of each projection.
+
         Args:
-            num_heads: number of heads, a positive integer.
+            num_heads: the count of heads, a positive integer.
             key_dim: size of each head's queries and keys.
             value_dim: size of each head's values; by default `key_dim`.
             dropout: rate of dropout of the scores when training.
@@ -60,25 +63,11 @@ class _MultiHeadAttention(BaseAttention):
             sliding_window: how many positions away a key is no longer
                 attended to; None for no limit.
             flash_attention: None or False; TensorFlow has none.
-            kernel_initializer: and all that follows, as in `DenseFlipout`,
-                for the kernel of each projection.
-            bias_initializer: see there.
-            kernel_regularizer: see there.
-            bias_regularizer: see there.
             activity_regularizer: on the outputs of each projection.
-            kernel_constraint: see there.
-            bias_constraint: see there.
             use_gate: whether to multiply the heads' outputs with a sigmoid of
                 one more projection of the query.
             seed: of the noise and the dropout; each projection gets its own
                 from it.
-            kernel_posterior: see there.
-            kernel_prior: see there.
-            bias_posterior: see there.
-            bias_prior: see there.
-            kl_weight: see there.
-            free_bits: see there.
-            **kwargs: see there.
 
         Raises:
             ValueError: if a size is not positive, a name is unknown, or the
@@ -97,25 +86,7 @@ class _MultiHeadAttention(BaseAttention):
             value_dim,
             output_shape,
             attention_axes,
-            dropout=dropout,
-            use_bias=use_bias,
-            sliding_window=sliding_window,
-            flash_attention=flash_attention,
-            kernel_initializer=kernel_initializer,
-            bias_initializer=bias_initializer,
-            kernel_regularizer=kernel_regularizer,
-            bias_regularizer=bias_regularizer,
-            activity_regularizer=activity_regularizer,
-            kernel_constraint=kernel_constraint,
-            bias_constraint=bias_constraint,
-            use_gate=use_gate,
-            seed=seed,
-            kernel_posterior=kernel_posterior,
-            kernel_prior=kernel_prior,
-            bias_posterior=bias_posterior,
-            bias_prior=bias_prior,
-            kl_weight=kl_weight,
-            free_bits=free_bits,
+            **shared_arguments(locals()),
             **kwargs,
         )
         self.num_heads = num_heads
@@ -133,17 +104,15 @@ class _MultiHeadAttention(BaseAttention):
 
 
 @registry.register("layers")
-class MultiHeadAttentionReparameterization(_MultiHeadAttention):
+class MultiHeadAttentionReparameterization(BaseMultiHeadAttention):
     """Multi-head attention with one draw of each kernel per call.
 
     Call arguments:
-        query: and the others, as in `keras.layers.MultiHeadAttention`.
-        value: see there.
-        key: see there; by default `value`.
-        query_mask: see there, as for the following two; by default what the
-            inputs carry, from an `Embedding` with `mask_zero` for example.
-        value_mask: see there.
-        key_mask: see there.
+        query: a tensor, as `value` and `key` (by default `value`) are; their
+            shapes are those of `keras.layers.MultiHeadAttention`.
+        query_mask: booleans, False for what is padding, as in `value_mask` and
+            `key_mask`; by default what the inputs carry, from an `Embedding`
+            with `mask_zero` for example.
         attention_mask: booleans that broadcast to `(batch, heads, targets,
             sources)`; heads, and then batch, may be left out. A query that may
             attend to nothing has scores of zero.
@@ -167,7 +136,7 @@ class MultiHeadAttentionReparameterization(_MultiHeadAttention):
 
 
 @registry.register("layers")
-class MultiHeadAttentionLocalReparameterization(_MultiHeadAttention):
+class MultiHeadAttentionLocalReparameterization(BaseMultiHeadAttention):
     """Multi-head attention with noise on what its projections return.
 
     Positions of an example get independent noise, although they share their
@@ -175,7 +144,7 @@ class MultiHeadAttentionLocalReparameterization(_MultiHeadAttention):
     attended to mixes positions. `MultiHeadAttentionFlipout` is exact there.
 
     Call arguments:
-        query: and the others, as in `MultiHeadAttentionReparameterization`.
+        query: this and the others as in `MultiHeadAttentionReparameterization`.
 
     Example:
     ```python
@@ -195,13 +164,13 @@ class MultiHeadAttentionLocalReparameterization(_MultiHeadAttention):
 
 
 @registry.register("layers")
-class MultiHeadAttentionFlipout(_MultiHeadAttention):
+class MultiHeadAttentionFlipout(BaseMultiHeadAttention):
     """Multi-head attention with signs of the kernels' noise per example.
 
     The positions of an example share their kernels; examples are uncorrelated.
 
     Call arguments:
-        query: and the others, as in `MultiHeadAttentionReparameterization`.
+        query: this and the others as in `MultiHeadAttentionReparameterization`.
 
     Example:
     ```python

@@ -10,7 +10,8 @@ from tfpbnn import families, fused, random
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families import Family
 from tfpbnn.layers.linear import drawing
-from tfpbnn.layers.random_layer import RandomLayer, own_prior
+from tfpbnn.layers.random_layer import RandomLayer
+from tfpbnn.layers.random_weights import RandomWeights, own_prior
 from tfpbnn.networks.within import within
 
 
@@ -47,12 +48,13 @@ class DrawnValues(keras.StatelessScope):
         self.__enter__()
 
 
-class DrawnLayer(RandomLayer, keras.layers.Layer):
+class DrawnLayer(RandomLayer):
     """Runs Keras's own code with drawn values of its variables.
 
     A Keras layer's variable is its posterior's loc; only scales are added.
     """
 
+    noise: RandomWeights
     _weight_names: tuple[str, ...] = ()
 
     def _own_weight(
@@ -83,7 +85,7 @@ class DrawnLayer(RandomLayer, keras.layers.Layer):
             )
         posterior = self._posterior(name)
         posterior.build(tuple(variable.shape), loc=variable)
-        self._add_kl(posterior, getattr(self, f"{name}_prior"))
+        self.noise.add_kl(posterior, getattr(self, f"{name}_prior"))
 
     def _call_drawn(
         self, function: Callable[[], Any], training: bool | None
@@ -108,8 +110,8 @@ class DrawnLayer(RandomLayer, keras.layers.Layer):
         self, draw: Callable[[Family, Tensor], Tensor], key: Tensor
     ) -> list[tuple[keras.Variable, Tensor]]:
         return [
-            (posterior.loc, draw(posterior, random.fold(key, number)))
-            for number, name in enumerate(self._weight_names)
+            (posterior.loc, draw(posterior, random.fold(key, index)))
+            for index, name in enumerate(self._weight_names)
             if (posterior := self._posterior(name)).is_random
         ]
 

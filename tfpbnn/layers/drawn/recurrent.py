@@ -5,11 +5,11 @@ import inspect
 from typing import Any
 
 import keras
-import tensorflow as tf
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.layers.drawn.base import DrawnLayer
+from tfpbnn.layers.random_weights import RandomWeights
 
 
 class BaseRecurrent(DrawnLayer, keras.layers.RNN):
@@ -63,8 +63,8 @@ class BaseRecurrent(DrawnLayer, keras.layers.RNN):
             bias_posterior: as `kernel_posterior`; None, the default, for a
                 point.
             bias_prior: as `kernel_prior`; None, the default, for no KL.
-            kl_weight: as in `DenseFlipout`.
-            free_bits: see there.
+            kl_weight: what the KL is multiplied with, as in `DenseFlipout`.
+            free_bits: the KL of each weight that is not pushed down further.
             **kwargs: those of the Keras layer. `seed` is of the draws and of
                 Keras's dropout; None takes one from Python's `random`.
 
@@ -74,7 +74,14 @@ class BaseRecurrent(DrawnLayer, keras.layers.RNN):
                 shape of a mask does not fit.
         """
         super().__init__(*args, **kwargs)
-        self._init_noise(kl_weight, free_bits, self.cell.seed)
+        # Bidirectional gives both directions one seed: draws must still differ.
+        self.noise = RandomWeights(
+            self,
+            kl_weight,
+            free_bits,
+            self.cell.seed,
+            stream=int(self.go_backwards),
+        )
         self._own_weight("kernel", kernel_posterior, kernel_prior)
         self._own_weight("recurrent", recurrent_posterior, recurrent_prior)
         if self.cell.use_bias:
@@ -84,17 +91,11 @@ class BaseRecurrent(DrawnLayer, keras.layers.RNN):
         self, sequences_shape: Any, initial_state_shape: Any = None
     ) -> None:
         super().build(sequences_shape, initial_state_shape)
-        self._build_noise()
+        self.noise.build(self)
         self._build_weight("kernel", self.cell.kernel)
         self._build_weight("recurrent", self.cell.recurrent_kernel)
         if self.cell.use_bias:
             self._build_weight("bias", self.cell.bias)
-
-    def _initial_noise_state(self, shape: Any, dtype: Any) -> Tensor:
-        state = super()._initial_noise_state(shape, dtype)
-        # Bidirectional gives both directions one seed: draws must still differ.
-        is_other = int(self.go_backwards)
-        return state ^ tf.constant([is_other << 32, 0], dtype)
 
     def call(
         self,
@@ -115,7 +116,7 @@ class BaseRecurrent(DrawnLayer, keras.layers.RNN):
         return self._call_drawn(unroll, training)
 
     def get_config(self) -> Config:
-        config = super().get_config() | self._noise_config()
+        config = super().get_config() | self.noise.config()
         for name in self._weight_names:
             config |= self._weight_config(name)
         return config
@@ -133,43 +134,12 @@ def _check_mask(mask: Tensor, sequences: Tensor) -> None:
 
 @registry.register("layers")
 class SimpleRNNReparameterization(BaseRecurrent, keras.layers.SimpleRNN):
-    """Simple recurrent layer with one draw of its weights per call.
-
-    As `LSTMReparameterization`, whose docstring says what the draw is, why
-    there are no other estimators and what the call arguments are; the state
-    here is one tensor.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.SimpleRNNReparameterization(8)
-    y = layer(keras.random.normal((32, 10, 4)))     # one random draw
-    ```
-
-    Reference:
-        [Fortunato et al., 2017](https://arxiv.org/abs/1704.02798)
-    """
+    """`SimpleRNN` with one draw per call; see `LSTMReparameterization`."""
 
 
 @registry.register("layers")
 class GRUReparameterization(BaseRecurrent, keras.layers.GRU):
-    """Gated recurrent unit with one draw of its weights per call.
-
-    As `LSTMReparameterization`, whose docstring says what the draw is, why
-    there are no other estimators and what the call arguments are; the state
-    here is one tensor.
-
-    Example:
-    ```python
-    model = keras.Sequential([
-        tfpbnn.layers.GRUReparameterization(8, return_sequences=True),
-        tfpbnn.layers.DenseFlipout(2),
-    ])
-    y = model(keras.random.normal((32, 10, 4)))     # (32, 10, 2)
-    ```
-
-    Reference:
-        [Fortunato et al., 2017](https://arxiv.org/abs/1704.02798)
-    """
+    """`GRU` with one draw per call; see `LSTMReparameterization`."""
 
 
 @registry.register("layers")

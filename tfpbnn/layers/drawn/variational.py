@@ -12,6 +12,7 @@ from tfpbnn.base.types import Config, Identifier
 from tfpbnn.layers.drawn.base import DrawnLayer
 from tfpbnn.layers.kl import KLRegularizer
 from tfpbnn.layers.linear.weights import Weight
+from tfpbnn.layers.random_weights import RandomWeights
 
 
 @registry.register("layers")
@@ -95,9 +96,9 @@ class Variational(DrawnLayer):
                 the default, for points.
             bias_prior: of the same weights; None, the default, for no KL. With
                 a prior, points are maximum-a-posteriori estimates.
-            kl_weight: as in `DenseFlipout`.
-            free_bits: see there.
-            seed: see there; of the draws only, not of the layer's Dropout.
+            kl_weight: what the KL is multiplied with, as in `DenseFlipout`.
+            free_bits: the KL of each weight that is not pushed down further.
+            seed: of the draws, not of the layer's own dropout.
             **kwargs: `name`, `trainable` of any Keras layer.
 
         Raises:
@@ -118,7 +119,7 @@ class Variational(DrawnLayer):
         super().__init__(autocast=False, **kwargs)
         self.layer = layer
         self.supports_masking = layer.supports_masking
-        self._init_noise(kl_weight, free_bits, seed)
+        self.noise = RandomWeights(self, kl_weight, free_bits, seed)
         self._kernel = Weight(
             families.get(posterior, "posterior"), priors.get(prior, "prior")
         )
@@ -138,7 +139,7 @@ class Variational(DrawnLayer):
                 "`layer` must have trainable weights for a distribution over "
                 f"them. Received: layer={self.layer}"
             )
-        self._build_noise()
+        self.noise.build(self)
         for name, variable in weights.items():
             # GRU and MultiHeadAttention have biases of rank 2.
             is_bias = len(variable.shape) < 2 or "bias" in variable.name
@@ -174,7 +175,7 @@ class Variational(DrawnLayer):
         }
         return (
             super().get_config()
-            | self._noise_config()
+            | self.noise.config()
             | {"layer": keras.saving.serialize_keras_object(self.layer)}
             | {
                 name: template and template.serialize()

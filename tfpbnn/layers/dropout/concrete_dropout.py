@@ -11,6 +11,7 @@ from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Shape, Tensor
 from tfpbnn.layers.dropout.perturbed import NoiseShape, perturbed
 from tfpbnn.layers.kl import ClosedFormKL, add_weight
+from tfpbnn.layers.noise import Noise
 from tfpbnn.layers.random_layer import RandomLayer
 
 _CONV = (keras.layers.Conv1D, keras.layers.Conv2D, keras.layers.Conv3D)
@@ -38,7 +39,7 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
         kl_weight: what the KL is multiplied with in the loss, normally 1 /
             (number of training examples). None leaves it to
             `tfpbnn.callbacks.KLWeight` or `tfpbnn.Sequential`.
-        seed: of the noise. None takes one from Python's `random`.
+        seed: the seed of the noise. None takes one from Python's `random`.
         **kwargs: `name`, `dtype`, `trainable` of any Keras layer.
 
     Call arguments:
@@ -70,6 +71,7 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
         [Gal, Hron and Kendall, 2017](https://arxiv.org/abs/1705.07832)
     """
 
+    noise: Noise
     draws_weights = False
 
     def __init__(
@@ -90,13 +92,13 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
         super().__init__(layer, **kwargs)
         self.initial_rate = checks.open_fraction("initial_rate", initial_rate)
         self.length_scale = checks.positive_number("length_scale", length_scale)
-        self.noise_seed = checks.seed(seed)
+        self.noise = Noise(self, seed)
         self.initial_kl_weight = kl_weight
         self.kl_weight = add_weight(self, kl_weight)
         self.supports_masking = layer.supports_masking
 
     def build(self, input_shape: Any = None) -> None:
-        self._build_noise()
+        self.noise.build(self)
         start = math.log(self.initial_rate) - math.log1p(-self.initial_rate)
         self.raw_rate = self.add_weight(
             name="raw_rate",
@@ -151,7 +153,6 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
         return True
 
     def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
-        del input_shape
         return True
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
@@ -162,5 +163,5 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
             "initial_rate": self.initial_rate,
             "length_scale": self.length_scale,
             "kl_weight": self.initial_kl_weight,
-            "seed": self.noise_seed,
+            "seed": self.seed,
         }

@@ -4,19 +4,18 @@ import abc
 import math
 from typing import Any
 
-import keras
-
 from tfpbnn import random
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Shape, Tensor
 from tfpbnn.layers.dropout.perturbed import NoiseShape, perturbed
+from tfpbnn.layers.noise import Noise
 from tfpbnn.layers.random_layer import RandomLayer
 
-# Of SELU: what a dropped unit is set to is minus their product.
+# The alpha and the scale of SELU: a dropped unit is set to -1 * alpha * scale.
 _SELU_SATURATION = -1.6732632423543772 * 1.0507009873554805
 
 
-class MCNoise(RandomLayer, keras.layers.Layer):
+class MCNoise(RandomLayer):
     """Noise on the inputs whether training or not.
 
     In training and in plain calls each row has noise of its own, as in Keras.
@@ -31,11 +30,12 @@ class MCNoise(RandomLayer, keras.layers.Layer):
         That of the inputs.
     """
 
+    noise: Noise
     draws_weights = False
 
     def __init__(self, seed: int | None, **kwargs: Any):
         super().__init__(**kwargs)
-        self.noise_seed = checks.seed(seed)
+        self.noise = Noise(self, seed)
         self.supports_masking = True
 
     @abc.abstractmethod
@@ -43,8 +43,7 @@ class MCNoise(RandomLayer, keras.layers.Layer):
         """The inputs with the noise that these numbers make, elementwise."""
 
     def sizes_of_noise(self, rank: int) -> NoiseShape:
-        """As Keras's `noise_shape`, for inputs of so many axes."""
-        del rank
+        """Keras's `noise_shape`, for inputs with `rank` axes."""
         return None
 
     def with_key(self, inputs: Tensor, key: Tensor | None) -> Tensor:
@@ -55,8 +54,7 @@ class MCNoise(RandomLayer, keras.layers.Layer):
         return perturbed(inputs, key, self.noisy, shape)
 
     def build(self, input_shape: Any) -> None:
-        del input_shape
-        self._build_noise()
+        self.noise.build(self)
 
     def call(self, inputs: Tensor) -> Tensor:
         return self.with_key(inputs, self._draw_key())
@@ -65,39 +63,48 @@ class MCNoise(RandomLayer, keras.layers.Layer):
         return True
 
     def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
-        del input_shape
         return True
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return input_shape
 
     def get_config(self) -> Config:
-        return super().get_config() | {"seed": self.noise_seed}
+        return super().get_config() | {"seed": self.seed}
 
 
-class BaseMCDropout(MCNoise):
-    """What layers with a rate and a shape of their noise share."""
+class MCRate(MCNoise):
+    """Noise whose size is a rate: that of dropout, or another kind."""
 
-    def __init__(
-        self, rate: float, noise_shape: Any, seed: int | None, **kwargs: Any
-    ):
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
         self.rate = checks.rate("rate", rate)
-        self.noise_shape = _check_noise_shape(noise_shape)
-
-    def sizes_of_noise(self, rank: int) -> NoiseShape:
-        del rank
-        return self.noise_shape
 
     def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
         kept = numbers.kept(self.rate, inputs.dtype)
         return inputs * (kept * (1 / (1 - self.rate)))
 
     def get_config(self) -> Config:
-        return super().get_config() | {
-            "rate": self.rate,
-            "noise_shape": self.noise_shape,
-        }
+        return super().get_config() | {"rate": self.rate}
+
+
+class MCUnits(MCRate):
+    """Dropout of units, with a shape of the noise."""
+
+    def __init__(
+        self,
+        rate: float,
+        noise_shape: Any = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(rate, seed, **kwargs)
+        self.noise_shape = _check_noise_shape(noise_shape)
+
+    def sizes_of_noise(self, rank: int) -> NoiseShape:
+        return self.noise_shape
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"noise_shape": self.noise_shape}
 
 
 def _check_noise_shape(value: Any) -> NoiseShape:
@@ -118,7 +125,7 @@ def _check_noise_shape(value: Any) -> NoiseShape:
 
 
 @registry.register("layers")
-class MCDropout(BaseMCDropout):
+class MCDropout(MCUnits):
     """`keras.layers.Dropout` that drops in inference too.
 
     Args:
@@ -127,8 +134,8 @@ class MCDropout(BaseMCDropout):
         noise_shape: as in Keras: None, or a size for each axis, 1 where the
             mask is to be the same along it and None where it is that of the
             inputs. `(None, 1, None)` drops features of whole sequences.
-        seed: of the noise. None takes one from Python's `random`, which
-            `keras.utils.set_random_seed` seeds.
+        seed: the seed of the noise. None takes one from Python's `random`,
+            which `keras.utils.set_random_seed` seeds.
         **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
@@ -154,18 +161,9 @@ class MCDropout(BaseMCDropout):
         [Gal and Ghahramani, 2016](https://arxiv.org/abs/1506.02142)
     """
 
-    def __init__(
-        self,
-        rate: float,
-        noise_shape: Any = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(rate, noise_shape, seed, **kwargs)
-
 
 @registry.register("layers")
-class MCAlphaDropout(BaseMCDropout):
+class MCAlphaDropout(MCUnits):
     """`keras.layers.AlphaDropout` that drops in inference too.
 
     For networks of SELUs: dropped units are set to where a SELU saturates, and
@@ -192,15 +190,6 @@ class MCAlphaDropout(BaseMCDropout):
         [Klambauer et al., 2017](https://arxiv.org/abs/1706.02515)
     """
 
-    def __init__(
-        self,
-        rate: float,
-        noise_shape: Any = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(rate, noise_shape, seed, **kwargs)
-
     def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
         dropped, rate = _SELU_SATURATION, self.rate
         # Such that standardized inputs stay that.
@@ -211,7 +200,7 @@ class MCAlphaDropout(BaseMCDropout):
 
 
 @registry.register("layers")
-class MCGaussianDropout(MCNoise):
+class MCGaussianDropout(MCRate):
     """`keras.layers.GaussianDropout` that is noisy in inference too.
 
     Inputs are multiplied with `Normal(1, sqrt(rate / (1 - rate)))`, which has
@@ -237,16 +226,9 @@ class MCGaussianDropout(MCNoise):
         [Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html)
     """
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
-        super().__init__(seed, **kwargs)
-        self.rate = checks.rate("rate", rate)
-
     def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
         scale = math.sqrt(self.rate / (1 - self.rate))
         return inputs * (1 + scale * numbers.normal(inputs.dtype))
-
-    def get_config(self) -> Config:
-        return super().get_config() | {"rate": self.rate}
 
 
 @registry.register("layers")
@@ -254,7 +236,7 @@ class MCGaussianNoise(MCNoise):
     """`keras.layers.GaussianNoise` that is noisy in inference too.
 
     Args:
-        stddev: of the noise that is added, a number >= 0.
+        stddev: the standard deviation of what is added, at least 0.
         seed: as in `MCDropout`.
         **kwargs: `name`, `dtype` of any Keras layer.
 

@@ -15,6 +15,7 @@ from tfpbnn.base.keras_private import APPLY_SCORES, held_layers
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.dropout import mc_noise, mc_spatial_dropout
 from tfpbnn.layers.dropout.mc_noise import MCNoise
+from tfpbnn.layers.noise import Noise
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.stand_ins import Attributes, StandIns, callee
 
@@ -123,6 +124,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         [Gal and Ghahramani, 2016](https://arxiv.org/abs/1512.05287)
     """
 
+    noise: Noise
     draws_weights = False
 
     def __init__(
@@ -137,12 +139,12 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         self.call = _with_signature(layer.call, self._call)
         super().__init__(layer, **kwargs)
         self.rate = None if rate is None else checks.rate("rate", rate)
-        self.noise_seed = checks.seed(seed)
+        self.noise = Noise(self, seed)
         self.supports_masking = layer.supports_masking
 
     def build(self, input_shape: Any = None) -> None:
-        del input_shape  # The layer is built when it is called.
-        self._build_noise()
+        # The layer is built when it is called.
+        self.noise.build(self)
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> Any:
         return self.layer.compute_mask(*args, **kwargs)
@@ -219,7 +221,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
     def get_config(self) -> Config:
         return super().get_config() | {
             "rate": self.rate,
-            "seed": self.noise_seed,
+            "seed": self.seed,
         }
 
 

@@ -32,7 +32,7 @@ class VariationalDropout(MCNoise):
         kl_weight: what the KL is multiplied with in the loss, normally 1 /
             (number of training examples). None leaves it to
             `tfpbnn.callbacks.KLWeight` or `tfpbnn.Sequential`.
-        seed: of the noise. None takes one from Python's `random`.
+        seed: the seed of the noise. None takes one from Python's `random`.
         **kwargs: `name`, `dtype`, `trainable` of any Keras layer.
 
     Call arguments:
@@ -94,7 +94,7 @@ class VariationalDropout(MCNoise):
 
     @property
     def rate(self) -> Tensor:
-        """Of each feature: the rate of dropout with as much noise."""
+        """The rate of dropout that has as much noise, for each feature."""
         return tf.sigmoid(tf.convert_to_tensor(self.log_alpha))
 
     def _kl(self) -> Tensor:

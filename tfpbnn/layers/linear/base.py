@@ -11,22 +11,32 @@ from keras import activations, constraints, initializers, regularizers
 from tfpbnn import families, fused, random
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families import Family
+from tfpbnn.layers.kl import KLRegularizer
 from tfpbnn.layers.linear import drawing, estimators, ops
+from tfpbnn.layers.linear.estimators import Estimator
 from tfpbnn.layers.linear.ops import LinearOp
 from tfpbnn.layers.linear.weights import OutputNoise, Weight
-from tfpbnn.layers.random_layer import RandomLayer, own_prior
+from tfpbnn.layers.members.fast_weights import FastWeights
+from tfpbnn.layers.random_layer import RandomLayer
+from tfpbnn.layers.random_weights import RandomWeights, own_prior
 
 Shape = tuple[int | None, ...]
 
 
-class VariationalLayer(RandomLayer, keras.layers.Layer):
+class VariationalLayer(RandomLayer):
     """A layer whose kernels, and optionally bias, have a distribution.
 
     A subclass names its weights' shapes and the operations between inputs and
-    kernels; a final class beneath it names an estimator.
+    kernels; a final class beneath it names an estimator. Where members share
+    the kernel, the layer has a part for what is theirs, `FastWeights`; if that
+    draws nothing either, there is neither noise nor a KL.
     """
 
-    _estimate: ClassVar[Callable[..., Tensor]]
+    noise: RandomWeights | None = None
+    _estimator: ClassVar[Estimator]
+    _kl_term: ClassVar[type[KLRegularizer]] = KLRegularizer
+    # The arguments that are plain data, and attributes of their names.
+    _arguments: ClassVar[tuple[str, ...]]
 
     def __init__(
         self,
@@ -38,12 +48,20 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
         kl_weight: float | None = None,
         free_bits: float = 0.0,
         seed: int | None = None,
+        fast_weights: FastWeights | None = None,
         **kwargs: Any,
     ):
         super().__init__(activity_regularizer=activity_regularizer, **kwargs)
         self.activation = activations.get(activation)
         self.use_bias = bool(use_bias)
-        self._init_noise(kl_weight, free_bits, seed)
+        self.fast_weights = fast_weights
+        if fast_weights is not None:
+            weights = fast_weights.with_weights(weights)
+            self.num_members = fast_weights.num_members
+        if fast_weights is None or fast_weights.is_random:
+            self.noise = RandomWeights(
+                self, kl_weight, free_bits, seed, term=self._kl_term
+            )
         self._weight_names = tuple(weights)
         self._points: set[str] = set()
         for name, arguments in weights.items():
@@ -86,7 +104,7 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
             identifier = "point_estimate"
         family = families.get(identifier, argument)
         assert family is not None
-        estimators.check(self._estimate.__name__, family, argument)
+        self._estimator.check(family, argument)
         overrides = {
             f"loc_{kind}": keras.saving.serialize_keras_object(value)
             for kind in ("initializer", "regularizer", "constraint")
@@ -104,12 +122,20 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
         return [posterior for posterior in found if posterior is not None]
 
     def build(self, input_shape: Any) -> None:
-        self._build_noise()
-        for name, shape in self._weight_shapes(tuple(input_shape)).items():
+        if self.noise is not None:
+            self.noise.build(self)
+        shapes = self._weight_shapes(tuple(input_shape))
+        if self.fast_weights is not None:
+            (op,) = self._ops().values()
+            y_shape = self.compute_output_shape(input_shape)
+            shapes = self.fast_weights.shapes(shapes, op, input_shape, y_shape)
+        for name, shape in shapes.items():
             posterior = self._posterior(name)
             if posterior is not None:
                 posterior.build(shape)
-                self._add_kl(posterior, getattr(self, f"{name}_prior"))
+                if self.noise is not None:
+                    prior = getattr(self, f"{name}_prior")
+                    self.noise.add_kl(posterior, prior)
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         scope, key = random.current_scope(), self._draw_key()
@@ -125,7 +151,7 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
             elif scope is not None:
                 outputs = self._linear(drawing.coherent, inputs, key)
             else:
-                outputs = self._linear(type(self)._estimate, inputs, key)
+                outputs = self._linear(self._estimator.apply, inputs, key)
         if self.activation is not None:
             outputs = self.activation(outputs)
         return outputs
@@ -167,7 +193,7 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
 
         Not of a subclass with a call, or weights of members, of its own.
         """
-        return all(
+        return self.fast_weights is None and all(
             getattr(type(self), name) is getattr(VariationalLayer, name)
             for name in ("call", "_as_numbers", "_linear")
         )
@@ -210,17 +236,21 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
 
     def stacks(self) -> bool:
         """Whether S draws at once can be faster than one by one."""
-        return all(op.apply_stack is not None for op in self._ops().values())
+        return self.fast_weights is not None or all(
+            op.apply_stack is not None for op in self._ops().values()
+        )
 
     def stacks_by_row(self, input_shape: Shape) -> bool:
         """Whether it does so in the order of rows too."""
         (name, op), *more = self._ops().items()
-        is_plain = len(input_shape) == 2 and not more
+        is_plain = len(input_shape) == 2 and not more and not self.fast_weights
         is_random = self._posterior(name).is_random
         return is_plain and is_random and op.apply_wide is not None
 
     def rows_can_be_drawn_apart(self, input_shape: Shape) -> bool:
         """Whether noise on the outputs has the distribution of each row."""
+        if self.fast_weights is not None:
+            return False
         x_rank = len(input_shape)
         y_shape = self.compute_output_shape(input_shape)
         y_rank = len(y_shape)
@@ -241,6 +271,13 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
         key: Tensor | None,
     ) -> Tensor:
         """Kernels and bias; a key of None asks for the posterior means."""
+        if self.fast_weights is not None:
+            posteriors = {n: self._posterior(n) for n in self._weight_names}
+            ((name, op),) = self._ops().items()
+            axes = self._bias_axes() if self.use_bias else ()
+            return self.fast_weights.apply(
+                self.name, op, inputs, posteriors, axes, key
+            )
         outputs = inputs
         for number, (name, op) in enumerate(self._ops().items()):
             posterior = self._posterior(name)
@@ -271,14 +308,15 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
         return tuple(outputs.shape)
 
     def get_config(self) -> Config:
-        config = super().get_config() | {
-            "activation": activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-            "activity_regularizer": regularizers.serialize(
-                self.activity_regularizer
-            ),
-            **self._noise_config(),
-        }
+        config = super().get_config()
+        config |= {name: getattr(self, name) for name in self._arguments}
+        if "activation" in config:
+            config["activation"] = activations.serialize(self.activation)
+        config["activity_regularizer"] = regularizers.serialize(
+            self.activity_regularizer
+        )
+        if self.noise is not None:
+            config |= self.noise.config()
         for name in self._weight_names:
             config |= self._weight_config(name)
         return config

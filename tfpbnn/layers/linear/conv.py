@@ -5,7 +5,7 @@ from typing import Any, ClassVar
 import keras
 
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Config, Identifier, Shape
+from tfpbnn.base.types import Identifier, Shape
 from tfpbnn.layers.linear import conv_arguments, estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
@@ -19,10 +19,17 @@ class BaseConv(VariationalLayer):
         `data_format="channels_first"`.
 
     Output shape:
-        `(batch, *new_spatial, filters)`, or channels first likewise.
+        `(batch, *new_spatial, filters)`, or with channels first.
     """
 
     _rank: ClassVar[int]
+    _arguments = (
+        "filters",
+        *conv_arguments.WINDOW,
+        "groups",
+        "activation",
+        "use_bias",
+    )
 
     def __init__(
         self,
@@ -53,33 +60,19 @@ class BaseConv(VariationalLayer):
     ):
         """Makes the layer; the Keras arguments mean what they do in `Conv2D`.
 
+        Arguments that are not listed mean what they do in `DenseFlipout`.
+
         Args:
-            filters: number of output channels, a positive integer.
+            filters: the count of output channels, a positive integer.
             kernel_size: an integer, or one for each spatial axis.
-            strides: likewise.
+            strides: an integer, or one for each spatial axis.
             padding: "valid" or "same"; for `Conv1D` also "causal".
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
             dilation_rate: an integer, or one for each spatial axis; not
                 together with strides above 1.
-            groups: number of groups, a divisor of `filters` and of the inputs'
-                channels.
-            activation: a Keras activation.
-            use_bias: whether to add a bias.
-            kernel_initializer: and all that follows, as in `DenseFlipout`.
-            bias_initializer: see there.
-            kernel_regularizer: see there.
-            bias_regularizer: see there.
-            activity_regularizer: see there.
-            kernel_constraint: see there.
-            bias_constraint: see there.
-            kernel_posterior: see there.
-            kernel_prior: see there.
-            bias_posterior: see there.
-            bias_prior: see there.
-            kl_weight: see there.
-            seed: see there.
-            **kwargs: see there.
+            groups: the count of groups, a divisor of `filters` and of the
+                channels of the inputs.
 
         Raises:
             ValueError: if a number is not positive, a name is unknown, groups
@@ -104,18 +97,11 @@ class BaseConv(VariationalLayer):
         )
         self.filters = filters
         self.groups = groups
-        self.kernel_size = checks.integers(
-            "kernel_size", kernel_size, self._rank
-        )
-        self.strides = checks.integers("strides", strides, self._rank)
-        self.dilation_rate = checks.integers(
-            "dilation_rate", dilation_rate, self._rank
+        is_1d = self._rank == 1
+        conv_arguments.set_window(
+            self, self._rank, locals(), allow_causal=is_1d
         )
         conv_arguments.no_stride_with_dilation(self.strides, self.dilation_rate)
-        self.padding = conv_arguments.padding(
-            padding, allow_causal=self._rank == 1
-        )
-        self.data_format = conv_arguments.data_format(data_format)
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
         channels = conv_arguments.channels(
@@ -147,77 +133,32 @@ class BaseConv(VariationalLayer):
         )
         return tuple(outputs.shape)
 
-    def get_config(self) -> Config:
-        return super().get_config() | {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-            "groups": self.groups,
-        }
-
 
 @registry.register("layers")
 class Conv1DReparameterization(BaseConv):
-    """1-D convolution with one kernel draw per call.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DReparameterization(8, 3, activation="relu")
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
-    """
+    """`Conv1D` with one draw per call; see `Conv2DReparameterization`."""
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv1DLocalReparameterization(BaseConv):
-    """1-D convolution with noise on its outputs.
+    """`Conv1D` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DLocalReparameterization(8, 3, activation="relu")
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv1DFlipout(BaseConv):
-    """1-D convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DFlipout(8, 3, activation="relu")
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`Conv1D` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT
 
 
 @registry.register("layers")
@@ -236,8 +177,7 @@ class Conv2DReparameterization(BaseConv):
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
@@ -258,8 +198,7 @@ class Conv2DLocalReparameterization(BaseConv):
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
@@ -277,66 +216,31 @@ class Conv2DFlipout(BaseConv):
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT
 
 
 @registry.register("layers")
 class Conv3DReparameterization(BaseConv):
-    """3-D convolution with one kernel draw per call.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DReparameterization(8, 3, activation="relu")
-    y = layer(keras.random.normal((2, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
-    """
+    """`Conv3D` with one draw per call; see `Conv2DReparameterization`."""
 
     _rank = 3
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv3DLocalReparameterization(BaseConv):
-    """3-D convolution with noise on its outputs.
+    """`Conv3D` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DLocalReparameterization(8, 3, activation="relu")
-    y = layer(keras.random.normal((2, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 3
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv3DFlipout(BaseConv):
-    """3-D convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DFlipout(8, 3, activation="relu")
-    y = layer(keras.random.normal((2, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`Conv3D` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 3
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT

@@ -1,11 +1,44 @@
 """Checks of the arguments of convolutions."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from tfpbnn.base import checks
 from tfpbnn.base.types import Shape
+
+# In the order of Keras's constructors.
+WINDOW = ("kernel_size", "strides", "padding", "data_format", "dilation_rate")
+
+
+def set_window(
+    layer: keras.layers.Layer,
+    rank: int,
+    arguments: Mapping[str, Any],
+    *,
+    allow_causal: bool = False,
+) -> None:
+    """Checks the arguments, and makes them attributes of the layer.
+
+    Args:
+        layer: a convolution.
+        rank: how many spatial axes it has.
+        arguments: the `locals()` of its constructor.
+        allow_causal: whether "causal" is a padding.
+
+    Raises:
+        ValueError: if a number is not positive or a name is unknown.
+    """
+
+    def sizes(name: str) -> tuple[int, ...]:
+        return checks.integers(name, arguments[name], rank)
+
+    layer.kernel_size = sizes("kernel_size")
+    layer.strides = sizes("strides")
+    layer.dilation_rate = sizes("dilation_rate")
+    layer.padding = padding(arguments["padding"], allow_causal=allow_causal)
+    layer.data_format = data_format(arguments["data_format"])
 
 
 def padding(value: Any, *, allow_causal: bool = False) -> str:

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Config, Identifier, Shape
+from tfpbnn.base.types import Identifier, Shape
 from tfpbnn.layers.linear import conv_arguments, estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
@@ -19,10 +19,17 @@ class BaseConvTranspose(VariationalLayer):
         `data_format="channels_first"`.
 
     Output shape:
-        `(batch, *new_spatial, filters)`, or channels first likewise.
+        `(batch, *new_spatial, filters)`, or with channels first.
     """
 
     _rank: ClassVar[int]
+    _arguments = (
+        "filters",
+        *conv_arguments.WINDOW,
+        "output_padding",
+        "activation",
+        "use_bias",
+    )
 
     def __init__(
         self,
@@ -53,10 +60,12 @@ class BaseConvTranspose(VariationalLayer):
     ):
         """Makes the layer; the Keras arguments mean what they do in Keras.
 
+        Arguments that are not listed mean what they do in `DenseFlipout`.
+
         Args:
-            filters: number of output channels, a positive integer.
+            filters: the count of output channels, a positive integer.
             kernel_size: an integer, or one for each spatial axis.
-            strides: likewise.
+            strides: an integer, or one for each spatial axis.
             padding: "valid" or "same".
             output_padding: an integer, or one for each spatial axis, below
                 the strides; None infers the output's size.
@@ -64,22 +73,6 @@ class BaseConvTranspose(VariationalLayer):
                 Keras's configured one.
             dilation_rate: an integer, or one for each spatial axis; not
                 together with strides above 1.
-            activation: a Keras activation.
-            use_bias: whether to add a bias.
-            kernel_initializer: and all that follows, as in `DenseFlipout`.
-            bias_initializer: see there.
-            kernel_regularizer: see there.
-            bias_regularizer: see there.
-            activity_regularizer: see there.
-            kernel_constraint: see there.
-            bias_constraint: see there.
-            kernel_posterior: see there.
-            kernel_prior: see there.
-            bias_posterior: see there.
-            bias_prior: see there.
-            kl_weight: see there.
-            seed: see there.
-            **kwargs: see there.
 
         Raises:
             ValueError: if a number is not positive, a name is unknown, the
@@ -97,17 +90,9 @@ class BaseConvTranspose(VariationalLayer):
             **kwargs,
         )
         self.filters = filters
-        self.kernel_size = checks.integers(
-            "kernel_size", kernel_size, self._rank
-        )
-        self.strides = checks.integers("strides", strides, self._rank)
-        self.dilation_rate = checks.integers(
-            "dilation_rate", dilation_rate, self._rank
-        )
+        conv_arguments.set_window(self, self._rank, locals())
         conv_arguments.no_stride_with_dilation(self.strides, self.dilation_rate)
-        self.padding = conv_arguments.padding(padding)
         self.output_padding = self._check_output_padding(output_padding)
-        self.data_format = conv_arguments.data_format(data_format)
 
     def _check_output_padding(self, value: Any) -> tuple[int, ...] | None:
         if value is None:
@@ -137,202 +122,92 @@ class BaseConvTranspose(VariationalLayer):
         )
         return {"kernel": op}
 
-    def get_config(self) -> Config:
-        return super().get_config() | {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-            "output_padding": self.output_padding,
-        }
-
 
 @registry.register("layers")
 class Conv1DTransposeReparameterization(BaseConvTranspose):
-    """1-D transposed convolution with one kernel draw per call.
+    """`Conv1DTranspose` with one draw per call.
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DTransposeReparameterization(8, 3, strides=2)
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    See `Conv2DReparameterization`.
     """
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv1DTransposeLocalReparameterization(BaseConvTranspose):
-    """1-D transposed convolution with noise on its outputs.
+    """`Conv1DTranspose` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DTransposeLocalReparameterization(
-        8, 3, strides=2
-    )
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv1DTransposeFlipout(BaseConvTranspose):
-    """1-D transposed convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DTransposeFlipout(8, 3, strides=2)
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`Conv1DTranspose` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT
 
 
 @registry.register("layers")
 class Conv2DTransposeReparameterization(BaseConvTranspose):
-    """2-D transposed convolution with one kernel draw per call.
+    """`Conv2DTranspose` with one draw per call.
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv2DTransposeReparameterization(8, 3, strides=2)
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    See `Conv2DReparameterization`.
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv2DTransposeLocalReparameterization(BaseConvTranspose):
-    """2-D transposed convolution with noise on its outputs.
+    """`Conv2DTranspose` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv2DTransposeLocalReparameterization(
-        8, 3, strides=2
-    )
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv2DTransposeFlipout(BaseConvTranspose):
-    """2-D transposed convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv2DTransposeFlipout(8, 3, strides=2)
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`Conv2DTranspose` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT
 
 
 @registry.register("layers")
 class Conv3DTransposeReparameterization(BaseConvTranspose):
-    """3-D transposed convolution with one kernel draw per call.
+    """`Conv3DTranspose` with one draw per call.
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DTransposeReparameterization(8, 3, strides=2)
-    y = layer(keras.random.normal((2, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    See `Conv2DReparameterization`.
     """
 
     _rank = 3
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv3DTransposeLocalReparameterization(BaseConvTranspose):
-    """3-D transposed convolution with noise on its outputs.
+    """`Conv3DTranspose` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DTransposeLocalReparameterization(
-        8, 3, strides=2
-    )
-    y = layer(keras.random.normal((2, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 3
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class Conv3DTransposeFlipout(BaseConvTranspose):
-    """3-D transposed convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DTransposeFlipout(8, 3, strides=2)
-    y = layer(keras.random.normal((2, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`Conv3DTranspose` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 3
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Config, Identifier, Shape
+from tfpbnn.base.types import Identifier, Shape
 from tfpbnn.layers.linear import estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
@@ -18,6 +18,8 @@ class BaseDense(VariationalLayer):
     Output shape:
         `(batch, ..., units)`.
     """
+
+    _arguments = ("units", "activation", "use_bias")
 
     def __init__(
         self,
@@ -43,7 +45,7 @@ class BaseDense(VariationalLayer):
         """Makes the layer; the Keras arguments mean what they do in `Dense`.
 
         Args:
-            units: number of outputs, a positive integer.
+            units: the count of outputs, a positive integer.
             activation: a Keras activation.
             use_bias: whether to add a bias.
             kernel_initializer: of the posterior's `loc`; by default the
@@ -66,11 +68,11 @@ class BaseDense(VariationalLayer):
             kl_weight: what the KL is multiplied with in the loss, normally 1 /
                 (number of training examples). None leaves it to
                 `tfpbnn.callbacks.KLWeight` or `tfpbnn.Sequential`.
-            seed: of the layer's noise. None takes one from Python's `random`,
-                which `keras.utils.set_random_seed` seeds.
+            seed: the seed of the layer's noise. None takes one from Python's
+                `random`, which `keras.utils.set_random_seed` seeds.
             **kwargs: `name`, `dtype`, `trainable` of any Keras layer, and
-                `free_bits`: a KL of each weight below so many bits counts as
-                so many, and is not pushed down further (Kingma et al., 2016).
+                `free_bits`: a KL of each weight below these bits counts as
+                these, and is not pushed down further (Kingma et al., 2016).
 
         Raises:
             ValueError: if `units` is not positive, a name is unknown (the
@@ -101,9 +103,6 @@ class BaseDense(VariationalLayer):
     def _ops(self) -> dict[str, ops.LinearOp]:
         return {"kernel": ops.dense()}
 
-    def get_config(self) -> Config:
-        return super().get_config() | {"units": self.units}
-
 
 @registry.register("layers")
 class DenseReparameterization(BaseDense):
@@ -128,7 +127,7 @@ class DenseReparameterization(BaseDense):
         [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
     """
 
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
@@ -154,7 +153,7 @@ class DenseLocalReparameterization(BaseDense):
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
     """
 
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
@@ -182,4 +181,4 @@ class DenseFlipout(BaseDense):
         [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
     """
 
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT

@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Config, Identifier, Shape
+from tfpbnn.base.types import Identifier, Shape
 from tfpbnn.layers.linear import conv_arguments, estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
@@ -19,11 +19,17 @@ class BaseDepthwiseConv(VariationalLayer):
         `data_format="channels_first"`.
 
     Output shape:
-        `(batch, *new_spatial, channels * depth_multiplier)`, or channels
-        first likewise.
+        `(batch, *new_spatial, channels * depth_multiplier)`, or with
+        channels first.
     """
 
     _rank: ClassVar[int]
+    _arguments = (
+        "depth_multiplier",
+        *conv_arguments.WINDOW,
+        "activation",
+        "use_bias",
+    )
 
     def __init__(
         self,
@@ -53,32 +59,18 @@ class BaseDepthwiseConv(VariationalLayer):
     ):
         """Makes the layer; the Keras arguments mean what they do in Keras.
 
+        Arguments that are not listed mean what they do in `DenseFlipout`, with
+        "depthwise" in place of "kernel" in their names.
+
         Args:
             kernel_size: an integer, or one for each spatial axis.
-            strides: likewise.
+            strides: an integer, or one for each spatial axis.
             padding: "valid" or "same".
             depth_multiplier: output channels for each input channel.
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
             dilation_rate: an integer, or one for each spatial axis; together
                 with strides above 1 only where Keras's layer takes both.
-            activation: a Keras activation.
-            use_bias: whether to add a bias.
-            depthwise_initializer: and all that follows, as `kernel_initializer`
-                and what follows there in `DenseFlipout`.
-            bias_initializer: see there.
-            depthwise_regularizer: see there.
-            bias_regularizer: see there.
-            activity_regularizer: see there.
-            depthwise_constraint: see there.
-            bias_constraint: see there.
-            depthwise_posterior: see there.
-            depthwise_prior: see there.
-            bias_posterior: see there.
-            bias_prior: see there.
-            kl_weight: see there.
-            seed: see there.
-            **kwargs: see there.
 
         Raises:
             ValueError: if a number is not positive, a name is unknown, or
@@ -97,15 +89,7 @@ class BaseDepthwiseConv(VariationalLayer):
             **kwargs,
         )
         self.depth_multiplier = depth_multiplier
-        self.kernel_size = checks.integers(
-            "kernel_size", kernel_size, self._rank
-        )
-        self.strides = checks.integers("strides", strides, self._rank)
-        self.dilation_rate = checks.integers(
-            "dilation_rate", dilation_rate, self._rank
-        )
-        self.padding = conv_arguments.padding(padding)
-        self.data_format = conv_arguments.data_format(data_format)
+        conv_arguments.set_window(self, self._rank, locals())
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
         channels = conv_arguments.channels(
@@ -122,142 +106,62 @@ class BaseDepthwiseConv(VariationalLayer):
         )
         return {"depthwise": op}
 
-    def get_config(self) -> Config:
-        return super().get_config() | {
-            "depth_multiplier": self.depth_multiplier,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-        }
-
 
 @registry.register("layers")
 class DepthwiseConv1DReparameterization(BaseDepthwiseConv):
-    """1-D depthwise convolution with one kernel draw per call.
+    """`DepthwiseConv1D` with one draw per call.
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv1DReparameterization(
-        3, depth_multiplier=2
-    )
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    See `Conv2DReparameterization`.
     """
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class DepthwiseConv1DLocalReparameterization(BaseDepthwiseConv):
-    """1-D depthwise convolution with noise on its outputs.
+    """`DepthwiseConv1D` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv1DLocalReparameterization(
-        3, depth_multiplier=2
-    )
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class DepthwiseConv1DFlipout(BaseDepthwiseConv):
-    """1-D depthwise convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv1DFlipout(3, depth_multiplier=2)
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`DepthwiseConv1D` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT
 
 
 @registry.register("layers")
 class DepthwiseConv2DReparameterization(BaseDepthwiseConv):
-    """2-D depthwise convolution with one kernel draw per call.
+    """`DepthwiseConv2D` with one draw per call.
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv2DReparameterization(
-        3, depth_multiplier=2
-    )
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    See `Conv2DReparameterization`.
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class DepthwiseConv2DLocalReparameterization(BaseDepthwiseConv):
-    """2-D depthwise convolution with noise on its outputs.
+    """`DepthwiseConv2D` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv2DLocalReparameterization(
-        3, depth_multiplier=2
-    )
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class DepthwiseConv2DFlipout(BaseDepthwiseConv):
-    """2-D depthwise convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv2DFlipout(3, depth_multiplier=2)
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`DepthwiseConv2D` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT

@@ -21,6 +21,8 @@ class BaseEinsumDense(VariationalLayer):
         As the equation says.
     """
 
+    _arguments = ("equation", "activation", "bias_axes")
+
     def __init__(
         self,
         equation: str,
@@ -44,26 +46,14 @@ class BaseEinsumDense(VariationalLayer):
     ):
         """Makes the layer; arguments mean what they do in `EinsumDense`.
 
+        Arguments that are not listed mean what they do in `DenseFlipout`.
+
         Args:
             equation: such as `"abc,cd->abd"`, with an ellipsis if wanted.
             output_shape: the outputs' shape without the batch and without
                 what an ellipsis stands for; None for sizes that the input has.
-            activation: a Keras activation.
             bias_axes: the output's letters that the bias has an axis for, such
                 as `"d"`; None for no bias.
-            kernel_initializer: and all that follows, as in `DenseFlipout`.
-            bias_initializer: see there.
-            kernel_regularizer: see there.
-            bias_regularizer: see there.
-            kernel_constraint: see there.
-            bias_constraint: see there.
-            kernel_posterior: see there.
-            kernel_prior: see there.
-            bias_posterior: see there.
-            bias_prior: see there.
-            kl_weight: see there.
-            seed: see there.
-            **kwargs: see there.
 
         Raises:
             ValueError: if the equation can't be read, or the estimator does
@@ -71,7 +61,7 @@ class BaseEinsumDense(VariationalLayer):
                 fit the inputs.
         """
         self._specs = _read(equation)
-        _check(type(self)._estimate.__name__, equation, *self._specs)
+        _check(self._estimator, equation, *self._specs)
         super().__init__(
             weights_of(locals(), "kernel", "bias"),
             activation=activation,
@@ -157,8 +147,8 @@ class BaseEinsumDense(VariationalLayer):
         return shapes
 
     def build(self, input_shape: Any) -> None:
-        super().build(input_shape)
         self._op = ops.einsum(*self._expanded(len(input_shape)))
+        super().build(input_shape)
 
     def _ops(self) -> dict[str, ops.LinearOp]:
         return {"kernel": self._op}
@@ -171,13 +161,9 @@ class BaseEinsumDense(VariationalLayer):
         return tuple(sizes[c] for c in self._expanded(len(input_shape))[2])
 
     def get_config(self) -> Config:
-        config = super().get_config() | {
-            "equation": self.equation,
-            "output_shape": self.partial_output_shape,
-            "bias_axes": self.bias_axes,
-        }
-        del config["use_bias"]  # `bias_axes` says it
-        return config
+        # Keras's layers have another `output_shape`.
+        shape = {"output_shape": self.partial_output_shape}
+        return super().get_config() | shape
 
 
 def _read(equation: str) -> tuple[str, str, str]:
@@ -206,22 +192,26 @@ def _read(equation: str) -> tuple[str, str, str]:
 
 
 def _check(
-    estimate: str, equation: str, inputs: str, kernel: str, outputs: str
+    estimator: estimators.Estimator,
+    equation: str,
+    inputs: str,
+    kernel: str,
+    outputs: str,
 ) -> None:
     """Raises if an estimator does not hold for the equation."""
-    if estimate == "reparameterization":
+    if not estimator.is_by_row:
         return
     reason = ""
     summed = set(inputs) - set(kernel) - set(outputs)
     is_batch_kept = inputs[0] == outputs[0] and inputs[0] not in kernel
     if not is_batch_kept:
         reason = f"the batch, {inputs[0]!r}, is not the output's first axis"
-    elif summed and estimate == "local_reparameterization":
+    elif summed and estimator.is_of_outputs:
         reason = f"it sums {sorted(summed)} of the inputs before the kernel, "
         reason += "so that positions with one kernel element share its noise"
     if reason:
         raise ValueError(
-            f"The estimator `{estimate}` does not hold for "
+            f"The estimator `{estimator.name}` does not hold for "
             f"equation={equation!r}: {reason}. Use "
             + ("EinsumDenseFlipout or " if is_batch_kept else "")
             + "EinsumDenseReparameterization."
@@ -247,7 +237,7 @@ class EinsumDenseReparameterization(BaseEinsumDense):
         [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
     """
 
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
@@ -270,7 +260,7 @@ class EinsumDenseLocalReparameterization(BaseEinsumDense):
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
     """
 
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
@@ -291,4 +281,4 @@ class EinsumDenseFlipout(BaseEinsumDense):
         [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
     """
 
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT

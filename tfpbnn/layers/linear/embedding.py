@@ -6,16 +6,16 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Config, Identifier, Shape, Tensor
+from tfpbnn.base.types import Identifier, Shape, Tensor
 from tfpbnn.layers.linear import estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
 
 
 class BaseEmbedding(VariationalLayer):
-    """Rows of a table by their numbers; the table has a distribution.
+    """Rows of a table by their indices; the table has a distribution.
 
-    Numbers outside of the table are treated as in `keras.layers.Embedding`:
+    Indices outside of the table are treated as in `keras.layers.Embedding`:
     negative ones count from the end, and for what then is not in the table a
     CPU raises an error; a GPU and XLA take zeros or another row, silently.
 
@@ -25,6 +25,8 @@ class BaseEmbedding(VariationalLayer):
     Output shape:
         `(batch, ..., output_dim)`.
     """
+
+    _arguments = ("input_dim", "output_dim", "mask_zero")
 
     def __init__(
         self,
@@ -42,22 +44,16 @@ class BaseEmbedding(VariationalLayer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        """Makes the layer; the Keras arguments mean what they do there.
+        """Makes the layer; arguments mean what they do in `Embedding`.
+
+        The table has a posterior and a prior as the kernel of `DenseFlipout`
+        does, where the arguments that are not listed are explained.
 
         Args:
-            input_dim: number of rows, a positive integer.
+            input_dim: the count of rows, a positive integer.
             output_dim: their length, a positive integer.
-            embeddings_initializer: of the posterior's `loc`; by default the
-                posterior's own.
-            embeddings_regularizer: on `loc`, beside the KL.
-            embeddings_constraint: on `loc`.
             mask_zero: whether row 0 stands for padding, to be masked.
             weights: an array `[input_dim, output_dim]` that `loc` starts from.
-            embeddings_posterior: as `kernel_posterior` in `DenseFlipout`.
-            embeddings_prior: as `kernel_prior` there.
-            kl_weight: see there.
-            seed: see there.
-            **kwargs: see there.
 
         Raises:
             ValueError: if a size is not positive, `weights` does not have the
@@ -94,7 +90,6 @@ class BaseEmbedding(VariationalLayer):
         self.embeddings_posterior.loc.assign(table)
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
-        del input_shape
         return {"embeddings": (self.input_dim, self.output_dim)}
 
     def _ops(self) -> dict[str, ops.LinearOp]:
@@ -106,20 +101,10 @@ class BaseEmbedding(VariationalLayer):
 
     def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
         """Where the inputs are not 0, if 0 stands for padding."""
-        del mask
         return keras.ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
         return (*input_shape, self.output_dim)
-
-    def get_config(self) -> Config:
-        config = super().get_config() | {
-            "input_dim": self.input_dim,
-            "output_dim": self.output_dim,
-            "mask_zero": self.mask_zero,
-        }
-        del config["activation"], config["use_bias"]  # it has neither
-        return config
 
 
 @registry.register("layers")
@@ -141,7 +126,7 @@ class EmbeddingReparameterization(BaseEmbedding):
         [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
     """
 
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
@@ -163,7 +148,7 @@ class EmbeddingLocalReparameterization(BaseEmbedding):
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
     """
 
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
@@ -182,4 +167,4 @@ class EmbeddingFlipout(BaseEmbedding):
         [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
     """
 
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT

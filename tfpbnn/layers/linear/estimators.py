@@ -7,6 +7,9 @@ positions of an example, depend on each other, and so in the variance of the
 gradient.
 """
 
+import dataclasses
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfpbnn import fused, random
@@ -95,27 +98,58 @@ def _signs(key: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:
     return random.signs(key, shape, like.dtype)
 
 
-def check(name: str, posterior: Family, argument: str) -> None:
-    """Raises if the estimator `name` does not hold for the family.
+# Properties of families, and what is said of a family that lacks one.
+_NEEDS = {
+    "independent_normal": "weights that are independent Normals",
+    "sign_symmetric": (
+        "noise whose distribution stays the same if signs are flipped"
+    ),
+}
 
-    Raises:
-        ValueError: names the layer's argument, the reason and what to use.
+
+@dataclasses.dataclass(frozen=True)
+class Estimator:
+    """A way to draw a layer's outputs in training.
+
+    Attributes:
+        name: what error messages call it.
+        apply: the function of (op, x, posterior, key).
+        needs: the property that a family must have, if any.
+        is_by_row: whether rows differ in their draws, so that the batch must
+            be an axis of the outputs.
+        is_of_outputs: whether outputs have noise, in place of weights.
     """
-    needs = {
-        "local_reparameterization": (
-            posterior.independent_normal,
-            "weights that are independent Normals",
-        ),
-        "flipout": (
-            posterior.sign_symmetric,
-            "noise whose distribution stays the same if signs are flipped",
-        ),
-    }
-    holds, need = needs.get(name, (True, ""))
-    if not holds:
-        raise ValueError(
-            f"The estimator `{name}` needs {need}. Received: "
-            f"{argument}={type(posterior).__name__}. Use "
-            '"mean_field_normal", or a Reparameterization layer, which '
-            "takes any family."
-        )
+
+    name: str
+    apply: Callable[[LinearOp, Tensor, Family, Tensor], Tensor]
+    needs: str = ""
+    is_by_row: bool = True
+    is_of_outputs: bool = False
+
+    def check(self, posterior: Family, argument: str) -> None:
+        """Raises if the estimator does not hold for the family.
+
+        Raises:
+            ValueError: names the layer's argument, the reason and what to use.
+        """
+        if self.needs and not getattr(posterior, self.needs):
+            raise ValueError(
+                f"The estimator `{self.name}` needs {_NEEDS[self.needs]}. "
+                f"Received: {argument}={type(posterior).__name__}. Use "
+                '"mean_field_normal", or a Reparameterization layer, which '
+                "takes any family."
+            )
+
+
+REPARAMETERIZATION = Estimator(
+    "reparameterization", reparameterization, is_by_row=False
+)
+LOCAL_REPARAMETERIZATION = Estimator(
+    "local_reparameterization",
+    local_reparameterization,
+    needs="independent_normal",
+    is_of_outputs=True,
+)
+FLIPOUT = Estimator("flipout", flipout, needs="sign_symmetric")
+# Rows are of members, which have factors of their own: see `FastWeights`.
+FAST_WEIGHTS = Estimator("fast_weights", reparameterization)

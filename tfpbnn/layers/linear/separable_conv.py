@@ -3,7 +3,7 @@
 from typing import Any, ClassVar
 
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Config, Identifier, Shape
+from tfpbnn.base.types import Identifier, Shape
 from tfpbnn.layers.linear import conv_arguments, estimators, ops
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.weights import weights_of
@@ -19,10 +19,17 @@ class BaseSeparableConv(VariationalLayer):
         `data_format="channels_first"`.
 
     Output shape:
-        `(batch, *new_spatial, filters)`, or channels first likewise.
+        `(batch, *new_spatial, filters)`, or with channels first.
     """
 
     _rank: ClassVar[int]
+    _arguments = (
+        "filters",
+        *conv_arguments.WINDOW,
+        "depth_multiplier",
+        "activation",
+        "use_bias",
+    )
 
     def __init__(
         self,
@@ -58,38 +65,19 @@ class BaseSeparableConv(VariationalLayer):
     ):
         """Makes the layer; the Keras arguments mean what they do in Keras.
 
+        Arguments that are not listed mean what they do in `DenseFlipout`, for
+        each of the two kernels.
+
         Args:
-            filters: number of output channels, a positive integer.
+            filters: the count of output channels, a positive integer.
             kernel_size: an integer, or one for each spatial axis.
-            strides: likewise.
+            strides: an integer, or one for each spatial axis.
             padding: "valid" or "same".
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
             dilation_rate: an integer, or one for each spatial axis; together
                 with strides above 1 only where Keras's layer takes both.
             depth_multiplier: depthwise channels for each input channel.
-            activation: a Keras activation.
-            use_bias: whether to add a bias.
-            depthwise_initializer: and all that follows, as in `DenseFlipout`,
-                for each of the two kernels.
-            pointwise_initializer: see there.
-            bias_initializer: see there.
-            depthwise_regularizer: see there.
-            pointwise_regularizer: see there.
-            bias_regularizer: see there.
-            activity_regularizer: see there.
-            depthwise_constraint: see there.
-            pointwise_constraint: see there.
-            bias_constraint: see there.
-            depthwise_posterior: see there.
-            pointwise_posterior: see there.
-            depthwise_prior: see there.
-            pointwise_prior: see there.
-            bias_posterior: see there.
-            bias_prior: see there.
-            kl_weight: see there.
-            seed: see there.
-            **kwargs: see there.
 
         Raises:
             ValueError: if a number is not positive, a name is unknown, or
@@ -110,15 +98,7 @@ class BaseSeparableConv(VariationalLayer):
         )
         self.filters = filters
         self.depth_multiplier = depth_multiplier
-        self.kernel_size = checks.integers(
-            "kernel_size", kernel_size, self._rank
-        )
-        self.strides = checks.integers("strides", strides, self._rank)
-        self.dilation_rate = checks.integers(
-            "dilation_rate", dilation_rate, self._rank
-        )
-        self.padding = conv_arguments.padding(padding)
-        self.data_format = conv_arguments.data_format(data_format)
+        conv_arguments.set_window(self, self._rank, locals())
 
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
         channels = conv_arguments.channels(
@@ -144,143 +124,62 @@ class BaseSeparableConv(VariationalLayer):
             "pointwise": ops.conv(ones, "valid", ones, self.data_format),
         }
 
-    def get_config(self) -> Config:
-        return super().get_config() | {
-            "filters": self.filters,
-            "kernel_size": self.kernel_size,
-            "strides": self.strides,
-            "padding": self.padding,
-            "data_format": self.data_format,
-            "dilation_rate": self.dilation_rate,
-            "depth_multiplier": self.depth_multiplier,
-        }
-
 
 @registry.register("layers")
 class SeparableConv1DReparameterization(BaseSeparableConv):
-    """1-D separable convolution with one draw of its kernels per call.
+    """`SeparableConv1D` with one draw per call.
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.SeparableConv1DReparameterization(
-        8, 3, activation="relu"
-    )
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    See `Conv2DReparameterization`.
     """
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class SeparableConv1DLocalReparameterization(BaseSeparableConv):
-    """1-D separable convolution with noise on its outputs.
+    """`SeparableConv1D` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.SeparableConv1DLocalReparameterization(
-        8, 3, activation="relu"
-    )
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class SeparableConv1DFlipout(BaseSeparableConv):
-    """1-D separable convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.SeparableConv1DFlipout(8, 3, activation="relu")
-    y = layer(keras.random.normal((2, 16, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`SeparableConv1D` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 1
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT
 
 
 @registry.register("layers")
 class SeparableConv2DReparameterization(BaseSeparableConv):
-    """2-D separable convolution with one draw of its kernels per call.
+    """`SeparableConv2D` with one draw per call.
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.SeparableConv2DReparameterization(
-        8, 3, activation="relu"
-    )
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    See `Conv2DReparameterization`.
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.reparameterization)
+    _estimator = estimators.REPARAMETERIZATION
 
 
 @registry.register("layers")
 class SeparableConv2DLocalReparameterization(BaseSeparableConv):
-    """2-D separable convolution with noise on its outputs.
+    """`SeparableConv2D` with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.SeparableConv2DLocalReparameterization(
-        8, 3, activation="relu"
-    )
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    See `Conv2DLocalReparameterization`.
     """
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.local_reparameterization)
+    _estimator = estimators.LOCAL_REPARAMETERIZATION
 
 
 @registry.register("layers")
 class SeparableConv2DFlipout(BaseSeparableConv):
-    """2-D separable convolution with signs flipped per example.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.SeparableConv2DFlipout(8, 3, activation="relu")
-    y = layer(keras.random.normal((2, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
-    """
+    """`SeparableConv2D` with Flipout; see `Conv2DFlipout`."""
 
     _rank = 2
-
-    _estimate = staticmethod(estimators.flipout)
+    _estimator = estimators.FLIPOUT

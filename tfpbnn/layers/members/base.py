@@ -5,59 +5,56 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base import checks
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.random_layer import RandomLayer
 
 
 class MembersLayer(RandomLayer):
-    """A mixin for layers that compute something else for each member.
+    """A layer that computes something else for each member, and has no noise.
 
-    In a draw scope the draw's number says which member it is; elsewhere rows
+    In a draw scope the draw's index says which member it is; elsewhere rows
     are in groups, one for each member, as in a batch that was repeated.
-
-    Attributes:
-        num_members: how many there are.
     """
 
     draws_weights = False
-    num_members: int
 
-    @property
-    def num_draws(self) -> int | None:
-        """How many draws differ: see `particles.Posterior`."""
-        return self.num_members
+    def __init__(self, num_members: int, **kwargs: Any):
+        super().__init__(**kwargs)
+        self.num_members = checks.positive_integer("num_members", num_members)
+        self.num_draws = self.num_members
 
     def stacks(self) -> bool:
         return True
 
-    def _drawn_members(self) -> Tensor | None:
-        """The members of the scope's draws, `[S]`; None outside of a scope.
 
-        Raises:
-            ValueError: in a scope of no numbered draws, that of the means.
-        """
-        scope = random.current_scope()
-        if scope is None:
-            return None
-        if scope.numbers is None:
-            name = getattr(self, "name", "")
-            raise ValueError(
-                'draws="mean" needs a model that one network can stand for. '
-                f"Received: one with {self.num_members} members, by its layer "
-                f"{name!r}. Average them: `predict` without `draws=`."
-            )
-        return tf.reshape(scope.numbers % self.num_members, [-1])
+def drawn_members(num_members: int, layer_name: str) -> Tensor | None:
+    """The members of the scope's draws, `[S]`; None outside of a scope.
+
+    Raises:
+        ValueError: in a scope of no numbered draws, that of the means.
+    """
+    scope = random.current_scope()
+    if scope is None:
+        return None
+    if scope.numbers is None:
+        raise ValueError(
+            'draws="mean" needs a model that one network can stand for. '
+            f"Received: one with {num_members} members, by its layer "
+            f"{layer_name!r}. Average them: `predict` without `draws=`."
+        )
+    return tf.reshape(scope.numbers % num_members, [-1])
 
 
-def grouped(inputs: Tensor, num_groups: int, layer: Any) -> Tensor:
+def grouped(inputs: Tensor, num_groups: int, layer_name: str) -> Tensor:
     """`[G * B, ...]` as `[G, B, ...]`.
 
     Raises:
-        ValueError: if the rows are no multiple of G; where their number is
+        ValueError: if the rows are no multiple of G; where their count is
             known in the graph only, that fails there.
     """
     message = (
-        f"The batch of {layer.name!r} must have a multiple of `num_members` "
+        f"The batch of {layer_name!r} must have a multiple of `num_members` "
         "rows, in one group for each member: repeat the batch "
         "(`keras.ops.tile`), drop the last batch if it is smaller, or use the "
         "model of `tfpbnn.ensembles.to_batch_ensemble`, which repeats it. "

@@ -7,6 +7,8 @@ import keras
 from tfpbnn import random
 from tfpbnn.base import registry
 from tfpbnn.base.types import Config, Identifier, Tensor
+from tfpbnn.layers.linear import estimators
+from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.conv import BaseConv
 from tfpbnn.layers.linear.conv_transpose import BaseConvTranspose
 from tfpbnn.layers.linear.dense import BaseDense
@@ -14,14 +16,48 @@ from tfpbnn.layers.linear.depthwise_conv import BaseDepthwiseConv
 from tfpbnn.layers.linear.einsum_dense import BaseEinsumDense
 from tfpbnn.layers.linear.embedding import BaseEmbedding
 from tfpbnn.layers.linear.weights import Weight
-from tfpbnn.layers.members.fast_weights import (
-    FastWeightsLayer,
-    resolve_initializer,
-)
+from tfpbnn.layers.members.fast_weights import FastWeights, check_points
 
 
-class _BatchEnsemble(FastWeightsLayer):
-    """Mixed into an operation's base: all weights are points."""
+@registry.register("layers")
+class RandomSign(keras.initializers.Initializer):
+    """+1 or -1 with probability 1/2: members that begin far apart.
+
+    By name, where fast weights are initialized: "random_sign".
+
+    Args:
+        seed: None takes one from Python's `random` for each call.
+
+    Example:
+    ```python
+    initializer = tfpbnn.layers.RandomSign(seed=1)
+    layer = tfpbnn.layers.DenseBatchEnsemble(
+        8, num_members=4, fast_initializer=initializer
+    )
+    ```
+
+    Reference:
+        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    """
+
+    def __init__(self, seed: int | None = None):
+        self.seed = seed
+
+    def __call__(self, shape: Any, dtype: Any = None) -> Tensor:
+        seed = random.any_seed() if self.seed is None else self.seed
+        dtype = dtype or keras.config.floatx()
+        return random.signs(random.as_key(seed), shape, dtype)
+
+    def get_config(self) -> Config:
+        return {"seed": self.seed}
+
+
+class BaseBatchEnsemble(VariationalLayer):
+    """What is to go before an operation's base: members, all of points."""
+
+    _estimator = estimators.FAST_WEIGHTS
+    draws_weights = False
+    fast_weights: FastWeights
 
     def __init__(
         self,
@@ -30,32 +66,24 @@ class _BatchEnsemble(FastWeightsLayer):
         fast_initializer: Identifier = "random_sign",
         **kwargs: Any,
     ):
-        fast = Weight(None, None, resolve_initializer(fast_initializer))
-        super().__init__(*args, num_members=num_members, fast=fast, **kwargs)
-
-    # There is no noise, nor a KL, and so no state of theirs.
-    def _init_noise(self, *arguments: Any) -> None:
-        del arguments
-
-    def _build_noise(self) -> None:
-        pass
-
-    def _noise_config(self) -> Config:
-        return {}
-
-    def _draw_key(self) -> Tensor | None:
-        scope = random.current_scope()
-        return None if scope is None else scope.key_for(self)
+        check_points(kwargs)
+        if fast_initializer == "random_sign":
+            fast_initializer = RandomSign()
+        start = keras.initializers.get(fast_initializer)
+        members = FastWeights(num_members, Weight(None, None, start))
+        super().__init__(*args, fast_weights=members, **kwargs)
+        self.num_draws = members.num_members
 
     def get_config(self) -> Config:
-        initializer = self.fast_output_initializer  # type: ignore[attr-defined]
-        return super().get_config() | {
-            "fast_initializer": keras.saving.serialize_keras_object(initializer)
-        }
+        start = keras.saving.serialize_keras_object(
+            self.fast_output_initializer
+        )
+        config = self.fast_weights.without_own(super().get_config())
+        return config | {"fast_initializer": start}
 
 
 @registry.register("layers")
-class DenseBatchEnsemble(_BatchEnsemble, BaseDense):
+class DenseBatchEnsemble(BaseBatchEnsemble, BaseDense):
     """Dense layer with a kernel that members share.
 
     Member m computes `activation(s_m * ((r_m * x) @ kernel) + bias_m)`: its
@@ -69,7 +97,7 @@ class DenseBatchEnsemble(_BatchEnsemble, BaseDense):
 
     Args:
         *args: those of `keras.layers.Dense`.
-        num_members: how many members there are, a positive integer.
+        num_members: the count of members, a positive integer.
         fast_initializer: of r and s: "random_sign" (the default, for members
             that begin far apart), "ones" (members that are equal, and stay so
             on equal data), or a Keras initializer, such as
@@ -83,7 +111,7 @@ class DenseBatchEnsemble(_BatchEnsemble, BaseDense):
 
     Raises:
         ValueError: if `num_members` is not a positive integer, or as
-            `keras.layers.Dense`; when called, if the number of rows is not a
+            `keras.layers.Dense`; when called, if the count of rows is not a
             multiple of `num_members`.
 
     Example:
@@ -98,207 +126,86 @@ class DenseBatchEnsemble(_BatchEnsemble, BaseDense):
 
 
 @registry.register("layers")
-class Conv1DBatchEnsemble(_BatchEnsemble, BaseConv):
-    """1-D convolution with a kernel that members share.
+class Conv1DBatchEnsemble(BaseBatchEnsemble, BaseConv):
+    """`Conv1D` with a kernel that members share; see `DenseBatchEnsemble`."""
 
-    Args:
-        *args: those of `keras.layers.Conv1D`.
-        **kwargs: those of `keras.layers.Conv1D` and, beside them, of
-            `DenseBatchEnsemble`.
+    _rank = 1
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DBatchEnsemble(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 16, 3)))
-    ```
 
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+@registry.register("layers")
+class Conv2DBatchEnsemble(BaseBatchEnsemble, BaseConv):
+    """`Conv2D` with a kernel that members share; see `DenseBatchEnsemble`."""
+
+    _rank = 2
+
+
+@registry.register("layers")
+class Conv3DBatchEnsemble(BaseBatchEnsemble, BaseConv):
+    """`Conv3D` with a kernel that members share; see `DenseBatchEnsemble`."""
+
+    _rank = 3
+
+
+@registry.register("layers")
+class Conv1DTransposeBatchEnsemble(BaseBatchEnsemble, BaseConvTranspose):
+    """`Conv1DTranspose` with a kernel that members share.
+
+    See `DenseBatchEnsemble`.
     """
 
     _rank = 1
 
 
 @registry.register("layers")
-class Conv2DBatchEnsemble(_BatchEnsemble, BaseConv):
-    """2-D convolution with a kernel that members share.
+class Conv2DTransposeBatchEnsemble(BaseBatchEnsemble, BaseConvTranspose):
+    """`Conv2DTranspose` with a kernel that members share.
 
-    Args:
-        *args: those of `keras.layers.Conv2D`.
-        **kwargs: those of `keras.layers.Conv2D` and, beside them, of
-            `DenseBatchEnsemble`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv2DBatchEnsemble(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    See `DenseBatchEnsemble`.
     """
 
     _rank = 2
 
 
 @registry.register("layers")
-class Conv3DBatchEnsemble(_BatchEnsemble, BaseConv):
-    """3-D convolution with a kernel that members share.
+class Conv3DTransposeBatchEnsemble(BaseBatchEnsemble, BaseConvTranspose):
+    """`Conv3DTranspose` with a kernel that members share.
 
-    Args:
-        *args: those of `keras.layers.Conv3D`.
-        **kwargs: those of `keras.layers.Conv3D` and, beside them, of
-            `DenseBatchEnsemble`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DBatchEnsemble(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    See `DenseBatchEnsemble`.
     """
 
     _rank = 3
 
 
 @registry.register("layers")
-class Conv1DTransposeBatchEnsemble(_BatchEnsemble, BaseConvTranspose):
-    """1-D transposed convolution with a kernel that members share.
+class DepthwiseConv1DBatchEnsemble(BaseBatchEnsemble, BaseDepthwiseConv):
+    """`DepthwiseConv1D` with a kernel that members share.
 
-    Args:
-        *args: those of `keras.layers.Conv1DTranspose`.
-        **kwargs: those of `keras.layers.Conv1DTranspose` and, beside them, of
-            `DenseBatchEnsemble`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DTransposeBatchEnsemble(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 16, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    See `DenseBatchEnsemble`.
     """
 
     _rank = 1
 
 
 @registry.register("layers")
-class Conv2DTransposeBatchEnsemble(_BatchEnsemble, BaseConvTranspose):
-    """2-D transposed convolution with a kernel that members share.
+class DepthwiseConv2DBatchEnsemble(BaseBatchEnsemble, BaseDepthwiseConv):
+    """`DepthwiseConv2D` with a kernel that members share.
 
-    Args:
-        *args: those of `keras.layers.Conv2DTranspose`.
-        **kwargs: those of `keras.layers.Conv2DTranspose` and, beside them, of
-            `DenseBatchEnsemble`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv2DTransposeBatchEnsemble(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    See `DenseBatchEnsemble`.
     """
 
     _rank = 2
 
 
 @registry.register("layers")
-class Conv3DTransposeBatchEnsemble(_BatchEnsemble, BaseConvTranspose):
-    """3-D transposed convolution with a kernel that members share.
+class EinsumDenseBatchEnsemble(BaseBatchEnsemble, BaseEinsumDense):
+    """`EinsumDense` with a kernel that members share.
 
-    Args:
-        *args: those of `keras.layers.Conv3DTranspose`.
-        **kwargs: those of `keras.layers.Conv3DTranspose` and, beside them, of
-            `DenseBatchEnsemble`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DTransposeBatchEnsemble(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
-    """
-
-    _rank = 3
-
-
-@registry.register("layers")
-class DepthwiseConv1DBatchEnsemble(_BatchEnsemble, BaseDepthwiseConv):
-    """1-D depthwise convolution with a kernel that members share.
-
-    Args:
-        *args: those of `keras.layers.DepthwiseConv1D`.
-        **kwargs: those of `keras.layers.DepthwiseConv1D` and, beside them, of
-            `DenseBatchEnsemble`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv1DBatchEnsemble(3, num_members=2)
-    y = layer(keras.random.normal((4, 16, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
-    """
-
-    _rank = 1
-    _kernel = "depthwise"
-
-
-@registry.register("layers")
-class DepthwiseConv2DBatchEnsemble(_BatchEnsemble, BaseDepthwiseConv):
-    """2-D depthwise convolution with a kernel that members share.
-
-    Args:
-        *args: those of `keras.layers.DepthwiseConv2D`.
-        **kwargs: those of `keras.layers.DepthwiseConv2D` and, beside them, of
-            `DenseBatchEnsemble`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv2DBatchEnsemble(3, num_members=2)
-    y = layer(keras.random.normal((4, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
-    """
-
-    _rank = 2
-    _kernel = "depthwise"
-
-
-@registry.register("layers")
-class EinsumDenseBatchEnsemble(_BatchEnsemble, BaseEinsumDense):
-    """Einsum layer with a kernel that members share.
-
-    Args:
-        *args: those of `keras.layers.EinsumDense`.
-        **kwargs: those of `keras.layers.EinsumDense` and, beside them, of
-            `DenseBatchEnsemble`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.EinsumDenseBatchEnsemble(
-        "abc,cd->abd", (None, 8), num_members=2
-    )
-    y = layer(keras.random.normal((4, 5, 3)))
-    ```
-
-    Reference:
-        [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
+    See `DenseBatchEnsemble`.
     """
 
 
 @registry.register("layers")
-class EmbeddingBatchEnsemble(_BatchEnsemble, BaseEmbedding):
+class EmbeddingBatchEnsemble(BaseBatchEnsemble, BaseEmbedding):
     """Embedding with a table that members share.
 
     As `DenseBatchEnsemble`, but that there are no factors of the inputs, which
@@ -318,7 +225,3 @@ class EmbeddingBatchEnsemble(_BatchEnsemble, BaseEmbedding):
     Reference:
         [Wen et al., 2020](https://arxiv.org/abs/2002.06715)
     """
-
-    _kernel = "embeddings"
-    _kernel_default = "uniform"
-    _fast_names = ("fast_output",)

@@ -3,15 +3,14 @@
 import math
 from typing import Any
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.stacking import flat
+from tfpbnn.base.stacking import flatten
 from tfpbnn.base.types import Array, Config, Shape, Tensor
-from tfpbnn.layers.members.base import MembersLayer, in_draws
+from tfpbnn.layers.members.base import MembersLayer, drawn_members, in_draws
 
 _ATTEMPTS = 4000
 _ATTEMPTS_PER_SIZE = 50
@@ -21,11 +20,11 @@ _check_scale = checks.number(
 
 
 @registry.register("layers")
-class Masksembles(MembersLayer, keras.layers.Layer):
+class Masksembles(MembersLayer):
     """Dropout with one fixed mask for each member.
 
     Masks are drawn once, when the layer is built, and saved with it. Each
-    keeps the same number of features, none is dropped by all, and two masks
+    keeps the same count of features, none is dropped by all, and two masks
     share `1 / scale` of what they keep: at `scale=1` all members are the same,
     and large scales are for members that share next to nothing.
 
@@ -36,11 +35,11 @@ class Masksembles(MembersLayer, keras.layers.Layer):
 
     Args:
         num_members: how many masks there are, a positive integer.
-        scale: of how many features each that is kept is one, before those
-            that no mask keeps are left out: 1 or more, and up to 6 in the
-            paper.
-        seed: of the masks. None takes one from Python's `random`, which
-            `keras.utils.set_random_seed` seeds.
+        scale: the count of features for each one that a mask keeps, before
+            those that no mask keeps are left out: 1 or more, and up to 6 in
+            the paper.
+        seed: the seed of the masks. None takes one from Python's `random`,
+            which `keras.utils.set_random_seed` seeds.
         **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
@@ -80,10 +79,9 @@ class Masksembles(MembersLayer, keras.layers.Layer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(**kwargs)
-        self.num_members = checks.positive_integer("num_members", num_members)
+        super().__init__(num_members, **kwargs)
         self.scale = _check_scale("scale", scale)
-        self.mask_seed = checks.seed(seed)
+        self.seed = checks.seed(seed)
         self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
@@ -95,11 +93,11 @@ class Masksembles(MembersLayer, keras.layers.Layer):
         )
 
     def _initial_masks(self, shape: Any, dtype: Any) -> Tensor:
-        seed = random.any_seed() if self.mask_seed is None else self.mask_seed
+        seed = random.any_seed() if self.seed is None else self.seed
         return tf.constant(_masks(shape, self.scale, seed), dtype)
 
     def call(self, inputs: Tensor) -> Tensor:
-        members = self._drawn_members()
+        members = drawn_members(self.num_members, self.name)
         masks = tf.cast(tf.convert_to_tensor(self.masks), inputs.dtype)
         between = [1] * (len(inputs.shape) - 2)
         features = inputs.shape[-1]
@@ -110,7 +108,7 @@ class Masksembles(MembersLayer, keras.layers.Layer):
             return inputs * tf.reshape(own, [-1, *between, features])
         own = tf.gather(masks, members)
         x = in_draws(inputs)
-        return flat(x * tf.reshape(own, [-1, 1, *between, features]))
+        return flatten(x * tf.reshape(own, [-1, 1, *between, features]))
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return input_shape
@@ -119,7 +117,7 @@ class Masksembles(MembersLayer, keras.layers.Layer):
         return super().get_config() | {
             "num_members": self.num_members,
             "scale": self.scale,
-            "seed": self.mask_seed,
+            "seed": self.seed,
         }
 
 

@@ -7,21 +7,21 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.stacking import flat
+from tfpbnn.base.stacking import flatten
 from tfpbnn.base.types import Config, Tensor
-from tfpbnn.layers.members.base import MembersLayer, in_draws
-from tfpbnn.layers.random_layer import NoiseCounter
+from tfpbnn.layers.members.base import MembersLayer, drawn_members, in_draws
+from tfpbnn.layers.noise import Noise
 
 
 @registry.register("layers")
-class SplitMembers(MembersLayer, keras.layers.Layer):
+class SplitMembers(MembersLayer):
     """Outputs of all members side by side, as rows in groups.
 
     In `tfpbnn.predict` draw s is member `s % num_members`, and all that comes
     before is computed once for all draws.
 
     Args:
-        num_members: how many members' outputs the features are.
+        num_members: the count of members whose outputs the features are.
         **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
@@ -34,7 +34,7 @@ class SplitMembers(MembersLayer, keras.layers.Layer):
 
     Raises:
         ValueError: if `num_members` is not a positive integer; when called,
-            if it does not divide the number of features.
+            if it does not divide the count of features.
 
     Example:
     ```python
@@ -43,17 +43,13 @@ class SplitMembers(MembersLayer, keras.layers.Layer):
     ```
     """
 
-    def __init__(self, num_members: int, **kwargs: Any):
-        super().__init__(**kwargs)
-        self.num_members = checks.positive_integer("num_members", num_members)
-
     def call(
         self,
         inputs: Tensor,
         order: Tensor | None = None,
         training: bool | None = None,
     ) -> Tensor:
-        drawn = self._drawn_members()
+        drawn = drawn_members(self.num_members, self.name)
         if drawn is None:
             members = self._apart(inputs[tf.newaxis])[0]  # [M, B, ..., k]
             if training and order is not None:
@@ -62,11 +58,11 @@ class SplitMembers(MembersLayer, keras.layers.Layer):
                 members = tf.gather(
                     members, tf.transpose(places), axis=1, batch_dims=1
                 )
-            return flat(members)
+            return flatten(members)
         x = in_draws(inputs)
         if x.shape[0] == 1:  # the same for all draws
-            return flat(tf.gather(self._apart(x)[0], drawn))
-        return flat(tf.gather(self._apart(x), drawn, axis=1, batch_dims=1))
+            return flatten(tf.gather(self._apart(x)[0], drawn))
+        return flatten(tf.gather(self._apart(x), drawn, axis=1, batch_dims=1))
 
     def _apart(self, x: Tensor) -> Tensor:
         """`[G, B, ..., M * k]` as `[G, M, B, ..., k]`."""
@@ -92,7 +88,7 @@ class SplitMembers(MembersLayer, keras.layers.Layer):
 
 
 @registry.register("layers")
-class JoinMembers(NoiseCounter, keras.layers.Layer):
+class JoinMembers(keras.layers.Layer):
     """Inputs of all members side by side, as features of one network.
 
     In training each member has the rows of the batch in a random order of its
@@ -100,13 +96,13 @@ class JoinMembers(NoiseCounter, keras.layers.Layer):
     inference all members have the same inputs.
 
     Args:
-        num_members: how many members there are, a positive integer.
+        num_members: the count of members, a positive integer.
         input_repetition_probability: the part of the rows, in training, that
             is the same for all members.
         batch_repetition: how often each row is there in a training batch: more
             orders of the rows for each gradient, which is less noisy then.
-        seed: of the orders. None takes one from Python's `random`, which
-            `keras.utils.set_random_seed` seeds.
+        seed: the seed of the orders. None takes one from Python's `random`,
+            which `keras.utils.set_random_seed` seeds.
         **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
@@ -149,11 +145,10 @@ class JoinMembers(NoiseCounter, keras.layers.Layer):
         self.batch_repetition = checks.positive_integer(
             "batch_repetition", batch_repetition
         )
-        self.noise_seed = checks.seed(seed)
+        self.noise = Noise(self, seed, in_inference=False)
 
     def build(self, input_shape: Any) -> None:
-        del input_shape
-        self._build_noise()
+        self.noise.build(self)
 
     def call(
         self, inputs: Tensor, training: bool | None = None
@@ -173,8 +168,8 @@ class JoinMembers(NoiseCounter, keras.layers.Layer):
 
     def _orders(self, rows: Tensor) -> Tensor:
         """Permutations of the rows, `[rows, M]`."""
-        key = self._next_key()
-        # Of these the last ones stay where they are, for all members.
+        key = self.noise.next_key()
+        # The last rows stay where they are, for all members.
         first = _permutations(random.fold(key, 0), 1, rows)[0]
         moved = 1.0 - self.input_repetition_probability
         count = tf.cast(tf.round(moved * tf.cast(rows, tf.float32)), tf.int32)
@@ -188,7 +183,7 @@ class JoinMembers(NoiseCounter, keras.layers.Layer):
             "num_members": self.num_members,
             "input_repetition_probability": self.input_repetition_probability,
             "batch_repetition": self.batch_repetition,
-            "seed": self.noise_seed,
+            "seed": self.seed,
         }
 
 

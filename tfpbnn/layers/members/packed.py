@@ -6,22 +6,24 @@ from typing import Any, ClassVar
 
 import keras
 import tensorflow as tf
-from keras import constraints, initializers, regularizers
+from keras import initializers
 
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Config, Identifier, Shape, Tensor
+from tfpbnn.base.types import Config, Shape, Tensor
 
 
-class _Packed:
-    """Mixed into a Keras layer: the arguments of packing, and what they mean.
+class BasePacked(keras.layers.Layer):
+    """What is to go before a Keras layer: the arguments of packing.
 
     Attributes:
-        packed_groups: of how many inputs' parts outputs are, one each.
-        width: how many outputs there are, of all members.
+        packed_groups: the count of parts that the inputs are in: each part of
+            the outputs is computed from one of them.
+        width: the count of outputs, of all members.
     """
 
-    # The name of the argument that says how many outputs there are.
+    # The argument of the Keras layer that is the count of outputs.
     _size: ClassVar[str] = "filters"
+    kernel_initializer: Any
 
     def __init__(
         self,
@@ -44,20 +46,21 @@ class _Packed:
         if not last:
             self.width = math.ceil(alpha * size / parts) * parts
         kwargs |= {"groups": self.packed_groups}
-        super().__init__(self.width, *args[1:], **kwargs)  # type: ignore[call-arg]
+        super().__init__(self.width, *args[1:], **kwargs)
         self.num_members, self.alpha, self.gamma = num_members, alpha, gamma
         self.first, self.last = bool(first), bool(last)
         self._num_parts = parts
 
     def build(self, input_shape: Any) -> None:
-        layer: Any = self
-        initializer = layer.kernel_initializer
-        layer.kernel_initializer = _OfParts(initializer, self._num_parts)
-        super().build(input_shape)  # type: ignore[misc]
-        layer.kernel_initializer = initializer
+        initializer = self.kernel_initializer
+        self.kernel_initializer = _PartsInitializer(
+            initializer, self._num_parts
+        )
+        super().build(input_shape)
+        self.kernel_initializer = initializer
 
     def get_config(self) -> Config:
-        config = super().get_config()  # type: ignore[misc]
+        config = super().get_config()
         config.pop("groups", None)
         return config | {
             self._size: self._packed_size,
@@ -69,8 +72,8 @@ class _Packed:
         }
 
 
-class _OfParts:
-    """An initializer of kernels that are parts side by side.
+class _PartsInitializer:
+    """Initializes kernels that are parts side by side.
 
     Each part is as large as a small network's kernel, and starts as that.
     """
@@ -84,102 +87,45 @@ class _OfParts:
         parts = [self._fresh(i)(shape, dtype) for i in range(self.count)]
         return tf.concat(parts, axis=-1)
 
-    def _fresh(self, number: int) -> Any:
-        """Keras's initializers give the same values at each call."""
+    def _fresh(self, index: int) -> Any:
+        """The initializer of one part: Keras's repeat themselves."""
         config = initializers.serialize(self.initializer)
         inner = config["config"] if isinstance(config, dict) else {}
         if inner.get("seed") is None:
             return initializers.get(config)
-        seeded = inner | {"seed": inner["seed"] + number}
+        seeded = inner | {"seed": inner["seed"] + index}
         return initializers.get(config | {"config": seeded})
 
 
-class _GroupedDense(keras.layers.Layer):
+class GroupedDense(keras.layers.Dense):
     """`keras.layers.Dense` with the groups of convolutions."""
 
-    def __init__(
-        self,
-        units: int,
-        activation: Identifier = None,
-        use_bias: bool = True,
-        kernel_initializer: Identifier = "glorot_uniform",
-        bias_initializer: Identifier = "zeros",
-        kernel_regularizer: Identifier = None,
-        bias_regularizer: Identifier = None,
-        activity_regularizer: Identifier = None,
-        kernel_constraint: Identifier = None,
-        bias_constraint: Identifier = None,
-        *,
-        groups: int = 1,
-        **kwargs: Any,
-    ):
-        super().__init__(activity_regularizer=activity_regularizer, **kwargs)
-        self.units = units
+    def __init__(self, *args: Any, groups: int = 1, **kwargs: Any):
+        super().__init__(*args, **kwargs)
         self.groups = groups
-        self.activation = keras.activations.get(activation)
-        self.use_bias = bool(use_bias)
-        self.kernel_initializer = initializers.get(kernel_initializer)
-        self.bias_initializer = initializers.get(bias_initializer)
-        self.kernel_regularizer = regularizers.get(kernel_regularizer)
-        self.bias_regularizer = regularizers.get(bias_regularizer)
-        self.kernel_constraint = constraints.get(kernel_constraint)
-        self.bias_constraint = constraints.get(bias_constraint)
-        self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
-        features = input_shape[-1]
+        *shape, features = input_shape
         if features is None or features % self.groups:
             raise ValueError(
                 f"Inputs must have a multiple of {self.groups} features, one "
                 "part for each group. Received: "
                 f"input_shape={tuple(input_shape)}"
             )
-        self.kernel = self.add_weight(
-            name="kernel",
-            shape=(features // self.groups, self.units),
-            initializer=self.kernel_initializer,
-            regularizer=self.kernel_regularizer,
-            constraint=self.kernel_constraint,
+        super().build((*shape, features // self.groups))
+        self.input_spec = keras.layers.InputSpec(
+            min_ndim=2, axes={-1: features}
         )
-        if self.use_bias:
-            self.bias = self.add_weight(
-                name="bias",
-                shape=(self.units,),
-                initializer=self.bias_initializer,
-                regularizer=self.bias_regularizer,
-                constraint=self.bias_constraint,
-            )
 
-    def call(self, inputs: Tensor) -> Tensor:
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         y = _in_groups(keras.ops.matmul, inputs, self.kernel, self.groups)
         if self.use_bias:
             y = y + self.bias
-        return self.activation(y)
-
-    def compute_output_shape(self, input_shape: Any) -> Shape:
-        return (*input_shape[:-1], self.units)
-
-    def get_config(self) -> Config:
-        config = super().get_config() | {
-            "activation": keras.activations.serialize(self.activation),
-            "use_bias": self.use_bias,
-        }
-        for name in (
-            "kernel_initializer",
-            "bias_initializer",
-            "kernel_regularizer",
-            "bias_regularizer",
-            "activity_regularizer",
-            "kernel_constraint",
-            "bias_constraint",
-        ):
-            value = getattr(self, name)
-            config[name] = value and keras.saving.serialize_keras_object(value)
-        return config
+        return y if self.activation is None else self.activation(y)
 
 
 @registry.register("layers")
-class PackedDense(_Packed, _GroupedDense):
+class PackedDense(BasePacked, GroupedDense):
     """`keras.layers.Dense` for members side by side, each of them small.
 
     Of `alpha * units` outputs, rounded up to whole groups, each member has its
@@ -190,7 +136,7 @@ class PackedDense(_Packed, _GroupedDense):
     Args:
         units: outputs of the layer that this one stands for.
         *args: those of `keras.layers.Dense` that follow.
-        num_members: how many members there are, a positive integer.
+        num_members: the count of members, a positive integer.
         alpha: how many times as many outputs all members have together.
         gamma: groups in each member: more of them, fewer weights.
         first: whether the inputs are not those of members yet: all members
@@ -229,15 +175,14 @@ class PackedDense(_Packed, _GroupedDense):
     _size = "units"
 
 
-class _PackedConv(_Packed):
-    """Mixed into a convolution of Keras's."""
+class BasePackedConv(BasePacked):
+    """What is to go before a convolution of Keras's."""
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
         """One convolution after another: see `_in_groups`."""
-        layer: Any = self
-        channels = 1 if layer.data_format == "channels_first" else -1
+        channels = 1 if self.data_format == "channels_first" else -1
         return _in_groups(
-            super().convolution_op,  # type: ignore[misc]
+            super().convolution_op,
             inputs,
             kernel,
             self.packed_groups,
@@ -268,28 +213,12 @@ def _in_groups(
 
 
 @registry.register("layers")
-class PackedConv1D(_PackedConv, keras.layers.Conv1D):
-    """`keras.layers.Conv1D` for members side by side, each of them small.
-
-    Args:
-        filters: of the layer that this one stands for.
-        *args: those of `keras.layers.Conv1D` that follow.
-        **kwargs: those of `keras.layers.Conv1D` but for `groups`, and those
-            of `PackedDense`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.PackedConv1D(8, 3, num_members=4, first=True)
-    layer(keras.random.normal((2, 9, 3))).shape                  # (2, 7, 16)
-    ```
-
-    Reference:
-        [Laurent et al., 2023](https://arxiv.org/abs/2210.09184)
-    """
+class PackedConv1D(BasePackedConv, keras.layers.Conv1D):
+    """`Conv1D` for members side by side; see `PackedConv2D`."""
 
 
 @registry.register("layers")
-class PackedConv2D(_PackedConv, keras.layers.Conv2D):
+class PackedConv2D(BasePackedConv, keras.layers.Conv2D):
     """`keras.layers.Conv2D` for members side by side, each of them small.
 
     Args:
@@ -310,24 +239,8 @@ class PackedConv2D(_PackedConv, keras.layers.Conv2D):
 
 
 @registry.register("layers")
-class PackedConv3D(_PackedConv, keras.layers.Conv3D):
-    """`keras.layers.Conv3D` for members side by side, each of them small.
-
-    Args:
-        filters: of the layer that this one stands for.
-        *args: those of `keras.layers.Conv3D` that follow.
-        **kwargs: those of `keras.layers.Conv3D` but for `groups`, and those
-            of `PackedDense`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.PackedConv3D(8, 2, num_members=4, first=True)
-    layer(keras.random.normal((2, 4, 4, 4, 3))).shape      # (2, 3, 3, 3, 16)
-    ```
-
-    Reference:
-        [Laurent et al., 2023](https://arxiv.org/abs/2210.09184)
-    """
+class PackedConv3D(BasePackedConv, keras.layers.Conv3D):
+    """`Conv3D` for members side by side; see `PackedConv2D`."""
 
 
 @registry.register("layers")

@@ -9,6 +9,8 @@ from tfpbnn.base import registry
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families import MeanFieldNormal
 from tfpbnn.layers.kl import KLRegularizer
+from tfpbnn.layers.linear import estimators
+from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.linear.conv import BaseConv
 from tfpbnn.layers.linear.conv_transpose import BaseConvTranspose
 from tfpbnn.layers.linear.dense import BaseDense
@@ -16,7 +18,7 @@ from tfpbnn.layers.linear.depthwise_conv import BaseDepthwiseConv
 from tfpbnn.layers.linear.einsum_dense import BaseEinsumDense
 from tfpbnn.layers.linear.embedding import BaseEmbedding
 from tfpbnn.layers.linear.weights import Weight
-from tfpbnn.layers.members.fast_weights import FastWeightsLayer
+from tfpbnn.layers.members.fast_weights import FastWeights, check_points
 from tfpbnn.priors import Normal
 
 _PRIOR_SCALE = 0.1
@@ -39,10 +41,13 @@ class _MembersKL(KLRegularizer):
         return (kl - shared) / count + shared
 
 
-class _Rank1(FastWeightsLayer):
-    """Mixed into an operation's base: fast weights have distributions."""
+class BaseRank1(VariationalLayer):
+    """What is to go before an operation's base: members' random factors."""
 
+    _estimator = estimators.FAST_WEIGHTS
     _kl_term = _MembersKL
+    draws_weights = False
+    fast_weights: FastWeights
 
     def __init__(
         self,
@@ -52,31 +57,25 @@ class _Rank1(FastWeightsLayer):
         fast_prior: Identifier = None,
         **kwargs: Any,
     ):
+        check_points(kwargs)
+        start: Identifier = _about_one()
         if fast_posterior is None:
-            start = keras.initializers.Constant(_UNTRANSFORMED_SCALE)
+            scale = keras.initializers.Constant(_UNTRANSFORMED_SCALE)
             fast_posterior = MeanFieldNormal(
-                untransformed_scale_initializer=start
+                untransformed_scale_initializer=scale
             )
-            loc_initializer: Identifier = _about_one()
-        else:  # an object of the user's brings its own
-            is_name = isinstance(fast_posterior, str)
-            loc_initializer = _about_one() if is_name else None
-        fast = Weight(
-            fast_posterior,
-            Normal(1.0, _PRIOR_SCALE) if fast_prior is None else fast_prior,
-            loc_initializer,
-        )
-        super().__init__(*args, num_members=num_members, fast=fast, **kwargs)
-
-    @property
-    def num_draws(self) -> None:
-        """Each draw has noise of its own: there is no end to them."""
+        elif not isinstance(fast_posterior, str):
+            start = None  # an object of the user's brings its own
+        if fast_prior is None:
+            fast_prior = Normal(1.0, _PRIOR_SCALE)
+        weight = Weight(fast_posterior, fast_prior, start)
+        members = FastWeights(num_members, weight)
+        super().__init__(*args, fast_weights=members, **kwargs)
 
     def get_config(self) -> Config:
-        layer: Any = self
-        return super().get_config() | {
-            "fast_posterior": layer.fast_output_posterior.serialize(),
-            "fast_prior": layer.fast_output_prior.serialize(),
+        return self.fast_weights.without_own(super().get_config()) | {
+            "fast_posterior": self.fast_output_posterior.serialize(),
+            "fast_prior": self.fast_output_prior.serialize(),
         }
 
 
@@ -85,11 +84,11 @@ def _about_one() -> keras.initializers.Initializer:
 
 
 @registry.register("layers")
-class DenseRank1(_Rank1, BaseDense):
+class DenseRank1(BaseRank1, BaseDense):
     """Dense layer with a shared kernel and uncertain factors.
 
     As `DenseBatchEnsemble`, but the fast weights r_m and s_m of each member
-    have a distribution: a mixture, of as many parts as there are members, over
+    have a distribution: a mixture, with a part for each of the members, over
     matrices of rank 1 that the kernel is multiplied with. The kernel and the
     biases are points.
 
@@ -99,7 +98,7 @@ class DenseRank1(_Rank1, BaseDense):
 
     Args:
         *args: those of `keras.layers.Dense`.
-        num_members: how many members there are, a positive integer.
+        num_members: the count of members, a positive integer.
         fast_posterior: the family of the fast weights' distribution: a name, a
             config or a `tfpbnn.families.Family`. None, the default, for
             independent Normals that start about Normal(1, 0.1) draws, with
@@ -128,207 +127,86 @@ class DenseRank1(_Rank1, BaseDense):
 
 
 @registry.register("layers")
-class Conv1DRank1(_Rank1, BaseConv):
-    """1-D convolution with a shared kernel and uncertain factors.
+class Conv1DRank1(BaseRank1, BaseConv):
+    """`Conv1D` with a shared kernel and uncertain factors; see `DenseRank1`."""
 
-    Args:
-        *args: those of `keras.layers.Conv1D`.
-        **kwargs: those of `keras.layers.Conv1D` and, beside them, of
-            `DenseRank1`.
+    _rank = 1
 
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DRank1(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 16, 3)))
-    ```
 
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+@registry.register("layers")
+class Conv2DRank1(BaseRank1, BaseConv):
+    """`Conv2D` with a shared kernel and uncertain factors; see `DenseRank1`."""
+
+    _rank = 2
+
+
+@registry.register("layers")
+class Conv3DRank1(BaseRank1, BaseConv):
+    """`Conv3D` with a shared kernel and uncertain factors; see `DenseRank1`."""
+
+    _rank = 3
+
+
+@registry.register("layers")
+class Conv1DTransposeRank1(BaseRank1, BaseConvTranspose):
+    """`Conv1DTranspose` with a shared kernel and uncertain factors.
+
+    See `DenseRank1`.
     """
 
     _rank = 1
 
 
 @registry.register("layers")
-class Conv2DRank1(_Rank1, BaseConv):
-    """2-D convolution with a shared kernel and uncertain factors.
+class Conv2DTransposeRank1(BaseRank1, BaseConvTranspose):
+    """`Conv2DTranspose` with a shared kernel and uncertain factors.
 
-    Args:
-        *args: those of `keras.layers.Conv2D`.
-        **kwargs: those of `keras.layers.Conv2D` and, beside them, of
-            `DenseRank1`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv2DRank1(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+    See `DenseRank1`.
     """
 
     _rank = 2
 
 
 @registry.register("layers")
-class Conv3DRank1(_Rank1, BaseConv):
-    """3-D convolution with a shared kernel and uncertain factors.
+class Conv3DTransposeRank1(BaseRank1, BaseConvTranspose):
+    """`Conv3DTranspose` with a shared kernel and uncertain factors.
 
-    Args:
-        *args: those of `keras.layers.Conv3D`.
-        **kwargs: those of `keras.layers.Conv3D` and, beside them, of
-            `DenseRank1`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DRank1(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+    See `DenseRank1`.
     """
 
     _rank = 3
 
 
 @registry.register("layers")
-class Conv1DTransposeRank1(_Rank1, BaseConvTranspose):
-    """1-D transposed convolution with a shared kernel and uncertain factors.
+class DepthwiseConv1DRank1(BaseRank1, BaseDepthwiseConv):
+    """`DepthwiseConv1D` with a shared kernel and uncertain factors.
 
-    Args:
-        *args: those of `keras.layers.Conv1DTranspose`.
-        **kwargs: those of `keras.layers.Conv1DTranspose` and, beside them, of
-            `DenseRank1`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv1DTransposeRank1(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 16, 3)))
-    ```
-
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+    See `DenseRank1`.
     """
 
     _rank = 1
 
 
 @registry.register("layers")
-class Conv2DTransposeRank1(_Rank1, BaseConvTranspose):
-    """2-D transposed convolution with a shared kernel and uncertain factors.
+class DepthwiseConv2DRank1(BaseRank1, BaseDepthwiseConv):
+    """`DepthwiseConv2D` with a shared kernel and uncertain factors.
 
-    Args:
-        *args: those of `keras.layers.Conv2DTranspose`.
-        **kwargs: those of `keras.layers.Conv2DTranspose` and, beside them, of
-            `DenseRank1`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv2DTransposeRank1(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+    See `DenseRank1`.
     """
 
     _rank = 2
 
 
 @registry.register("layers")
-class Conv3DTransposeRank1(_Rank1, BaseConvTranspose):
-    """3-D transposed convolution with a shared kernel and uncertain factors.
+class EinsumDenseRank1(BaseRank1, BaseEinsumDense):
+    """`EinsumDense` with a shared kernel and uncertain factors.
 
-    Args:
-        *args: those of `keras.layers.Conv3DTranspose`.
-        **kwargs: those of `keras.layers.Conv3DTranspose` and, beside them, of
-            `DenseRank1`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.Conv3DTransposeRank1(8, 3, num_members=2)
-    y = layer(keras.random.normal((4, 6, 6, 6, 3)))
-    ```
-
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
-    """
-
-    _rank = 3
-
-
-@registry.register("layers")
-class DepthwiseConv1DRank1(_Rank1, BaseDepthwiseConv):
-    """1-D depthwise convolution with a shared kernel and uncertain factors.
-
-    Args:
-        *args: those of `keras.layers.DepthwiseConv1D`.
-        **kwargs: those of `keras.layers.DepthwiseConv1D` and, beside them, of
-            `DenseRank1`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv1DRank1(3, num_members=2)
-    y = layer(keras.random.normal((4, 16, 3)))
-    ```
-
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
-    """
-
-    _rank = 1
-    _kernel = "depthwise"
-
-
-@registry.register("layers")
-class DepthwiseConv2DRank1(_Rank1, BaseDepthwiseConv):
-    """2-D depthwise convolution with a shared kernel and uncertain factors.
-
-    Args:
-        *args: those of `keras.layers.DepthwiseConv2D`.
-        **kwargs: those of `keras.layers.DepthwiseConv2D` and, beside them, of
-            `DenseRank1`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.DepthwiseConv2DRank1(3, num_members=2)
-    y = layer(keras.random.normal((4, 8, 8, 3)))
-    ```
-
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
-    """
-
-    _rank = 2
-    _kernel = "depthwise"
-
-
-@registry.register("layers")
-class EinsumDenseRank1(_Rank1, BaseEinsumDense):
-    """Einsum layer with a shared kernel and uncertain factors.
-
-    Args:
-        *args: those of `keras.layers.EinsumDense`.
-        **kwargs: those of `keras.layers.EinsumDense` and, beside them, of
-            `DenseRank1`.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.EinsumDenseRank1(
-        "abc,cd->abd", (None, 8), num_members=2
-    )
-    y = layer(keras.random.normal((4, 5, 3)))
-    ```
-
-    Reference:
-        [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
+    See `DenseRank1`.
     """
 
 
 @registry.register("layers")
-class EmbeddingRank1(_Rank1, BaseEmbedding):
+class EmbeddingRank1(BaseRank1, BaseEmbedding):
     """Embedding with a shared table and uncertain factors.
 
     As `DenseRank1`, but that there are no factors of the inputs, which are
@@ -348,7 +226,3 @@ class EmbeddingRank1(_Rank1, BaseEmbedding):
     Reference:
         [Dusenberry et al., 2020](https://arxiv.org/abs/2005.07186)
     """
-
-    _kernel = "embeddings"
-    _kernel_default = "uniform"
-    _fast_names = ("fast_output",)
