@@ -76,10 +76,6 @@ def test_draws_are_the_model_with_the_drawn_kernels(make):
     if table.MODELS[make]:
         stack = function.compiled("stack")(x, KEY, 1, 4)
         assert_same(stack, loop, **tolerances)
-    by_row = (table.last_layers, table.several_inputs, table.training_by_hand)
-    assert function.costs(x).can_go_by_row == (make in by_row)
-    if make in by_row:
-        assert_same(function.draws(x, KEY, 1, 4), loop, **tolerances)
 
 
 def test_a_draw_in_numpy():

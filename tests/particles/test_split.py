@@ -99,7 +99,7 @@ def test_draws_with_inputs_in_common_are_stacked_for_longer():
     h = table.dense(3)(x)
     for outputs, shared in ((h, True), (table.dense(3)(h), False)):
         counted = costs.count(DrawGraph(keras.Model(x, outputs)), table.X)
-        assert counted.shares_inputs == counted.can_go_by_row == shared
+        assert counted.shares_inputs == shared
         rows = 2**26 // counted.coherent.flops_per_row
         assert counted.stacking_pays(rows // 2)
         assert counted.stacking_pays(2 * rows) == shared
@@ -334,10 +334,10 @@ def test_mixed_is_not_offered_where_it_is_not_exact(make):
     counted = costs.count(DrawGraph(model), x)
     assert counted.mixed is None
     if make is not a_call_of_its_own:
-        assert (counted.marginal, counted.can_go_by_row) == (None, False)
+        assert counted.marginal is None
 
 
-def test_draws_by_row_go_through_a_call_of_its_own(monkeypatch):
+def test_stacked_draws_go_through_a_call_of_its_own(monkeypatch):
     model, x = a_call_of_its_own(), np.eye(4, dtype="float32")
     likelihood = tfpbnn.likelihoods.Normal()
 
@@ -346,10 +346,10 @@ def test_draws_by_row_go_through_a_call_of_its_own(monkeypatch):
             model, x, 5, seed=0, draws="coherent", likelihood=likelihood
         ).outputs
 
-    assert costs.count(DrawGraph(model), x).can_go_by_row
-    by_row = outputs()
+    assert costs.count(DrawGraph(model), x).stacking_pays(len(x))
+    stacked = outputs()
     monkeypatch.setattr(costs.Costs, "stacking_pays", lambda *_: False)
-    np.testing.assert_allclose(by_row, outputs(), atol=1e-6)
+    np.testing.assert_allclose(stacked, outputs(), atol=1e-6)
 
 
 def test_a_layer_that_casts_in_its_call_is_no_first_one():

@@ -73,11 +73,6 @@ class RandomLayer(NoiseCounter):
         """Whether the layer takes S draws at once: see `random.DrawScope`."""
         return False
 
-    def stacks_by_row(self, input_shape: Any) -> bool:
-        """Whether it does so in the order of rows too."""
-        del input_shape
-        return False
-
     def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
         """Whether it takes rows that are drawn apart, exactly for each row."""
         del input_shape

@@ -56,7 +56,6 @@ class Costs:
 
     Attributes:
         can_stack: whether all draws can go through the network at once.
-        can_go_by_row: whether they can in the order of rows, too.
         shares_inputs: whether random layers are given the same by all draws.
         coherent: drawing weights, the same for all rows.
         marginal: drawing outputs of all random layers, each row's apart; None
@@ -72,7 +71,6 @@ class Costs:
     """
 
     can_stack: bool = False
-    can_go_by_row: bool = False
     shares_inputs: bool = False
     coherent: Work = Work()
     marginal: Work | None = None
@@ -159,10 +157,6 @@ def count(graph: DrawGraph | None, x: Any) -> Costs:
     is_mixed = bool(first) and not (is_marginal and len(first) == len(random))
     return Costs(
         can_stack=can_stack,
-        can_go_by_row=can_stack
-        and keeps_rows
-        and shares_inputs
-        and all(map(of_rows.can_order_by_row, random)),
         shares_inputs=shares_inputs,
         coherent=_work(graph, [], unknown),
         marginal=_work(graph, random, unknown) if is_marginal else None,

@@ -21,7 +21,6 @@ _SIGNATURES: dict[str, list[Any]] = {
     "mean": [],
     "loop": [_KEY, _NUMBER, _NUMBER],
     "stack": [_KEY, _NUMBER, _NUMBER],
-    "rows": [_KEY, _NUMBER, _NUMBER],
     "apart": [_KEY, _NUMBER, _NUMBER, _ROWS],
     "mixed loop": [_KEY, _NUMBER, _NUMBER, _ROWS],
     "mixed stack": [_KEY, _NUMBER, _NUMBER, _ROWS],
@@ -80,10 +79,6 @@ class DrawFunction(abc.ABC):
         The same weights for every row.
         """
         rows, costs = len(keras.tree.flatten(x)[0]), self.costs(x)
-        if costs.can_go_by_row and costs.stacking_pays(rows):
-            # Never transposed, but for NumPy's view of it.
-            by_row = _to_numpy(self.compiled("rows")(x, key, start, stop))
-            return keras.tree.map_structure(lambda y: y.swapaxes(0, 1), by_row)
         kind = "stack" if costs.stacking_pays(rows) else "loop"
         return _to_numpy(self.compiled(kind)(x, key, start, stop))
 

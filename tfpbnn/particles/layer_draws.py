@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base.stacking import unflatten
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.members.base import MembersLayer
@@ -87,14 +88,10 @@ class LayerDraws(DrawFunction):
         numbers = tf.range(start, stop)
         keys, signs = keys_and_signs(key, numbers, self._antithetic)
         scope = random.DrawScope(keys, rows, signs, known, numbers)
-        scope.is_by_row = kind == "rows"
         count = tf.cast(stop - start, tf.int32)
-        sizes = [-1, count] if scope.is_by_row else [count, -1]
-
-        def unstack(y: Tensor) -> Tensor:
-            return tf.reshape(y, tf.concat([sizes, tf.shape(y)[1:]], 0))
-
-        return keras.tree.map_structure(unstack, after(scope))
+        return keras.tree.map_structure(
+            lambda y: unflatten(y, count), after(scope)
+        )
 
     def _after(
         self, model: keras.Model, x: Any, tensors: Tensors | None

@@ -87,12 +87,6 @@ def first_calls(graph: DrawGraph) -> list[Call]:
     ]
 
 
-def can_order_by_row(call: Call) -> bool:
-    """Whether a random layer can give its draws in the order of rows."""
-    x, *_ = call.inputs
-    return call.op.stacks_by_row(tuple(x.shape))
-
-
 def _goes_along_rows(call: Call) -> bool:
     """Whether an operation along an axis, such as a softmax, is along rows."""
     if is_random(call.op):

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base.stacking import repeated
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.random_layer import RandomLayer
@@ -103,9 +104,9 @@ class DrawGraph(Graph):
     def after(self, tensors: Tensors, scope: random.DrawScope) -> Any:
         """Does the rest in a scope; gives the model's outputs.
 
-        In a stacked scope they are `[S * B, ...]`, or `[B * S, ...]` by row.
+        In a stacked scope they are `[S * B, ...]`.
         """
-        tensors, repeated = dict(tensors), {}
+        tensors, copies = dict(tensors), {}
 
         def get_shared(leaf: Any) -> Any:
             is_tensor = isinstance(leaf, keras.KerasTensor)
@@ -116,9 +117,10 @@ class DrawGraph(Graph):
                 return leaf
             if not scope.is_stacked or self.is_touched(leaf):
                 return tensors[id(leaf)]
-            if id(leaf) not in repeated:
-                repeated[id(leaf)] = _repeat(tensors[id(leaf)], scope)
-            return repeated[id(leaf)]
+            if id(leaf) not in copies:
+                count = tf.shape(scope.key)[0]
+                copies[id(leaf)] = repeated(tensors[id(leaf)], count)
+            return copies[id(leaf)]
 
         def run() -> None:
             for call in self.touched_calls:
@@ -131,16 +133,3 @@ class DrawGraph(Graph):
 
         within(function=run, training=False)
         return keras.tree.map_structure(get, self.outputs)
-
-
-def _repeat(tensor: Tensor, scope: random.DrawScope) -> Tensor:
-    """`[B, ...]` to a stack, of as many as the scope has draws."""
-    count = tf.shape(scope.key)[:1]
-    if scope.is_by_row:
-        return tf.repeat(tensor, count, axis=0)
-    # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
-    sizes = tf.shape(tensor)
-    stack = tf.broadcast_to(tensor, tf.concat([count, sizes], 0))
-    stack = tf.reshape(stack, tf.concat([[-1], sizes[1:]], 0))
-    stack.set_shape([None, *tensor.shape[1:]])
-    return stack

@@ -21,8 +21,6 @@ class DrawScope:
     - `key [2]`: one draw, the same kernel for all rows;
     - `key [S, 2]`: S draws at once. Layers give `[S * B, ...]`, draw by draw,
       from inputs that are stacked likewise, or `[B, ...]` if `is_shared`;
-      or `[B * S, ...]`, row by row, if `is_by_row`, which is for layers that
-      are all given `[B, ...]`;
     - `key [S, 2]` and `rows [B]`: the same, but each row has draws of its own.
       The key may be `[S, B, 2]`, one for each row.
 
@@ -30,7 +28,6 @@ class DrawScope:
         key: as above.
         rows: the numbers of the rows.
         is_shared: whether the layer that is called next is given `[B, ...]`.
-        is_by_row: whether stacks are ordered by row, then by draw.
         signs: of the noise, 1 or -1, `[S]` or a number; None for 1.
         known: what was computed for an object before the draws, by its id.
         numbers: of the draws, a number or `[S]`; None if they have none.
@@ -49,7 +46,6 @@ class DrawScope:
         self.rows = rows
         self.signs = signs
         self.is_shared = False
-        self.is_by_row = False
         self.known = known or {}
         self.numbers = numbers
         self._layers: dict[int, int] = {}

@@ -140,9 +140,6 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
         self, inputs: Tensor, scope: random.DrawScope, keys: Tensor
     ) -> Tensor:
         """S draws at once, `[S * B, ...]`; see `random.DrawScope`."""
-        if scope.is_by_row:
-            wide = self._linear(drawing.by_row, inputs, keys)
-            return tf.reshape(wide, [-1, wide.shape[-1]])
         estimate = drawing.stacked if scope.rows is None else drawing.marginal
         count = tf.shape(keys)[0]
         x = (
@@ -212,13 +209,6 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
         """Whether S draws at once can be faster than one by one."""
         return all(op.apply_stack is not None for op in self._ops().values())
 
-    def stacks_by_row(self, input_shape: Shape) -> bool:
-        """Whether it does so in the order of rows too."""
-        (name, op), *more = self._ops().items()
-        is_plain = len(input_shape) == 2 and not more
-        is_random = self._posterior(name).is_random
-        return is_plain and is_random and op.apply_wide is not None
-
     def rows_can_be_drawn_apart(self, input_shape: Shape) -> bool:
         """Whether noise on the outputs has the distribution of each row."""
         x_rank = len(input_shape)
@@ -254,10 +244,11 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
         posterior, axes = self._posterior("bias"), self._bias_axes()
         if key is None or not posterior.is_random:
             loc = tf.cast(tf.convert_to_tensor(posterior.loc), outputs.dtype)
-            if estimate is drawing.by_row:
-                # Of all draws, `[S, O]`: along a long axis it is added faster.
+            loc = ops.aligned(loc, len(outputs.shape), axes)
+            if estimate is drawing.stacked:
+                # Along long axes, those of one draw, it is added faster.
                 loc = tf.broadcast_to(loc, tf.shape(outputs)[1:])
-            return outputs + ops.aligned(loc, len(outputs.shape), axes)
+            return outputs + loc
         bias_op = ops.bias(axes, posterior.loc.shape)
         bias_key = random.fold(key, len(self._weight_names) - 1)
         return outputs + estimate(bias_op, outputs, posterior, bias_key)

@@ -41,13 +41,6 @@ def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
     return op.stacked(x, posterior.draws(keys, scope_signs()))
 
 
-def by_row(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
-    """`stacked` of one x for all draws, `[B, I]`, to `[B, S, O]`."""
-    if not posterior.is_random:
-        return mean(op, x, posterior)[:, tf.newaxis]
-    return op.wide(x, posterior.draws(keys, scope_signs()))
-
-
 def marginal(
     op: LinearOp, x: Tensor, posterior: Family, keys: Tensor
 ) -> Tensor:

@@ -131,10 +131,6 @@ class FastWeightsLayer(MembersLayer):
             posterior.build((self.num_members, *sizes[name]))
             self._add_kl(posterior, getattr(self, f"{name}_prior"))
 
-    def stacks_by_row(self, input_shape: Any) -> bool:
-        del input_shape
-        return False
-
     def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
         del input_shape
         return False
