@@ -51,13 +51,8 @@ class RandomLayer(NoiseCounter):
     """A mixin for Keras layers whose weights have distributions.
 
     Not a layer itself, so that it goes with any Keras layer.
-
-    Attributes:
-        draws_weights: whether its noise is that of its weights, as many numbers
-            for a draw.
     """
 
-    draws_weights = True
     _kl_term = KLRegularizer
 
     def _init_noise(
@@ -69,14 +64,17 @@ class RandomLayer(NoiseCounter):
         self.free_bits = checks.non_negative("free_bits", free_bits)
         self.noise_seed = checks.seed(seed)
 
-    def stacks(self) -> bool:
-        """Whether the layer takes S draws at once: see `random.DrawScope`."""
-        return False
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        """What the layer can do in a `random.DrawScope`.
 
-    def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
-        """Whether it takes rows that are drawn apart, exactly for each row."""
-        del input_shape
-        return False
+        Args:
+            input_shape: of a call, with the batch's axis; if None, only
+                whether it is random, and its count of draws, are sure.
+        """
+        weights = self.trainable_variables  # type: ignore[attr-defined]
+        return random.Drawing(
+            num_normals=sum(math.prod(v.shape) for v in weights)
+        )
 
     def _build_noise(self) -> None:
         super()._build_noise()

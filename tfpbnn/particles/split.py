@@ -8,12 +8,26 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base.stacking import repeated
-from tfpbnn.base.types import Tensor
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call, Graph, Tensors
 from tfpbnn.networks.reading import is_own, size
 from tfpbnn.networks.within import within
+
+
+def drawing_of(op: Any, input_shape: Any = None) -> random.Drawing:
+    """What an operation can do in a draw scope.
+
+    Args:
+        op: a layer, or any other operation.
+        input_shape: as for `RandomLayer.drawing`.
+    """
+    if isinstance(op, RandomLayer):
+        return op.drawing(input_shape)
+    if not is_random(op):
+        return random.Drawing(is_random=False)
+    sizes = (math.prod(v.shape) for v in op.trainable_variables)
+    return random.Drawing(num_normals=sum(sizes))
 
 
 def is_random(op: Any) -> bool:
@@ -22,10 +36,8 @@ def is_random(op: Any) -> bool:
     Keras's own layers don't, in inference; of a user's layer with a seed of
     its own it can't be known.
     """
-    if isinstance(op, VariationalLayer) and op.has_output_noise:
-        return any(posterior.is_random for posterior in op.posteriors)
     if isinstance(op, RandomLayer):
-        return True
+        return op.drawing().is_random
     if not isinstance(op, keras.layers.Layer):
         return False
     if any(hasattr(v, "is_noise") for v in op.variables):
@@ -37,10 +49,10 @@ def is_random(op: Any) -> bool:
 
 
 def weights_per_row(call: Call, unknown: int) -> int:
-    """How many products of a weight a row takes.
+    """The count of products of a row with a weight in one call.
 
     Args:
-        call: of a model.
+        call: a call of a model's.
         unknown: what axes of unknown size have, in all.
     """
     if not isinstance(call.op, keras.layers.Layer):
@@ -56,7 +68,7 @@ def weights_per_row(call: Call, unknown: int) -> int:
 
 
 class DrawGraph(Graph):
-    """The calls of a model, of which some differ between draws.
+    """A model's calls, some of which differ between draws.
 
     `before` does the calls that are the same for all draws, `after` the rest.
 
@@ -73,6 +85,7 @@ class DrawGraph(Graph):
         self.touched_calls: list[Call] = []
         self.untouched_calls: list[Call] = []
         self._touched: set[int] = set()
+        self._drawings: dict[int, random.Drawing] = {}
         for call in self.calls:
             if is_random(call.op) or self.has_touched_inputs(call):
                 self.touched_calls.append(call)
@@ -81,13 +94,22 @@ class DrawGraph(Graph):
                 self.untouched_calls.append(call)
 
     def is_touched(self, tensor: keras.KerasTensor) -> bool:
+        """Whether a tensor differs between draws."""
         return id(tensor) in self._touched
 
     def has_touched_inputs(self, call: Call) -> bool:
+        """Whether any input of a call differs between draws."""
         return any(map(self.is_touched, call.inputs))
 
+    def drawing(self, call: Call) -> random.Drawing:
+        """What the layer of a call can do in a draw scope, for its inputs."""
+        if id(call) not in self._drawings:
+            shape = tuple(call.inputs[0].shape)
+            self._drawings[id(call)] = drawing_of(call.op, shape)
+        return self._drawings[id(call)]
+
     def before(self, x: Any) -> Tensors:
-        """Does what is the same for all draws, of one batch."""
+        """Does what is the same for all draws, with inputs x."""
         tensors = self.enter(x)
 
         def get(leaf: Any) -> Any:

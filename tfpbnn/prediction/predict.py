@@ -6,11 +6,13 @@ import keras
 
 from tfpbnn.base import checks, data
 from tfpbnn.networks import reading
+from tfpbnn.particles.ways import Draws
 from tfpbnn.prediction.collect import Collector
 from tfpbnn.prediction.pieces import Run
 from tfpbnn.prediction.results import Predictive
 
-_DRAWS = ("auto", "coherent", "marginal", "mixed", "mean")
+# None takes the cheapest way.
+_DRAWS = {"auto": None} | {draws.value: draws for draws in Draws}
 
 
 def predict(
@@ -208,13 +210,13 @@ def _run(
     checks.positive_integer("num_samples", num_samples)
     checks.positive_integer.optional("batch_size", batch_size)
     checks.positive_integer.optional("memory_budget", memory_budget)
-    checks.one_of("draws", draws, _DRAWS)
+    checks.one_of("draws", draws, list(_DRAWS))
     reading.check_built(model)
     return Run(
         model,
         x if data.is_stream(x) else data.as_arrays("x", x),
         num_samples,
-        draws=draws,
+        draws=_DRAWS[draws],
         seed=seed,
         antithetic=antithetic,
         memory_budget=memory_budget,
@@ -234,5 +236,8 @@ def _predict(
     collector = Collector(loss, reading.output_names(model), keep_draws)
     batches, targets = run.over(batch_size, verbose, collector.collect)
     run.check_random()
-    predictive = collector.predictives(batches, run.num_samples, run.draws)
+    assert run.draws is not None
+    predictive = collector.predictives(
+        batches, run.num_samples, run.draws.value
+    )
     return predictive, targets

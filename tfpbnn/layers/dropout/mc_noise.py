@@ -31,15 +31,13 @@ class MCNoise(RandomLayer, keras.layers.Layer):
         That of the inputs.
     """
 
-    draws_weights = False
-
     def __init__(self, seed: int | None, **kwargs: Any):
         super().__init__(**kwargs)
         self.noise_seed = checks.seed(seed)
         self.supports_masking = True
 
     @abc.abstractmethod
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         """The inputs with the noise that these numbers make, elementwise."""
 
     def sizes_of_noise(self, rank: int) -> NoiseShape:
@@ -61,12 +59,8 @@ class MCNoise(RandomLayer, keras.layers.Layer):
     def call(self, inputs: Tensor) -> Tensor:
         return self.with_key(inputs, self._draw_key())
 
-    def stacks(self) -> bool:
-        return True
-
-    def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
-        del input_shape
-        return True
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        return random.Drawing(can_stack=True, can_be_marginal=True)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return input_shape
@@ -89,7 +83,7 @@ class BaseMCDropout(MCNoise):
         del rank
         return self.noise_shape
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         kept = numbers.kept(self.rate, inputs.dtype)
         return inputs * (kept * (1 / (1 - self.rate)))
 
@@ -201,7 +195,7 @@ class MCAlphaDropout(BaseMCDropout):
     ):
         super().__init__(rate, noise_shape, seed, **kwargs)
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         dropped, rate = _SELU_SATURATION, self.rate
         # Such that standardized inputs stay that.
         slope = ((1 - rate) * (1 + rate * dropped**2)) ** -0.5
@@ -241,7 +235,7 @@ class MCGaussianDropout(MCNoise):
         super().__init__(seed, **kwargs)
         self.rate = checks.rate("rate", rate)
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         scale = math.sqrt(self.rate / (1 - self.rate))
         return inputs * (1 + scale * numbers.normal(inputs.dtype))
 
@@ -274,7 +268,7 @@ class MCGaussianNoise(MCNoise):
         super().__init__(seed, **kwargs)
         self.stddev = checks.non_negative("stddev", stddev)
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         return inputs + self.stddev * numbers.normal(inputs.dtype)
 
     def get_config(self) -> Config:

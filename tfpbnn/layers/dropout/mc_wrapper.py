@@ -121,8 +121,6 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         [Gal and Ghahramani, 2016](https://arxiv.org/abs/1512.05287)
     """
 
-    draws_weights = False
-
     def __init__(
         self,
         layer: keras.layers.Layer,
@@ -141,6 +139,9 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
     def build(self, input_shape: Any = None) -> None:
         del input_shape  # The layer is built when it is called.
         self._build_noise()
+
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        return random.Drawing()
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> Any:
         return self.layer.compute_mask(*args, **kwargs)

@@ -12,41 +12,35 @@ from tfpbnn.layers.random_layer import RandomLayer
 class MembersLayer(RandomLayer):
     """A mixin for layers that compute something else for each member.
 
-    In a draw scope the draw's number says which member it is; elsewhere rows
+    In a draw scope the draw's index says which member it is; elsewhere rows
     are in groups, one for each member, as in a batch that was repeated.
 
     Attributes:
         num_members: how many there are.
     """
 
-    draws_weights = False
     num_members: int
 
-    @property
-    def num_draws(self) -> int | None:
-        """How many draws differ: see `particles.Posterior`."""
-        return self.num_members
-
-    def stacks(self) -> bool:
-        return True
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        return random.Drawing(num_draws=self.num_members, can_stack=True)
 
     def _drawn_members(self) -> Tensor | None:
         """The members of the scope's draws, `[S]`; None outside of a scope.
 
         Raises:
-            ValueError: in a scope of no numbered draws, that of the means.
+            ValueError: in a scope of the means, whose draws have no indices.
         """
         scope = random.current_scope()
         if scope is None:
             return None
-        if scope.numbers is None:
+        if scope.indices is None:
             name = getattr(self, "name", "")
             raise ValueError(
                 'draws="mean" needs a model that one network can stand for. '
                 f"Received: one with {self.num_members} members, by its layer "
                 f"{name!r}. Average them: `predict` without `draws=`."
             )
-        return tf.reshape(scope.numbers % self.num_members, [-1])
+        return tf.reshape(scope.indices % self.num_members, [-1])
 
 
 def grouped(inputs: Tensor, num_groups: int, layer: Any) -> Tensor:

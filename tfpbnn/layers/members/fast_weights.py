@@ -13,7 +13,7 @@ from tfpbnn.base import checks, registry
 from tfpbnn.base.stacking import flat
 from tfpbnn.base.types import Config, Identifier, Shape, Tensor
 from tfpbnn.families import Family
-from tfpbnn.layers.linear import drawing, estimators
+from tfpbnn.layers.linear import estimators
 from tfpbnn.layers.linear.ops import LinearOp
 from tfpbnn.layers.linear.weights import Weight
 from tfpbnn.layers.members.base import MembersLayer, grouped
@@ -131,10 +131,6 @@ class FastWeightsLayer(MembersLayer):
             posterior.build((self.num_members, *sizes[name]))
             self._add_kl(posterior, getattr(self, f"{name}_prior"))
 
-    def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
-        del input_shape
-        return False
-
     def _linear(
         self,
         estimate: Callable[..., Tensor],
@@ -181,10 +177,7 @@ class FastWeightsLayer(MembersLayer):
         key = random.fold(key, number)
         if members is None:
             return posterior.sample(key)
-        if len(key.shape) == 1:
-            draws = drawing.scope_draw(posterior, key)[tf.newaxis]
-        else:
-            draws = posterior.draws(key, drawing.scope_signs())
+        draws = posterior.draws(key if len(key.shape) > 1 else key[tf.newaxis])
         return tf.gather(draws, members, axis=1, batch_dims=1)
 
     def get_config(self) -> Config:

@@ -5,6 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfpbnn import random
 from tfpbnn.base import registry
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families import MeanFieldNormal
@@ -68,9 +69,9 @@ class _Rank1(FastWeightsLayer):
         )
         super().__init__(*args, num_members=num_members, fast=fast, **kwargs)
 
-    @property
-    def num_draws(self) -> None:
-        """Each draw has noise of its own: there is no end to them."""
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        # Each draw has noise of its own: there is no end to them.
+        return random.Drawing(can_stack=True)
 
     def get_config(self) -> Config:
         layer: Any = self
