@@ -65,9 +65,9 @@ class LayerDraws(DrawFunction):
     ) -> Any:
         tensors, after = self._split(x)
         known = self._before_draws()
-        if way.draws is Draws.MIXED:
-            assert rows is not None
+        if rows is not None:
             known |= self._output_noise(tensors, rows)
+        if way.draws is Draws.MIXED:  # what comes after is coherent
             rows = None
         if not way.is_stacked:
             return looped(
