@@ -206,7 +206,9 @@ def test_draws_for_prediction():
         family = built(name)
         loc, draws = family.loc.numpy(), family.draws(keys)
         assert draws.shape == (3, *SHAPE)
-        mirrored = family.draws(keys, tf.constant([1.0, -1.0, 1.0]))
+        signs = tf.constant([1.0, -1.0, 1.0])
+        with random.entered(random.DrawScope(keys, signs=signs)):
+            mirrored = family.draws(keys)
         np.testing.assert_allclose(mirrored[0], draws[0], rtol=1e-6)
         np.testing.assert_allclose(mirrored[1] - loc, loc - draws[1], atol=1e-5)
 

@@ -49,8 +49,13 @@ def test_perturbed(size, is_stacked, dtype, monkeypatch):
         "_fused_perturbed",
         lambda *args: calls.append(1) or one_pass(*args),
     )
+
+    def signed_draw(mean, scale, keys, rows, signs):
+        with random.entered(random.DrawScope(keys, signs=signs)):
+            return fused.add_draw_noise(mean, scale, keys, rows)
+
     draw = tf.function(
-        fused.add_draw_noise,
+        signed_draw,
         input_signature=[
             tf.TensorSpec([None if is_stacked else 1, None, size], dtype),
             tf.TensorSpec([None if is_stacked else 1, None, size], "float32"),

@@ -10,6 +10,7 @@ from tests.particles import table
 from tests.statistics import assert_correlation
 from tfpbnn import layers, random
 from tfpbnn.particles import engine, layer_draws
+from tfpbnn.particles.ways import LOOPED, MARGINAL, STACKED, Draws, Way
 
 KEY = random.as_key(3)
 
@@ -66,7 +67,7 @@ def test_draws_are_the_model_with_the_drawn_kernels(make):
         "rtol": 1e-2 if half else 1e-4,
         "atol": 1e-2 if half else 1e-5,
     }
-    loop = function.compiled("loop")(x, KEY, 1, 4)
+    loop = function.compiled(LOOPED)(x, KEY, 1, 4)
     for number in range(3):
         key = random.fold(KEY, number + 1)
         expected = by_hand(model, x, key)
@@ -74,12 +75,8 @@ def test_draws_are_the_model_with_the_drawn_kernels(make):
     spread = [np.ptp(y, 0).max() for y in keras.tree.flatten(loop)]
     assert max(spread) > 0.05
     if table.MODELS[make]:
-        stack = function.compiled("stack")(x, KEY, 1, 4)
+        stack = function.compiled(STACKED)(x, KEY, 1, 4)
         assert_same(stack, loop, **tolerances)
-    by_row = (table.last_layers, table.several_inputs, table.training_by_hand)
-    assert function.costs(x).can_go_by_row == (make in by_row)
-    if make in by_row:
-        assert_same(function.draws(x, KEY, 1, 4), loop, **tolerances)
 
 
 def test_a_draw_in_numpy():
@@ -100,20 +97,20 @@ def test_a_draw_in_numpy():
     np.testing.assert_allclose(found, h, rtol=1e-4, atol=1e-5)
 
 
-def test_kinds_have_the_same_signs():
+def test_ways_have_the_same_signs():
     """Antithetic draws, in a loop and at once: pairs about the mean."""
     model = keras.Sequential([keras.Input((3,)), table.dense(2)])
     function = layer_draws.LayerDraws(model, table.X, antithetic=True)
     stack, loop = (
-        function.compiled(kind)(table.X, KEY, 0, 6).numpy()
-        for kind in ("stack", "loop")
+        function.compiled(way)(table.X, KEY, 0, 6).numpy()
+        for way in (STACKED, LOOPED)
     )
     np.testing.assert_allclose(stack, loop, atol=1e-5)
     mean = function.mean(table.X)[0]
     for pair in (stack[0:2], stack[2:4]):
         np.testing.assert_allclose(pair.mean(0), mean, atol=1e-5)
     rows = np.arange(4)
-    apart = function.compiled("apart")(table.X, KEY, 0, 6, rows).numpy()
+    apart = function.compiled(MARGINAL)(table.X, KEY, 0, 6, rows).numpy()
     np.testing.assert_allclose(apart[2:4].mean(0), mean, atol=1e-5)
     # From pair to pair they are independent, and differ.
     assert np.abs(stack[0] - stack[2]).min() > 1e-4
@@ -129,15 +126,15 @@ def test_layers_that_run_kerass_code_have_the_signs_too():
     assert np.abs(draws[0] - draws[1]).max() > 0.05
 
 
-@pytest.mark.parametrize("kind", ["loop", "stack", "apart"])
+@pytest.mark.parametrize("way", [LOOPED, STACKED, MARGINAL])
 @pytest.mark.parametrize("rate", [0.3, 0.5])
-def test_antithetic_masks(rate, kind):
+def test_antithetic_masks(rate, way):
     """What one draw of a pair drops the other keeps; at 1/2 nothing else."""
     inputs, ones = keras.Input((50,)), np.ones((2, 50), "float32")
     model = keras.Model(inputs, layers.MCDropout(rate)(inputs))
     function = layer_draws.LayerDraws(model, ones, antithetic=True)
-    rows = [np.arange(2)] if kind == "apart" else []
-    kept = function.compiled(kind)(ones, KEY, 0, 5, *rows).numpy() > 0
+    rows = [np.arange(2)] if way is MARGINAL else []
+    kept = function.compiled(way)(ones, KEY, 0, 5, *rows).numpy() > 0
     for one, other in (kept[0:2], kept[2:4]):
         assert np.any(one != other)
         assert np.all(one | other)
@@ -154,9 +151,11 @@ def test_draws_and_layers_are_independent():
     function = layer_draws.LayerDraws(model, ones, antithetic=False)
     for y in (
         function.draws(ones, KEY, 0, 20_000),
-        function.draws_by_row("marginal", ones, KEY, 0, 20_000, 0),
-        function.compiled("mixed loop")(ones, KEY, 0, 20_000, [0]).numpy(),
-        function.compiled("mixed stack")(ones, KEY, 0, 20_000, [0]).numpy(),
+        function.draws(ones, KEY, 0, 20_000, Draws.MARGINAL),
+        function.compiled(Way(Draws.MIXED))(ones, KEY, 0, 20_000, [0]).numpy(),
+        function.compiled(Way(Draws.MIXED, is_stacked=True))(
+            ones, KEY, 0, 20_000, [0]
+        ).numpy(),
     ):
         a, b = y[:, 0, 0], y[:, 0, 1]
         assert_correlation(a, b, 0.0)
@@ -164,16 +163,16 @@ def test_draws_and_layers_are_independent():
         assert_correlation(a[1:], b[:-1], 0.0)
 
 
-@pytest.mark.parametrize("way", ["marginal", "mixed"])
-def test_rows_apart_have_numbers(way):
+@pytest.mark.parametrize("draws", [Draws.MARGINAL, Draws.MIXED])
+def test_rows_have_indices(draws):
     """A row's draws are its own, whatever rows come with it."""
     model, x = table.sequential()
     function = layer_draws.LayerDraws(model, x, antithetic=False)
-    draw = functools.partial(function.draws_by_row, way)
-    whole = draw(x, KEY, 0, 3, 10)
-    part = draw(x[2:], KEY, 1, 3, 12)
+    draw = functools.partial(function.draws, draws=draws)
+    whole = draw(x, KEY, 0, 3, first_row=10)
+    part = draw(x[2:], KEY, 1, 3, first_row=12)
     np.testing.assert_allclose(part, whole[1:, 2:], atol=1e-6)
-    moved = draw(x, KEY, 0, 3, 11)
+    moved = draw(x, KEY, 0, 3, first_row=11)
     assert np.abs(moved - whole).min() > 1e-6
 
 
@@ -186,10 +185,11 @@ def test_one_trace_for_all_lengths():
     np.testing.assert_allclose(
         first.draws(padded, KEY, 0, 2), expected, atol=1e-5
     )
-    assert first.compiled("stack").experimental_get_tracing_count() == 1
+    assert first.compiled(STACKED).experimental_get_tracing_count() == 1
     long, short = first.costs(padded), first.costs(x)
-    assert long.coherent.normals == short.coherent.normals
-    assert long.coherent.flops_per_row > short.coherent.flops_per_row
+    many, few = (c.works[Draws.COHERENT] for c in (long, short))
+    assert many.normals == few.normals
+    assert many.flops_per_row > few.flops_per_row
     assert long.bytes_per_row > short.bytes_per_row
 
 

@@ -11,6 +11,7 @@ from tests.statistics import assert_moments
 from tfpbnn import layers, random
 from tfpbnn.particles import costs, engine, rows
 from tfpbnn.particles.split import DrawGraph, is_random
+from tfpbnn.particles.ways import LOOPED, STACKED
 
 KEY = random.as_key(0)
 
@@ -112,7 +113,7 @@ def test_a_recurrent_layer_takes_all_draws_at_once():
     assert costs.count(DrawGraph(model), inputs).can_stack
     function = engine.draw_function(model, inputs)
     at_once, one_by_one = (
-        function.compiled(kind)(inputs, KEY, 0, 5) for kind in ("stack", "loop")
+        function.compiled(way)(inputs, KEY, 0, 5) for way in (STACKED, LOOPED)
     )
     np.testing.assert_allclose(at_once, one_by_one, atol=1e-6)
 

@@ -10,6 +10,7 @@ from tfpbnn import layers, random
 from tfpbnn.networks.reading import can_read
 from tfpbnn.particles import costs, engine, layer_draws
 from tfpbnn.particles.split import DrawGraph
+from tfpbnn.particles.ways import LOOPED, MARGINAL, STACKED, Draws
 
 KEY = random.as_key(0)
 
@@ -27,8 +28,8 @@ class Counted(keras.layers.Layer):
         return x
 
 
-@pytest.mark.parametrize("kind", ["loop", "stack", "apart"])
-def test_what_is_the_same_for_all_draws_is_done_once(kind):
+@pytest.mark.parametrize("way", [LOOPED, STACKED, MARGINAL])
+def test_what_is_the_same_for_all_draws_is_done_once(way):
     before, after = Counted(), Counted()
     model = keras.Sequential(
         [
@@ -40,12 +41,12 @@ def test_what_is_the_same_for_all_draws_is_done_once(kind):
         ]
     )
     function = layer_draws.LayerDraws(model, table.X, antithetic=False)
-    rows = [np.arange(4)] if kind == "apart" else []
+    rows = [np.arange(4)] if way is MARGINAL else []
     counts = []
     for _ in range(2):
-        function.compiled(kind)(table.X, KEY, 0, 7, *rows)
+        function.compiled(way)(table.X, KEY, 0, 7, *rows)
         counts.append((int(before.count), int(after.count)))
-    each = 7 if kind == "loop" else 1
+    each = 7 if way is LOOPED else 1
     assert counts == [(1, each), (2, 2 * each)]
 
 
@@ -56,20 +57,20 @@ def test_a_call_of_a_loop_has_more_draws_if_they_share_much():
     model = keras.Model(x, layers.DenseFlipout(64)(h))
     counted = costs.count(DrawGraph(model), np.zeros((1, 64)))
     assert counted.shared_flops_per_row == 2 * 4096 * (64 + 4096)
-    assert counted.draws_per_loop(10_000, 2**40) >= 100
+    assert counted.draws_per_call(LOOPED, 10_000, 2**40) >= 100
     one = keras.Sequential([x, layers.DenseFlipout(64)])
     large, small = (
-        costs.count(DrawGraph(one), np.zeros((1, 64))).draws_per_loop(
-            rows, 2**60
+        costs.count(DrawGraph(one), np.zeros((1, 64))).draws_per_call(
+            LOOPED, rows, 2**60
         )
         for rows in (2**26, 1)
     )
     assert (large, small > 1000) == (25, True)
     # Where nothing is known, as of an ensemble's draws.
-    assert costs.Costs().draws_per_loop(1000, 2**60) == 25
+    assert costs.Costs().draws_per_call(LOOPED, 1000, 2**60) == 25
     # The outputs of 7 draws fit.
-    assert counted.draws_per_loop(10, 10 * 64 * 4 * 7) == 7
-    assert counted.draws_per_loop(10, 1) == 1
+    assert counted.draws_per_call(LOOPED, 10, 10 * 64 * 4 * 7) == 7
+    assert counted.draws_per_call(LOOPED, 10, 1) == 1
 
 
 def test_counts():
@@ -83,9 +84,13 @@ def test_counts():
     )
     assert costs.count(DrawGraph(model), np.zeros((1, 5))) == costs.Costs(
         can_stack=True,
-        coherent=costs.Work(4 * 3 + 3 * 2 + 2, 0, 2 * (4 * 3 + 3 * 2)),
-        marginal=costs.Work(0, 3 + 2, 2 * 2 * 3 * 2),
-        mixed=costs.Work(3 * 2 + 2, 3, 2 * 3 * 2),
+        works={
+            Draws.COHERENT: costs.Work(
+                4 * 3 + 3 * 2 + 2, 0, 2 * (4 * 3 + 3 * 2)
+            ),
+            Draws.MARGINAL: costs.Work(0, 3 + 2, 2 * 2 * 3 * 2),
+            Draws.MIXED: costs.Work(3 * 2 + 2, 3, 2 * 3 * 2),
+        },
         shared_flops_per_row=2 * 5 * 4,
         bytes_per_row=4 * (3 + 2),
         shared_bytes_per_row=4 * 4,
@@ -99,8 +104,8 @@ def test_draws_with_inputs_in_common_are_stacked_for_longer():
     h = table.dense(3)(x)
     for outputs, shared in ((h, True), (table.dense(3)(h), False)):
         counted = costs.count(DrawGraph(keras.Model(x, outputs)), table.X)
-        assert counted.shares_inputs == counted.can_go_by_row == shared
-        rows = 2**26 // counted.coherent.flops_per_row
+        assert counted.shares_inputs == shared
+        rows = 2**26 // counted.works[Draws.COHERENT].flops_per_row
         assert counted.stacking_pays(rows // 2)
         assert counted.stacking_pays(2 * rows) == shared
 
@@ -199,8 +204,8 @@ def test_marginal_is_refused_where_it_is_not_exact(name):
     with pytest.raises(ValueError, match=r'"marginal" is exact only.*coherent'):
         tfpbnn.predict(model, x, draws="marginal", likelihood=likelihood)
     counted = engine.draw_function(model, x).costs(x)
-    assert counted.marginal is None
-    assert counted.cheapest(1) != "marginal"
+    assert Draws.MARGINAL not in counted.works
+    assert counted.cheapest(1) is not Draws.MARGINAL
 
 
 def test_a_bias_that_positions_share_is_one_draw():
@@ -211,7 +216,7 @@ def test_a_bias_that_positions_share_is_one_draw():
         layer = cls("abc,bcde->ade", (4, 5), bias_axes=axes, **table.BIASED)
         graph = DrawGraph(keras.Model(x, layer(x)))
         counted = costs.count(graph, np.zeros((1, 3, 2)))
-        assert (counted.marginal is not None) == exact
+        assert (Draws.MARGINAL in counted.works) == exact
 
 
 def test_a_bias_along_another_axis_is_shared_too():
@@ -222,7 +227,7 @@ def test_a_bias_along_another_axis_is_shared_too():
         counted = costs.count(
             DrawGraph(keras.Model(x, layer(x))), np.zeros((1, 2))
         )
-        assert (counted.marginal is not None) == exact
+        assert (Draws.MARGINAL in counted.works) == exact
 
 
 def test_families_whose_weights_depend_on_each_other_are_not_drawn_apart():
@@ -233,7 +238,7 @@ def test_families_whose_weights_depend_on_each_other_are_not_drawn_apart():
         layer = layers.DenseReparameterization(2, kernel_posterior=family)
         model = keras.Sequential([keras.Input((3,)), layer])
         counted = costs.count(DrawGraph(model), table.X)
-        assert (counted.marginal is not None) == exact
+        assert (Draws.MARGINAL in counted.works) == exact
 
 
 def test_auto_is_the_cheaper_by_count():
@@ -245,17 +250,18 @@ def test_auto_is_the_cheaper_by_count():
     mlp = [layers.DenseFlipout(*arguments) for arguments in widths]
     model = keras.Sequential([keras.Input((784,)), *mlp])
     counted = costs.count(DrawGraph(model), np.zeros((1, 784)))
-    assert counted.coherent.normals == 668_672
-    assert counted.marginal.normals_per_row == 1034
+    assert counted.works[Draws.COHERENT].normals == 668_672
+    assert counted.works[Draws.MARGINAL].normals_per_row == 1034
     ways = [counted.cheapest(rows) for rows in (1, 32, 1000)]
-    assert ways == ["marginal", "marginal", "mixed"]
+    assert ways == [Draws.MARGINAL, Draws.MARGINAL, Draws.MIXED]
     assert not counted.stacking_pays(1)
     last = keras.Sequential(
         [keras.Input((784,)), keras.layers.Dense(512), layers.DenseFlipout(10)]
     )
     counted = costs.count(DrawGraph(last), np.zeros((1, 784)))
-    assert counted.cheapest(1000) == "marginal"
-    assert (counted.marginal.flops_per_row, counted.mixed) == (0, None)
+    assert counted.cheapest(1000) is Draws.MARGINAL
+    assert counted.works[Draws.MARGINAL].flops_per_row == 0
+    assert Draws.MIXED not in counted.works
 
 
 class Holder(keras.layers.Layer):
@@ -332,12 +338,12 @@ def test_mixed_is_not_offered_where_it_is_not_exact(make):
     model = make()
     x = [np.zeros((2, *i.shape[1:]), "float32") for i in model.inputs]
     counted = costs.count(DrawGraph(model), x)
-    assert counted.mixed is None
+    assert Draws.MIXED not in counted.works
     if make is not a_call_of_its_own:
-        assert (counted.marginal, counted.can_go_by_row) == (None, False)
+        assert Draws.MARGINAL not in counted.works
 
 
-def test_draws_by_row_go_through_a_call_of_its_own(monkeypatch):
+def test_stacked_draws_go_through_a_call_of_its_own(monkeypatch):
     model, x = a_call_of_its_own(), np.eye(4, dtype="float32")
     likelihood = tfpbnn.likelihoods.Normal()
 
@@ -346,10 +352,10 @@ def test_draws_by_row_go_through_a_call_of_its_own(monkeypatch):
             model, x, 5, seed=0, draws="coherent", likelihood=likelihood
         ).outputs
 
-    assert costs.count(DrawGraph(model), x).can_go_by_row
-    by_row = outputs()
+    assert costs.count(DrawGraph(model), x).stacking_pays(len(x))
+    stacked = outputs()
     monkeypatch.setattr(costs.Costs, "stacking_pays", lambda *_: False)
-    np.testing.assert_allclose(by_row, outputs(), atol=1e-6)
+    np.testing.assert_allclose(stacked, outputs(), atol=1e-6)
 
 
 def test_a_layer_that_casts_in_its_call_is_no_first_one():
@@ -361,4 +367,4 @@ def test_a_layer_that_casts_in_its_call_is_no_first_one():
     p = tfpbnn.predict(model, np.arange(300.0), 3, likelihood=likelihood)
     assert p.draws != "mixed"
     counted = costs.count(DrawGraph(model), np.zeros(1))
-    assert counted.mixed is None
+    assert Draws.MIXED not in counted.works

@@ -18,6 +18,7 @@ from tests.particles import table
 from tests.statistics import FALSE_FAIL, assert_correlation
 from tfpbnn import likelihoods
 from tfpbnn.particles import costs, engine, functions
+from tfpbnn.particles.ways import STACKED, Draws
 from tfpbnn.prediction.pieces import Run
 
 X = normal(7, 3)
@@ -77,7 +78,7 @@ def test_a_small_budget_does_make_pieces(model):
         model,
         X,
         9,
-        draws="marginal",
+        draws=Draws.MARGINAL,
         seed=0,
         antithetic=False,
         memory_budget=300,
@@ -261,7 +262,7 @@ def test_predictions_of_changing_shapes_leave_nothing_behind(model, quick_gc):
     assert growth(200) < limit
     assert growth(200, leak=300_000) > limit
     function = engine.draw_function(model, X)
-    assert function.compiled("stack").experimental_get_tracing_count() == 1
+    assert function.compiled(STACKED).experimental_get_tracing_count() == 1
 
 
 @pytest.mark.parametrize("make", [table.shared_model, table.subclassed])

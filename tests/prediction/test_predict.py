@@ -10,6 +10,7 @@ import tfpbnn
 from tests.statistics import assert_correlation, assert_moments
 from tfpbnn import layers, likelihoods, particles
 from tfpbnn.particles import costs
+from tfpbnn.particles.ways import MARGINAL, STACKED
 
 X = np.random.default_rng(0).normal(size=(50, 3)).astype("float32")
 Y = X[:, 0]
@@ -211,14 +212,14 @@ def test_training_is_seen_by_the_next_call():
 
 
 @pytest.mark.parametrize(
-    ("draws", "kind"), [("coherent", "stack"), ("marginal", "apart")]
+    ("draws", "way"), [("coherent", STACKED), ("marginal", MARGINAL)]
 )
-def test_a_second_call_traces_nothing(model, draws, kind):
+def test_a_second_call_traces_nothing(model, draws, way):
     tfpbnn.predict(model, X, 5, draws=draws)
     first = particles.draw_function(model, X)
     tfpbnn.predict(model, X[:13], 7, draws=draws)
     assert particles.draw_function(model, X) is first
-    assert first.compiled(kind).experimental_get_tracing_count() == 1
+    assert first.compiled(way).experimental_get_tracing_count() == 1
 
 
 def test_a_changed_model_is_traced_anew():

@@ -23,7 +23,7 @@ from tfpbnn.exporting.formats import (
     saved_model,
     unrolled,
 )
-from tfpbnn.exporting.graphs.draws import Draws
+from tfpbnn.exporting.graphs.draws import ExportedDraws
 from tfpbnn.exporting.graphs.fixed import FixedDraws
 from tfpbnn.exporting.signatures import warmups
 from tfpbnn.exporting.signatures.inputs import inputs_of
@@ -126,7 +126,7 @@ def export(
     inputs = inputs_of(posterior, warmup)
     requests = None if warmup is None else inputs.unpack(warmup)
     function = particles.draw_function(posterior, inputs.typical())
-    drawn = Draws(function, inputs, num_samples)
+    drawn = ExportedDraws(function, inputs, num_samples)
     _check_random(posterior, function, arguments)
     outputs = _likelihoods(posterior, drawn.spec, loss)
     levels = arguments.quantiles

@@ -66,21 +66,16 @@ class Family(template.Template):
         """What `draws` finds as `random.known(self)`, computed once."""
         return None
 
-    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+    def draws(self, keys: Tensor) -> Tensor:
         """One draw for each of `keys [S, 2]`: `[S, *shape]`, for prediction.
 
-        Args:
-            keys: as above.
-            signs: of each draw's noise, `[S]`; None for 1.
+        The noise has the signs of the current scope's draws.
         """
         loc = tf.convert_to_tensor(self.loc)
         found = tf.map_fn(self.sample, keys, fn_output_signature=loc.dtype)
-        if signs is None:
+        if random.signs_of_draws() is None:
             return found
-        shape = [-1] + [1] * len(loc.shape)
-        return loc + tf.reshape(tf.cast(signs, loc.dtype), shape) * (
-            found - loc
-        )
+        return loc + random.signed(found - loc)
 
     def variance(self) -> Tensor:
         """The variance of each element, for families whose mean is `loc`."""
@@ -261,11 +256,9 @@ class IndependentNormal(Family):
     sign_symmetric = True
     scale: Any
 
-    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+    def draws(self, keys: Tensor) -> Tensor:
         loc, scale = random.known(self) or self.before_draws()
-        if signs is None:
-            signs = tf.ones(tf.shape(keys)[:1], loc.dtype)
-        return fused.normal_draws(loc, scale, keys, signs)
+        return fused.normal_draws(loc, scale, keys)
 
     def before_draws(self) -> tuple[Tensor, Tensor]:
         return tf.convert_to_tensor(self.loc), self.scale

@@ -60,20 +60,20 @@ class DropConnect(LocFamily):
         )
         self.rate = checks.rate("rate", rate)
 
-    def _masked(self, numbers: random.Numbers) -> Tensor:
+    def _masked(self, numbers: random.RandomNumbers) -> Tensor:
         loc = tf.convert_to_tensor(self.loc)
         kept = numbers.kept(self.rate, loc.dtype)
         return loc * (kept * (1 / (1 - self.rate)))
 
     def sample(self, key: Tensor) -> Tensor:
-        return self._masked(random.Numbers(key, self.loc.shape))
+        return self._masked(random.RandomNumbers(key, self.loc.shape))
 
-    def draws(self, keys: Tensor, signs: Tensor | None = None) -> Tensor:
+    def draws(self, keys: Tensor) -> Tensor:
         shape = self.loc.shape
         rows = tf.zeros([1], tf.int64)
         normals = fused.normal_grid(keys, rows, math.prod(shape))
-        normals = tf.reshape(random.signed(normals, signs), [-1, *shape])
-        return self._masked(random.Numbers(None, normals=normals))
+        normals = tf.reshape(normals, [-1, *shape])
+        return self._masked(random.RandomNumbers(None, normals=normals))
 
     def variance(self) -> Tensor:
         loc = tf.convert_to_tensor(self.loc)

@@ -19,11 +19,12 @@ from tfpbnn.fused.mode import compiled, is_on, plain_kind
 MIN_DRAW, MIN_ROW, MANY = 2**10, 2**4, 2**18
 
 
-def normal_draws(
-    loc: Tensor, scale: Tensor, keys: Tensor, signs: Tensor
-) -> Tensor:
-    """`loc + sign * scale * eps` for each of `keys [S, 2]`, `signs [S]`."""
-    signs = tf.cast(signs, loc.dtype)
+def normal_draws(loc: Tensor, scale: Tensor, keys: Tensor) -> Tensor:
+    """`loc + scale * eps` for each of `keys [S, 2]`.
+
+    The noise has the signs of the current scope's draws.
+    """
+    signs = random.signed(tf.ones(tf.shape(keys)[:1], loc.dtype))
     if not is_on() or loc.shape.num_elements() < MIN_DRAW:
         draws = _draws(loc, scale, keys, signs, _plain_grid)
     elif keys.shape[0] is not None:
@@ -36,7 +37,10 @@ def normal_draws(
 
 
 def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
-    """Normals `[S, B, size]`, each of its key, row number and place."""
+    """Normals `[S, B, size]`, each of its key, row and place.
+
+    Their signs are those of the current scope's draws.
+    """
 
     def compiled() -> Tensor:
         draws, count = tf.shape(keys)[0], tf.size(rows)
@@ -45,31 +49,27 @@ def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
         )
         return grid[:draws, :count]
 
-    return _where_it_pays(
+    normals = _where_it_pays(
         lambda: _plain_grid(keys, rows, size), compiled, keys, rows, size
     )
+    return random.signed(normals)
 
 
 def add_draw_noise(
-    y: Tensor,
-    scale: Tensor,
-    keys: Tensor,
-    rows: Tensor,
-    signs: Tensor | None = None,
+    y: Tensor, scale: Tensor, keys: Tensor, rows: Tensor
 ) -> Tensor:
-    """`y + sign * scale * eps`, of `normal_grid`'s normals.
+    """`y + scale * eps`, of `normal_grid`'s normals.
 
     Args:
         y: means, `[S or 1, B, size]`.
         scale: standard deviations, of that shape or `[1, 1, 1]`.
         keys: `[S, 2]`, or `[S, B, 2]` for one of each row.
-        rows: their numbers `[B]`; `[1]` for noise that all rows share.
-        signs: of the draws, `[S]`; None for 1.
+        rows: their indices `[B]`; `[1]` for noise that all rows share.
 
     Returns:
         `[S, B, size]`.
     """
-    size = y.shape[2]
+    size, signs = y.shape[2], random.signs_of_draws()
 
     def plain() -> Tensor:
         return _perturbed(y, scale, _plain_grid(keys, rows, size), signs)

@@ -1,5 +1,6 @@
 """What prediction knows of a layer whose outputs differ between draws."""
 
+import math
 from typing import Any
 
 import keras
@@ -20,27 +21,23 @@ class RandomLayer(keras.layers.Layer):
 
     Attributes:
         noise: the layer's random numbers; None where draws are members.
-        draws_weights: whether a draw takes a random number for each weight.
         num_members: the count of networks that share the layer.
-        num_draws: the count of draws that differ; None if there is no end.
     """
 
     noise: Noise | None = None
-    draws_weights = True
     num_members = 1
-    num_draws: int | None = None
 
-    def stacks(self) -> bool:
-        """Whether the layer takes S draws at once: see `random.DrawScope`."""
-        return False
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        """What the layer can do in a `random.DrawScope`.
 
-    def stacks_by_row(self, input_shape: Any) -> bool:
-        """Whether it does so in the order of rows too."""
-        return False
-
-    def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
-        """Whether it takes rows that are drawn apart, exactly for each row."""
-        return False
+        Args:
+            input_shape: of a call, with the batch's axis; if None, only
+                whether it is random, and its count of draws, are sure.
+        """
+        weights = self.trainable_variables
+        return random.Drawing(
+            num_normals=sum(math.prod(v.shape) for v in weights)
+        )
 
     def _draw_key(self) -> Tensor | None:
         """The key of this call's draw; None asks for what has no noise."""

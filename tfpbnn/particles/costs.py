@@ -2,42 +2,42 @@
 
 import dataclasses
 import math
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
-from tfpbnn.layers.linear.base import VariationalLayer
-from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call
 from tfpbnn.networks.reading import size
 from tfpbnn.particles import rows as of_rows
-from tfpbnn.particles.split import DrawGraph, is_random, weights_per_row
+from tfpbnn.particles.split import DrawGraph, weights_per_row
+from tfpbnn.particles.ways import Draws, Way
 
-# A normal takes the time of so many floating-point operations of a product,
+# The floating-point operations of a product that take the time of one normal,
 # with the products on all cores (measured on two).
 _NORMAL = 300
-# The same for one that is not fused with what is done with it.
+# Those that take the time of a normal in a pass that is not fused.
 _PLAIN_NORMAL = 1000
-# Draws in one call of a loop, and operations, one or two seconds of them, at
-# least: after each call the bar moves, and an interrupt is heard.
+# The least that a call of a loop does: draws, and operations of one or two
+# seconds. After each call the bar moves, and an interrupt is heard.
 _DRAWS_PER_STEP = 25
 _FLOPS_PER_STEP = 2**37
-# In a call, what all draws share is at most such a part of what they don't.
+# What all draws share is at most this part of what they don't, in a call.
 _SHARED = 0.1
-# Below so many operations a draw, a loop's overhead is more than its work.
+# Below this count of operations a draw, a loop has more overhead than work.
 _SMALL = 2**26
-# The same if draws have their inputs in common: they are one large product.
+# The limit if draws have their inputs in common: they are one large product.
 _SMALL_IF_SHARED = 2**29
 
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What a draw takes in one way to draw.
+    """What one draw takes, of all that is not the same for all draws.
 
     Attributes:
-        normals: for all rows: of kernels.
-        normals_per_row: of outputs.
-        flops_per_row: of products that are not the same for all draws.
+        normals: how many normals are drawn for all rows together.
+        normals_per_row: how many more are drawn for each row.
+        flops_per_row: floating-point operations of products.
     """
 
     normals: int = 0
@@ -45,84 +45,82 @@ class Work:
     flops_per_row: int = 0
 
     def at(self, rows: int) -> int:
-        """As a number of floating-point operations."""
+        """The work as a count of floating-point operations."""
         normals = self.normals + self.normals_per_row * rows
         return _NORMAL * normals + self.flops_per_row * rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Counts per draw; per row where the name says so.
+    """Counts for one draw; for one row where the name says so.
 
     Attributes:
         can_stack: whether all draws can go through the network at once.
-        can_go_by_row: whether they can in the order of rows, too.
         shares_inputs: whether random layers are given the same by all draws.
-        coherent: drawing weights, the same for all rows.
-        marginal: drawing outputs of all random layers, each row's apart; None
-            where that has not the distribution of each row.
-        mixed: drawing outputs of those layers whose inputs all draws share,
-            and weights of the others; None where there are none of the former,
-            or marginal draws are the same.
+        works: the work of each kind of draws that is exact. Marginal draws are
+            there where they have the distribution of each row; mixed ones
+            where some random layers are given the same by all draws, and
+            marginal draws are not the same.
         obstacle: what is in the way of marginal draws, in words.
-        shared_flops_per_row: of what doesn't differ between draws.
-        bytes_per_row: of the outputs of all layers that differ between draws.
-        shared_bytes_per_row: of those that don't.
-        output_bytes_per_row: of the model's outputs.
+        shared_flops_per_row: operations of what is the same for all draws.
+        bytes_per_row: the size of what differs between draws: outputs of
+            layers.
+        shared_bytes_per_row: the size of other layers' outputs.
+        output_bytes_per_row: the size of the model's outputs.
     """
 
     can_stack: bool = False
-    can_go_by_row: bool = False
     shares_inputs: bool = False
-    coherent: Work = Work()
-    marginal: Work | None = None
-    mixed: Work | None = None
+    works: Mapping[Draws, Work] = dataclasses.field(
+        default_factory=lambda: {Draws.COHERENT: Work()}
+    )
     obstacle: str = ""
     shared_flops_per_row: int = 0
     bytes_per_row: int = 0
     shared_bytes_per_row: int = 0
     output_bytes_per_row: int = 0
 
-    def work(self, draws: str) -> Work:
-        """That of a way by its name, if it is there."""
-        found = getattr(self, draws)
-        assert isinstance(found, Work)
-        return found
+    def cheapest(self, rows: int) -> Draws:
+        """The kind of draws that takes least, for this count of rows."""
+        return min(self.works, key=lambda draws: self.works[draws].at(rows))
 
-    def cheapest(self, rows: int) -> str:
-        """The name of the way that takes least, for so many rows in all."""
-        names = ("coherent", "mixed", "marginal")
-        there = [name for name in names if getattr(self, name) is not None]
-        return min(there, key=lambda name: self.work(name).at(rows))
+    def way(self, draws: Draws, rows: int) -> Way:
+        """The way to make draws of a kind that takes least time."""
+        is_marginal = draws is Draws.MARGINAL
+        return Way(draws, is_marginal or self.stacking_pays(rows, draws))
 
-    def stacking_pays(self, rows: int, draws: str = "coherent") -> bool:
+    def stacking_pays(self, rows: int, draws: Draws = Draws.COHERENT) -> bool:
         """Whether to do all draws at once, rather than one by one."""
-        is_wide = self.shares_inputs and draws == "coherent"
+        is_wide = self.shares_inputs and draws is Draws.COHERENT
         limit = _SMALL_IF_SHARED if is_wide else _SMALL
-        return self.can_stack and self.work(draws).at(rows) < limit
+        return self.can_stack and self.works[draws].at(rows) < limit
 
     def sharing_noise_pays(self, rows: int) -> bool:
-        """Whether outputs' noise, one row for all, pays if it is not fused."""
-        if self.marginal is None:
+        """Whether marginal draws that all rows share pay, if not fused."""
+        marginal = self.works.get(Draws.MARGINAL)
+        if marginal is None:
             return False
-        more = self.marginal.flops_per_row - self.coherent.flops_per_row
-        less = self.coherent.normals - self.marginal.normals_per_row
+        coherent = self.works[Draws.COHERENT]
+        more = marginal.flops_per_row - coherent.flops_per_row
+        less = coherent.normals - marginal.normals_per_row
         return more * rows < _PLAIN_NORMAL * less
 
-    def draws_at_once(self, rows: int, budget: int) -> int:
-        """How many stacked draws fit so many bytes, one or more."""
-        each = self.bytes_per_row * rows + 4 * self.coherent.normals
-        return max(1, budget // max(1, each))
+    def draws_per_call(self, way: Way, rows: int, budget: int) -> int:
+        """How many draws to make in one call, one or more.
 
-    def draws_per_loop(
-        self, rows: int, budget: int, draws: str = "coherent"
-    ) -> int:
-        """How many draws of a loop to do in one call, one or more.
-
-        Each call does again what all draws share, and keeps its outputs.
+        Args:
+            way: how they are made.
+            rows: how many rows there are.
+            budget: the bytes that they may take.
         """
+        if way.is_stacked:
+            normals = self.works[Draws.COHERENT].normals
+            return max(
+                1, budget // max(1, self.bytes_per_row * rows + 4 * normals)
+            )
+        # Each call does again what all draws share, and keeps its outputs.
         shared = self.shared_flops_per_row * rows / _SHARED
-        each = self.work(draws).at(rows)
+        each = self.works[way.draws].at(rows)
         # Of a model whose calls can't be known nothing is counted.
         count = each and math.ceil(max(shared, _FLOPS_PER_STEP) / each)
         most = budget // max(1, self.output_bytes_per_row * rows)
@@ -130,10 +128,10 @@ class Costs:
 
 
 def count(graph: DrawGraph | None, x: Any) -> Costs:
-    """The costs of a model; None for one whose calls can't be known.
+    """Counts what draws of a model cost.
 
     Args:
-        graph: the model's.
+        graph: the model's calls; None if they can't be known.
         x: inputs, for the sizes that the model leaves open.
     """
     if graph is None:
@@ -146,27 +144,26 @@ def count(graph: DrawGraph | None, x: Any) -> Costs:
     random = graph.random_calls
     untouched = graph.untouched_calls
     can_stack = all(map(of_rows.can_stack, graph.touched_calls)) and all(
-        isinstance(call.op, RandomLayer) and call.op.stacks() for call in random
+        graph.drawing(call).can_stack for call in random
     )
     shares_inputs = not any(graph.has_touched_inputs(call) for call in random)
     keeps_rows = all(map(of_rows.are_kept, graph.calls))
     is_marginal = (
         can_stack
         and keeps_rows
-        and all(of_rows.can_draw_apart(graph, call) for call in random)
+        and all(of_rows.can_be_marginal(graph, call) for call in random)
     )
     first = of_rows.first_calls(graph) if keeps_rows else []
-    is_mixed = bool(first) and not (is_marginal and len(first) == len(random))
+    # The cheapest is the first of equals.
+    works = {Draws.COHERENT: _work(graph, [], unknown)}
+    if first and not (is_marginal and len(first) == len(random)):
+        works[Draws.MIXED] = _work(graph, first, unknown)
+    if is_marginal:
+        works[Draws.MARGINAL] = _work(graph, random, unknown)
     return Costs(
         can_stack=can_stack,
-        can_go_by_row=can_stack
-        and keeps_rows
-        and shares_inputs
-        and all(map(of_rows.can_order_by_row, random)),
         shares_inputs=shares_inputs,
-        coherent=_work(graph, [], unknown),
-        marginal=_work(graph, random, unknown) if is_marginal else None,
-        mixed=_work(graph, first, unknown) if is_mixed else None,
+        works=works,
         obstacle=of_rows.obstacle(graph),
         shared_flops_per_row=2
         * sum(weights_per_row(call, unknown) for call in untouched),
@@ -176,26 +173,16 @@ def count(graph: DrawGraph | None, x: Any) -> Costs:
     )
 
 
-def _work(graph: DrawGraph, apart: list[Call], unknown: int) -> Work:
-    """That of draws for which the outputs of some calls are drawn."""
+def _work(graph: DrawGraph, noisy: list[Call], unknown: int) -> Work:
+    """The work of a draw for which the outputs of `noisy` calls are drawn."""
     normals = normals_per_row = flops = 0
     for call in graph.touched_calls:
         products = 2 * weights_per_row(call, unknown)
-        if not any(call is other for other in apart):
-            normals += _kernel_sizes(call) if is_random(call.op) else 0
+        if not any(call is other for other in noisy):
+            normals += graph.drawing(call).num_normals
             flops += products
             continue
         normals_per_row += sum(size(y.shape[1:], unknown) for y in call.outputs)
         if graph.has_touched_inputs(call):
             flops += 2 * products  # of the means and of the variances
     return Work(normals, normals_per_row, flops)
-
-
-def _kernel_sizes(call: Call) -> int:
-    if not getattr(call.op, "draws_weights", True):
-        return 0
-    if not isinstance(call.op, VariationalLayer):
-        return sum(math.prod(v.shape) for v in call.op.trainable_variables)
-    return sum(
-        math.prod(p.loc.shape) for p in call.op.posteriors if p.is_random
-    )

@@ -9,7 +9,7 @@ import numpy as np
 from tfpbnn.base.types import Array
 from tfpbnn.networks.posterior import Posterior
 from tfpbnn.networks.reading import layers_of, open_spec
-from tfpbnn.particles.functions import DrawFunction
+from tfpbnn.particles.functions import TRACING, DrawFunction
 from tfpbnn.particles.layer_draws import LayerDraws
 from tfpbnn.particles.posterior_draws import PosteriorDraws
 
@@ -24,16 +24,18 @@ def draw_function(
     A model that was rebuilt (layers added or exchanged) gets a new one.
     """
     parts = [id(part) for part in (*layers_of(model), *model.variables)]
-    functions = _compiled.setdefault(model, {})
-    if functions.get("parts") != parts:
-        functions.clear()  # They hold on to compiled graphs.
-        functions["parts"] = parts
     specs = keras.tree.map_structure(repr, open_spec(model, x))
     key = repr((specs, antithetic))
-    if key not in functions:
-        make = PosteriorDraws if isinstance(model, Posterior) else LayerDraws
-        functions[key] = make(model, x, antithetic)
-    return functions[key]
+    with TRACING:
+        functions = _compiled.setdefault(model, {})
+        if functions.get("parts") != parts:
+            functions.clear()  # They hold on to compiled graphs.
+            functions["parts"] = parts
+        if key not in functions:
+            is_own = isinstance(model, Posterior)
+            make = PosteriorDraws if is_own else LayerDraws
+            functions[key] = make(model, x, antithetic)
+        return functions[key]
 
 
 def random_states(model: keras.Model) -> list[Array]:

@@ -2,6 +2,7 @@
 
 import abc
 import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -12,27 +13,21 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base.types import Tensor
 from tfpbnn.particles.costs import Costs
+from tfpbnn.particles.ways import MEAN, Draws, Way
 
-_NUMBER = tf.TensorSpec([], tf.int64)
 _KEY = tf.TensorSpec([2], tf.int64)
+_INDEX = tf.TensorSpec([], tf.int64)
 _ROWS = tf.TensorSpec([None], tf.int64)
-# A function of the inputs and of these, by kind.
-_SIGNATURES: dict[str, list[Any]] = {
-    "mean": [],
-    "loop": [_KEY, _NUMBER, _NUMBER],
-    "stack": [_KEY, _NUMBER, _NUMBER],
-    "rows": [_KEY, _NUMBER, _NUMBER],
-    "apart": [_KEY, _NUMBER, _NUMBER, _ROWS],
-    "mixed loop": [_KEY, _NUMBER, _NUMBER, _ROWS],
-    "mixed stack": [_KEY, _NUMBER, _NUMBER, _ROWS],
-}
+# Held while anything is traced: Keras's layers keep state then, and functions
+# that are compiled are kept. Threads that predict share both.
+TRACING = threading.RLock()
 
 
 class DrawFunction(abc.ABC):
     """Outputs for draws of a posterior, compiled for one kind of x.
 
-    The numbers are the same for every kind of function: a draw depends on the
-    key and on its own number and, with `apart`, on the row's.
+    A draw depends on the key and its own index alone and, if it is by row, on
+    the row's index: it is the same in whichever way it is made.
 
     Attributes:
         num_random_layers: how many layers draw; of a model whose calls can't
@@ -48,86 +43,130 @@ class DrawFunction(abc.ABC):
     has_mean = True
     num_means = 1
 
-    def __init__(self, inputs: Any):
+    def __init__(self, inputs: Any, antithetic: bool):
+        """Compiles nothing yet.
+
+        Args:
+            inputs: TensorSpecs, in the structure of x.
+            antithetic: whether draws come in pairs with opposite noise.
+        """
         self._inputs = inputs
-        self._functions: dict[str, Any] = {}
+        self._antithetic = antithetic
+        self._functions: dict[Way, Any] = {}
 
     @abc.abstractmethod
     def costs(self, x: Any) -> Costs:
         """What draws cost, counted, for inputs like x."""
 
     @abc.abstractmethod
-    def trace(self, kind: str, x: Any, *arguments: Tensor) -> Any:
-        """The outputs as a graph, with no function compiled around it.
+    def trace(
+        self,
+        way: Way,
+        x: Any,
+        key: Tensor,
+        start: Tensor,
+        stop: Tensor,
+        rows: Tensor | None = None,
+    ) -> Any:
+        """The outputs of draws as a graph, with no function around it.
 
         Args:
-            kind: "mean" (no arguments), "one" (key `[2]` and number of a
-                draw), "loop", "stack" or "rows" (key, number of the first
-                draw, one past that of the last), or "apart", "mixed loop" or
-                "mixed stack" (the same and the numbers of the rows, `[B]`; the
-                key of "apart" may be `[B, 2]`, one for each row).
+            way: how draws are made; not those of the means.
             x: inputs, B rows.
-            *arguments: int64 tensors.
+            key: that of all draws, `[2]`; of marginal draws it may be `[B, 2]`,
+                one for each row.
+            start: the index of the first draw.
+            stop: one past the index of the last.
+            rows: the indices of the rows, `[B]`, for draws that are by row;
+                `[1]` for marginal draws that all rows share.
 
         Returns:
-            `[stop - start, B, ...]`; `[B, stop - start, ...]` for "rows",
-            `[num_means, B, ...]` for "mean", `[B, ...]` for "one".
+            `[stop - start, B, ...]`.
         """
 
-    def draws(self, x: Any, key: Tensor, start: int, stop: int) -> Any:
-        """Outputs of the draws `start` to `stop`, `[stop - start, B, ...]`.
+    @abc.abstractmethod
+    def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
+        """The outputs `[B, ...]` of the coherent draw of an index, likewise."""
 
-        The same weights for every row.
-        """
-        rows, costs = len(keras.tree.flatten(x)[0]), self.costs(x)
-        if costs.can_go_by_row and costs.stacking_pays(rows):
-            # Never transposed, but for NumPy's view of it.
-            by_row = _to_numpy(self.compiled("rows")(x, key, start, stop))
-            return keras.tree.map_structure(lambda y: y.swapaxes(0, 1), by_row)
-        kind = "stack" if costs.stacking_pays(rows) else "loop"
-        return _to_numpy(self.compiled(kind)(x, key, start, stop))
+    @abc.abstractmethod
+    def trace_mean(self, x: Any) -> Any:
+        """Outputs at the posterior means, `[num_means, B, ...]`, likewise."""
 
-    def draws_by_row(
+    def draws(
         self,
-        draws: str,
         x: Any,
         key: Tensor,
         start: int,
         stop: int,
-        first_row: int,
+        draws: Draws = Draws.COHERENT,
+        first_row: int = 0,
     ) -> Any:
-        """Likewise, with draws of each row's own.
+        """Outputs of the draws from `start` to `stop`.
+
+        They are made in the way that takes least.
 
         Args:
-            draws: "marginal" for all layers, "mixed" for the first of them:
-                see `Costs`.
             x: inputs, B rows.
-            key: of all draws.
-            start: the number of the first draw.
-            stop: one past the number of the last.
-            first_row: the number of x's first row.
+            key: that of all draws.
+            start: the index of the first draw.
+            stop: one past the index of the last.
+            draws: what is drawn; see `Costs.works` for what the model allows.
+            first_row: the index of x's first row, for draws that are by row.
+
+        Returns:
+            `[stop - start, B, ...]`.
         """
         rows = len(keras.tree.flatten(x)[0])
-        numbers = tf.range(first_row, first_row + rows, dtype=tf.int64)
-        kind = "apart"
-        if draws == "mixed":
-            is_stacked = self.costs(x).stacking_pays(rows, draws)
-            kind = "mixed stack" if is_stacked else "mixed loop"
-        return _to_numpy(self.compiled(kind)(x, key, start, stop, numbers))
+        arguments = [x, key, start, stop]
+        if draws.is_by_row:
+            stop_row = first_row + rows
+            arguments.append(tf.range(first_row, stop_row, dtype=tf.int64))
+        way = self.costs(x).way(draws, rows)
+        return _to_numpy(self.compiled(way)(*arguments))
 
     def mean(self, x: Any) -> Any:
         """Outputs at the posterior means, `[num_means, B, ...]`."""
-        return _to_numpy(self.compiled("mean")(x))
+        return _to_numpy(self.compiled(MEAN)(x))
 
-    def compiled(self, kind: str) -> Any:
-        """The function of a kind, made when first asked for."""
-        if kind not in self._functions:
-            self._functions[kind] = tf.function(
-                functools.partial(self.trace, kind),
-                input_signature=[self._inputs, *_SIGNATURES[kind]],
-                autograph=False,
-            )
-        return self._functions[kind]
+    def compiled(self, way: Way) -> Any:
+        """The function of a way, made when first asked for.
+
+        It takes the arguments of `trace` after the way, or of `trace_mean`.
+        """
+        if way not in self._functions:
+            with TRACING:
+                if way not in self._functions:
+                    self._functions[way] = self._compile(way)
+        return self._functions[way]
+
+    def _compile(self, way: Way) -> Any:
+        signature = [self._inputs]
+        trace: Callable[..., Any] = self.trace_mean
+        if way.draws is not Draws.MEAN:
+            trace = functools.partial(self.trace, way)
+            signature += [_KEY, _INDEX, _INDEX]
+        if way.draws.is_by_row:
+            signature.append(_ROWS)
+        function = tf.function(
+            trace, input_signature=signature, autograph=False
+        )
+        function.get_concrete_function()  # traces it
+        return function
+
+    def _scope(
+        self,
+        key: Tensor,
+        indices: Tensor,
+        rows: Tensor | None = None,
+        known: dict[int, Any] | None = None,
+    ) -> random.DrawScope:
+        """The scope of a draw, or of stacked draws, of these indices."""
+        pairs = indices // 2 if self._antithetic else indices
+        signs = 1 - 2 * (indices % 2) if self._antithetic else None
+        if len(key.shape) == 2:  # one for each row
+            pairs = pairs[:, tf.newaxis]
+        keys = random.fold(key, pairs)
+        return random.DrawScope(keys, rows, signs, known, indices)
 
 
 def wide(model: keras.Model) -> tf.DType:
@@ -135,29 +174,35 @@ def wide(model: keras.Model) -> tf.DType:
     return tf.float64 if model.compute_dtype == "float64" else tf.float32
 
 
-def keys_and_signs(
-    key: Tensor, numbers: Tensor, antithetic: bool
-) -> tuple[Tensor, Any]:
-    """The draws' keys, and the signs of their noise (None for all 1).
-
-    Of `[B, 2]`, one key for each row, those of the draws are `[S, B, 2]`.
-    """
-    signs = 1 - 2 * (numbers % 2) if antithetic else None
-    numbers = numbers // 2 if antithetic else numbers
-    if len(key.shape) == 2:
-        numbers = numbers[:, tf.newaxis]
-    return random.fold(key, numbers), signs
+def looped(
+    run: Callable[[Tensor], Any],
+    start: Tensor,
+    stop: Tensor,
+    output_types: Any,
+) -> Any:
+    """What `run` gives for each index, in a loop in the graph."""
+    # Two at a time: the noise of one hides behind the products of another.
+    return tf.map_fn(
+        run,
+        tf.range(start, stop),
+        parallel_iterations=2,
+        fn_output_signature=output_types,
+    )
 
 
 def over_means(
-    run: Callable[[Tensor], Any], num_means: int, output_types: Any
+    run: Callable[[random.DrawScope], Any], num_means: int, output_types: Any
 ) -> Any:
-    """What `run` gives for the number of each mean, `[num_means, B, ...]`."""
+    """What `run` gives in the scope of each mean, `[num_means, B, ...]`."""
+
+    def at(index: Tensor) -> Any:
+        return run(random.DrawScope(None, indices=index))
+
     if num_means == 1:  # no loop, which exports would keep
-        outputs = run(tf.constant(0, tf.int64))
+        outputs = at(tf.constant(0, tf.int64))
         return keras.tree.map_structure(lambda y: y[tf.newaxis], outputs)
-    numbers = tf.range(num_means, dtype=tf.int64)
-    return tf.map_fn(run, numbers, fn_output_signature=output_types)
+    indices = tf.range(num_means, dtype=tf.int64)
+    return tf.map_fn(at, indices, fn_output_signature=output_types)
 
 
 def _to_numpy(outputs: Any) -> Any:

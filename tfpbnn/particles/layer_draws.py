@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base.stacking import unflatten
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.random_layer import RandomLayer
@@ -18,13 +19,12 @@ from tfpbnn.networks.reading import can_read, layers_of, open_spec
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles import rows as of_rows
 from tfpbnn.particles.costs import Costs, count
-from tfpbnn.particles.functions import (
-    DrawFunction,
-    keys_and_signs,
-    over_means,
-    wide,
-)
-from tfpbnn.particles.split import DrawGraph, is_random
+from tfpbnn.particles.functions import DrawFunction, looped, over_means, wide
+from tfpbnn.particles.split import DrawGraph, drawing_of
+from tfpbnn.particles.ways import Draws, Way
+
+# The rest of a network in a scope, after what all draws have in common.
+After = Callable[[random.DrawScope], Any]
 
 
 class LayerDraws(DrawFunction):
@@ -37,10 +37,9 @@ class LayerDraws(DrawFunction):
     """
 
     def __init__(self, model: keras.Model, x: Any, antithetic: bool):
-        super().__init__(open_spec(model, x))
+        super().__init__(open_spec(model, x), antithetic)
         # The function is kept with the model: it must not keep the model alive.
         self._model = weakref.ref(model)
-        self._antithetic = antithetic
         self._graph = DrawGraph(model) if can_read(model) else None
         self._costs: dict[tuple[Any, ...], Costs] = {}
         self.num_random_layers = (
@@ -56,52 +55,46 @@ class LayerDraws(DrawFunction):
             self._costs[shapes] = count(self._graph, x)
         return self._costs[shapes]
 
-    def trace(self, kind: str, x: Any, *arguments: Tensor) -> Any:
-        model = self._model()
-        assert model is not None
-        tensors = None if self._graph is None else self._graph.before(x)
-        after = self._after(model, x, tensors)
-        if kind == "mean":
-            return over_means(
-                lambda number: after(random.DrawScope(None, numbers=number)),
-                self.num_means,
-                self._output_types(model, x),
-            )
+    def trace(
+        self,
+        way: Way,
+        x: Any,
+        key: Tensor,
+        start: Tensor,
+        stop: Tensor,
+        rows: Tensor | None = None,
+    ) -> Any:
+        tensors, after = self._split(x)
         known = self._before_draws()
-        if kind == "one":
-            key, number = arguments
-            return after(self._scope(key, number, known))
-        key, start, stop, *more = arguments
-        (rows,) = more or (None,)
         if rows is not None:
             known |= self._output_noise(tensors, rows)
-            rows = rows if kind == "apart" else None
-        if kind.endswith("loop"):
-            # Two at a time: the noise of one hides behind the products of
-            # another.
-            return tf.map_fn(
-                lambda number: after(self._scope(key, number, known)),
-                tf.range(start, stop),
-                parallel_iterations=2,
-                fn_output_signature=self._output_types(model, x),
+        if way.draws is Draws.MIXED:  # what comes after is coherent
+            rows = None
+        if not way.is_stacked:
+            return looped(
+                lambda index: after(self._scope(key, index, known=known)),
+                start,
+                stop,
+                self._output_types(x),
             )
-        numbers = tf.range(start, stop)
-        keys, signs = keys_and_signs(key, numbers, self._antithetic)
-        scope = random.DrawScope(keys, rows, signs, known, numbers)
-        scope.is_by_row = kind == "rows"
-        count = tf.cast(stop - start, tf.int32)
-        sizes = [-1, count] if scope.is_by_row else [count, -1]
+        outputs = after(self._scope(key, tf.range(start, stop), rows, known))
+        size = tf.cast(stop - start, tf.int32)
+        return keras.tree.map_structure(lambda y: unflatten(y, size), outputs)
 
-        def unstack(y: Tensor) -> Tensor:
-            return tf.reshape(y, tf.concat([sizes, tf.shape(y)[1:]], 0))
+    def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
+        _, after = self._split(x)
+        return after(self._scope(key, index, known=self._before_draws()))
 
-        return keras.tree.map_structure(unstack, after(scope))
+    def trace_mean(self, x: Any) -> Any:
+        _, after = self._split(x)
+        return over_means(after, self.num_means, self._output_types(x))
 
-    def _after(
-        self, model: keras.Model, x: Any, tensors: Tensors | None
-    ) -> Callable[[random.DrawScope], Any]:
-        """The rest of the network, after what all draws have in common."""
-        graph, dtype = self._graph, wide(model)
+    def _split(self, x: Any) -> tuple[Tensors | None, After]:
+        """What all draws have in common, done, and the rest of the network."""
+        model, graph = self._model(), self._graph
+        assert model is not None
+        dtype = wide(model)
+        tensors = None if graph is None else graph.before(x)
 
         def after(scope: random.DrawScope) -> Any:
             with random.entered(scope):
@@ -114,16 +107,10 @@ class LayerDraws(DrawFunction):
                 lambda y: tf.cast(y, dtype), outputs
             )
 
-        return after
+        return tensors, after
 
-    def _scope(
-        self, key: Tensor, number: Tensor, known: dict[int, Any]
-    ) -> random.DrawScope:
-        """That of the draw of this number."""
-        own_key, sign = keys_and_signs(key, number, self._antithetic)
-        return random.DrawScope(own_key, None, sign, known, number)
-
-    def _output_types(self, model: keras.Model, x: Any) -> Any:
+    def _output_types(self, x: Any) -> Any:
+        model: Any = self._model()
         if self._graph is not None:
             outputs = self._graph.outputs
         else:
@@ -163,9 +150,8 @@ def _num_means(model: keras.Model) -> int:
 
 def _num_draws(model: keras.Model) -> int | None:
     """How many different draws the model has; None if there is no end."""
-    counts: list[Any] = [
-        getattr(layer, "num_draws", None)
-        for layer in layers_of(model)
-        if is_random(layer) and not layers_of(layer)
+    drawings = [
+        drawing_of(layer) for layer in layers_of(model) if not layers_of(layer)
     ]
+    counts: list[Any] = [d.num_draws for d in drawings if d.is_random]
     return math.lcm(*counts) if counts and None not in counts else None

@@ -13,12 +13,8 @@ from tfpbnn.networks.posterior import Posterior, keras_spec
 from tfpbnn.networks.reading import open_spec
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles.costs import Costs
-from tfpbnn.particles.functions import (
-    DrawFunction,
-    keys_and_signs,
-    over_means,
-    wide,
-)
+from tfpbnn.particles.functions import DrawFunction, looped, over_means, wide
+from tfpbnn.particles.ways import Way
 
 
 class PosteriorDraws(DrawFunction):
@@ -27,10 +23,9 @@ class PosteriorDraws(DrawFunction):
     num_random_layers = 1
 
     def __init__(self, model: Any, x: Any, antithetic: bool):
-        super().__init__(open_spec(model, x))
+        super().__init__(open_spec(model, x), antithetic)
         assert isinstance(model, Posterior)
         self._model = weakref.ref(model)
-        self._antithetic = antithetic
         self.num_draws = model.num_draws
         self.has_mean, self.num_means = model.has_mean, model.num_means
 
@@ -45,38 +40,43 @@ class PosteriorDraws(DrawFunction):
         )
         return Costs(output_bytes_per_row=4 * sum(sizes))
 
-    def trace(self, kind: str, x: Any, *arguments: Tensor) -> Any:
-        model: Any = self._model()
-        dtype = wide(model)
-
-        types = keras.tree.map_structure(
-            lambda _: dtype, model.draw_spec(keras_spec(x))
+    def trace(
+        self,
+        way: Way,
+        x: Any,
+        key: Tensor,
+        start: Tensor,
+        stop: Tensor,
+        rows: Tensor | None = None,
+    ) -> Any:
+        return looped(
+            lambda index: self.trace_one(x, key, index),
+            start,
+            stop,
+            self._output_types(x),
         )
 
-        def run(scope: random.DrawScope) -> Any:
-            with random.entered(scope):
-                outputs = callee(model).draw(x, scope.numbers, scope.key)
-            return keras.tree.map_structure(
-                lambda y: tf.cast(y, dtype), outputs
-            )
+    def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
+        return self._run(x, self._scope(key, index))
 
-        if kind == "mean":
-            return over_means(
-                lambda number: run(random.DrawScope(None, numbers=number)),
-                self.num_means,
-                types,
-            )
-        key, *numbers = arguments
+    def trace_mean(self, x: Any) -> Any:
+        return over_means(
+            lambda scope: self._run(x, scope),
+            self.num_means,
+            self._output_types(x),
+        )
 
-        def draw(number: Tensor) -> Any:
-            own_key, sign = keys_and_signs(key, number, self._antithetic)
-            return run(random.DrawScope(own_key, signs=sign, numbers=number))
+    def _run(self, x: Any, scope: random.DrawScope) -> Any:
+        """The outputs of the network that the scope asks for."""
+        model: Any = self._model()
+        with random.entered(scope):
+            outputs = callee(model).draw(x, scope.indices, scope.key)
+        return keras.tree.map_structure(
+            lambda y: tf.cast(y, wide(model)), outputs
+        )
 
-        if kind == "one":
-            return draw(*numbers)
-        return tf.map_fn(
-            draw,
-            tf.range(*numbers),
-            parallel_iterations=2,
-            fn_output_signature=types,
+    def _output_types(self, x: Any) -> Any:
+        model: Any = self._model()
+        return keras.tree.map_structure(
+            lambda _: wide(model), model.draw_spec(keras_spec(x))
         )

@@ -1,7 +1,8 @@
 """What the calls of a model do with the rows of a batch.
 
-Draws that share a batch, or that are of a row's own, are right only where rows
-stay apart. What can't be known to keep them so is taken not to.
+Draws that share a batch, and draws of each row's own, are right only where rows
+stay apart. A call that is not known to keep them apart counts as one that does
+not.
 """
 
 import math
@@ -9,8 +10,6 @@ import math
 import keras
 
 from tfpbnn.base.keras_private import mask_of
-from tfpbnn.layers.linear.base import VariationalLayer
-from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call
 from tfpbnn.networks.reading import is_own
 from tfpbnn.particles.split import DrawGraph, is_random
@@ -39,7 +38,7 @@ def can_stack(call: Call) -> bool:
 
 
 def are_kept(call: Call) -> bool:
-    """Whether each row of the outputs is known to be of that of the inputs."""
+    """Whether each row of the outputs is known to depend on its own alone."""
     if isinstance(call.op, keras.layers.Layer) or call.is_alias:
         return can_stack(call)
     # Of other ranks, a row would be broadcast along an axis of its own.
@@ -48,11 +47,9 @@ def are_kept(call: Call) -> bool:
     return is_aligned and is_known and can_stack(call)
 
 
-def can_draw_apart(graph: DrawGraph, call: Call) -> bool:
+def can_be_marginal(graph: DrawGraph, call: Call) -> bool:
     """Whether noise on a random layer's outputs is exact for each row."""
-    x, *_ = call.inputs
-    is_ours = isinstance(call.op, RandomLayer)
-    is_exact = is_ours and call.op.rows_can_be_drawn_apart(tuple(x.shape))
+    is_exact = graph.drawing(call).can_be_marginal
     return is_exact and graph.is_used_once(call.op)
 
 
@@ -62,7 +59,7 @@ def obstacle(graph: DrawGraph) -> str:
         name = getattr(call.op, "name", "")
         if not are_kept(call):
             return f"`{name}`, which is not known to keep rows apart"
-        if is_random(call.op) and not can_draw_apart(graph, call):
+        if is_random(call.op) and not can_be_marginal(graph, call):
             return (
                 f"`{name}`, of which a row meets a weight more than once, or "
                 "whose weights are not independent Normals"
@@ -71,25 +68,19 @@ def obstacle(graph: DrawGraph) -> str:
 
 
 def first_calls(graph: DrawGraph) -> list[Call]:
-    """Of layers that all draws give the same, and that may be noise.
+    """The calls of random layers that mixed draws replace by noise.
 
-    Each row's distribution is exact then, whatever comes after them, if rows
-    are kept apart.
+    All draws give them the same inputs, and noise on their outputs is exact. So
+    each row has its exact distribution, whatever comes after them, if rows are
+    kept apart.
     """
     return [
         call
         for call in graph.random_calls
-        if isinstance(call.op, VariationalLayer)
-        and call.op.has_output_noise
+        if graph.drawing(call).has_output_noise
         and not graph.has_touched_inputs(call)
-        and can_draw_apart(graph, call)
+        and can_be_marginal(graph, call)
     ]
-
-
-def can_order_by_row(call: Call) -> bool:
-    """Whether a random layer can give its draws in the order of rows."""
-    x, *_ = call.inputs
-    return call.op.stacks_by_row(tuple(x.shape))
 
 
 def _goes_along_rows(call: Call) -> bool:
@@ -104,7 +95,7 @@ def _goes_along_rows(call: Call) -> bool:
 
 
 def _is_of_rows(call: Call) -> bool:
-    """Whether an operation of Keras's is known to leave each row in place."""
+    """Whether an operation of Keras is known to leave each row in place."""
     rank = len(call.inputs[0].shape)
     match type(call.op).__name__:
         case "GetItem":

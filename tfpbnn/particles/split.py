@@ -7,12 +7,27 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.stacking import repeated
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call, Graph, Tensors
 from tfpbnn.networks.reading import is_own, size
 from tfpbnn.networks.within import within
+
+
+def drawing_of(op: Any, input_shape: Any = None) -> random.Drawing:
+    """What an operation can do in a draw scope.
+
+    Args:
+        op: a layer, or any other operation.
+        input_shape: as for `RandomLayer.drawing`.
+    """
+    if isinstance(op, RandomLayer):
+        return op.drawing(input_shape)
+    if not is_random(op):
+        return random.Drawing(is_random=False)
+    sizes = (math.prod(v.shape) for v in op.trainable_variables)
+    return random.Drawing(num_normals=sum(sizes))
 
 
 def is_random(op: Any) -> bool:
@@ -21,10 +36,8 @@ def is_random(op: Any) -> bool:
     Keras's own layers don't, in inference; of a user's layer with a seed of
     its own it can't be known.
     """
-    if isinstance(op, VariationalLayer) and op.has_output_noise:
-        return any(posterior.is_random for posterior in op.posteriors)
     if isinstance(op, RandomLayer):
-        return True
+        return op.drawing().is_random
     if not isinstance(op, keras.layers.Layer):
         return False
     if any(hasattr(v, "is_noise") for v in op.variables):
@@ -36,10 +49,10 @@ def is_random(op: Any) -> bool:
 
 
 def weights_per_row(call: Call, unknown: int) -> int:
-    """How many products of a weight a row takes.
+    """The count of products of a row with a weight in one call.
 
     Args:
-        call: of a model.
+        call: a call of a model's.
         unknown: what axes of unknown size have, in all.
     """
     if not isinstance(call.op, keras.layers.Layer):
@@ -55,7 +68,7 @@ def weights_per_row(call: Call, unknown: int) -> int:
 
 
 class DrawGraph(Graph):
-    """The calls of a model, of which some differ between draws.
+    """A model's calls, some of which differ between draws.
 
     `before` does the calls that are the same for all draws, `after` the rest.
 
@@ -72,6 +85,7 @@ class DrawGraph(Graph):
         self.touched_calls: list[Call] = []
         self.untouched_calls: list[Call] = []
         self._touched: set[int] = set()
+        self._drawings: dict[int, random.Drawing] = {}
         for call in self.calls:
             if is_random(call.op) or self.has_touched_inputs(call):
                 self.touched_calls.append(call)
@@ -80,13 +94,22 @@ class DrawGraph(Graph):
                 self.untouched_calls.append(call)
 
     def is_touched(self, tensor: keras.KerasTensor) -> bool:
+        """Whether a tensor differs between draws."""
         return id(tensor) in self._touched
 
     def has_touched_inputs(self, call: Call) -> bool:
+        """Whether any input of a call differs between draws."""
         return any(map(self.is_touched, call.inputs))
 
+    def drawing(self, call: Call) -> random.Drawing:
+        """What the layer of a call can do in a draw scope, for its inputs."""
+        if id(call) not in self._drawings:
+            shape = tuple(call.inputs[0].shape)
+            self._drawings[id(call)] = drawing_of(call.op, shape)
+        return self._drawings[id(call)]
+
     def before(self, x: Any) -> Tensors:
-        """Does what is the same for all draws, of one batch."""
+        """Does what is the same for all draws, with inputs x."""
         tensors = self.enter(x)
 
         def get(leaf: Any) -> Any:
@@ -103,9 +126,9 @@ class DrawGraph(Graph):
     def after(self, tensors: Tensors, scope: random.DrawScope) -> Any:
         """Does the rest in a scope; gives the model's outputs.
 
-        In a stacked scope they are `[S * B, ...]`, or `[B * S, ...]` by row.
+        In a stacked scope they are `[S * B, ...]`.
         """
-        tensors, repeated = dict(tensors), {}
+        tensors, copies = dict(tensors), {}
 
         def get_shared(leaf: Any) -> Any:
             is_tensor = isinstance(leaf, keras.KerasTensor)
@@ -116,9 +139,10 @@ class DrawGraph(Graph):
                 return leaf
             if not scope.is_stacked or self.is_touched(leaf):
                 return tensors[id(leaf)]
-            if id(leaf) not in repeated:
-                repeated[id(leaf)] = _repeat(tensors[id(leaf)], scope)
-            return repeated[id(leaf)]
+            if id(leaf) not in copies:
+                count = tf.shape(scope.key)[0]
+                copies[id(leaf)] = repeated(tensors[id(leaf)], count)
+            return copies[id(leaf)]
 
         def run() -> None:
             for call in self.touched_calls:
@@ -131,16 +155,3 @@ class DrawGraph(Graph):
 
         within(function=run, training=False)
         return keras.tree.map_structure(get, self.outputs)
-
-
-def _repeat(tensor: Tensor, scope: random.DrawScope) -> Tensor:
-    """`[B, ...]` to a stack, of as many as the scope has draws."""
-    count = tf.shape(scope.key)[:1]
-    if scope.is_by_row:
-        return tf.repeat(tensor, count, axis=0)
-    # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
-    sizes = tf.shape(tensor)
-    stack = tf.broadcast_to(tensor, tf.concat([count, sizes], 0))
-    stack = tf.reshape(stack, tf.concat([[-1], sizes[1:]], 0))
-    stack.set_shape([None, *tensor.shape[1:]])
-    return stack

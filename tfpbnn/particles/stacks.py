@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfpbnn.base import data
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks.reading import layers_of
+from tfpbnn.particles.functions import TRACING
 
 _BATCH_SIZE = 1024
 _compiled: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
@@ -103,15 +104,16 @@ def _function(
     model: keras.Model, variables: list[keras.Variable], x: Any
 ) -> Any:
     """The compiled function for stacks of these variables and inputs like x."""
-    functions = _compiled.setdefault(model, {})
     specs = keras.tree.map_structure(
         lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x
     )
     parts = [id(part) for part in (*layers_of(model), *variables)]
     key = repr((parts, specs))
-    if key not in functions:
-        functions[key] = _compile(weakref.ref(model), variables, specs)
-    return functions[key]
+    with TRACING:
+        functions = _compiled.setdefault(model, {})
+        if key not in functions:
+            functions[key] = _compile(weakref.ref(model), variables, specs)
+        return functions[key]
 
 
 def _compile(
@@ -139,6 +141,7 @@ def _compile(
     compiled = tf.function(
         run, input_signature=[specs, stack_specs], autograph=False
     )
+    compiled.get_concrete_function()  # traces it
     return lambda x, stacks: keras.tree.map_structure(
         lambda y: y.numpy(), compiled(x, stacks)
     )

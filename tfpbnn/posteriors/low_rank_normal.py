@@ -166,9 +166,6 @@ class SWAGPosterior(NetworkPosterior):
 
     def _sample(self, key: Tensor) -> list[Tensor]:
         """Values of the random weights, in their types."""
-        scope, sign = random.current_scope(), 1.0
-        if scope is not None and scope.signs is not None:
-            sign = scope.signs
         own = random.fold(key, _OWN_KEYS)
         columns = random.normal(random.fold(own, 0), [self.num_columns])
         columns /= math.sqrt(2 * (self.num_columns - 1))
@@ -185,7 +182,7 @@ class SWAGPosterior(NetworkPosterior):
             noise = random.normal(random.fold(own, number + 1), v.shape, dtype)
             noise *= tf.sqrt(variance.value / 2)
             noise += tf.tensordot(tf.cast(columns, dtype), deviations.value, 1)
-            noise *= tf.cast(sign, dtype)
+            noise = random.signed(noise)
             noise *= tf.cast(tf.sqrt(self._scale.value), dtype)
             values.append(tf.cast(tf.cast(v.value, dtype) + noise, v.dtype))
         return values

@@ -11,18 +11,19 @@ from tfpbnn import random
 from tfpbnn.base import data
 from tfpbnn.base.progress import Bar
 from tfpbnn.particles import engine, functions
+from tfpbnn.particles.ways import Draws
 
 _BATCH_SIZE = 1024
 _LEAST_MEMORY = 2**28
 # What a stream, which doesn't tell, is taken to have.
 _MANY_ROWS = 2**20
-# What ways to draw rows apart need of a model.
+# What draws that are by row need of a model.
 _NEEDS = {
-    "marginal": "is exact only where each row meets each kernel once: in "
+    Draws.MARGINAL: "is exact only where each row meets each kernel once: in "
     "Functional or Sequential models whose random layers are dense, used once, "
     "with independent Normals, and whose rows never meet",
-    "mixed": "needs a Functional or Sequential model whose first random layer "
-    "is dense, used once, with independent Normals, others after it, and "
+    Draws.MIXED: "needs a Functional or Sequential model whose first random "
+    "layer is dense, used once, with independent Normals, others after it, and "
     "rows that never meet",
 }
 # From outputs `[d, B, ...]` of some draws after another to what is kept.
@@ -33,9 +34,9 @@ class Run:
     """One pass of a model over data, in pieces of rows and draws.
 
     Attributes:
-        draws: "coherent", "mixed", "marginal" or "mean"; "auto" only until the
+        draws: how draws are made; None, for the cheapest way, only until the
             first rows of a stream are there.
-        num_samples: of draws.
+        num_samples: how many draws there are.
     """
 
     def __init__(
@@ -44,14 +45,14 @@ class Run:
         x: Any,
         num_samples: int,
         *,
-        draws: str,
+        draws: Draws | None,
         seed: int | None,
         antithetic: bool,
         memory_budget: int | None,
     ):
         self._model = model
         self._x = x
-        self.num_samples = 1 if draws == "mean" else num_samples
+        self.num_samples = 1 if draws is Draws.MEAN else num_samples
         self._key = random.as_key(random.any_seed() if seed is None else seed)
         self._antithetic = antithetic
         self._budget = memory_budget or max(free_memory() // 4, _LEAST_MEMORY)
@@ -110,7 +111,7 @@ class Run:
 
     def check_random(self) -> None:
         """Raises if every draw was the same by construction."""
-        if self.draws == "mean":
+        if self.draws is Draws.MEAN:
             return
         states = engine.random_states(self._model)
         moved = any(
@@ -133,22 +134,22 @@ class Run:
         # There is no more to learn from the same draws again.
         most = function.num_draws or self.num_samples
         self.num_samples = min(self.num_samples, most)
-        if self.draws == "mean" and not function.has_mean:
+        if self.draws is Draws.MEAN and not function.has_mean:
             raise ValueError(
                 'draws="mean" needs a posterior that one network can stand '
                 f"for. Received: model {self._model.name}, an ensemble. "
                 "Average its members: `predict` without `draws=`."
             )
         costs = function.costs(x)
-        if self.draws == "auto":
-            # Not by the size of a stream's batches: the same numbers of all.
+        if self.draws is None:
+            # Not by the size of a stream's batches: draws don't depend on it.
             rows = _MANY_ROWS if self._is_stream else data.length(x)
             self.draws = costs.cheapest(rows)
-        if self.draws in _NEEDS and getattr(costs, self.draws) is None:
+        if self.draws in _NEEDS and self.draws not in costs.works:
             found = f" with {costs.obstacle}" if costs.obstacle else ""
             raise ValueError(
-                f'draws="{self.draws}" {_NEEDS[self.draws]}. Received: model '
-                f'{self._model.name}{found}. Use draws="coherent".'
+                f'draws="{self.draws.value}" {_NEEDS[self.draws]}. Received: '
+                f'model {self._model.name}{found}. Use draws="coherent".'
             )
         self._function = function
         return function
@@ -159,27 +160,25 @@ class Run:
         rows = data.length(batch)
         start = 0
         for stop in self._stops(function, batch):
-            if self.draws == "mean":
+            if self.draws is Draws.MEAN:
                 yield function.mean(batch)
-            elif self.draws in _NEEDS:
-                yield function.draws_by_row(
-                    self.draws, batch, self._key, start, stop, self._first_row
-                )
             else:
-                yield function.draws(batch, self._key, start, stop)
+                assert self.draws is not None
+                yield function.draws(
+                    batch, self._key, start, stop, self.draws, self._first_row
+                )
             start = stop
             bar.step()
         self._first_row += rows
 
     def _stops(self, function: functions.DrawFunction, batch: Any) -> list[int]:
         """Where the steps of draws end."""
-        if self.draws == "mean":
+        if self.draws is Draws.MEAN:
             return [1]
+        assert self.draws is not None
         costs, rows = function.costs(batch), data.length(batch)
-        if self.draws == "marginal" or costs.stacking_pays(rows, self.draws):
-            step = costs.draws_at_once(rows, self._budget)
-        else:
-            step = costs.draws_per_loop(rows, self._budget, self.draws)
+        way = costs.way(self.draws, rows)
+        step = costs.draws_per_call(way, rows, self._budget)
         stops = range(step, self.num_samples, step)
         return [*stops, self.num_samples]
 

@@ -7,11 +7,13 @@ import keras
 
 from tfpbnn.base import checks, data
 from tfpbnn.networks import reading
+from tfpbnn.particles.ways import Draws
 from tfpbnn.prediction.collect import Collector
 from tfpbnn.prediction.pieces import Run
 from tfpbnn.prediction.results import Predictive
 
-_DRAWS = ("auto", "coherent", "marginal", "mixed", "mean")
+# None takes the cheapest way.
+_DRAWS = {"auto": None} | {draws.value: draws for draws in Draws}
 
 
 def predict(
@@ -203,7 +205,7 @@ class _Options:
         checks.positive_integer("num_samples", self.num_samples)
         checks.positive_integer.optional("batch_size", self.batch_size)
         checks.positive_integer.optional("memory_budget", self.memory_budget)
-        checks.one_of("draws", self.draws, _DRAWS)
+        checks.one_of("draws", self.draws, list(_DRAWS))
 
     def predict(self, model: keras.Model, x: Any) -> tuple[Any, Any]:
         """The prediction, and the targets that a dataset brought."""
@@ -215,7 +217,10 @@ class _Options:
             self.batch_size, self.verbose, collector.collect
         )
         run.check_random()
-        predictive = collector.predictives(batches, run.num_samples, run.draws)
+        assert run.draws is not None
+        predictive = collector.predictives(
+            batches, run.num_samples, run.draws.value
+        )
         return predictive, targets
 
     def _run(self, model: keras.Model, x: Any) -> Run:
@@ -224,7 +229,7 @@ class _Options:
             model,
             x if data.is_stream(x) else data.as_arrays("x", x),
             self.num_samples,
-            draws=self.draws,
+            draws=_DRAWS[self.draws],
             seed=self.seed,
             antithetic=self.antithetic,
             memory_budget=self.memory_budget,

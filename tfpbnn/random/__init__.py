@@ -6,8 +6,8 @@ XLA, and a normal is one function of its bits, so draws agree there too, up to
 rounding.
 
 `keys` makes and derives keys, `normals` draws for one key, `grid` gives many
-keys at once numbers that have addresses, `scope` tells layers which draws to
-use. To add a distribution: a method of `numbers.RandomNumbers`.
+keys at once random numbers that have addresses, `scope` tells layers which
+draws to use. To add a distribution: a method of `numbers.RandomNumbers`.
 """
 
 from tfpbnn.random.grid import (
@@ -35,18 +35,22 @@ from tfpbnn.random.normals import (
     normal_from_bits,
     signs,
 )
-from tfpbnn.random.numbers import Numbers, signed
+from tfpbnn.random.numbers import RandomNumbers
 from tfpbnn.random.scope import (
+    Drawing,
     DrawScope,
     current_scope,
     draw_scope,
     entered,
     known,
+    signed,
+    signs_of_draws,
 )
 
 __all__ = [
     "DrawScope",
-    "Numbers",
+    "Drawing",
+    "RandomNumbers",
     "any_seed",
     "as_key",
     "as_keys",
@@ -69,6 +73,7 @@ __all__ = [
     "normal_grid",
     "signed",
     "signs",
+    "signs_of_draws",
     "threefry",
     "uniforms",
 ]

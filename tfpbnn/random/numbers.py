@@ -9,15 +9,17 @@ from tfpbnn.base.types import Tensor
 from tfpbnn.random.normals import bits, normal
 
 
-class Numbers:
-    """Numbers that broadcast to an input, of the distribution asked for.
+class RandomNumbers:
+    """Random numbers that broadcast to an input, of any distribution.
 
-    Of one key: to be asked once.
+    They are made of one key, so that one distribution is to be asked for, and
+    once.
 
     Args:
-        key: `[2]`, None if there are normals.
-        sizes: of the numbers; likewise.
-        normals: those of a scope, to make the numbers of.
+        key: `[2]`; None if there are normals.
+        sizes: the shape of the random numbers; None if there are normals.
+        normals: those of the draws of a scope, which all other random numbers
+            are made of then.
     """
 
     def __init__(
@@ -59,14 +61,3 @@ class Numbers:
         return tf.math.log(tf.math.erfc(-half)) - tf.math.log(
             tf.math.erfc(half)
         )
-
-
-def signed(normals: Tensor, signs: Tensor | None) -> Tensor:
-    """Normals `[S, B, size]` with the signs of antithetic draws, `[S]`.
-
-    A unit that is dropped by a normal below the threshold for its rate is as
-    often dropped by minus that normal, and other ones then.
-    """
-    if signs is None:
-        return normals
-    return normals * tf.cast(tf.reshape(signs, [-1, 1, 1]), normals.dtype)

@@ -30,7 +30,6 @@ from tests.layers.attention.table import (
 from tests.layers.table import ESTIMATORS, normal
 from tests.statistics import assert_correlation, assert_moments
 from tfpbnn import random
-from tfpbnn.layers.linear import drawing
 
 # The arguments of the layer, the inputs and the arguments of the call.
 CASES = {
@@ -175,12 +174,8 @@ def test_a_draw_is_the_layer_with_the_drawn_weights(op, estimator):
     kernels, biases = {}, {}
     for name, projection in projections(layer).items():
         key = keys[name]
-        kernel = drawing.scope_draw(
-            projection.kernel_posterior, random.fold(key, 0)
-        )
-        bias = drawing.scope_draw(
-            projection.bias_posterior, random.fold(key, 1)
-        )
+        (kernel,) = projection.kernel_posterior.draws(random.fold(key, 0)[None])
+        (bias,) = projection.bias_posterior.draws(random.fold(key, 1)[None])
         kernels[name], biases[name] = kernel.numpy(), bias.numpy()
     allowed = mask & (np.abs(before) < 3)
     expected = reference.attention(Q, V, K, kernels, biases, allowed)

@@ -121,8 +121,8 @@ def record_draws(layer):
             kept.append(original(key))
             return kept[-1]
 
-        def draws(keys, signs, *, original=posterior.draws, kept=kept):
-            kept.append(original(keys, signs)[0])
+        def draws(keys, *, original=posterior.draws, kept=kept):
+            kept.append(original(keys)[0])
             return kept[-1][None]
 
         posterior.sample, posterior.draws = sample, draws

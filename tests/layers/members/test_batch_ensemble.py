@@ -10,6 +10,7 @@ from tests.layers.table import CASES, normal
 from tests.statistics import assert_covariance
 from tfpbnn import families, layers, priors, random
 from tfpbnn.particles import engine
+from tfpbnn.particles.ways import LOOPED, STACKED
 
 M = 3
 SHARED = [c for c in CASES if hasattr(layers, f"{c.op}BatchEnsemble")]
@@ -86,8 +87,8 @@ def test_members_equal_numpy_in_groups_and_in_draws(case):
     function = engine.draw_function(model, case.x)
     assert function.num_draws == M
     assert not function.has_mean
-    for kind in ("loop", "stack"):
-        found = function.compiled(kind)(case.x, random.as_key(0), 1, M + 1)
+    for way in (LOOPED, STACKED):
+        found = function.compiled(way)(case.x, random.as_key(0), 1, M + 1)
         np.testing.assert_allclose(
             found, expected[[1, 2, 0]], rtol=1e-4, atol=1e-5
         )
@@ -191,10 +192,10 @@ def test_rank1_draws_have_the_closed_form_moments():
     function = engine.draw_function(model, x)
     assert function.num_draws is None
     key = random.as_key(0)
-    stacked = function.compiled("stack")(x, key, 0, 40_000).numpy()[:, 0]
+    stacked = function.compiled(STACKED)(x, key, 0, 40_000).numpy()[:, 0]
     for m in range(2):
         assert_covariance(stacked[m::2], *rank1_moments(layer, x[0], m))
-    looped = function.compiled("loop")(x, key, 0, 7).numpy()[:, 0]
+    looped = function.compiled(LOOPED)(x, key, 0, 7).numpy()[:, 0]
     np.testing.assert_allclose(looped, stacked[:7], rtol=1e-4, atol=1e-5)
 
 

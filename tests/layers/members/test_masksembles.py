@@ -9,6 +9,7 @@ import pytest
 from tests.layers.table import normal
 from tfpbnn import layers, random
 from tfpbnn.particles import engine
+from tfpbnn.particles.ways import LOOPED, STACKED
 
 
 def masks_of(num_members, size, scale, seed=0):
@@ -64,8 +65,8 @@ def test_rows_in_groups_and_in_draws():
         function = engine.draw_function(model, x)
         assert function.num_draws == (None if again else 3)
         draws = [
-            function.compiled(kind)(x, random.as_key(0), 0, 6).numpy()
-            for kind in ("loop", "stack")
+            function.compiled(way)(x, random.as_key(0), 0, 6).numpy()
+            for way in (LOOPED, STACKED)
         ]
         np.testing.assert_allclose(*draws, rtol=1e-6)
         kept = draws[0] / np.where(x, x, 1)

@@ -1,6 +1,5 @@
 """Draws of any posterior inside of an exported graph."""
 
-import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -13,22 +12,23 @@ from tfpbnn.base.types import Tensor
 from tfpbnn.exporting.graphs.hoisted import Hoisted
 from tfpbnn.exporting.signatures.inputs import Inputs
 from tfpbnn.particles import DrawFunction
+from tfpbnn.particles.ways import LOOPED, MARGINAL, STACKED, Draws, Way
 
 # Rows that are looked for at most, for where a way to draw begins to pay.
 _MANY_ROWS = 2**20
 # A tensor would start TensorFlow when imported.
 _FIRST = np.int64(0)
-# Numbers of rows: one row's noise, which all of them share.
+# The indices of rows that all share one row's noise.
 ONE_ROW: np.ndarray = np.zeros([1], np.int64)
 
 
-class Draws:
+class ExportedDraws:
     """A posterior's outputs, `[S, B, ...]`, by plain operations.
 
     Attributes:
         num_samples: S; at most as many as there are.
         is_random: whether there is no end of draws.
-        spec: of the outputs of one draw, `[B, ...]`.
+        spec: the TensorSpecs of the outputs of one draw, `[B, ...]`.
     """
 
     def __init__(
@@ -37,77 +37,90 @@ class Draws:
         """Counts what draws cost.
 
         Args:
-            function: the posterior's.
-            inputs: of its model.
-            num_samples: as asked for.
+            function: the posterior's draws.
+            inputs: those of its model.
+            num_samples: how many draws are asked for.
         """
         self._function = function
         self.is_random = function.num_draws is None
         self.num_samples = min(num_samples, function.num_draws or num_samples)
-        self._functions: dict[tuple[str, bool], Hoisted] = {}
+        self._functions: dict[tuple[Way, bool], Hoisted] = {}
         self._kept: dict[Any, tf.Variable] = {}
         costs = self._costs = function.costs(inputs.typical())
         self._most_stacked = _most_rows(costs.stacking_pays)
-        self._most_apart = _most_rows(costs.sharing_noise_pays)
-        one = tf.function(functools.partial(self.trace, "one"), autograph=False)
-        key, number = tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)
+        self._most_marginal = _most_rows(costs.sharing_noise_pays)
+        one = tf.function(self.trace_one, autograph=False)
+        key, index = tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)
         x = inputs.pack(inputs.specs)
-        self.spec = one.get_concrete_function(x, key, number).structured_outputs
+        self.spec = one.get_concrete_function(x, key, index).structured_outputs
 
-    def trace(self, kind: str, x: Any, *arguments: Tensor) -> Any:
-        """As the posterior's function, without fused passes."""
+    def trace(self, way: Way, x: Any, *arguments: Tensor) -> Any:
+        """`DrawFunction.trace` without fused passes."""
         with fused.plain(addressed=True):
-            return self._function.trace(kind, x, *arguments)
+            return self._function.trace(way, x, *arguments)
 
-    def kind_of_fixed(self) -> str:
-        """How draws that are kept are best made: "apart", "stack" or "one"."""
-        if self._costs.marginal is not None:
-            return "apart"
-        return "stack" if self._most_stacked else "one"
+    def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
+        """`DrawFunction.trace_one` without fused passes."""
+        with fused.plain(addressed=True):
+            return self._function.trace_one(x, key, index)
+
+    def way_of_fixed(self) -> Way:
+        """How draws that are kept are best made; looped is one by one."""
+        if Draws.MARGINAL in self._costs.works:
+            return MARGINAL
+        return STACKED if self._most_stacked else LOOPED
 
     def mean(self, x: Any) -> Any:
-        """Of the networks that stand for all, or of all that there are."""
+        """Outputs of the networks that stand for all, or of all there are."""
         count = self._function.num_draws
         if self._function.has_mean or count is None:
-            means = self.trace("mean", x)
+            with fused.plain(addressed=True):
+                means = self._function.trace_mean(x)
             return self._shaped(means, self._function.num_means)
         stop = tf.constant(count, tf.int64)
-        draws = self.trace("loop", x, random.as_key(0), _FIRST, stop)
+        draws = self.trace(LOOPED, x, random.as_key(0), _FIRST, stop)
         return self._shaped(draws, count)
 
     def fresh(self, x: Any, rows: Tensor) -> Any:
-        """Of a key of this run of the graph, drawn in the cheapest way.
+        """Outputs of draws of a fresh key, made in the cheapest way.
 
-        Rows share them, be they noise or weights.
+        Each run of the graph has another key. Rows share the draws, of noise or
+        of weights.
         """
         key = random.fresh_key()
 
-        def apart() -> Any:
-            return self._call("apart", False, x, key, ONE_ROW)
+        def marginal() -> Any:
+            return self._call(MARGINAL, False, x, key, ONE_ROW)
 
         def coherent() -> Any:
             return self._coherent(x, rows, key, addressed=False)
 
-        draws = _up_to(rows, self._most_apart, apart, coherent)
+        draws = _up_to(rows, self._most_marginal, marginal, coherent)
         return self._shaped(draws, self.num_samples)
 
     def of_key(self, x: Any, rows: Tensor, key: Tensor, stop: Tensor) -> Any:
-        """So many coherent draws of a key, those of `predict`."""
+        """Outputs of a key's coherent draws up to `stop`, as in `predict`."""
         return _up_to(
             rows,
             self._most_stacked,
-            lambda: self.trace("stack", x, key, _FIRST, stop),
-            lambda: self.trace("loop", x, key, _FIRST, stop),
+            lambda: self.trace(STACKED, x, key, _FIRST, stop),
+            lambda: self.trace(LOOPED, x, key, _FIRST, stop),
         )
 
     def seeded(self, x: Any, rows: Tensor, seeds: Tensor) -> Any:
-        """Each row's of its seed `[B]`, whatever rows are beside it.
+        """Outputs of each row's draws of its seed, whatever rows are beside it.
 
-        As `predict` of the row alone, with draws="marginal" where it is exact.
+        They are those that `predict` has for the row alone, with
+        draws="marginal" where that is exact.
+
+        Args:
+            x: inputs, B rows.
+            rows: B.
+            seeds: `[B]`.
         """
-        if self._costs.marginal is not None:
-            keys, numbers = random.as_keys(seeds), tf.zeros_like(seeds)
-            draws = self._call("apart", True, x, keys, numbers)
+        if Draws.MARGINAL in self._costs.works:
+            keys, indices = random.as_keys(seeds), tf.zeros_like(seeds)
+            draws = self._call(MARGINAL, True, x, keys, indices)
         elif not self.is_random:
             key = random.as_key(0)
             draws = self._coherent(x, rows, key, addressed=True)
@@ -128,21 +141,21 @@ class Draws:
             for y in keras.tree.flatten(self.spec)
         ]
 
-        def of_seed(number: Tensor, arrays: list[Any]) -> Any:
-            rows = tf.where(which == number)[:, 0]
+        def of_seed(index: Tensor, arrays: list[Any]) -> Any:
+            rows = tf.where(which == index)[:, 0]
             chosen = keras.tree.map_structure(lambda t: tf.gather(t, rows), x)
-            key = random.as_keys(distinct[number])
+            key = random.as_keys(distinct[index])
             size = tf.size(rows, tf.int64)
             draws = self._coherent(chosen, size, key, addressed=True)
-            return number + 1, [
-                array.write(number, batch_first(y))
+            return index + 1, [
+                array.write(index, batch_first(y))
                 for array, y in zip(
                     arrays, keras.tree.flatten(draws), strict=True
                 )
             ]
 
         _, flat = tf.while_loop(
-            lambda number, _: number < count, of_seed, (0, flat)
+            lambda index, _: index < count, of_seed, (0, flat)
         )
         # From the order of seeds back to that of rows.
         place = tf.argsort(tf.argsort(which, stable=True), stable=True)
@@ -161,19 +174,19 @@ class Draws:
         return keras.tree.map_structure(shaped, draws, self.spec)
 
     def _call(
-        self, kind: str, addressed: bool, x: Any, key: Tensor, *rows: Tensor
+        self, way: Way, addressed: bool, x: Any, key: Tensor, *rows: Tensor
     ) -> Any:
         """S draws of a key, by a function that all signatures share.
 
         Args:
-            kind: "apart" (with the numbers of the rows), "stack" or "loop".
-            addressed: whether numbers are those of `predict`.
+            way: how they are made.
+            addressed: whether random numbers are those of `predict`.
             x: inputs.
-            key: of all draws, or of each row.
-            *rows: their numbers.
+            key: that of all draws, or those of each row.
+            *rows: the indices of the rows, for marginal draws.
         """
         flat = keras.tree.flatten(x)
-        name = kind, addressed
+        name = way, addressed
         if name not in self._functions:
 
             def run(key: Tensor, *tensors: Tensor) -> Any:
@@ -181,7 +194,7 @@ class Draws:
                 stop = tf.constant(self.num_samples, tf.int64)
                 with fused.plain(addressed):
                     return self._function.trace(
-                        kind, inputs, key, _FIRST, stop, *tensors[len(flat) :]
+                        way, inputs, key, _FIRST, stop, *tensors[len(flat) :]
                     )
 
             arguments = [key, *flat, *rows]
@@ -196,8 +209,8 @@ class Draws:
         return _up_to(
             rows,
             self._most_stacked,
-            lambda: self._call("stack", addressed, x, key),
-            lambda: self._call("loop", addressed, x, key),
+            lambda: self._call(STACKED, addressed, x, key),
+            lambda: self._call(LOOPED, addressed, x, key),
         )
 
 
@@ -223,7 +236,7 @@ def _up_to(
     few: Callable[[], Any],
     many: Callable[[], Any],
 ) -> Any:
-    """One or the other, by the number of rows in a request."""
+    """One or the other, by the count of rows in a request."""
     if most == 0:
         return many()
     if most >= _MANY_ROWS:

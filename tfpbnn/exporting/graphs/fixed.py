@@ -8,16 +8,16 @@ import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
 from tfpbnn.exporting.graphs.cutting import Rest, is_expensive, traced
-from tfpbnn.exporting.graphs.draws import ONE_ROW, Draws
+from tfpbnn.exporting.graphs.draws import ONE_ROW, ExportedDraws
 from tfpbnn.exporting.signatures.inputs import Inputs
+from tfpbnn.particles.ways import Draws, Way
 
 # From inputs to outputs, `[S, B, ...]` each.
 Outputs = Callable[..., list[Tensor]]
-# What is kept, by the way in which draws are made.
+# What is kept, by what is drawn.
 _WHAT = {
-    "apart": "noise on the outputs of layers",
-    "stack": "weights and masks",
-    "one": "weights and masks",
+    Draws.MARGINAL: "noise on the outputs of layers",
+    Draws.COHERENT: "weights and masks",
 }
 # Larger tensors are kept as variables: a graph holds 2 GiB at most.
 _SMALL = 1024
@@ -41,7 +41,7 @@ class FixedDraws:
 
     def __init__(
         self,
-        draws: Draws,
+        draws: ExportedDraws,
         inputs: Inputs,
         key: Tensor,
         max_bytes: int,
@@ -61,23 +61,23 @@ class FixedDraws:
             ValueError: if it is larger.
         """
         self._inputs, self.num_samples = inputs, draws.num_samples
-        kind = draws.kind_of_fixed()
-        graph = _graph(draws, inputs, kind)
+        way = draws.way_of_fixed()
+        graph = _graph(draws, inputs, way)
         self._structure = graph.structured_outputs
-        key_in, number_in, *x = graph.inputs[: 2 + len(inputs.specs)]
-        is_stacked = kind != "one"
-        drawn = [key_in, number_in]
+        key_in, index_in, *x = graph.inputs[: 2 + len(inputs.specs)]
+        is_stacked = way.is_stacked
+        drawn = [key_in, index_in]
         # Of draws one by one each would keep its own of what they share.
         cut = _cut(graph.graph, drawn, x, graph.outputs, is_stacked)
         parts = 1 if is_stacked else self.num_samples
-        self._what = _WHAT[kind]
+        self._what = _WHAT[way.draws]
         self._check_size(cut * parts, max_bytes)
         rest = Rest(graph, [*x, *cut])
         found: list[list[Tensor]] = [[]] * parts
         if cut:
-            draw = graph.prune([key_in, number_in], cut)
-            numbers = tf.range(parts, dtype=tf.int64)
-            found = [draw(key, number) for number in numbers]
+            draw = graph.prune([key_in, index_in], cut)
+            indices = tf.range(parts, dtype=tf.int64)
+            found = [draw(key, index) for index in indices]
         self._check_size([t for values in found for t in values], max_bytes)
         if is_stacked:
             self._draws = _with_kept(rest, found[0])
@@ -103,17 +103,17 @@ class FixedDraws:
             )
 
 
-def _graph(draws: Draws, inputs: Inputs, kind: str) -> Any:
-    """The draws as a graph of their key, number and the inputs."""
+def _graph(draws: ExportedDraws, inputs: Inputs, way: Way) -> Any:
+    """The draws as a graph of their key, index and the inputs."""
 
-    def run(key: Tensor, number: Tensor, *tensors: Tensor) -> Any:
+    def run(key: Tensor, index: Tensor, *tensors: Tensor) -> Any:
         named = dict(zip(inputs.specs, tensors, strict=True))
         x = inputs.pack(named)
-        if kind == "one":
-            return draws.trace(kind, x, key, number)
-        numbers = [tf.constant(n, tf.int64) for n in (0, draws.num_samples)]
-        rows = [ONE_ROW] if kind == "apart" else []
-        return draws.trace(kind, x, key, *numbers, *rows)
+        if not way.is_stacked:
+            return draws.trace_one(x, key, index)
+        ends = [tf.constant(n, tf.int64) for n in (0, draws.num_samples)]
+        rows = [ONE_ROW] if way.draws.is_by_row else []
+        return draws.trace(way, x, key, *ends, *rows)
 
     arguments = [tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)]
     return traced(run, [*arguments, *inputs.specs.values()])

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base.types import Tensor
-from tfpbnn.exporting.graphs.draws import Draws
+from tfpbnn.exporting.graphs.draws import ExportedDraws
 from tfpbnn.exporting.graphs.fixed import FixedDraws
 from tfpbnn.exporting.signatures import summaries
 from tfpbnn.exporting.signatures.inputs import Inputs, finite_rows, rows_of
@@ -26,7 +26,7 @@ class Signatures:
     def __init__(
         self,
         inputs: Inputs,
-        draws: Draws,
+        draws: ExportedDraws,
         fixed: FixedDraws | None,
         outputs: dict[str, Likelihood],
         levels: Sequence[float],

@@ -9,7 +9,6 @@ import tensorflow as tf
 from tfpbnn import families, fused, random
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families import Family
-from tfpbnn.layers.linear import drawing
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.layers.random_weights import RandomWeights, own_prior
 from tfpbnn.networks.within import within
@@ -17,6 +16,10 @@ from tfpbnn.networks.within import within
 
 def _sample(posterior: Family, key: Tensor) -> Tensor:
     return posterior.sample(key)
+
+
+def _draw_in_scope(posterior: Family, key: Tensor) -> Tensor:
+    return posterior.draws(key[tf.newaxis])[0]
 
 
 class DrawnValues(keras.StatelessScope):
@@ -96,7 +99,7 @@ class DrawnLayer(RandomLayer):
             return function()
         in_scope = random.current_scope() is not None
         with fused.enabled(in_scope, not in_scope and bool(training)):
-            draw = drawing.scope_draw if in_scope else _sample
+            draw = _draw_in_scope if in_scope else _sample
             # A posterior needs its loc, a Keras layer's variable, uncast.
             drawn = within(function=lambda: self._draw(draw, key))
         with DrawnValues(drawn) as scope:

@@ -72,7 +72,6 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
     """
 
     noise: Noise
-    draws_weights = False
 
     def __init__(
         self,
@@ -136,7 +135,7 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
         # 1 / (1 - rate) is exp of the former.
         return 0.5 * squares * tf.exp(kept) - self._num_masks * entropy
 
-    def _noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def _noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         raw = tf.convert_to_tensor(self.raw_rate)
         kept = tf.sigmoid(-(raw + numbers.logistic()) / _TEMPERATURE)
         factor = kept * tf.exp(tf.math.softplus(raw))
@@ -149,11 +148,8 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
             inputs = perturbed(inputs, key, self._noisy, shape)
         return self.layer(inputs, training=training)
 
-    def stacks(self) -> bool:
-        return True
-
-    def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
-        return True
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        return random.Drawing(can_stack=True, can_be_marginal=True)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return self.layer.compute_output_shape(input_shape)

@@ -31,7 +31,6 @@ class MCNoise(RandomLayer):
     """
 
     noise: Noise
-    draws_weights = False
 
     def __init__(self, seed: int | None, **kwargs: Any):
         super().__init__(**kwargs)
@@ -39,7 +38,7 @@ class MCNoise(RandomLayer):
         self.supports_masking = True
 
     @abc.abstractmethod
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         """The inputs with the noise that these numbers make, elementwise."""
 
     def sizes_of_noise(self, rank: int) -> NoiseShape:
@@ -59,11 +58,8 @@ class MCNoise(RandomLayer):
     def call(self, inputs: Tensor) -> Tensor:
         return self.with_key(inputs, self._draw_key())
 
-    def stacks(self) -> bool:
-        return True
-
-    def rows_can_be_drawn_apart(self, input_shape: Any) -> bool:
-        return True
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        return random.Drawing(can_stack=True, can_be_marginal=True)
 
     def compute_output_shape(self, input_shape: Any) -> Shape:
         return input_shape
@@ -79,7 +75,7 @@ class MCRate(MCNoise):
         super().__init__(seed, **kwargs)
         self.rate = checks.rate("rate", rate)
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         kept = numbers.kept(self.rate, inputs.dtype)
         return inputs * (kept * (1 / (1 - self.rate)))
 
@@ -190,7 +186,7 @@ class MCAlphaDropout(MCUnits):
         [Klambauer et al., 2017](https://arxiv.org/abs/1706.02515)
     """
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         dropped, rate = _SELU_SATURATION, self.rate
         # Such that standardized inputs stay that.
         slope = ((1 - rate) * (1 + rate * dropped**2)) ** -0.5
@@ -226,7 +222,7 @@ class MCGaussianDropout(MCRate):
         [Srivastava et al., 2014](https://jmlr.org/papers/v15/srivastava14a.html)
     """
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         scale = math.sqrt(self.rate / (1 - self.rate))
         return inputs * (1 + scale * numbers.normal(inputs.dtype))
 
@@ -256,7 +252,7 @@ class MCGaussianNoise(MCNoise):
         super().__init__(seed, **kwargs)
         self.stddev = checks.non_negative("stddev", stddev)
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         return inputs + self.stddev * numbers.normal(inputs.dtype)
 
     def get_config(self) -> Config:

@@ -125,7 +125,6 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
     """
 
     noise: Noise
-    draws_weights = False
 
     def __init__(
         self,
@@ -145,6 +144,9 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
     def build(self, input_shape: Any = None) -> None:
         # The layer is built when it is called.
         self.noise.build(self)
+
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        return random.Drawing()
 
     def compute_mask(self, *args: Any, **kwargs: Any) -> Any:
         return self.layer.compute_mask(*args, **kwargs)

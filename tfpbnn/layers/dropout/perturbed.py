@@ -1,8 +1,8 @@
 """The random numbers of layers that perturb their inputs.
 
-Outside of a scope (training, plain calls) each row has numbers of its own. In a
-scope, so in `predict`, a draw is one function: all rows have the same, unless
-they are to be drawn apart.
+Outside of a scope (training, plain calls) each row has random numbers of its
+own. In a scope, and so in `predict`, a draw is one function: all rows have the
+same, unless draws are marginal.
 """
 
 import functools
@@ -22,14 +22,14 @@ NoiseShape = Sequence[int | None] | None
 def perturbed(
     x: Tensor,
     key: Tensor,
-    apply: Callable[[Tensor, random.Numbers], Tensor],
+    apply: Callable[[Tensor, random.RandomNumbers], Tensor],
     noise_shape: NoiseShape = None,
 ) -> Tensor:
     """`apply(x, numbers)` for x as the current scope hands it to layers.
 
     Args:
         x: `[B, ...]`; in a stacked scope, see `random.DrawScope`.
-        key: of the layer, as the scope's is.
+        key: the layer's, like the scope's.
         apply: an elementwise function; x and the result may have an axis of
             draws before that of rows.
         noise_shape: as of Keras's dropout: 1 for axes along which the numbers
@@ -37,18 +37,18 @@ def perturbed(
     """
     scope = random.current_scope()
     if scope is None:
-        return apply(x, random.Numbers(key, _sizes(x, noise_shape)))
+        return apply(x, random.RandomNumbers(key, _sizes(x, noise_shape)))
     if not scope.is_stacked:
         normals = _normals(x, key[tf.newaxis], scope, noise_shape)
-        return apply(x, random.Numbers(None, normals=normals[0]))
+        return apply(x, random.RandomNumbers(None, normals=normals[0]))
     normals = _normals(x, key, scope, noise_shape)
     count = 1 if scope.is_shared else tf.shape(key)[0]
     stack = unflatten(x, count)
-    return flatten(apply(stack, random.Numbers(None, normals=normals)))
+    return flatten(apply(stack, random.RandomNumbers(None, normals=normals)))
 
 
 def _sizes(x: Tensor, noise_shape: NoiseShape) -> list[Any]:
-    """The noise's sizes: numbers where they are known, else tensors."""
+    """The noise's shape, with a tensor for each size that isn't known."""
     known, asked = tf.shape(x), noise_shape or [None] * len(x.shape)
     if len(asked) != len(x.shape):
         raise ValueError(
@@ -73,10 +73,8 @@ def _normals(
     size = functools.reduce(operator.mul, sizes, 1)
     if isinstance(size, int):
         with fused.enabled(draws=True):
-            normals = random.signed(
-                fused.normal_grid(keys, rows, size), scope.signs
-            )
+            normals = fused.normal_grid(keys, rows, size)
     else:
         words = random.grid_bits(keys, rows, size)
-        normals = random.signed(random.normal_from_bits(words), scope.signs)
+        normals = random.signed(random.normal_from_bits(words))
     return tf.reshape(normals, [*tf.unstack(tf.shape(normals)[:2]), *sizes])

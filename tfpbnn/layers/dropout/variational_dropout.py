@@ -101,7 +101,7 @@ class VariationalDropout(MCNoise):
         log_alpha = tf.convert_to_tensor(self.log_alpha)
         return tf.reduce_sum(kl_to_log_uniform(log_alpha))
 
-    def noisy(self, inputs: Tensor, numbers: random.Numbers) -> Tensor:
+    def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
         scale = tf.exp(0.5 * tf.convert_to_tensor(self.log_alpha))
         noise = tf.cast(scale, inputs.dtype) * numbers.normal(inputs.dtype)
         return inputs * (1 + noise)

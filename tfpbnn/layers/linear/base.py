@@ -1,6 +1,7 @@
 """What all variational layers that are linear in their kernels share."""
 
 import abc
+import math
 from collections.abc import Callable
 from typing import Any, ClassVar
 
@@ -140,18 +141,14 @@ class VariationalLayer(RandomLayer):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         scope, key = random.current_scope(), self._draw_key()
         inputs = self._as_numbers(inputs)
-        # In a scope a draw is one function, the same kernel for every row:
-        # what training estimators do across the rows is not wanted there.
         with fused.enabled(scope is not None, scope is None and bool(training)):
-            noise: OutputNoise | None = random.known(self)
-            if scope is not None and noise is not None:
-                outputs = self._with_noise(noise, scope, key)
-            elif scope is not None and scope.is_stacked:
-                outputs = self._stacked(inputs, scope, key)
-            elif scope is not None:
-                outputs = self._linear(drawing.coherent, inputs, key)
-            else:
+            if scope is None:
                 outputs = self._linear(self._estimator.apply, inputs, key)
+            else:
+                noise = random.known(self)
+                outputs = drawing.in_scope(
+                    self._linear, inputs, scope, key, noise
+                )
         if self.activation is not None:
             outputs = self.activation(outputs)
         return outputs
@@ -162,51 +159,37 @@ class VariationalLayer(RandomLayer):
             return inputs
         return tf.cast(inputs, self.compute_dtype)
 
-    def _stacked(
-        self, inputs: Tensor, scope: random.DrawScope, keys: Tensor
-    ) -> Tensor:
-        """S draws at once, `[S * B, ...]`; see `random.DrawScope`."""
-        if scope.is_by_row:
-            wide = self._linear(drawing.by_row, inputs, keys)
-            return tf.reshape(wide, [-1, wide.shape[-1]])
-        estimate = drawing.stacked if scope.rows is None else drawing.marginal
-        count = tf.shape(keys)[0]
-        x = (
-            inputs[tf.newaxis]
-            if scope.is_shared
-            else tf.reshape(
-                inputs, tf.concat([[count, -1], tf.shape(inputs)[1:]], 0)
-            )
-        )
-        x.set_shape([1 if scope.is_shared else None, None, *inputs.shape[1:]])
-        y = self._linear(estimate, x, keys)
-        shape = y.shape[2:]
-        if y.shape[0] == 1:  # all its weights are points
-            y = tf.repeat(y, count, axis=0)
-        y = tf.reshape(y, tf.concat([[-1], tf.shape(y)[2:]], 0))
-        y.set_shape([None, *shape])
-        return y
-
-    @property
-    def has_output_noise(self) -> bool:
-        """Whether `output_noise` tells all that a call does.
-
-        Not of a subclass with a call, or weights of members, of its own.
-        """
-        return self.fast_weights is None and all(
+    def drawing(self, input_shape: Shape | None = None) -> random.Drawing:
+        if self.fast_weights is not None:
+            return self.fast_weights.drawing()
+        # A subclass with a call of its own does more with its noise than this
+        # class knows.
+        is_plain = all(
             getattr(type(self), name) is getattr(VariationalLayer, name)
             for name in ("call", "_as_numbers", "_linear")
         )
+        drawn = [p for p in self.posteriors if p.is_random]
+        is_random = bool(drawn) or not is_plain
+        if input_shape is None:
+            return random.Drawing(is_random)
+        return random.Drawing(
+            is_random,
+            can_stack=all(op.apply_stack for op in self._ops().values()),
+            can_be_marginal=self._meets_weights_once(input_shape)
+            and all(p.independent_normal for p in self.posteriors),
+            has_output_noise=is_plain,
+            num_normals=sum(math.prod(p.loc.shape) for p in drawn),
+        )
 
     def output_noise(self, inputs: Tensor, rows: Tensor) -> OutputNoise:
-        """What a scope is to know of the layer to draw rows apart.
+        """What a scope is to know of the layer for mixed draws.
 
-        In place of kernels, and no other layer: the outputs are of each row's
-        exact distribution where `rows_can_be_drawn_apart`.
+        The outputs are drawn in place of kernels. They have each row's exact
+        distribution where the layer's `drawing` can be marginal.
 
         Args:
             inputs: `[B, ...]`, the same for all draws.
-            rows: their numbers, `[B]`.
+            rows: their indices, `[B]`.
         """
         ((name, op),) = self._ops().items()
         # As Keras does it in a call.
@@ -220,37 +203,8 @@ class VariationalLayer(RandomLayer):
             y, variance = y + shift, variance + more
         return OutputNoise(y, tf.sqrt(variance), rows)
 
-    def _with_noise(
-        self, known: OutputNoise, scope: random.DrawScope, key: Tensor
-    ) -> Tensor:
-        """The outputs of one draw, or `[S * B, ...]` of S at once."""
-        keys = key if scope.is_stacked else key[tf.newaxis]
-        y, scale = known.mean[tf.newaxis], known.scale
-        scale = scale[tf.newaxis] if scale.shape.rank else scale
-        outputs = drawing.add_noise(y, scale, keys, known.rows)
-        outputs = tf.reshape(
-            outputs, tf.concat([[-1], tf.shape(outputs)[2:]], 0)
-        )
-        outputs.set_shape([None, *known.mean.shape[1:]])
-        return outputs
-
-    def stacks(self) -> bool:
-        """Whether S draws at once can be faster than one by one."""
-        return self.fast_weights is not None or all(
-            op.apply_stack is not None for op in self._ops().values()
-        )
-
-    def stacks_by_row(self, input_shape: Shape) -> bool:
-        """Whether it does so in the order of rows too."""
-        (name, op), *more = self._ops().items()
-        is_plain = len(input_shape) == 2 and not more and not self.fast_weights
-        is_random = self._posterior(name).is_random
-        return is_plain and is_random and op.apply_wide is not None
-
-    def rows_can_be_drawn_apart(self, input_shape: Shape) -> bool:
-        """Whether noise on the outputs has the distribution of each row."""
-        if self.fast_weights is not None:
-            return False
+    def _meets_weights_once(self, input_shape: Shape) -> bool:
+        """Whether no two outputs of a row share an element of a weight."""
         x_rank = len(input_shape)
         y_shape = self.compute_output_shape(input_shape)
         y_rank = len(y_shape)
@@ -259,10 +213,9 @@ class VariationalLayer(RandomLayer):
             axes = zip(self._bias_axes(), bias.loc.shape, strict=True)
             sizes = {axis % y_rank: size for axis, size in axes}
             if any(sizes.get(i) != n != 1 for i, n in enumerate(y_shape) if i):
-                return False  # outputs share elements of it
-        return all(
-            op.meets_once(x_rank, y_rank) for op in self._ops().values()
-        ) and all(p.independent_normal for p in self.posteriors)
+                return False
+        kernels = self._ops().values()
+        return all(op.meets_once(x_rank, y_rank) for op in kernels)
 
     def _linear(
         self,
@@ -279,22 +232,23 @@ class VariationalLayer(RandomLayer):
                 self.name, op, inputs, posteriors, axes, key
             )
         outputs = inputs
-        for number, (name, op) in enumerate(self._ops().items()):
+        for index, (name, op) in enumerate(self._ops().items()):
             posterior = self._posterior(name)
             outputs = (
                 estimators.mean(op, outputs, posterior)
                 if key is None
-                else estimate(op, outputs, posterior, random.fold(key, number))
+                else estimate(op, outputs, posterior, random.fold(key, index))
             )
         if not self.use_bias:
             return outputs
         posterior, axes = self._posterior("bias"), self._bias_axes()
         if key is None or not posterior.is_random:
             loc = tf.cast(tf.convert_to_tensor(posterior.loc), outputs.dtype)
-            if estimate is drawing.by_row:
-                # Of all draws, `[S, O]`: along a long axis it is added faster.
+            loc = ops.aligned(loc, len(outputs.shape), axes)
+            if estimate is drawing.stacked:
+                # Along long axes, those of one draw, it is added faster.
                 loc = tf.broadcast_to(loc, tf.shape(outputs)[1:])
-            return outputs + ops.aligned(loc, len(outputs.shape), axes)
+            return outputs + loc
         bias_op = ops.bias(axes, posterior.loc.shape)
         bias_key = random.fold(key, len(self._weight_names) - 1)
         return outputs + estimate(bias_op, outputs, posterior, bias_key)

@@ -1,27 +1,64 @@
-"""How weights, or outputs, are drawn inside of a scope: for prediction."""
+"""How weights, or outputs, are drawn inside of a scope: for prediction.
 
+In a scope a draw is one function, with the same kernel for every row: what
+training estimators do across the rows is not wanted there. The estimators here
+take the place of those in `estimators`.
+"""
+
+from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tfpbnn import fused, random
-from tfpbnn.base.stacking import over_rows
+from tfpbnn.base.stacking import flatten, over_rows, repeated, unflatten
 from tfpbnn.base.types import Tensor
 from tfpbnn.families import Family
 from tfpbnn.layers.linear.estimators import mean, moments
 from tfpbnn.layers.linear.ops import LinearOp
+from tfpbnn.layers.linear.weights import OutputNoise
+
+# Of an estimator, inputs and a key: a layer's outputs before its activation.
+Linear = Callable[[Callable[..., Tensor], Tensor, Tensor | None], Tensor]
+
+
+def in_scope(
+    linear: Linear,
+    inputs: Tensor,
+    scope: random.DrawScope,
+    key: Tensor | None,
+    noise: OutputNoise | None,
+) -> Tensor:
+    """A layer's outputs before its activation, as a scope asks for them.
+
+    Args:
+        linear: computes them with an estimator.
+        inputs: as the scope hands them to the layer; see `random.DrawScope`.
+        scope: the current one.
+        key: the layer's, like the scope's.
+        noise: what mixed draws take in place of the weights, if anything.
+
+    Returns:
+        `[B, ...]` for the means or one draw, `[S * B, ...]` for S at once.
+    """
+    if noise is not None:
+        assert key is not None
+        return _noisy(noise, key if scope.is_stacked else key[tf.newaxis])
+    if not scope.is_stacked:
+        return linear(coherent, inputs, key)
+    count = tf.shape(key)[0]
+    x = unflatten(inputs, 1 if scope.is_shared else count)
+    y = linear(stacked if scope.rows is None else marginal, x, key)
+    if y.shape[0] == 1:  # all its weights are points
+        return repeated(y[0], count)
+    return flatten(y)
 
 
 def coherent(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
-    """For prediction: one draw of the kernel for all rows."""
+    """`op(x, kernel)` with one draw of the kernel for all rows."""
     if not posterior.is_random:
         return mean(op, x, posterior)
-    return op(x, scope_draw(posterior, key))
-
-
-def scope_draw(posterior: Family, key: Tensor) -> Tensor:
-    """One draw of the weights, with the sign of the current scope."""
-    return posterior.draws(key[tf.newaxis], scope_signs())[0]
+    return op(x, posterior.draws(key[tf.newaxis])[0])
 
 
 def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
@@ -38,45 +75,44 @@ def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
     """
     if not posterior.is_random:
         return over_rows(lambda flat: mean(op, flat, posterior), x)
-    return op.stacked(x, posterior.draws(keys, scope_signs()))
-
-
-def by_row(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
-    """`stacked` of one x for all draws, `[B, I]`, to `[B, S, O]`."""
-    if not posterior.is_random:
-        return mean(op, x, posterior)[:, tf.newaxis]
-    return op.wide(x, posterior.draws(keys, scope_signs()))
+    return op.stacked(x, posterior.draws(keys))
 
 
 def marginal(
     op: LinearOp, x: Tensor, posterior: Family, keys: Tensor
 ) -> Tensor:
-    """S draws at once, rows drawn apart: noise on the outputs.
+    """S draws at once with each row's own, by noise on the outputs.
 
-    Of the same distribution as `stacked` for each row, if the row meets each
-    element of the kernel once. Arguments are those of `stacked`; the rows'
-    numbers are those of the scope.
+    Each row has the same distribution as in `stacked`, if it meets each element
+    of the kernel once. Arguments are those of `stacked`; the rows' indices are
+    those of the scope.
     """
     if not posterior.is_random:
         return over_rows(lambda flat: mean(op, flat, posterior), x)
     scope = random.current_scope()
     assert scope is not None
     y, variance = over_rows(lambda flat: moments(op, flat, posterior), x)
-    return add_noise(y, tf.sqrt(variance), keys, scope.rows)
+    return _with_noise(y, tf.sqrt(variance), keys, scope.rows)
 
 
-def add_noise(y: Tensor, scale: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
+def _noisy(noise: OutputNoise, keys: Tensor) -> Tensor:
+    """Outputs `[S * B, ...]` that are drawn in place of weights."""
+    scale = noise.scale
+    scale = scale[tf.newaxis] if scale.shape.rank else scale
+    y = _with_noise(noise.mean[tf.newaxis], scale, keys, noise.rows)
+    return tf.ensure_shape(flatten(y), [None, *noise.mean.shape[1:]])
+
+
+def _with_noise(y: Tensor, scale: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
     """`y + scale * eps`, with noise for each of `keys [S, 2]` and each row.
 
     Args:
         y: means, `[S or 1, B, ...]`.
         scale: standard deviations, of that shape or a number.
         keys: as above.
-        rows: their numbers `[B]`; `[1]` for noise that all rows share.
+        rows: their indices `[B]`; `[1]` for noise that all rows share.
     """
-    noisy = fused.add_draw_noise(
-        _flat(y), _flat(scale), keys, rows, scope_signs()
-    )
+    noisy = fused.add_draw_noise(_flat(y), _flat(scale), keys, rows)
     return tf.reshape(noisy, [*_leads(noisy), *y.shape[2:]])
 
 
@@ -91,11 +127,3 @@ def _leads(x: Tensor) -> list[Any]:
     """The first two sizes: a number where one is known, else a tensor."""
     sizes = tf.shape(x)
     return [x.shape[axis] or sizes[axis] for axis in (0, 1)]
-
-
-def scope_signs() -> Tensor | None:
-    """Those of the noise of the current scope's draws, `[S]`; None for 1."""
-    scope = random.current_scope()
-    if scope is None or scope.signs is None:
-        return None
-    return tf.reshape(scope.signs, [-1])

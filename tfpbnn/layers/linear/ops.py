@@ -29,8 +29,6 @@ class LinearOp:
         apply_stack: `apply` for S kernels at once: x `[S or 1, B, ...]` and
             kernels `[S, ...]` to `[S, B, ...]`, or a shape that broadcasts to
             it. None where a loop over the kernels is as good.
-        apply_wide: the same for an x `[B, I]` that all share, to `[B, S, O]`
-            or what broadcasts to it. None where it saves nothing.
     """
 
     apply: Callable[[Tensor, Tensor], Tensor]
@@ -39,7 +37,6 @@ class LinearOp:
     apply_squared: Callable[[Tensor, Tensor], Tensor] | None = None
     dtype: str | None = None
     apply_stack: Callable[[Tensor, Tensor], Tensor] | None = None
-    apply_wide: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor, kernel: Tensor) -> Tensor:
         """`apply`, with the kernel in the precision of the computation."""
@@ -62,11 +59,6 @@ class LinearOp:
             (x, kernels),
             fn_output_signature=dtype,
         )
-
-    def wide(self, x: Tensor, kernels: Tensor) -> Tensor:
-        """The results of S kernels, row by row: see `apply_wide`."""
-        assert self.apply_wide is not None
-        return self.apply_wide(x, tf.cast(kernels, self.dtype or x.dtype))
 
     def meets_once(self, x_rank: int, y_rank: int) -> bool:
         """Whether no two numbers of a row's result share a kernel element.
@@ -93,27 +85,20 @@ def dense() -> LinearOp:
         x_axes=(-1,),
         y_axes=(-1,),
         apply_stack=_stacked_matmul,
-        apply_wide=_wide_matmul,
     )
-
-
-def _wide_matmul(x: Tensor, kernels: Tensor) -> Tensor:
-    """`[B, I]` times `[S, I, O]`: one large product, `[B, S, O]`."""
-    _, size, units = kernels.shape
-    wide = tf.reshape(tf.transpose(kernels, [1, 0, 2]), [size, -1])
-    return tf.reshape(x @ wide, [-1, tf.shape(kernels)[0], units])
 
 
 def _stacked_matmul(x: Tensor, kernels: Tensor) -> Tensor:
     """`[S or 1, B, ..., I]` times `[S, I, O]`."""
     sizes = tf.shape(x)[1:-1]
-    count, units = tf.shape(kernels)[0], kernels.shape[-1]
+    count, (size, units) = tf.shape(kernels)[0], kernels.shape[1:]
     if x.shape[0] == 1:
-        # One large product is faster than S small ones.
-        y = _wide_matmul(tf.reshape(x, [-1, x.shape[-1]]), kernels)
+        # One large product, `[B, I] x [I, S * O]`, is faster than S small ones.
+        wide = tf.reshape(tf.transpose(kernels, [1, 0, 2]), [size, -1])
+        y = tf.reshape(tf.reshape(x, [-1, size]) @ wide, [-1, count, units])
         y = tf.transpose(y, [1, 0, 2])
     else:
-        y = tf.reshape(x, [count, -1, x.shape[-1]]) @ kernels
+        y = tf.reshape(x, [count, -1, size]) @ kernels
     y = tf.reshape(y, tf.concat([[count], sizes, [units]], 0))
     y.set_shape([None, *x.shape[1:-1], units])
     return y
@@ -266,17 +251,12 @@ def bias(
             sizes[axis] = size
         return tf.reshape(kernels, [-1, *sizes])
 
-    def apply_wide(x: Tensor, kernels: Tensor) -> Tensor:
-        del x
-        return kernels  # `[S, O]`, along the last axis
-
     indexed = [a for i, a in enumerate(axes) if not shape or shape[i] != 1]
     return LinearOp(
         apply,
         x_axes=(),
         y_axes=tuple(indexed),
         apply_stack=apply_stack,
-        apply_wide=apply_wide,
     )
 
 

@@ -8,12 +8,12 @@ from tfpbnn.base.types import Identifier, Tensor
 
 
 class OutputNoise(NamedTuple):
-    """What a layer draws its outputs of, in place of its weights.
+    """What a layer draws its outputs from, in place of its weights.
 
     Attributes:
-        mean: of the outputs, `[B, ...]`.
+        mean: the outputs' means, `[B, ...]`.
         scale: their standard deviations, of that shape or a number.
-        rows: their numbers, `[B]`.
+        rows: their indices, `[B]`.
     """
 
     mean: Tensor

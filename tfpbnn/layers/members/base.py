@@ -17,33 +17,30 @@ class MembersLayer(RandomLayer):
     are in groups, one for each member, as in a batch that was repeated.
     """
 
-    draws_weights = False
-
     def __init__(self, num_members: int, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_members = checks.positive_integer("num_members", num_members)
-        self.num_draws = self.num_members
 
-    def stacks(self) -> bool:
-        return True
+    def drawing(self, input_shape: Any = None) -> random.Drawing:
+        return random.Drawing(num_draws=self.num_members, can_stack=True)
 
 
 def drawn_members(num_members: int, layer_name: str) -> Tensor | None:
     """The members of the scope's draws, `[S]`; None outside of a scope.
 
     Raises:
-        ValueError: in a scope of no numbered draws, that of the means.
+        ValueError: in a scope of the means, whose draws have no indices.
     """
     scope = random.current_scope()
     if scope is None:
         return None
-    if scope.numbers is None:
+    if scope.indices is None:
         raise ValueError(
             'draws="mean" needs a model that one network can stand for. '
             f"Received: one with {num_members} members, by its layer "
             f"{layer_name!r}. Average them: `predict` without `draws=`."
         )
-    return tf.reshape(scope.numbers % num_members, [-1])
+    return tf.reshape(scope.indices % num_members, [-1])
 
 
 def grouped(inputs: Tensor, num_groups: int, layer_name: str) -> Tensor:

@@ -56,7 +56,6 @@ class BaseBatchEnsemble(VariationalLayer):
     """What is to go before an operation's base: members, all of points."""
 
     _estimator = estimators.FAST_WEIGHTS
-    draws_weights = False
     fast_weights: FastWeights
 
     def __init__(
@@ -72,7 +71,6 @@ class BaseBatchEnsemble(VariationalLayer):
         start = keras.initializers.get(fast_initializer)
         members = FastWeights(num_members, Weight(None, None, start))
         super().__init__(*args, fast_weights=members, **kwargs)
-        self.num_draws = members.num_members
 
     def get_config(self) -> Config:
         start = keras.saving.serialize_keras_object(

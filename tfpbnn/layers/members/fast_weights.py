@@ -11,7 +11,7 @@ from tfpbnn.base import checks
 from tfpbnn.base.stacking import flatten
 from tfpbnn.base.types import Config, Shape, Tensor
 from tfpbnn.families import Family
-from tfpbnn.layers.linear import drawing, estimators
+from tfpbnn.layers.linear import estimators
 from tfpbnn.layers.linear.ops import LinearOp
 from tfpbnn.layers.linear.weights import Weight
 from tfpbnn.layers.members.base import drawn_members, grouped
@@ -81,6 +81,11 @@ class FastWeights:
         own |= {"bias": shapes["bias"]} if "bias" in shapes else {}
         members = {n: (self.num_members, *size) for n, size in own.items()}
         return shapes | members
+
+    def drawing(self) -> random.Drawing:
+        """What the layer can do in a scope: draws of members, or more."""
+        count = None if self.is_random else self.num_members
+        return random.Drawing(num_draws=count, can_stack=True)
 
     def apply(
         self,
@@ -153,10 +158,7 @@ def _of_groups(
         return weights if members is None else tf.gather(weights, members)
     if members is None:
         return posterior.sample(key)
-    if len(key.shape) == 1:
-        draws = drawing.scope_draw(posterior, key)[tf.newaxis]
-    else:
-        draws = posterior.draws(key, drawing.scope_signs())
+    draws = posterior.draws(key if len(key.shape) > 1 else key[tf.newaxis])
     return tf.gather(draws, members, axis=1, batch_dims=1)
 
 

@@ -46,7 +46,6 @@ class BaseRank1(VariationalLayer):
 
     _estimator = estimators.FAST_WEIGHTS
     _kl_term = _MembersKL
-    draws_weights = False
     fast_weights: FastWeights
 
     def __init__(
