@@ -81,7 +81,9 @@ def test_the_kl_comes_from_the_estimators_pass(cls, monkeypatch):
 
 
 @pytest.mark.parametrize("cls", LAYERS)
-def test_a_kept_kl_is_not_used_where_it_is_not_of_the_step(cls, monkeypatch):
+def test_an_offered_kl_is_not_used_where_it_is_not_of_the_step(
+    cls, monkeypatch
+):
     """Losses read again, in another graph, or after the weights changed."""
     layer = make_layer(cls, "normal")
 

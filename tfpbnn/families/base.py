@@ -104,13 +104,44 @@ class Family(template.Template):
         """
         return self.distribution().entropy()
 
-    def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
-        """What Flipout asks for, in one call so that it can be one pass."""
-        return tf.convert_to_tensor(self.loc), self.noise(key)
-
     def loc_and_variance(self) -> tuple[Tensor, Tensor]:
-        """What local reparameterization asks for, likewise."""
+        """Both moments in one call, so that they can be one fused pass."""
         return tf.convert_to_tensor(self.loc), self.variance()
+
+    def kl_to_normal(self, loc: Tensor, scale: Tensor) -> Tensor | None:
+        """The KL to Normals of one scale, where a fused pass computes it.
+
+        Args:
+            loc: the means of the Normals, of the weights' shape or a number.
+            scale: the standard deviation of all of them.
+
+        Returns:
+            The KL in nats, or None if the family has no such pass, or is too
+            small for it to pay.
+        """
+        return None
+
+    # What the estimators ask for in training. A family that computes the KL to
+    # Normals with mean zero and standard deviation `scale` in the same pass
+    # gives it too, in nats; else, and for a `scale` of None, the KL is None.
+
+    def sample_and_kl(
+        self, key: Tensor, scale: float | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """One draw, and the KL if it is part of the pass."""
+        return self.sample(key), None
+
+    def noise_and_kl(
+        self, key: Tensor, scale: float | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The location, the noise, and the KL if it is part of the pass."""
+        return tf.convert_to_tensor(self.loc), self.noise(key), None
+
+    def variance_and_kl(
+        self, scale: float | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The location, the variance, and the KL if it is part of the pass."""
+        return *self.loc_and_variance(), None
 
 
 class LocFamily(Family):

@@ -27,7 +27,6 @@ from tfpbnn.fused.mode import (
     perturbs,
     plain,
     plain_kind,
-    prepares_kl,
 )
 
 __all__ = [
@@ -50,5 +49,4 @@ __all__ = [
     "perturbs",
     "plain",
     "plain_kind",
-    "prepares_kl",
 ]

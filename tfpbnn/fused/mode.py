@@ -20,23 +20,22 @@ _local = threading.local()
 
 
 @contextlib.contextmanager
-def enabled(draws: bool, training: bool = False) -> Iterator[None]:
-    """Allows passes over large float32 kernels to be fused.
-
-    Args:
-        draws: whether draws may be.
-        training: whether they are to prepare the KL too.
-    """
-    outer = getattr(_local, "mode", (False, False))
-    _local.mode = (draws or training, training)
+def _set(name: str, value: Any) -> Iterator[None]:
+    """One of this thread's decisions inside; the outer one after it."""
+    outer = getattr(_local, name, None)
+    setattr(_local, name, value)
     try:
         yield
     finally:
-        _local.mode = outer
+        setattr(_local, name, outer)
 
 
-@contextlib.contextmanager
-def plain(addressed: bool) -> Iterator[None]:
+def enabled(draws: bool) -> contextlib.AbstractContextManager[None]:
+    """Says whether passes over large float32 kernels may be fused inside."""
+    return _set("draws", draws)
+
+
+def plain(addressed: bool) -> contextlib.AbstractContextManager[None]:
     """Forbids fused passes, and so XLA, whatever is asked for inside.
 
     Args:
@@ -44,11 +43,7 @@ def plain(addressed: bool) -> Iterator[None]:
             with an address. Others of the same distribution come faster, if
             they are not to be drawn again.
     """
-    _local.plain = "addressed" if addressed else "fast"
-    try:
-        yield
-    finally:
-        _local.plain = None
+    return _set("plain", "addressed" if addressed else "fast")
 
 
 def plain_kind() -> str | None:
@@ -64,8 +59,7 @@ def applies(untransformed_scale: Tensor) -> bool:
 
 def is_on() -> bool:
     """Whether draws are to be fused here and now, if it pays for them."""
-    is_plain = plain_kind() is not None
-    return not is_plain and getattr(_local, "mode", (False, False))[0]
+    return plain_kind() is None and bool(getattr(_local, "draws", False))
 
 
 def is_enabled(untransformed_scale: Tensor) -> bool:
@@ -85,11 +79,6 @@ def perturbs(outputs: Tensor, variance: Tensor) -> bool:
         and size is not None
         and size >= MIN_OUTPUTS
     )
-
-
-def prepares_kl() -> bool:
-    """Whether the pass that is fused is to prepare the KL."""
-    return getattr(_local, "mode", (False, False))[1]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

@@ -46,6 +46,14 @@ class Prior(template.Template):
         del posterior
         return None
 
+    def one_scale_normal(self) -> tuple[Tensor, Tensor] | None:
+        """The means and the scale of a prior of Normals with one scale."""
+        return None
+
+    def scale_about_zero(self) -> float | None:
+        """The scale of Normals about zero that share a constant one."""
+        return None
+
     def extra_divergence(self) -> Tensor | None:
         """The KL of what the prior itself has a posterior of, in nats."""
         return None

@@ -116,7 +116,7 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
         inputs = self._as_numbers(inputs)
         # In a scope a draw is one function, the same kernel for every row:
         # what training estimators do across the rows is not wanted there.
-        with fused.enabled(scope is not None, scope is None and bool(training)):
+        with fused.enabled(scope is not None or bool(training)):
             noise: OutputNoise | None = random.known(self)
             if scope is not None and noise is not None:
                 outputs = self._with_noise(noise, scope, key)
@@ -125,7 +125,8 @@ class VariationalLayer(RandomLayer, keras.layers.Layer):
             elif scope is not None:
                 outputs = self._linear(drawing.coherent, inputs, key)
             else:
-                outputs = self._linear(type(self)._estimate, inputs, key)
+                estimate = estimators.in_training(type(self)._estimate)
+                outputs = self._linear(estimate, inputs, key)
         if self.activation is not None:
             outputs = self.activation(outputs)
         return outputs
