@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfpbnn import fused, layers, priors
-from tfpbnn.fused import mode as fused_mode
+from tfpbnn.fused import thresholds
 
 X = np.random.default_rng(0).normal(size=(4, 160)).astype("float32")
 LAYERS = [
@@ -52,7 +52,7 @@ def step(layer, mode):
 @pytest.mark.parametrize("cls", LAYERS)
 def test_step(cls, prior, mode, monkeypatch):
     fast = step(make_layer(cls, prior), mode)
-    monkeypatch.setattr(fused_mode, "MIN_SIZE", 10**9)
+    monkeypatch.setattr(thresholds, "MIN_SIZE", 10**9)
     plain = step(make_layer(cls, prior), mode)
     assert len(fast) == len(plain)
     for a, b in zip(fast, plain, strict=True):

@@ -21,13 +21,13 @@ class Family(template.Template):
     """A distribution over one weight tensor, with variables of its own.
 
     Attributes:
-        is_random: False if `sample` always gives the same.
-        is_normal: the weights are jointly Normal with mean `loc`.
-        independent_normal: and independent, as local reparameterization
-            requires.
-        sign_symmetric: the distribution of `sample - loc` stays the same if
-            the signs of any elements are flipped, as Flipout requires. So
-            elements are symmetric and uncorrelated, but need not be
+        is_random: whether draws differ.
+        is_normal: whether the weights are jointly Normal with mean `loc`.
+        independent_normal: whether the weights are Normal with mean `loc` and
+            independent, as local reparameterization requires.
+        sign_symmetric: whether the distribution of `sample - loc` stays the
+            same if the signs of any elements are flipped, as Flipout requires.
+            So elements are symmetric and uncorrelated, but need not be
             independent.
     """
 
@@ -41,14 +41,15 @@ class Family(template.Template):
         """Makes the variables for weights of `shape`.
 
         Args:
-            shape: of the weights.
-            loc: a Keras layer's variable that is to be the location.
+            shape: the shape of the weights.
+            loc: a Keras layer's variable that is to be the location; None
+                makes one.
         """
 
     @property
     @abc.abstractmethod
     def loc(self) -> keras.Variable:
-        """The location: the mean, or what `draws="mean"` is to use."""
+        """The location: the mean, or the point that `draws="mean"` takes."""
 
     @abc.abstractmethod
     def sample(self, key: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class Family(template.Template):
         """The TFP distribution; its event is the whole weight tensor."""
 
     def noise(self, key: Tensor) -> Tensor:
-        """`sample(key) - loc`."""
+        """The noise of the draw with this key: `sample(key) - loc`."""
         return self.sample(key) - tf.convert_to_tensor(self.loc)
 
     def before_draws(self) -> Any:
@@ -90,7 +91,6 @@ class Family(template.Template):
 
     def prune(self, keep: Array) -> None:
         """Makes the elements where `keep` is False 0, without noise."""
-        del keep
         raise NotImplementedError(
             f"`{type(self).__name__}` cannot lose single weights."
         )
@@ -232,7 +232,10 @@ class ScaleFamily(LocFamily):
         return positive.positive(tf.convert_to_tensor(raw))
 
     def _typical_scale(self, shape: Any, dtype: Any) -> Tensor:
-        """Their geometric mean, for families with fewer scales than weights."""
+        """The geometric mean of scales to start from.
+
+        It is for families with fewer scales than weights.
+        """
         scale = self._initial_scale(shape, dtype)
         return tf.exp(tf.reduce_mean(tf.math.log(scale)))
 
@@ -285,7 +288,7 @@ class RankFamily(ScaleFamily):
 
 
 class IndependentNormal(Family):
-    """What independent Normals have in common, given `loc` and `scale`."""
+    """Independent Normals, whose subclasses say what `loc` and `scale` are."""
 
     is_normal = True
     independent_normal = True

@@ -8,11 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
+from tfpbnn.fused import thresholds
 
-# Below this many weights a compilation costs more than its loops save.
-MIN_SIZE = 2**14
-# Below this many outputs per example, likewise.
-MIN_OUTPUTS = 2**8
 # Under the square root of local reparameterization: without it an all-zero
 # input has an infinite derivative there, times zero: NaN.
 VARIANCE_FLOOR = 1e-12
@@ -47,14 +44,16 @@ def plain(addressed: bool) -> contextlib.AbstractContextManager[None]:
 
 
 def plain_kind() -> str | None:
-    """Inside of `plain`, "addressed" or "fast"."""
+    """How `plain` says to draw: "addressed" or "fast"; None outside of it."""
     return getattr(_local, "plain", None)
 
 
 def applies(untransformed_scale: Tensor) -> bool:
-    """Whether `untransformed_scale` is of the kind that fusing pays for."""
+    """Whether fusing pays for a weight with this dtype and size."""
     size = untransformed_scale.shape.num_elements()
-    return untransformed_scale.dtype == tf.float32 and size >= MIN_SIZE
+    return (
+        untransformed_scale.dtype == tf.float32 and size >= thresholds.MIN_SIZE
+    )
 
 
 def is_on() -> bool:
@@ -77,7 +76,7 @@ def perturbs(outputs: Tensor, variance: Tensor) -> bool:
         is_on()
         and outputs.dtype == variance.dtype == tf.float32
         and size is not None
-        and size >= MIN_OUTPUTS
+        and size >= thresholds.MIN_OUTPUTS
     )
 
 

@@ -54,12 +54,13 @@ def check_weight(value: float | None, argument: str = "kl_weight") -> None:
 def add_weight(layer: Any, value: float | None) -> keras.Variable:
     """The variable that a layer's KL is multiplied with.
 
-    To be made when the layer is, not when it is built, so that a callback can
-    set it before the first training step builds and runs the model at once.
+    A layer makes it in `__init__`, not in `build`, so that a callback can set
+    it before the first training step builds and runs the model at once.
 
     Args:
         layer: the layer that owns the variable.
-        value: the user's, or None to leave it to callbacks (`is_managed`).
+        value: the user's number, or None to leave it to callbacks, which
+            find it by its `is_managed`.
     """
     check_weight(value)
     weight = layer.add_weight(
