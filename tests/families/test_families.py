@@ -142,7 +142,8 @@ def test_flipout_keeps_the_distribution(name):
     def run():
         def one(i):
             key = random.fold(random.as_key(5), i)
-            return estimators.flipout(ops.dense(), x, family, key)
+            flipout = estimators.in_training(estimators.flipout)
+            return flipout(ops.dense(), x, family, key)
 
         return tf.map_fn(one, tf.range(DRAWS), fn_output_signature=tf.float32)
 

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfpbnn import fused, random
 from tfpbnn.fused import draws as fused_draws
+from tfpbnn.fused import thresholds
 from tfpbnn.fused.draws import _fused_perturbed
 
 KEYS = tf.stack([random.as_key(seed) for seed in range(7)])
@@ -20,7 +21,7 @@ def test_short_rows_are_compiled_if_there_are_many(size, monkeypatch):
     with fused.enabled(draws=True):
         few = tf.function(fused.normal_grid, autograph=False)
         np.testing.assert_array_equal(few(KEYS, rows, size), plain)
-        monkeypatch.setattr(fused_draws, "MANY", 7 * 37 * size)
+        monkeypatch.setattr(thresholds, "MANY", 7 * 37 * size)
         many = tf.function(fused.normal_grid, autograph=False)
         found = many(KEYS, rows, size).numpy()
     np.testing.assert_allclose(found, plain, atol=1e-5)
@@ -41,7 +42,7 @@ def grid_of(draws, rows, size):
 @pytest.mark.parametrize("size", [10, 33])
 def test_perturbed(size, is_stacked, dtype, monkeypatch):
     """For numbers of draws and rows that are padded, and others."""
-    monkeypatch.setattr(fused_draws, "MANY", 1)
+    monkeypatch.setattr(thresholds, "MANY", 1)
     calls = []
     one_pass = _fused_perturbed
     monkeypatch.setattr(

@@ -42,7 +42,7 @@ def value_and_gradients(posterior, function, use_fused):
     "function",
     [
         lambda q: q.sample(random.as_key(1)),
-        lambda q: q.loc_and_noise(random.as_key(1))[1],
+        lambda q: q.noise_and_kl(random.as_key(1), None)[1],
         lambda q: q.loc_and_variance()[1],
     ],
     ids=["sample", "noise", "variance"],

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 
 from tfpbnn import fused, layers, priors
-from tfpbnn.fused import mode as fused_mode
+from tfpbnn.fused import thresholds
 
 X = np.random.default_rng(0).normal(size=(4, 160)).astype("float32")
 LAYERS = [
@@ -52,7 +52,7 @@ def step(layer, mode):
 @pytest.mark.parametrize("cls", LAYERS)
 def test_step(cls, prior, mode, monkeypatch):
     fast = step(make_layer(cls, prior), mode)
-    monkeypatch.setattr(fused_mode, "MIN_SIZE", 10**9)
+    monkeypatch.setattr(thresholds, "MIN_SIZE", 10**9)
     plain = step(make_layer(cls, prior), mode)
     assert len(fast) == len(plain)
     for a, b in zip(fast, plain, strict=True):
@@ -81,7 +81,9 @@ def test_the_kl_comes_from_the_estimators_pass(cls, monkeypatch):
 
 
 @pytest.mark.parametrize("cls", LAYERS)
-def test_a_kept_kl_is_not_used_where_it_is_not_of_the_step(cls, monkeypatch):
+def test_an_offered_kl_is_not_used_where_it_is_not_of_the_step(
+    cls, monkeypatch
+):
     """Losses read again, in another graph, or after the weights changed."""
     layer = make_layer(cls, "normal")
 

@@ -21,13 +21,13 @@ class Family(template.Template):
     """A distribution over one weight tensor, with variables of its own.
 
     Attributes:
-        is_random: False if `sample` always gives the same.
-        is_normal: the weights are jointly Normal with mean `loc`.
-        independent_normal: and independent, as local reparameterization
-            requires.
-        sign_symmetric: the distribution of `sample - loc` stays the same if
-            the signs of any elements are flipped, as Flipout requires. So
-            elements are symmetric and uncorrelated, but need not be
+        is_random: whether draws differ.
+        is_normal: whether the weights are jointly Normal with mean `loc`.
+        independent_normal: whether the weights are Normal with mean `loc` and
+            independent, as local reparameterization requires.
+        sign_symmetric: whether the distribution of `sample - loc` stays the
+            same if the signs of any elements are flipped, as Flipout requires.
+            So elements are symmetric and uncorrelated, but need not be
             independent.
     """
 
@@ -41,14 +41,15 @@ class Family(template.Template):
         """Makes the variables for weights of `shape`.
 
         Args:
-            shape: of the weights.
-            loc: a Keras layer's variable that is to be the location.
+            shape: the shape of the weights.
+            loc: a Keras layer's variable that is to be the location; None
+                makes one.
         """
 
     @property
     @abc.abstractmethod
     def loc(self) -> keras.Variable:
-        """The location: the mean, or what `draws="mean"` is to use."""
+        """The location: the mean, or the point that `draws="mean"` takes."""
 
     @abc.abstractmethod
     def sample(self, key: Tensor) -> Tensor:
@@ -59,7 +60,7 @@ class Family(template.Template):
         """The TFP distribution; its event is the whole weight tensor."""
 
     def noise(self, key: Tensor) -> Tensor:
-        """`sample(key) - loc`."""
+        """The noise of the draw with this key: `sample(key) - loc`."""
         return self.sample(key) - tf.convert_to_tensor(self.loc)
 
     def before_draws(self) -> Any:
@@ -85,7 +86,6 @@ class Family(template.Template):
 
     def prune(self, keep: Array) -> None:
         """Makes the elements where `keep` is False 0, without noise."""
-        del keep
         raise NotImplementedError(
             f"`{type(self).__name__}` cannot lose single weights."
         )
@@ -99,13 +99,44 @@ class Family(template.Template):
         """
         return self.distribution().entropy()
 
-    def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
-        """What Flipout asks for, in one call so that it can be one pass."""
-        return tf.convert_to_tensor(self.loc), self.noise(key)
-
     def loc_and_variance(self) -> tuple[Tensor, Tensor]:
-        """What local reparameterization asks for, likewise."""
+        """Both moments in one call, so that they can be one fused pass."""
         return tf.convert_to_tensor(self.loc), self.variance()
+
+    def kl_to_normal(self, loc: Tensor, scale: Tensor) -> Tensor | None:
+        """The KL to Normals of one scale, where a fused pass computes it.
+
+        Args:
+            loc: the means of the Normals, of the weights' shape or a number.
+            scale: the standard deviation of all of them.
+
+        Returns:
+            The KL in nats, or None if the family has no such pass, or is too
+            small for it to pay.
+        """
+        return None
+
+    # What the estimators ask for in training. A family that computes the KL to
+    # Normals with mean zero and standard deviation `scale` in the same pass
+    # gives it too, in nats; else, and for a `scale` of None, the KL is None.
+
+    def sample_and_kl(
+        self, key: Tensor, scale: float | None
+    ) -> tuple[Tensor, Tensor | None]:
+        """One draw, and the KL if it is part of the pass."""
+        return self.sample(key), None
+
+    def noise_and_kl(
+        self, key: Tensor, scale: float | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The location, the noise, and the KL if it is part of the pass."""
+        return tf.convert_to_tensor(self.loc), self.noise(key), None
+
+    def variance_and_kl(
+        self, scale: float | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The location, the variance, and the KL if it is part of the pass."""
+        return *self.loc_and_variance(), None
 
 
 class LocFamily(Family):
@@ -196,7 +227,10 @@ class ScaleFamily(LocFamily):
         return positive.positive(tf.convert_to_tensor(raw))
 
     def _typical_scale(self, shape: Any, dtype: Any) -> Tensor:
-        """Their geometric mean, for families with fewer scales than weights."""
+        """The geometric mean of scales to start from.
+
+        It is for families with fewer scales than weights.
+        """
         scale = self._initial_scale(shape, dtype)
         return tf.exp(tf.reduce_mean(tf.math.log(scale)))
 
@@ -249,7 +283,7 @@ class RankFamily(ScaleFamily):
 
 
 class IndependentNormal(Family):
-    """What independent Normals have in common, given `loc` and `scale`."""
+    """Independent Normals, whose subclasses say what `loc` and `scale` are."""
 
     is_normal = True
     independent_normal = True

@@ -27,10 +27,11 @@ class CholeskyFactor:
         """Makes the variables.
 
         Args:
-            family: what owns them.
-            name: what their names start with.
-            size: number of rows.
-            initial_scale: function of (shape, dtype), of one or `size` scales.
+            family: the family that owns the variables.
+            name: what the variables' names start with.
+            size: how many rows the matrix has.
+            initial_scale: a function of (shape, dtype) that returns one scale,
+                or one for each row.
         """
 
         def initializer(shape: Any, dtype: Any) -> Tensor:
@@ -69,5 +70,5 @@ class CholeskyFactor:
         return tf.reduce_sum(tf.square(self.matrix()), axis=1)
 
     def log_determinant(self) -> Tensor:
-        """Of the factor: half that of the covariance."""
+        """The log determinant of the factor, half that of the covariance."""
         return tf.reduce_sum(tf.math.log(self._scale()))

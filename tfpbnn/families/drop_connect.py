@@ -83,7 +83,7 @@ class DropConnect(LocFamily):
         self.loc.assign(tf.where(keep, tf.convert_to_tensor(self.loc), 0))
 
     def entropy(self) -> Tensor:
-        """Of what is dropped: a constant."""
+        """The entropy of which weights are dropped: a constant."""
         terms = [p * math.log(p) for p in (self.rate, 1 - self.rate) if p]
         size = math.prod(self.loc.shape)
         return tf.constant(-size * sum(terms), self.parameter_dtype)

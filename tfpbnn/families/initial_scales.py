@@ -19,7 +19,8 @@ class HeScale(keras.initializers.Initializer):
     fan-in is what it is to Keras's initializers.
 
     Args:
-        fraction: of He's standard deviation, a positive number.
+        fraction: which part of He's standard deviation scales start at, a
+            positive number.
 
     Raises:
         ValueError: if `fraction` is not a positive number.

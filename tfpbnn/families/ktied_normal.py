@@ -26,7 +26,7 @@ class KTiedNormal(IndependentNormal, RankFamily):
     covariances (`MatrixNormal` has full ones).
 
     Args:
-        rank: number of terms in the product, a positive integer.
+        rank: how many terms the product has, a positive integer.
         loc_initializer: default `RandomNormal(stddev=0.1)`.
         untransformed_scale_initializer: where scales start, as in
             `MeanFieldNormal`; the geometric mean of what it gives is taken.

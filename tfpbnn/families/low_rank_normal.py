@@ -13,8 +13,8 @@ from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Tensor
 from tfpbnn.families.base import NORMAL_ENTROPY, RankFamily, reshaped
 
-# Of the variance at the start, what the factors share: not zero, where their
-# gradient has mean zero.
+# The share of the factors in the variance at the start. It is not zero, where
+# their gradient has mean zero.
 _FACTORS_SHARE = 0.1
 
 
@@ -27,7 +27,7 @@ class LowRankNormal(RankFamily):
     independent Normals miss. `rank + 2` variables per weight.
 
     Args:
-        rank: number of columns of `factor`, a positive integer.
+        rank: how many columns `factor` has, a positive integer.
         loc_initializer: default `RandomNormal(stddev=0.1)`.
         untransformed_scale_initializer: where `scale` starts, as in
             `MeanFieldNormal`; `factor` starts at random with a tenth of its
@@ -77,7 +77,7 @@ class LowRankNormal(RankFamily):
         return tf.square(self.scale) + tf.reduce_sum(tf.square(factor), axis=-1)
 
     def entropy(self) -> Tensor:
-        """By the determinant lemma: of a matrix of `rank` rows."""
+        """The entropy, by the determinant lemma from `rank` rows."""
         scale = self.scale
         relative = tf.convert_to_tensor(self.factor) / scale[..., tf.newaxis]
         relative = tf.reshape(relative, [-1, self.rank])

@@ -1,5 +1,6 @@
 """Independent Normals."""
 
+import math
 from typing import Any
 
 import keras
@@ -10,7 +11,6 @@ from tfpbnn import fused
 from tfpbnn.base import registry
 from tfpbnn.base.types import Array, Config, Identifier, Tensor
 from tfpbnn.families.base import IndependentNormal, ScaleFamily
-from tfpbnn.families.kept_tensor import KeptTensor
 
 # An untransformed scale of which only the scale's floor, 1.2e-7, is left.
 _SILENT = -50.0
@@ -64,9 +64,6 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
             loc_constraint,
             **kwargs,
         )
-        # Set by a prior that is Normal about zero: fused passes prepare its KL.
-        self.prior_precision: float | None = None
-        self.kept_kl = KeptTensor()
         self.untransformed_scale_regularizer = regularizers.get(
             untransformed_scale_regularizer
         )
@@ -92,43 +89,67 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
         loc, untransformed = self._parameters()
         if not fused.is_enabled(untransformed):
             return loc + self.noise(key)
-        if not fused.prepares_kl():
-            return fused.normal_sample(loc, untransformed, key)
-        draw, kl = fused.normal_sample_and_kl(
-            loc, untransformed, key, self._precision(loc)
-        )
-        self.kept_kl.keep(kl)
-        return draw
+        return fused.normal_sample(loc, untransformed, key)
 
     def prune(self, keep: Array) -> None:
         loc, untransformed = self._parameters()
         self.loc.assign(tf.where(keep, loc, 0))
         self.untransformed_scale.assign(tf.where(keep, untransformed, _SILENT))
 
-    def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
-        loc, untransformed = self._parameters()
-        if not fused.is_enabled(untransformed):
-            return loc, self.noise(key)
-        loc, noise, kl = fused.normal_noise_and_kl(
-            loc, untransformed, key, self._precision(loc)
-        )
-        self.kept_kl.keep(kl)
-        return loc, noise
-
     def loc_and_variance(self) -> tuple[Tensor, Tensor]:
         loc, untransformed = self._parameters()
         if not fused.is_enabled(untransformed):
             return loc, self.variance()
-        if not fused.prepares_kl():
-            return loc, fused.normal_variance(untransformed)
-        loc, variance, kl = fused.normal_variance_and_kl(
-            loc, untransformed, self._precision(loc)
-        )
-        self.kept_kl.keep(kl)
-        return loc, variance
+        return loc, fused.normal_variance(untransformed)
 
-    def _precision(self, loc: Tensor) -> Tensor:
-        return tf.constant(self.prior_precision or 0.0, loc.dtype)
+    def kl_to_normal(self, loc: Tensor, scale: Tensor) -> Tensor | None:
+        own, untransformed = self._parameters()
+        if not fused.applies(untransformed):
+            return None
+        kl = fused.normal_kl(own - loc, untransformed, 1 / tf.square(scale))
+        return kl + self._size() * (tf.math.log(scale) - 0.5)
+
+    def sample_and_kl(
+        self, key: Tensor, scale: float | None
+    ) -> tuple[Tensor, Tensor | None]:
+        loc, untransformed = self._parameters()
+        if not fused.is_enabled(untransformed):
+            return super().sample_and_kl(key, scale)
+        draw, kl = fused.normal_sample_and_kl(
+            loc, untransformed, key, _precision(scale)
+        )
+        return draw, self._whole(kl, scale)
+
+    def noise_and_kl(
+        self, key: Tensor, scale: float | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        loc, untransformed = self._parameters()
+        if not fused.is_enabled(untransformed):
+            return super().noise_and_kl(key, scale)
+        loc, noise, kl = fused.normal_noise_and_kl(
+            loc, untransformed, key, _precision(scale)
+        )
+        return loc, noise, self._whole(kl, scale)
+
+    def variance_and_kl(
+        self, scale: float | None
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        loc, untransformed = self._parameters()
+        if not fused.is_enabled(untransformed):
+            return super().variance_and_kl(scale)
+        loc, variance, kl = fused.normal_variance_and_kl(
+            loc, untransformed, _precision(scale)
+        )
+        return loc, variance, self._whole(kl, scale)
+
+    def _whole(self, kl: Tensor, scale: float | None) -> Tensor | None:
+        """The KL of a pass with its constants; None if it was not asked for."""
+        if scale is None:
+            return None
+        return kl + self._size() * (math.log(scale) - 0.5)
+
+    def _size(self) -> float:
+        return float(math.prod(self.loc.shape))
 
     def get_config(self) -> Config:
         return super().get_config() | {
@@ -139,3 +160,7 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
                 self.untransformed_scale_constraint
             ),
         }
+
+
+def _precision(scale: float | None) -> Tensor:
+    return tf.constant(0.0 if scale is None else scale**-2, tf.float32)

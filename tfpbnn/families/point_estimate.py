@@ -37,7 +37,6 @@ class PointEstimate(LocFamily):
     sign_symmetric = True
 
     def sample(self, key: Tensor) -> Tensor:
-        del key
         return tf.convert_to_tensor(self.loc)
 
     def variance(self) -> Tensor:

@@ -3,8 +3,9 @@
 A training step reads and writes every weight many times; as graph operations
 that is most of its time (benchmarks/README.md). Each function here has a plain
 form elsewhere, and a test that holds the two together. `mode` says where passes
-are fused: exports need the plain form, as model servers have no XLA. To add the
-passes of another family: one file named for it, and its functions below.
+are fused (exports need the plain form, as model servers have no XLA), and
+`thresholds` from which sizes on. To add the passes of another family: one file
+named for it, and its functions below.
 """
 
 from tfpbnn.fused.draws import add_draw_noise, normal_draws, normal_grid
@@ -27,7 +28,6 @@ from tfpbnn.fused.mode import (
     perturbs,
     plain,
     plain_kind,
-    prepares_kl,
 )
 
 __all__ = [
@@ -50,5 +50,4 @@ __all__ = [
     "perturbs",
     "plain",
     "plain_kind",
-    "prepares_kl",
 ]

@@ -12,11 +12,8 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base.types import Tensor
+from tfpbnn.fused import thresholds
 from tfpbnn.fused.mode import compiled, is_on, plain_kind
-
-# Below this many numbers a draw, and this many a row, a compilation costs more
-# than it saves; but not from this many of all rows and draws on.
-MIN_DRAW, MIN_ROW, MANY = 2**10, 2**4, 2**18
 
 
 def normal_draws(loc: Tensor, scale: Tensor, keys: Tensor) -> Tensor:
@@ -25,7 +22,7 @@ def normal_draws(loc: Tensor, scale: Tensor, keys: Tensor) -> Tensor:
     The noise has the signs of the current scope's draws.
     """
     signs = random.signed(tf.ones(tf.shape(keys)[:1], loc.dtype))
-    if not is_on() or loc.shape.num_elements() < MIN_DRAW:
+    if not is_on() or loc.shape.num_elements() < thresholds.MIN_DRAW:
         draws = _draws(loc, scale, keys, signs, _plain_grid)
     elif keys.shape[0] is not None:
         draws = _fused_draws(loc, scale, keys, signs)
@@ -101,10 +98,10 @@ def _where_it_pays(
     """What one of the two gives, for so many numbers."""
     if not is_on():
         return plain()
-    if size >= MIN_ROW:
+    if size >= thresholds.MIN_ROW:
         return compiled()
     count = tf.shape(keys, tf.int64)[0] * tf.size(rows, tf.int64) * size
-    return tf.cond(count < MANY, plain, compiled)
+    return tf.cond(count < thresholds.MANY, plain, compiled)
 
 
 def _missing(count: Tensor) -> Tensor:

@@ -142,7 +142,7 @@ def normal_sample_and_kl(
 ) -> Any:
     """A draw and `0.5 * precision * sum(scale^2 + loc^2) - sum(log(scale))`.
 
-    The latter is the KL to Normal(0, precision^-1/2) but for constants.
+    The second is the KL to Normal(0, precision^-1/2) but for constants.
     """
     sample, slope, rows, d_kl = _sample_and_kl(
         loc, untransformed, key, precision
@@ -161,7 +161,7 @@ def normal_sample_and_kl(
 def normal_noise_and_kl(
     loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
-    """loc, `scale * random.normal(key)`, and the KL as above.
+    """loc, `scale * random.normal(key)`, and the KL of `normal_sample_and_kl`.
 
     loc goes through so that its gradients meet here too.
     """
@@ -180,7 +180,7 @@ def normal_noise_and_kl(
 def normal_variance_and_kl(
     loc: Tensor, untransformed: Tensor, precision: Tensor
 ) -> Any:
-    """loc, `scale**2`, and the KL as above."""
+    """loc, `scale**2`, and the KL of `normal_sample_and_kl`."""
     variance, slope, rows, d_kl = _variance_and_kl(
         loc, untransformed, precision
     )
@@ -196,7 +196,7 @@ def normal_variance_and_kl(
 
 @tf.custom_gradient
 def normal_kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
-    """The KL as above, on its own."""
+    """The KL of `normal_sample_and_kl`, on its own."""
     rows, d_kl, squares = _kl(loc, untransformed, precision)
 
     def grad(upstream: Tensor) -> Any:

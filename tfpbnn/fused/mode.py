@@ -8,11 +8,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
+from tfpbnn.fused import thresholds
 
-# Below this many weights a compilation costs more than its loops save.
-MIN_SIZE = 2**14
-# Below this many outputs per example, likewise.
-MIN_OUTPUTS = 2**8
 # Under the square root of local reparameterization: without it an all-zero
 # input has an infinite derivative there, times zero: NaN.
 VARIANCE_FLOOR = 1e-12
@@ -20,23 +17,22 @@ _local = threading.local()
 
 
 @contextlib.contextmanager
-def enabled(draws: bool, training: bool = False) -> Iterator[None]:
-    """Allows passes over large float32 kernels to be fused.
-
-    Args:
-        draws: whether draws may be.
-        training: whether they are to prepare the KL too.
-    """
-    outer = getattr(_local, "mode", (False, False))
-    _local.mode = (draws or training, training)
+def _set(name: str, value: Any) -> Iterator[None]:
+    """One of this thread's decisions inside; the outer one after it."""
+    outer = getattr(_local, name, None)
+    setattr(_local, name, value)
     try:
         yield
     finally:
-        _local.mode = outer
+        setattr(_local, name, outer)
 
 
-@contextlib.contextmanager
-def plain(addressed: bool) -> Iterator[None]:
+def enabled(draws: bool) -> contextlib.AbstractContextManager[None]:
+    """Says whether passes over large float32 kernels may be fused inside."""
+    return _set("draws", draws)
+
+
+def plain(addressed: bool) -> contextlib.AbstractContextManager[None]:
     """Forbids fused passes, and so XLA, whatever is asked for inside.
 
     Args:
@@ -44,28 +40,25 @@ def plain(addressed: bool) -> Iterator[None]:
             with an address. Others of the same distribution come faster, if
             they are not to be drawn again.
     """
-    _local.plain = "addressed" if addressed else "fast"
-    try:
-        yield
-    finally:
-        _local.plain = None
+    return _set("plain", "addressed" if addressed else "fast")
 
 
 def plain_kind() -> str | None:
-    """Inside of `plain`, "addressed" or "fast"."""
+    """How `plain` says to draw: "addressed" or "fast"; None outside of it."""
     return getattr(_local, "plain", None)
 
 
 def applies(untransformed_scale: Tensor) -> bool:
-    """Whether `untransformed_scale` is of the kind that fusing pays for."""
+    """Whether fusing pays for a weight with this dtype and size."""
     size = untransformed_scale.shape.num_elements()
-    return untransformed_scale.dtype == tf.float32 and size >= MIN_SIZE
+    return (
+        untransformed_scale.dtype == tf.float32 and size >= thresholds.MIN_SIZE
+    )
 
 
 def is_on() -> bool:
     """Whether draws are to be fused here and now, if it pays for them."""
-    is_plain = plain_kind() is not None
-    return not is_plain and getattr(_local, "mode", (False, False))[0]
+    return plain_kind() is None and bool(getattr(_local, "draws", False))
 
 
 def is_enabled(untransformed_scale: Tensor) -> bool:
@@ -83,13 +76,8 @@ def perturbs(outputs: Tensor, variance: Tensor) -> bool:
         is_on()
         and outputs.dtype == variance.dtype == tf.float32
         and size is not None
-        and size >= MIN_OUTPUTS
+        and size >= thresholds.MIN_OUTPUTS
     )
-
-
-def prepares_kl() -> bool:
-    """Whether the pass that is fused is to prepare the KL."""
-    return getattr(_local, "mode", (False, False))[1]
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:

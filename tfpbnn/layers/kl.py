@@ -6,6 +6,7 @@ is frozen.
 """
 
 import math
+import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable
@@ -16,9 +17,9 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base.types import Tensor
-from tfpbnn.families import Family, MeanFieldNormal
+from tfpbnn.families import Family
 from tfpbnn.priors import Prior
-from tfpbnn.priors.kl import is_about_zero, kl_divergence
+from tfpbnn.priors.kl import kl_divergence
 
 _KL_KEY = 0x4B4C
 # Graphs and KL terms that the warning was given for: once per training run,
@@ -31,16 +32,6 @@ _UNSET = (
     "num_examples=len(x))])`, use `tfpbnn.Sequential` or `tfpbnn.Model`, or "
     "give the layers `kl_weight=`."
 )
-
-
-def prepare(posterior: Family, prior: Prior) -> None:
-    """Tells the posterior which KL its fused passes are to prepare."""
-    if (
-        isinstance(posterior, MeanFieldNormal)
-        and is_about_zero(prior)
-        and prior.fixed_scale is not None
-    ):
-        posterior.prior_precision = prior.fixed_scale**-2
 
 
 def check_weight(value: float | None, argument: str = "kl_weight") -> None:
@@ -63,12 +54,13 @@ def check_weight(value: float | None, argument: str = "kl_weight") -> None:
 def add_weight(layer: Any, value: float | None) -> keras.Variable:
     """The variable that a layer's KL is multiplied with.
 
-    To be made when the layer is, not when it is built, so that a callback can
-    set it before the first training step builds and runs the model at once.
+    A layer makes it in `__init__`, not in `build`, so that a callback can set
+    it before the first training step builds and runs the model at once.
 
     Args:
         layer: the layer that owns the variable.
-        value: the user's, or None to leave it to callbacks (`is_managed`).
+        value: the user's number, or None to leave it to callbacks, which
+            find it by its `is_managed`.
     """
     check_weight(value)
     weight = layer.add_weight(
@@ -129,8 +121,38 @@ class KLTerm(keras.regularizers.Regularizer):
         return loss
 
 
+class Offer:
+    """A tensor that one part of a graph offers to a later part.
+
+    It is given out once, and only in the graph and the replica that it was made
+    in; whoever gets None computes it anew.
+    """
+
+    def __init__(self) -> None:
+        # Replicas of a MirroredStrategy trace in threads, into one graph.
+        self._of_threads: dict[int, Tensor] = {}
+
+    def put(self, tensor: Tensor) -> None:
+        """Offers a tensor of the current graph; eager ones are not kept."""
+        if not tf.executing_eagerly():
+            self._of_threads[threading.get_ident()] = tensor
+
+    def take(self) -> Tensor | None:
+        """The tensor offered last, if it is of the current graph."""
+        tensor = self._of_threads.pop(threading.get_ident(), None)
+        if tensor is None or tf.executing_eagerly():
+            return None
+        here = tf.compat.v1.get_default_graph()
+        return tensor if tensor.graph is here else None
+
+
 class KLRegularizer(KLTerm):
-    """`weight * KL(posterior || prior)`, hung on the posterior's `loc`."""
+    """`weight * KL(posterior || prior)`, hung on the posterior's `loc`.
+
+    Attributes:
+        offer: the KL of the weights from an estimator's pass, computed in a
+            call of the layer, for when Keras adds up the losses of that call.
+    """
 
     def __init__(
         self,
@@ -144,12 +166,61 @@ class KLRegularizer(KLTerm):
         self.posterior = posterior
         self.prior = prior
         self.noise_state = noise_state
-        prepare(posterior, prior)
+        self.offer = Offer()
 
     def divergence(self) -> Tensor:
         state = random.fold_replica(tf.convert_to_tensor(self.noise_state))
         key = random.fold(state, _KL_KEY)
-        return kl_divergence(self.posterior, self.prior, key)
+        return kl_divergence(
+            self.posterior, self.prior, key, of_weights=self.offer.take()
+        )
+
+
+class TrainedWeight:
+    """A weight as an estimator meets it in training.
+
+    It answers what an estimator asks of a posterior. A KL that comes out of the
+    same pass over the weights goes to the term that adds it to the loss.
+    """
+
+    def __init__(self, posterior: Family):
+        """Finds the KL term of a built posterior, if a layer gave it one."""
+        self.posterior = posterior
+        self._term: KLRegularizer | None = None
+        self._scale: float | None = None
+        term = posterior.loc.regularizer
+        if isinstance(term, KLRegularizer):
+            self._term, self._scale = term, term.prior.scale_about_zero()
+
+    @property
+    def is_random(self) -> bool:
+        return self.posterior.is_random
+
+    @property
+    def loc(self) -> keras.Variable:
+        return self.posterior.loc
+
+    def sample(self, key: Tensor) -> Tensor:
+        """One draw of the weights."""
+        draw, kl = self.posterior.sample_and_kl(key, self._scale)
+        self._offer(kl)
+        return draw
+
+    def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
+        """The location, and the noise of one draw about it."""
+        loc, noise, kl = self.posterior.noise_and_kl(key, self._scale)
+        self._offer(kl)
+        return loc, noise
+
+    def loc_and_variance(self) -> tuple[Tensor, Tensor]:
+        """The mean and the variance of each weight."""
+        loc, variance, kl = self.posterior.variance_and_kl(self._scale)
+        self._offer(kl)
+        return loc, variance
+
+    def _offer(self, kl: Tensor | None) -> None:
+        if kl is not None and self._term is not None:
+            self._term.offer.put(kl)
 
 
 class ClosedFormKL(KLTerm):

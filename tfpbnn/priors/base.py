@@ -34,16 +34,22 @@ class Prior(template.Template):
 
         Where it is None, divergences estimate it from draws.
         """
-        del posterior
         return None
 
     def divergence(self, posterior: Family) -> Tensor | None:
         """The KL of a posterior, where that is known but no cross entropy.
 
-        So it is of improper priors, up to a constant. Else None: the KL is
-        made from the cross entropy.
+        Improper priors have a KL up to a constant. Other priors return None,
+        and the KL is computed from the cross entropy.
         """
-        del posterior
+        return None
+
+    def one_scale_normal(self) -> tuple[Tensor, Tensor] | None:
+        """The means and the scale of a prior of Normals with one scale."""
+        return None
+
+    def scale_about_zero(self) -> float | None:
+        """The scale of Normals about zero that share a constant one."""
         return None
 
     def extra_divergence(self) -> Tensor | None:
@@ -51,7 +57,11 @@ class Prior(template.Template):
         return None
 
     def shared_divergence(self) -> Tensor | None:
-        """The part of it that all weights along their first axis share."""
+        """The part of `extra_divergence` that belongs to no single member.
+
+        Weights of members have their members along their first axis; scales
+        that do not differ along it are shared by all.
+        """
         return self.extra_divergence()
 
 
@@ -104,13 +114,14 @@ def scales_shape(
 def normal_cross_entropy(
     posterior: Family, loc: Tensor, log_scale: Tensor, precision: Tensor
 ) -> Tensor | None:
-    """Of independent Normals, given expectations over their scales.
+    """The cross entropy of Normals, given expectations over their scales.
 
-    Exact for every posterior whose mean and variances are known, Normal or not.
+    It is exact for every posterior whose mean and variances are known, Normal
+    or not; for others it is None.
 
     Args:
         posterior: a built family.
-        loc: of the Normals.
+        loc: the means of the Normals.
         log_scale: the expectations of `log(scale)`.
         precision: the expectations of `scale ** -2`.
     """

@@ -15,7 +15,7 @@ from tfpbnn.base import checks, positive, registry, template
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families.base import NORMAL_ENTROPY
 
-# Gauss-Hermite nodes and weights, of expectations over a standard Normal.
+# Gauss-Hermite nodes and weights for means over a standard Normal.
 _NODES, _WEIGHTS = np.polynomial.hermite_e.hermegauss(32)
 _WEIGHTS = _WEIGHTS / math.sqrt(2 * math.pi)
 _INITIAL_SD = 0.1
@@ -31,7 +31,7 @@ class Hyperprior(abc.ABC):
 
     @abc.abstractmethod
     def cross_entropy(self, loc: Tensor, sd: Tensor) -> Tensor:
-        """`-log p(s)` in expectation over `s ~ N(loc, sd^2)`, elementwise."""
+        """The mean of `-log p(s)` over `s ~ N(loc, sd^2)`, elementwise."""
 
     @abc.abstractmethod
     def get_config(self) -> Config: ...
@@ -77,7 +77,7 @@ class InverseGamma(Hyperprior):
     Args:
         concentration: a positive number; half the number of weights that it
             counts as.
-        scale: of the inverse gamma, a positive number. The mode of the
+        scale: the inverse gamma's scale, a positive number. The mode of the
             variance is `scale / (concentration + 1)`.
 
     Raises:

@@ -1,18 +1,19 @@
 """The KL divergence of a posterior to its prior, for any pair of them."""
 
-from typing import TypeGuard
-
 import tensorflow as tf
 
-from tfpbnn import fused
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Tensor
-from tfpbnn.families import Family, MeanFieldNormal
+from tfpbnn.families import Family
 from tfpbnn.priors import Prior
-from tfpbnn.priors.normal import Normal, NormalPrior
 
 
-def kl_divergence(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
+def kl_divergence(
+    posterior: Family,
+    prior: Prior,
+    key: Tensor,
+    of_weights: Tensor | None = None,
+) -> Tensor:
     """`KL(posterior || prior)` in nats, a float32 scalar.
 
     The cross entropy, exact if the prior knows it, less the entropy, exact if
@@ -25,10 +26,13 @@ def kl_divergence(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
         posterior: a built family.
         prior: a prior built for the same shape.
         key: the key of the draw, if one is needed.
+        of_weights: the KL of the weights, where it is known already.
     """
-    if _is_fusable(posterior, prior):
-        kl = _fused_kl(posterior, prior)
-    else:
+    normal = prior.one_scale_normal()
+    kl = of_weights
+    if kl is None and normal is not None:
+        kl = posterior.kl_to_normal(*normal)
+    if kl is None:
         kl = _kl_of_weights(posterior, prior, key)
     extra = prior.extra_divergence()
     return kl if extra is None else kl + tf.cast(extra, tf.float32)
@@ -65,7 +69,7 @@ def monte_carlo_kl(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
     The cross entropy is the mean over `loc + noise` and, if those are as
     likely, `loc - noise`: odd terms cancel.
     """
-    loc, noise = posterior.loc_and_noise(key)
+    loc, noise = tf.convert_to_tensor(posterior.loc), posterior.noise(key)
     signs = [1, -1] if posterior.is_normal or posterior.sign_symmetric else [1]
     log_prob = prior.distribution().log_prob
     densities = [
@@ -73,31 +77,3 @@ def monte_carlo_kl(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
     ]
     negative_entropy = _negative_entropy(posterior, key)
     return negative_entropy - tf.add_n(densities) / len(densities)
-
-
-def _fused_kl(posterior: MeanFieldNormal, prior: NormalPrior) -> Tensor:
-    """From the estimator's pass, if that has prepared it; else of its own."""
-    loc = tf.convert_to_tensor(posterior.loc)
-    kl = posterior.kept_kl.take()
-    if kl is None or posterior.prior_precision is None:
-        kl = fused.normal_kl(
-            loc if is_about_zero(prior) else loc - prior.loc,
-            tf.convert_to_tensor(posterior.untransformed_scale),
-            1 / tf.square(prior.scale),
-        )
-    size = tf.cast(tf.size(loc), tf.float32)
-    return kl + size * (tf.math.log(prior.scale) - 0.5)
-
-
-def _is_fusable(posterior: Family, prior: Prior) -> bool:
-    return (
-        isinstance(posterior, MeanFieldNormal)
-        and isinstance(prior, NormalPrior)
-        and not prior.scale.shape.rank
-        and fused.applies(tf.convert_to_tensor(posterior.untransformed_scale))
-    )
-
-
-def is_about_zero(prior: Prior) -> TypeGuard[Normal]:
-    """Whether a prior is a Normal with mean zero, for all weights."""
-    return isinstance(prior, Normal) and prior.initial_loc == 0

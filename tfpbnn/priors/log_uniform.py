@@ -10,9 +10,9 @@ from tfpbnn.base.types import Config, Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors.base import Prior
 
-# Of Molchanov et al.'s fit, equation 14.
+# The constants of Molchanov et al.'s fit, equation 14.
 _FIT = (0.63576, 1.87320, 1.48695)
-# Where log(alpha) ends. Its gradient at `loc = 0` is 0 then, and not NaN.
+# The largest log(alpha). Its gradient at `loc = 0` is 0 then, and not NaN.
 _MAX_LOG_ALPHA = 20.0
 
 

@@ -37,6 +37,10 @@ class NormalPrior(Prior):
         )
         return tfp.distributions.Independent(normal, len(self.weight_shape))
 
+    def one_scale_normal(self) -> tuple[Tensor, Tensor] | None:
+        loc, scale = tf.convert_to_tensor(self.loc), self.scale
+        return None if scale.shape.rank else (loc, scale)
+
     def cross_entropy(self, posterior: Family) -> Tensor | None:
         loc, scale = tf.convert_to_tensor(self.loc), self.scale
         return normal_cross_entropy(
@@ -116,6 +120,9 @@ class Normal(NormalPrior):
             raw = tf.convert_to_tensor(self.untransformed_scale)
             return positive.positive(raw)
         return tf.constant(self.fixed_scale, self.parameter_dtype)
+
+    def scale_about_zero(self) -> float | None:
+        return self.fixed_scale if self.initial_loc == 0 else None
 
     def get_config(self) -> Config:
         return super().get_config() | {

@@ -10,9 +10,12 @@ from tfpbnn import families, fused, random
 from tfpbnn.layers.linear import estimators, ops
 
 ESTIMATORS = {
-    "reparameterization": estimators.reparameterization,
-    "local_reparameterization": estimators.local_reparameterization,
-    "flipout": estimators.flipout,
+    estimate.__name__: estimators.in_training(estimate)
+    for estimate in (
+        estimators.reparameterization,
+        estimators.local_reparameterization,
+        estimators.flipout,
+    )
 }
 DRAWS = 20_000
 

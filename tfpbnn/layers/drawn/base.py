@@ -9,13 +9,14 @@ import tensorflow as tf
 from tfpbnn import families, fused, random
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families import Family
+from tfpbnn.layers.kl import TrainedWeight
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.layers.random_weights import RandomWeights, own_prior
 from tfpbnn.networks.within import within
 
 
 def _sample(posterior: Family, key: Tensor) -> Tensor:
-    return posterior.sample(key)
+    return TrainedWeight(posterior).sample(key)
 
 
 def _draw_in_scope(posterior: Family, key: Tensor) -> Tensor:
@@ -98,7 +99,7 @@ class DrawnLayer(RandomLayer):
         if key is None:  # the posterior means: the variables themselves
             return function()
         in_scope = random.current_scope() is not None
-        with fused.enabled(in_scope, not in_scope and bool(training)):
+        with fused.enabled(in_scope or bool(training)):
             draw = _draw_in_scope if in_scope else _sample
             # A posterior needs its loc, a Keras layer's variable, uncast.
             drawn = within(function=lambda: self._draw(draw, key))

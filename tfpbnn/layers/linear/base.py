@@ -141,9 +141,10 @@ class VariationalLayer(RandomLayer):
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         scope, key = random.current_scope(), self._draw_key()
         inputs = self._as_numbers(inputs)
-        with fused.enabled(scope is not None, scope is None and bool(training)):
+        with fused.enabled(scope is not None or bool(training)):
             if scope is None:
-                outputs = self._linear(self._estimator.apply, inputs, key)
+                estimate = estimators.in_training(self._estimator.apply)
+                outputs = self._linear(estimate, inputs, key)
             else:
                 noise = random.known(self)
                 outputs = drawing.in_scope(

@@ -1,10 +1,10 @@
 """How the noise of the weights enters a layer's output.
 
-Each estimator is one function of (op, x, posterior, key) that returns a random
+Each estimator is one function of (op, x, weight, key) that returns a random
 `op(x, kernel)`, of the same distribution for each example, differentiable in
-the posterior's variables. They differ in how the examples of a batch, or the
-positions of an example, depend on each other, and so in the variance of the
-gradient.
+the variables of the weight's posterior. They differ in how the examples of a
+batch, or the positions of an example, depend on each other, and so in the
+variance of the gradient.
 """
 
 import dataclasses
@@ -15,16 +15,26 @@ import tensorflow as tf
 from tfpbnn import fused, random
 from tfpbnn.base.types import Tensor
 from tfpbnn.families import Family
+from tfpbnn.layers.kl import TrainedWeight
 from tfpbnn.layers.linear.ops import LinearOp
 
 
-def mean(op: LinearOp, x: Tensor, posterior: Family) -> Tensor:
+def in_training(
+    estimate: Callable[[LinearOp, Tensor, TrainedWeight, Tensor], Tensor],
+) -> Callable[[LinearOp, Tensor, Family, Tensor], Tensor]:
+    """An estimator as a layer calls it in training, on its own posteriors."""
+    return lambda op, x, posterior, key: estimate(
+        op, x, TrainedWeight(posterior), key
+    )
+
+
+def mean(op: LinearOp, x: Tensor, weight: Family | TrainedWeight) -> Tensor:
     """The output at the posterior's location: no noise."""
-    return op(x, tf.convert_to_tensor(posterior.loc))
+    return op(x, tf.convert_to_tensor(weight.loc))
 
 
 def reparameterization(
-    op: LinearOp, x: Tensor, posterior: Family, key: Tensor
+    op: LinearOp, x: Tensor, weight: TrainedWeight, key: Tensor
 ) -> Tensor:
     """One kernel for the whole batch: `op(x, loc + scale * eps)`.
 
@@ -33,11 +43,11 @@ def reparameterization(
     Reference:
         [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114)
     """
-    return op(x, posterior.sample(key))
+    return op(x, weight.sample(key))
 
 
 def local_reparameterization(
-    op: LinearOp, x: Tensor, posterior: Family, key: Tensor
+    op: LinearOp, x: Tensor, weight: TrainedWeight, key: Tensor
 ) -> Tensor:
     """Noise on the outputs: `op(x, loc) + sqrt(op(x^2, scale^2)) * eps`.
 
@@ -48,9 +58,9 @@ def local_reparameterization(
     Reference:
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
     """
-    if not posterior.is_random:
-        return mean(op, x, posterior)
-    y, variance = moments(op, x, posterior)
+    if not weight.is_random:
+        return mean(op, x, weight)
+    y, variance = moments(op, x, weight)
     if fused.perturbs(y, variance):
         return fused.add_noise(y, variance, key)
     standard = random.normal(key, tf.shape(variance), variance.dtype)
@@ -58,7 +68,9 @@ def local_reparameterization(
     return y + tf.cast(scale * standard, y.dtype)
 
 
-def flipout(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
+def flipout(
+    op: LinearOp, x: Tensor, weight: TrainedWeight, key: Tensor
+) -> Tensor:
     """One draw of noise, its signs flipped at random for each example.
 
     `op(x, loc) + s * op(r * x, noise)`, with signs r and s. Examples are
@@ -67,9 +79,9 @@ def flipout(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
     Reference:
         [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
     """
-    if not posterior.is_random:
-        return mean(op, x, posterior)
-    loc, noise = posterior.loc_and_noise(random.fold(key, 0))
+    if not weight.is_random:
+        return mean(op, x, weight)
+    loc, noise = weight.loc_and_noise(random.fold(key, 0))
     y = op(x, loc)
     if op.x_axes:
         x = _signs(random.fold(key, 1), x, op.x_axes) * x
@@ -77,15 +89,15 @@ def flipout(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
 
 
 def moments(
-    op: LinearOp, x: Tensor, posterior: Family
+    op: LinearOp, x: Tensor, weight: Family | TrainedWeight
 ) -> tuple[Tensor, Tensor]:
     """Mean and variance of the outputs, for independent Normals."""
-    if not posterior.is_random:
-        y = mean(op, x, posterior)
+    if not weight.is_random:
+        y = mean(op, x, weight)
         return y, tf.zeros(
             [], tf.float64 if y.dtype == "float64" else "float32"
         )
-    loc, variance = posterior.loc_and_variance()
+    loc, variance = weight.loc_and_variance()
     return op(x, loc), op.squared(x, variance)
 
 
@@ -113,7 +125,7 @@ class Estimator:
 
     Attributes:
         name: what error messages call it.
-        apply: the function of (op, x, posterior, key).
+        apply: the function of (op, x, weight, key).
         needs: the property that a family must have, if any.
         is_by_row: whether rows differ in their draws, so that the batch must
             be an axis of the outputs.
@@ -121,7 +133,7 @@ class Estimator:
     """
 
     name: str
-    apply: Callable[[LinearOp, Tensor, Family, Tensor], Tensor]
+    apply: Callable[[LinearOp, Tensor, TrainedWeight, Tensor], Tensor]
     needs: str = ""
     is_by_row: bool = True
     is_of_outputs: bool = False
