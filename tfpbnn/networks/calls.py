@@ -1,7 +1,8 @@
 """A Keras model as a list of calls."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -26,12 +27,14 @@ class Call(NamedTuple):
         args: with KerasTensors in place of tensors.
         kwargs: likewise.
         outputs: KerasTensors, flat.
+        mode: `training`, if the model's code says it.
     """
 
     op: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: list[keras.KerasTensor]
+    mode: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def inputs(self) -> list[keras.KerasTensor]:
@@ -44,9 +47,20 @@ class Call(NamedTuple):
 
     def do(self, get: Callable[[Any], Any], tensors: Tensors) -> None:
         """Calls the layer, and puts its outputs among the tensors."""
-        args = keras.tree.map_structure(get, self.args)
-        kwargs = keras.tree.map_structure(get, self.kwargs)
-        found = keras.tree.flatten(self.op(*args, **kwargs))
+        args, kwargs = self.arguments(get)
+        self.put(self.op(*args, **kwargs), tensors)
+
+    def arguments(self, get: Callable[[Any], Any]) -> Any:
+        """The positional and keyword arguments with tensors in them.
+
+        Args:
+            get: gives the tensor for a KerasTensor, and other objects back.
+        """
+        return keras.tree.map_structure(get, (self.args, self.kwargs))
+
+    def put(self, outputs: Any, tensors: Tensors) -> None:
+        """Puts tensors like the outputs among the tensors."""
+        found = keras.tree.flatten(outputs)
         for key, tensor in zip(self.outputs, found, strict=True):
             tensors[id(key)] = tensor
 
@@ -54,22 +68,26 @@ class Call(NamedTuple):
 class Graph:
     """The calls of a Functional or Sequential model, in order.
 
-    Nested models are laid open.
-
     Attributes:
         calls: all of them.
         inputs: KerasTensors, flat, that the calls begin with.
         outputs: KerasTensors, in the structure of the model's outputs.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, opened: bool = True):
         """Reads the model.
+
+        Args:
+            model: a built model.
+            opened: whether the calls of models in the model are among the
+                calls, in place of those of the models.
 
         Raises:
             ValueError: if its calls can't be known, as those of a subclassed
                 model; see `can_read`.
         """
         self.calls: list[Call] = []
+        self._opened = opened
         # As the model itself, it takes its inputs in other structures too.
         self._entry = keras.Model(input_of(model), list(model.inputs))
         inputs = keras.tree.map_structure(input_like, input_of(model))
@@ -119,11 +137,11 @@ class Graph:
         ).output
 
     def _call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
-        # Layers take it from `within`, as they do from a model's call.
-        kwargs.pop("training", None)
         outputs = op(*args, **kwargs)
         flat = keras.tree.flatten(outputs)
-        if _can_open(op, args, kwargs):
+        # Layers take it from `within`, as they do from a model's call.
+        mode = {k: kwargs.pop(k) for k in ("training",) if k in kwargs}
+        if self._opened and _can_open(op, args, kwargs):
             inner = keras.tree.map_structure(input_like, input_of(op))
             self._alias(
                 _keras_tensors((args, kwargs)), keras.tree.flatten(inner)
@@ -131,7 +149,7 @@ class Graph:
             # The walk around this one needs tensors of its own graph.
             self._alias(keras.tree.flatten(self._walk(op, inner)), flat)
             return outputs
-        self.calls.append(Call(op, args, kwargs, flat))
+        self.calls.append(Call(op, args, kwargs, flat, mode))
         return outputs
 
     def _alias(self, sources: list[Any], targets: list[Any]) -> None:

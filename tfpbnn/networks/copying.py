@@ -1,6 +1,7 @@
 """Copies of layers and models, and of how they are compiled."""
 
 import inspect
+import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import keras
 
 from tfpbnn.base.types import Config
-from tfpbnn.networks.reading import check_built
+from tfpbnn.networks.reading import check_built, parts_of
 
 _COMPILED = (
     "loss_weights",
@@ -52,34 +53,26 @@ def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
         model.optimizer.build(model.trainable_variables)
 
 
-def clone(
-    model: keras.Model, config: Config | None = None, *, compiled: bool = True
-) -> keras.Model:
+def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
     """A model of the same class, layers, weights and compile arguments.
 
     `keras.models.clone_model` would turn subclasses of Sequential into that.
 
     Args:
         model: a built model.
-        config: of the clone, if it is to have other layers; its weights are
-            then left as they are made.
         compiled: whether the clone of a compiled model is compiled too.
 
     Raises:
         ValueError: if the class can't be made from its config.
     """
-    classes = {
-        type(part).__name__: type(part) for part in model._flatten_layers()
-    }
     try:
-        with keras.saving.custom_object_scope(classes):
-            copy = type(model).from_config(config or model.get_config())
+        with keras.saving.custom_object_scope(_classes(model)):
+            copy = type(model).from_config(model.get_config())
             if not copy.built:
                 copy.build_from_config(model.get_build_config())
             if model.compiled and compiled:
                 compile_like(copy, model)
-        if config is None:
-            copy.set_weights(model.get_weights())
+        copy_state(model, copy)
         copy.built = True  # Keras builds a subclass's layers without saying so
     except (NotImplementedError, TypeError, ValueError) as error:
         name = type(model).__name__
@@ -108,11 +101,19 @@ def copy_compiled(model: keras.Model, new: keras.Model) -> None:
 
 
 def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A copy without the weights.
+    """A copy without the weights, for `copy_state` when it is built.
 
     Raises:
         ValueError: if its config doesn't make it; names the layer.
     """
+    with keras.saving.custom_object_scope(_classes(layer)):
+        new = _from_config(layer)
+    if new is not layer:  # vocabularies say of what shape its outputs are
+        _copy_own_state(layer, new)
+    return new
+
+
+def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
     cls = type(layer)
     try:
         return cls.from_config(layer.get_config())
@@ -127,6 +128,51 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
             f"The layer {layer.name!r} of `model`, of type {cls.__name__}, "
             f"can't be copied by its `get_config` and `from_config`: {reason}"
         ) from reason
+
+
+def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Makes a built copy of a layer or model the same function as it is."""
+    _copy_own_state(layer, new)
+    new.set_weights(layer.get_weights())
+
+
+def _copy_own_state(
+    layer: keras.layers.Layer, new: keras.layers.Layer, trained: bool = True
+) -> None:
+    """Copies what layers save and load by methods of their own.
+
+    Such as vocabularies, and what follows from weights when they are loaded.
+
+    Args:
+        layer: a layer or model.
+        new: a copy of it.
+        trained: whether layers with trainable weights are among them.
+    """
+    parts, copies = parts_of(layer), parts_of(new)
+    if list(map(type, parts)) != list(map(type, copies)):
+        return  # some are made when it is built
+    for part, copy in zip(parts, copies, strict=True):
+        if part.trainable_variables and not trained:
+            continue
+        if copy.built and _has_own(part, "load_own_variables"):
+            store: dict[str, Any] = {}
+            part.save_own_variables(store)
+            copy.load_own_variables(store)
+        if _has_own(part, "load_assets"):
+            with tempfile.TemporaryDirectory() as path:
+                part.save_assets(path)
+                copy.load_assets(path)
+
+
+def _has_own(layer: keras.layers.Layer, method: str) -> bool:
+    """Whether a layer's class has more than all layers have."""
+    common = getattr(keras.layers.Layer, method, None)
+    return getattr(type(layer), method, None) is not common
+
+
+def _classes(layer: keras.layers.Layer) -> dict[str, type]:
+    """The classes in a layer or model by name, registered or not."""
+    return {type(part).__name__: type(part) for part in parts_of(layer)}
 
 
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
@@ -151,6 +197,7 @@ def fresh(network: keras.Model) -> keras.Model:
     for old, new in zip(network.variables, copy.variables, strict=True):
         if not old.trainable and not _is_noise(old, network):
             new.assign(old)
+    _copy_own_state(network, copy, trained=False)
     return copy
 
 

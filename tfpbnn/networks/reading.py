@@ -1,5 +1,6 @@
 """What can be read off a Keras model: whether it is built, inputs, layers."""
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -39,6 +40,25 @@ def is_plain(model: Any) -> bool:
     return is_graph(model) and (is_keras or name.startswith("tfpbnn>models."))
 
 
+def plain_class(model: keras.Model) -> Any:
+    """Keras's class of models like one, Sequential or Functional."""
+    is_list = isinstance(model, keras.Sequential)
+    return keras.Sequential if is_list else keras.Model
+
+
+def own_class(model: keras.Model) -> Any:
+    """A model's class, if its constructor is like Keras's; else Keras's."""
+    init = type(model).__init__
+    if init in (keras.Sequential.__init__, FUNCTIONAL.__init__):
+        return type(model)
+    kinds = {p.kind for p in inspect.signature(init).parameters.values()}
+    takes_any = {
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    }
+    return type(model) if takes_any <= kinds else plain_class(model)
+
+
 def is_graph(layer: Any) -> bool:
     """Whether a layer is a model whose layers and graph Keras knows."""
     return isinstance(layer, keras.Sequential | FUNCTIONAL)
@@ -48,7 +68,7 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """The layers of a model and of the models in it, each one once."""
     seen: set[int] = set()
     for layer in model.layers:
-        inner = leaves(layer) if is_graph(layer) else [layer]
+        inner = leaves(layer) if can_read(layer) else [layer]
         for leaf in inner:
             if id(leaf) not in seen:
                 seen.add(id(leaf))
@@ -108,6 +128,18 @@ _HOLDERS = (keras.layers.Lambda, keras.Model)
 def input_like(x: keras.KerasTensor) -> keras.KerasTensor:
     """An input of the same shape, type and name."""
     return keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name)
+
+
+def inputs_like(model: Any) -> Any:
+    """Inputs as a model's, in its own structure, for another graph."""
+    if isinstance(model, keras.Sequential):
+        return input_like(model.inputs[0])
+    copies = {
+        id(layer.output): layer.from_config(layer.get_config()).output
+        for layer in model.layers
+        if isinstance(layer, keras.layers.InputLayer)
+    }
+    return keras.tree.map_structure(lambda x: copies[id(x)], model.input)
 
 
 def input_of(model: Any) -> Any:
@@ -181,6 +213,11 @@ def _held_by(layer: Any) -> list[Any]:
     if isinstance(layer, keras.layers.Bidirectional):
         return [layer.forward_layer, layer.backward_layer]
     return [layer.layer] if isinstance(layer, keras.layers.Wrapper) else []
+
+
+def parts_of(layer: keras.layers.Layer) -> list[Any]:
+    """A layer or model, and all the layers in it, in whatever they are."""
+    return list(layer._flatten_layers())
 
 
 def same_structure(expected: Any, *args: Any) -> bool:
