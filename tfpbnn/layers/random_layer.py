@@ -10,13 +10,13 @@ from tfpbnn import priors, random
 from tfpbnn.base import checks
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.families import Family
-from tfpbnn.layers.kl import KLRegularizer, add_weight
+from tfpbnn.layers.kl import KLRegularizer, add_weight, is_weight
 
 
 def is_variational(layer: keras.layers.Layer) -> bool:
     """Whether it is, or contains, a variational layer."""
     # Every variational layer has a KL weight.
-    return any(hasattr(v, "is_managed") for v in layer.variables)
+    return any(map(is_weight, layer.variables))
 
 
 class NoiseCounter:

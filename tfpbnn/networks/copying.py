@@ -9,7 +9,7 @@ from typing import Any
 import keras
 
 from tfpbnn.base.types import Config
-from tfpbnn.networks.reading import check_built, parts_of
+from tfpbnn.networks.reading import check_built, is_noise, parts_of
 
 _COMPILED = (
     "loss_weights",
@@ -136,6 +136,14 @@ def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
     new.set_weights(layer.get_weights())
 
 
+def settle(model: keras.Model) -> None:
+    """Lets layers find what follows from their weights, after these are set.
+
+    As the constants that an adapted normalization computes with.
+    """
+    _copy_own_state(model, model, trained=False)
+
+
 def _copy_own_state(
     layer: keras.layers.Layer, new: keras.layers.Layer, trained: bool = True
 ) -> None:
@@ -158,7 +166,7 @@ def _copy_own_state(
             store: dict[str, Any] = {}
             part.save_own_variables(store)
             copy.load_own_variables(store)
-        if _has_own(part, "load_assets"):
+        if part is not copy and _has_own(part, "load_assets"):
             with tempfile.TemporaryDirectory() as path:
                 part.save_assets(path)
                 copy.load_assets(path)
@@ -194,16 +202,13 @@ def fresh(network: keras.Model) -> keras.Model:
     """
     check_built(network)
     copy = from_config(config_of(network))
+    weights = {id(weight) for weight in network.weights}
     for old, new in zip(network.variables, copy.variables, strict=True):
-        if not old.trainable and not _is_noise(old, network):
+        # What is no weight is the state of a generator of Keras's.
+        if not old.trainable and id(old) in weights and not is_noise(old):
             new.assign(old)
     _copy_own_state(network, copy, trained=False)
     return copy
-
-
-def _is_noise(variable: keras.Variable, network: keras.Model) -> bool:
-    is_weight = any(variable is weight for weight in network.weights)
-    return hasattr(variable, "is_noise") or not is_weight
 
 
 def config_of(network: keras.Model) -> Config:

@@ -93,10 +93,14 @@ def check_built(model: Any) -> None:
         )
 
 
+def template_of(model: Any) -> Any:
+    """The model with the layers: that in a posterior, else itself."""
+    return model.template() if isinstance(model, Posterior) else model
+
+
 def output_names(model: keras.Model) -> list[str]:
     """Of several outputs: their keys in a dict, else as Keras names them."""
-    if isinstance(model, Posterior):
-        model = model.template()
+    model = template_of(model)
     outputs = getattr(model, "output", None)
     if isinstance(outputs, Mapping):
         return sorted(outputs)
@@ -187,6 +191,23 @@ def layers_of(model: Any) -> list[Any]:
     for layer in getattr(model, "layers", []):
         found += [layer, *layers_of(layer)]
     return found
+
+
+def attributes(layer: Any, cls: type) -> dict[str, Any]:
+    """The attributes of a layer that are of a class, by name."""
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if isinstance(value, cls)
+    }
+
+
+def is_noise(variable: keras.Variable) -> bool:
+    """Whether a variable is the state of a layer's random numbers.
+
+    The layer has marked it so, by an attribute of this name.
+    """
+    return hasattr(variable, "is_noise")
 
 
 def size(shape: Iterable[int | None], unknown: int) -> int:

@@ -53,7 +53,8 @@ class NewLayers:
         self._copy = copy
         self._copied: list[tuple[Any, Any]] = []
         self._found: dict[int, Any] = {}
-        self._names: set[str] = set()
+        self._taken: set[str] = set()
+        self._reserved: set[str] = set()
 
     def copy(self, op: Any) -> Any:
         """The copy of a layer, the same for all its calls.
@@ -75,11 +76,16 @@ class NewLayers:
         return new
 
     @contextlib.contextmanager
-    def other_names(self) -> Iterator[None]:
-        """Within it layers may have names that were given before."""
-        names, self._names = self._names, set()
+    def named_for(self, names: Iterable[str]) -> Iterator[None]:
+        """Within it layers are of one model: their names differ.
+
+        Args:
+            names: those that are not for others than layers that have them.
+        """
+        outer = self._taken, self._reserved
+        self._taken, self._reserved = set(), set(names)
         yield
-        self._names = names
+        self._taken, self._reserved = outer
 
     def copy_weights(self) -> None:
         """Gives the copied layers the weights of the model's."""
@@ -104,10 +110,13 @@ class NewLayers:
 
     def _named(self, old: Any, new: Any) -> Any:
         # Models that are laid open may have layers of the same name.
-        names = self._names
-        while new is not old and new.name in names:
-            new.name = f"{old.name}_{len(names)}"
-        names.add(new.name)
+        if new is not old and new.name in self._taken:
+            known = self._taken | self._reserved
+            number = len(known)
+            while f"{old.name}_{number}" in known:
+                number += 1
+            new.name = f"{old.name}_{number}"
+        self._taken.add(new.name)
         return new
 
 
@@ -209,29 +218,22 @@ class _Rewriting:
         self, model: Any, cls: Any, read: Graph, enter: Callable[[Any], Any]
     ) -> Any:
         inputs = reading.inputs_like(model)
-        if issubclass(cls, keras.Sequential):
-            places = [self._place(call) for call in read.calls]
-            layers = [x for p in places for x in (*p.before, p.layer, *p.after)]
-            made = cls([inputs, *layers], name=model.name)
-        else:
-            entered = map(enter, keras.tree.flatten(inputs))
-            made = cls(inputs, self._replay(read, entered), name=model.name)
+        names = [] if self._is_open else [layer.name for layer in model.layers]
+        with self._new.named_for(names):
+            places: Iterable[Place] = map(self._place, read.calls)
+            if isinstance(model, keras.Sequential) and not self._is_open:
+                places = list(places)  # made before they are built, as there
+            if issubclass(cls, keras.Sequential):
+                layers = [
+                    x for p in places for x in (*p.before, p.layer, *p.after)
+                ]
+                made = cls([inputs, *layers], name=model.name)
+            else:
+                entered = map(enter, keras.tree.flatten(inputs))
+                outputs = _replay(read, entered, places)
+                made = cls(inputs, outputs, name=model.name)
         self.models.append((model, made))
         return made
-
-    def _replay(self, read: Graph, inputs: Iterable[Any]) -> Any:
-        """The outputs of the calls that take the place of those read."""
-        tensors = dict(zip(map(id, read.inputs), inputs, strict=True))
-
-        def get(leaf: Any) -> Any:
-            is_tensor = isinstance(leaf, keras.KerasTensor)
-            return tensors[id(leaf)] if is_tensor else leaf
-
-        for call in read.calls:
-            args, kwargs = call.arguments(get)
-            outputs = self._place(call)(*args, **kwargs, **call.mode)
-            call.put(outputs, tensors)
-        return keras.tree.map_structure(get, read.outputs)
 
     def _place(self, call: Call) -> Place:
         op = call.op
@@ -239,10 +241,8 @@ class _Rewriting:
             return self._visit(call, self._new)
         if id(op) not in self._inner:
             read = Graph(op, opened=False)
-            with self._new.other_names():
-                self._inner[id(op)] = self.rebuild(
-                    op, self._inner_class(op), read, lambda x: x
-                )
+            cls = self._inner_class(op)
+            self._inner[id(op)] = self.rebuild(op, cls, read, lambda x: x)
         return Place(self._inner[id(op)])
 
     def _is_rebuilt(self, op: Any) -> bool:
@@ -250,6 +250,20 @@ class _Rewriting:
         return reading.can_read(op) and (
             reading.is_plain(op) or any(map(self._touches, reading.leaves(op)))
         )
+
+
+def _replay(read: Graph, inputs: Iterable[Any], places: Iterable[Place]) -> Any:
+    """The outputs of what takes the place of the calls of a graph."""
+    tensors = dict(zip(map(id, read.inputs), inputs, strict=True))
+
+    def get(leaf: Any) -> Any:
+        is_tensor = isinstance(leaf, keras.KerasTensor)
+        return tensors[id(leaf)] if is_tensor else leaf
+
+    for call, place in zip(read.calls, places, strict=True):
+        args, kwargs = call.arguments(get)
+        call.put(place(*args, **kwargs, **call.mode), tensors)
+    return keras.tree.map_structure(get, read.outputs)
 
 
 def name_of(call: Call) -> str:
