@@ -23,11 +23,11 @@ class Call(NamedTuple):
     """One call of a layer, or of an operation of `keras.ops`, in a model.
 
     Attributes:
-        op: what is called.
-        args: with KerasTensors in place of tensors.
-        kwargs: likewise.
-        outputs: KerasTensors, flat.
-        mode: `training`, if the model's code says it.
+        op: the layer or operation that is called.
+        args: its arguments, with KerasTensors in place of tensors.
+        kwargs: its keyword arguments, in the same way, but for `training`.
+        outputs: its outputs as a flat list of KerasTensors.
+        mode: the argument `training`, where the model's code says it.
     """
 
     op: Any
@@ -69,9 +69,9 @@ class Graph:
     """The calls of a Functional or Sequential model, in order.
 
     Attributes:
-        calls: all of them.
-        inputs: KerasTensors, flat, that the calls begin with.
-        outputs: KerasTensors, in the structure of the model's outputs.
+        calls: the calls, each one after those that it takes outputs of.
+        inputs: the flat list of KerasTensors that the calls begin with.
+        outputs: the KerasTensors of the model's outputs, in their structure.
     """
 
     def __init__(self, model: keras.Model, opened: bool = True):
@@ -95,13 +95,16 @@ class Graph:
         self.outputs = self._walk(model, inputs)
 
     def enter(self, x: Any) -> Tensors:
-        """The tensors of inputs in any structure that the model takes."""
+        """The tensors to begin with, of inputs as the model takes them."""
         entered = keras.tree.flatten(self._entry(x))
         pairs = zip(self.inputs, entered, strict=True)
         return {id(key): tensor for key, tensor in pairs}
 
     def unknown_size(self, x: Any) -> int:
-        """What axes of unknown size (of time, of images) have in x, in all."""
+        """The number of elements of x along axes of unknown size.
+
+        These are the axes of time and of images, for example.
+        """
         return max(
             math.prod(
                 found

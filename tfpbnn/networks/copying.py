@@ -26,9 +26,9 @@ def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
     """Compiles a built model as another one is, if that is compiled.
 
     Args:
-        model: what to compile.
-        other: a Keras model.
-        optimizer: None for a new one like the other's.
+        model: the model to compile.
+        other: the Keras model that says how.
+        optimizer: the optimizer; None for a new one like the other's.
     """
     config = other.get_compile_config()
     if not config:
@@ -139,7 +139,7 @@ def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
 def settle(model: keras.Model) -> None:
     """Lets layers find what follows from their weights, after these are set.
 
-    As the constants that an adapted normalization computes with.
+    An adapted normalization has such constants, for example.
     """
     _copy_own_state(model, model, trained=False)
 
@@ -149,7 +149,7 @@ def _copy_own_state(
 ) -> None:
     """Copies what layers save and load by methods of their own.
 
-    Such as vocabularies, and what follows from weights when they are loaded.
+    It is such as vocabularies, and what they compute when they load weights.
 
     Args:
         layer: a layer or model.
@@ -162,7 +162,7 @@ def _copy_own_state(
     for part, copy in zip(parts, copies, strict=True):
         if part.trainable_variables and not trained:
             continue
-        if copy.built and _has_own(part, "load_own_variables"):
+        if part.built and copy.built and _has_own(part, "load_own_variables"):
             store: dict[str, Any] = {}
             part.save_own_variables(store)
             copy.load_own_variables(store)
@@ -184,7 +184,7 @@ def _classes(layer: keras.layers.Layer) -> dict[str, type]:
 
 
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
-    """What of a layer's config another layer class takes.
+    """The part of a layer's config that another class of layers takes.
 
     None is left out: it stands for the default, in both.
     """
@@ -196,12 +196,13 @@ def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
 
 
 def fresh(network: keras.Model) -> keras.Model:
-    """One more like it, with new initial weights.
+    """Another network like one, with new initial weights.
 
     What is not trained (frozen layers, adapted preprocessing) keeps its values.
     """
     check_built(network)
-    copy = from_config(config_of(network))
+    with keras.saving.custom_object_scope(_classes(network)):
+        copy = from_config(config_of(network))
     weights = {id(weight) for weight in network.weights}
     for old, new in zip(network.variables, copy.variables, strict=True):
         # What is no weight is the state of a generator of Keras's.

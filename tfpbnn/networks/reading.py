@@ -94,12 +94,15 @@ def check_built(model: Any) -> None:
 
 
 def template_of(model: Any) -> Any:
-    """The model with the layers: that in a posterior, else itself."""
+    """The network that tells what a model is made of: a posterior's template.
+
+    Models that are no posteriors are such networks themselves.
+    """
     return model.template() if isinstance(model, Posterior) else model
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """Of several outputs: their keys in a dict, else as Keras names them."""
+    """The names of a model's outputs: keys of a dict, or Keras's names."""
     model = template_of(model)
     outputs = getattr(model, "output", None)
     if isinstance(outputs, Mapping):
@@ -163,8 +166,8 @@ def can_read(model: Any) -> bool:
 def open_spec(model: Any, x: Any) -> Any:
     """The specs of inputs like x, with any number of rows.
 
-    And with any size where a readable model takes any, for sequences and images
-    that differ from call to call.
+    Sizes are open too where a readable model takes any, for sequences and
+    images that differ from call to call.
     """
 
     def spec(leaf: Any, key: Any) -> tf.TensorSpec:
