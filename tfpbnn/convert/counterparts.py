@@ -15,6 +15,7 @@ from tfpbnn import layers
 from tfpbnn.base import positive
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.families import Family, MeanFieldNormal
+from tfpbnn.networks import reading
 
 SUFFIXES = {
     "flipout": "Flipout",
@@ -160,8 +161,7 @@ def distributions(layer: Any) -> list[tuple[Any, Any]]:
         return list(counterpart.distributions(layer).values())
     return [
         (posterior, getattr(layer, name.removesuffix("posterior") + "prior"))
-        for name, posterior in vars(layer).items()
-        if isinstance(posterior, Family)
+        for name, posterior in reading.attributes(layer, Family).items()
     ]
 
 

@@ -49,12 +49,14 @@ def to_deterministic(model: keras.Model) -> keras.Model:
             "`model` must have no layers without a plain counterpart. "
             f"Received: {', '.join(unknown)}"
         )
-    result = rewriting.Copy(model, _plain, _is_ours)
-    for old, new in result.pairs:
+    plain, pairs = rewriting.replace(
+        model, reading.plain_class(model), _has_plain, _plain
+    )
+    for old, new in pairs:
         _set_weights(old, new)
     if model.compiled and _is_of_keras(_compile_config(model)):
-        copying.copy_compiled(model, result.model)
-    return result.model
+        copying.copy_compiled(model, plain)
+    return plain
 
 
 def _compile_config(model: keras.Model) -> Config:
@@ -89,12 +91,11 @@ def _has_plain(layer: keras.layers.Layer) -> bool:
 
 
 def _plain(layer: Any) -> keras.layers.Layer:
+    """The plain layer for one of ours, without its weights."""
     counterpart = counterparts.of_variational(layer)
     if counterpart is not None:
         config = copying.arguments(layer.get_config(), counterpart.plain)
         return counterpart.plain.from_config(config)
-    if isinstance(layer, Variational):
-        return copying.copy_layer(layer.layer)
     if isinstance(layer, HomoscedasticScale):
         # [x, raw] is x @ [1, 0] + [0, raw].
         return keras.layers.Dense(
@@ -103,7 +104,7 @@ def _plain(layer: Any) -> keras.layers.Layer:
             dtype=layer.dtype_policy,
             trainable=layer.trainable,
         )
-    return copying.copy_layer(layer)
+    return copying.copy_layer(layer.layer)  # of Variational
 
 
 def _set_weights(old: Any, new: keras.layers.Layer) -> None:
@@ -112,14 +113,12 @@ def _set_weights(old: Any, new: keras.layers.Layer) -> None:
         variables = counterpart.variables(new)
         for name, loc in counterpart.locs(old).items():
             variables[name].assign(loc)
-    elif isinstance(old, Variational):
-        new.set_weights(old.layer.get_weights())
     elif isinstance(old, HomoscedasticScale):
         raw = keras.ops.convert_to_numpy(old.raw_scale)
         kernel = np.eye(len(raw), 2 * len(raw))
         new.set_weights([kernel, np.concatenate([np.zeros_like(raw), raw])])
     else:
-        new.set_weights(old.get_weights())
+        copying.copy_state(old.layer, new)
 
 
 def freeze_scales(model: keras.layers.Layer) -> None:

@@ -109,26 +109,19 @@ def to_variational(
     }
     make = _Maker(estimator, distributions, kl_weight)
 
-    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
-        if id(layer) in ids:
-            return make(layer)
-        return copying.copy_layer(layer) if copy else layer
-
-    result = rewriting.Copy(
+    is_list = isinstance(model, keras.Sequential)
+    bayes, pairs = rewriting.replace(
         model,
-        replace,
+        models.Sequential if is_list else models.Model,
         lambda layer: id(layer) in ids,
-        models.Sequential,
-        models.Model,
+        make,
+        copying.copy_layer if copy else lambda layer: layer,
     )
-    for old, new in result.pairs:
-        if id(old) in ids:
-            counterparts.set_locs(old, new)
-            _set_scales(new, posterior is None, moped, delta)
-        elif new is not old:
-            new.set_weights(old.get_weights())
-    copying.copy_compiled(model, result.model)
-    return result.model
+    for plain, variational in pairs:
+        counterparts.set_locs(plain, variational)
+        _set_scales(variational, posterior is None, moped, delta)
+    copying.copy_compiled(model, bayes)
+    return bayes
 
 
 @dataclasses.dataclass(frozen=True)

@@ -77,6 +77,11 @@ def add_weight(layer: Any, value: float | None) -> keras.Variable:
     return weight
 
 
+def is_weight(variable: keras.Variable) -> bool:
+    """Whether a variable is one that a KL is multiplied with."""
+    return hasattr(variable, "is_managed")
+
+
 def managed_weights(model: keras.layers.Layer) -> list[keras.Variable]:
     """The KL weights in a model, built or not, that callbacks are to set."""
     return [

@@ -7,13 +7,14 @@ import keras
 
 from tfpbnn import random
 from tfpbnn.base.types import Tensor
+from tfpbnn.layers.kl import is_weight
 from tfpbnn.layers.noise import Noise
 
 
 def is_variational(layer: keras.layers.Layer) -> bool:
     """Whether the layer is, or contains, a variational one."""
     # Every variational layer has a KL weight.
-    return any(hasattr(v, "is_managed") for v in layer.variables)
+    return any(map(is_weight, layer.variables))
 
 
 class RandomLayer(keras.layers.Layer):

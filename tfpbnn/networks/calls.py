@@ -1,7 +1,8 @@
 """A Keras model as a list of calls."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 import keras
@@ -23,16 +24,18 @@ class Call(NamedTuple):
     """One call of a layer, or of an operation of `keras.ops`, in a model.
 
     Attributes:
-        op: what is called.
-        args: with KerasTensors in place of tensors.
-        kwargs: likewise.
-        outputs: KerasTensors, flat.
+        op: the layer or operation that is called.
+        args: its arguments, with KerasTensors in place of tensors.
+        kwargs: its keyword arguments, in the same way, but for `training`.
+        outputs: its outputs as a flat list of KerasTensors.
+        mode: the argument `training`, where the model's code says it.
     """
 
     op: Any
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     outputs: list[keras.KerasTensor]
+    mode: Mapping[str, Any] = MappingProxyType({})
 
     @property
     def inputs(self) -> list[keras.KerasTensor]:
@@ -45,9 +48,20 @@ class Call(NamedTuple):
 
     def do(self, get: Callable[[Any], Any], tensors: Tensors) -> None:
         """Calls the layer, and puts its outputs among the tensors."""
-        args = keras.tree.map_structure(get, self.args)
-        kwargs = keras.tree.map_structure(get, self.kwargs)
-        found = keras.tree.flatten(callee(self.op)(*args, **kwargs))
+        args, kwargs = self.arguments(get)
+        self.put(callee(self.op)(*args, **kwargs), tensors)
+
+    def arguments(self, get: Callable[[Any], Any]) -> Any:
+        """The positional and keyword arguments with tensors in them.
+
+        Args:
+            get: gives the tensor for a KerasTensor, and other objects back.
+        """
+        return keras.tree.map_structure(get, (self.args, self.kwargs))
+
+    def put(self, outputs: Any, tensors: Tensors) -> None:
+        """Puts tensors like the outputs among the tensors."""
+        found = keras.tree.flatten(outputs)
         for key, tensor in zip(self.outputs, found, strict=True):
             tensors[id(key)] = tensor
 
@@ -55,22 +69,26 @@ class Call(NamedTuple):
 class Graph:
     """The calls of a Functional or Sequential model, in order.
 
-    Nested models are laid open.
-
     Attributes:
-        calls: all of them.
-        inputs: KerasTensors, flat, that the calls begin with.
-        outputs: KerasTensors, in the structure of the model's outputs.
+        calls: the calls, each one after those that it takes outputs of.
+        inputs: the flat list of KerasTensors that the calls begin with.
+        outputs: the KerasTensors of the model's outputs, in their structure.
     """
 
-    def __init__(self, model: keras.Model):
+    def __init__(self, model: keras.Model, opened: bool = True):
         """Reads the model.
+
+        Args:
+            model: a built model.
+            opened: whether the calls of models in the model are among the
+                calls, in place of those of the models.
 
         Raises:
             ValueError: if its calls can't be known, as those of a subclassed
                 model; see `can_read`.
         """
         self.calls: list[Call] = []
+        self._opened = opened
         # As the model itself, it takes its inputs in other structures too.
         self._entry = keras.Model(input_of(model), list(model.inputs))
         inputs = keras.tree.map_structure(input_like, input_of(model))
@@ -78,13 +96,16 @@ class Graph:
         self.outputs = self._walk(model, inputs)
 
     def enter(self, x: Any) -> Tensors:
-        """The tensors of inputs in any structure that the model takes."""
+        """The tensors to begin with, of inputs as the model takes them."""
         entered = keras.tree.flatten(self._entry(x))
         pairs = zip(self.inputs, entered, strict=True)
         return {id(key): tensor for key, tensor in pairs}
 
     def unknown_size(self, x: Any) -> int:
-        """What axes of unknown size (of time, of images) have in x, in all."""
+        """The number of elements of x along axes of unknown size.
+
+        These are the axes of time and of images, for example.
+        """
         return max(
             math.prod(
                 found
@@ -120,11 +141,11 @@ class Graph:
         ).output
 
     def _call(self, op: Any, *args: Any, **kwargs: Any) -> Any:
-        # Layers take it from `within`, as they do from a model's call.
-        kwargs.pop("training", None)
         outputs = op(*args, **kwargs)
         flat = keras.tree.flatten(outputs)
-        if _can_open(op, args, kwargs):
+        # Layers take it from `within`, as they do from a model's call.
+        mode = {k: kwargs.pop(k) for k in ("training",) if k in kwargs}
+        if self._opened and _can_open(op, args, kwargs):
             inner = keras.tree.map_structure(input_like, input_of(op))
             self._alias(
                 _keras_tensors((args, kwargs)), keras.tree.flatten(inner)
@@ -132,7 +153,7 @@ class Graph:
             # The walk around this one needs tensors of its own graph.
             self._alias(keras.tree.flatten(self._walk(op, inner)), flat)
             return outputs
-        self.calls.append(Call(op, args, kwargs, flat))
+        self.calls.append(Call(op, args, kwargs, flat, mode))
         return outputs
 
     def _alias(self, sources: list[Any], targets: list[Any]) -> None:

@@ -118,7 +118,7 @@ def _named(
 def _walk(model: keras.Model) -> Iterator[keras.layers.Layer]:
     for layer in model.layers:
         yield layer
-        if reading.is_graph(layer):
+        if reading.can_read(layer):
             yield from _walk(layer)
 
 
@@ -128,7 +128,7 @@ def _inside(
     taken: list[keras.layers.Layer],
 ) -> list[keras.layers.Layer]:
     """The layer itself, or of a model what can be chosen in it."""
-    if reading.is_graph(layer):
+    if reading.can_read(layer):
         inner = {id(x) for x in reading.leaves(layer)}
     else:
         inner = {id(layer)}

@@ -1,6 +1,7 @@
 """Copies of layers and models, and of how they are compiled."""
 
 import inspect
+import tempfile
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -9,7 +10,7 @@ import keras
 
 from tfpbnn.base import keras_private
 from tfpbnn.base.types import Config
-from tfpbnn.networks.reading import check_built
+from tfpbnn.networks.reading import check_built, is_noise
 
 _COMPILED = (
     "loss_weights",
@@ -26,9 +27,9 @@ def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
     """Compiles a built model as another one is, if that is compiled.
 
     Args:
-        model: what to compile.
-        other: a Keras model.
-        optimizer: None for a new one like the other's.
+        model: the model to compile.
+        other: the Keras model that says how.
+        optimizer: the optimizer; None for a new one like the other's.
     """
     config = other.get_compile_config()
     if not config:
@@ -53,33 +54,26 @@ def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
         model.optimizer.build(model.trainable_variables)
 
 
-def clone(
-    model: keras.Model, config: Config | None = None, *, compiled: bool = True
-) -> keras.Model:
+def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
     """A model of the same class, layers, weights and compile arguments.
 
     `keras.models.clone_model` would turn subclasses of Sequential into that.
 
     Args:
         model: a built model.
-        config: of the clone, if it is to have other layers; its weights are
-            then left as they are made.
         compiled: whether the clone of a compiled model is compiled too.
 
     Raises:
         ValueError: if the class can't be made from its config.
     """
-    parts = [model, *keras_private.held_layers(model)]
-    classes = {type(part).__name__: type(part) for part in parts}
     try:
-        with keras.saving.custom_object_scope(classes):
-            copy = type(model).from_config(config or model.get_config())
+        with keras.saving.custom_object_scope(_classes(model)):
+            copy = type(model).from_config(model.get_config())
             if not copy.built:
                 copy.build_from_config(model.get_build_config())
             if model.compiled and compiled:
                 compile_like(copy, model)
-        if config is None:
-            copy.set_weights(model.get_weights())
+        copy_state(model, copy)
         copy.built = True  # Keras builds a subclass's layers without saying so
     except (NotImplementedError, TypeError, ValueError) as error:
         name = type(model).__name__
@@ -108,11 +102,19 @@ def copy_compiled(model: keras.Model, new: keras.Model) -> None:
 
 
 def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A copy without the weights.
+    """A copy without the weights, for `copy_state` when it is built.
 
     Raises:
         ValueError: if its config doesn't make it; names the layer.
     """
+    with keras.saving.custom_object_scope(_classes(layer)):
+        new = _from_config(layer)
+    if new is not layer:  # vocabularies say of what shape its outputs are
+        _copy_own_state(layer, new)
+    return new
+
+
+def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
     cls = type(layer)
     try:
         return cls.from_config(layer.get_config())
@@ -129,8 +131,61 @@ def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
         ) from reason
 
 
+def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
+    """Makes a built copy of a layer or model the same function as it is."""
+    _copy_own_state(layer, new)
+    new.set_weights(layer.get_weights())
+
+
+def settle(model: keras.Model) -> None:
+    """Lets layers find what follows from their weights, after these are set.
+
+    An adapted normalization has such constants, for example.
+    """
+    _copy_own_state(model, model, trained=False)
+
+
+def _copy_own_state(
+    layer: keras.layers.Layer, new: keras.layers.Layer, trained: bool = True
+) -> None:
+    """Copies what layers save and load by methods of their own.
+
+    It is such as vocabularies, and what they compute when they load weights.
+
+    Args:
+        layer: a layer or model.
+        new: a copy of it.
+        trained: whether layers with trainable weights are among them.
+    """
+    parts, copies = map(_parts, (layer, new))
+    if list(map(type, parts)) != list(map(type, copies)):
+        return  # some are made when it is built
+    for part, copy in zip(parts, copies, strict=True):
+        if part.trainable_variables and not trained:
+            continue
+        if part.built and copy.built and _has_own(part, "load_own_variables"):
+            store: dict[str, Any] = {}
+            part.save_own_variables(store)
+            copy.load_own_variables(store)
+        if part is not copy and _has_own(part, "load_assets"):
+            with tempfile.TemporaryDirectory() as path:
+                part.save_assets(path)
+                copy.load_assets(path)
+
+
+def _has_own(layer: keras.layers.Layer, method: str) -> bool:
+    """Whether a layer's class has more than all layers have."""
+    common = getattr(keras.layers.Layer, method, None)
+    return getattr(type(layer), method, None) is not common
+
+
+def _classes(layer: keras.layers.Layer) -> dict[str, type]:
+    """The classes in a layer or model by name, registered or not."""
+    return {type(part).__name__: type(part) for part in _parts(layer)}
+
+
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
-    """What of a layer's config another layer class takes.
+    """The part of a layer's config that another class of layers takes.
 
     None is left out: it stands for the default, in both.
     """
@@ -142,21 +197,20 @@ def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
 
 
 def fresh(network: keras.Model) -> keras.Model:
-    """One more like it, with new initial weights.
+    """Another network like one, with new initial weights.
 
     What is not trained (frozen layers, adapted preprocessing) keeps its values.
     """
     check_built(network)
-    copy = from_config(config_of(network))
+    with keras.saving.custom_object_scope(_classes(network)):
+        copy = from_config(config_of(network))
+    weights = {id(weight) for weight in network.weights}
     for old, new in zip(network.variables, copy.variables, strict=True):
-        if not old.trainable and not _is_noise(old, network):
+        # What is no weight is the state of a generator of Keras's.
+        if not old.trainable and id(old) in weights and not is_noise(old):
             new.assign(old)
+    _copy_own_state(network, copy, trained=False)
     return copy
-
-
-def _is_noise(variable: keras.Variable, network: keras.Model) -> bool:
-    is_weight = any(variable is weight for weight in network.weights)
-    return hasattr(variable, "is_noise") or not is_weight
 
 
 def config_of(network: keras.Model) -> Config:
@@ -181,3 +235,8 @@ def set_values(
     """Assigns values to variables."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def _parts(layer: keras.layers.Layer) -> list[Any]:
+    """A layer or model, and all the layers in it, in whatever they are."""
+    return [layer, *keras_private.held_layers(layer)]

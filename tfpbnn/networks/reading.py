@@ -1,5 +1,6 @@
 """What can be read off a Keras model: whether it is built, inputs, layers."""
 
+import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -40,6 +41,25 @@ def is_plain(model: Any) -> bool:
     return is_graph(model) and (is_keras or name.startswith("tfpbnn>models."))
 
 
+def plain_class(model: keras.Model) -> Any:
+    """Keras's class of models like one, Sequential or Functional."""
+    is_list = isinstance(model, keras.Sequential)
+    return keras.Sequential if is_list else keras.Model
+
+
+def own_class(model: keras.Model) -> Any:
+    """A model's class, if its constructor is like Keras's; else Keras's."""
+    init = type(model).__init__
+    if init in (keras.Sequential.__init__, FUNCTIONAL.__init__):
+        return type(model)
+    kinds = {p.kind for p in inspect.signature(init).parameters.values()}
+    takes_any = {
+        inspect.Parameter.VAR_POSITIONAL,
+        inspect.Parameter.VAR_KEYWORD,
+    }
+    return type(model) if takes_any <= kinds else plain_class(model)
+
+
 def is_graph(layer: Any) -> bool:
     """Whether a layer is a model whose layers and graph Keras knows."""
     return isinstance(layer, keras.Sequential | FUNCTIONAL)
@@ -49,7 +69,7 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
     """The layers of a model and of the models in it, each one once."""
     seen: set[int] = set()
     for layer in model.layers:
-        inner = leaves(layer) if is_graph(layer) else [layer]
+        inner = leaves(layer) if can_read(layer) else [layer]
         for leaf in inner:
             if id(leaf) not in seen:
                 seen.add(id(leaf))
@@ -74,10 +94,17 @@ def check_built(model: Any) -> None:
         )
 
 
+def template_of(model: Any) -> Any:
+    """The network that tells what a model is made of: a posterior's template.
+
+    Models that are no posteriors are such networks themselves.
+    """
+    return model.template() if isinstance(model, Posterior) else model
+
+
 def output_names(model: keras.Model) -> list[str]:
-    """Of several outputs: their keys in a dict, else as Keras names them."""
-    if isinstance(model, Posterior):
-        model = model.template()
+    """The names of a model's outputs: keys of a dict, or Keras's names."""
+    model = template_of(model)
     outputs = getattr(model, "output", None)
     if isinstance(outputs, Mapping):
         return sorted(outputs)
@@ -109,6 +136,18 @@ def input_like(x: keras.KerasTensor) -> keras.KerasTensor:
     return keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name)
 
 
+def inputs_like(model: Any) -> Any:
+    """Inputs as a model's, in its own structure, for another graph."""
+    if isinstance(model, keras.Sequential):
+        return input_like(model.inputs[0])
+    copies = {
+        id(layer.output): layer.from_config(layer.get_config()).output
+        for layer in model.layers
+        if isinstance(layer, keras.layers.InputLayer)
+    }
+    return keras.tree.map_structure(lambda x: copies[id(x)], model.input)
+
+
 def input_of(model: Any) -> Any:
     """A model's inputs in its own structure."""
     is_one = isinstance(model, keras.Sequential)
@@ -126,8 +165,8 @@ def can_read(model: Any) -> bool:
 def open_spec(model: Any, x: Any) -> Any:
     """The specs of inputs like x, with any number of rows.
 
-    And with any size where a readable model takes any, for sequences and images
-    that differ from call to call.
+    Sizes are open too where a readable model takes any, for sequences and
+    images that differ from call to call.
     """
 
     def spec(leaf: Any, key: Any) -> tf.TensorSpec:
@@ -154,6 +193,23 @@ def layers_of(model: Any) -> list[Any]:
     for layer in getattr(model, "layers", []):
         found += [layer, *layers_of(layer)]
     return found
+
+
+def attributes(layer: Any, cls: type) -> dict[str, Any]:
+    """The attributes of a layer that are of a class, by name."""
+    return {
+        name: value
+        for name, value in vars(layer).items()
+        if isinstance(value, cls)
+    }
+
+
+def is_noise(variable: keras.Variable) -> bool:
+    """Whether a variable is the state of a layer's random numbers.
+
+    The layer has marked it so, by an attribute of this name.
+    """
+    return hasattr(variable, "is_noise")
 
 
 def size(shape: Iterable[int | None], unknown: int) -> int:

@@ -1,196 +1,269 @@
-"""Models made anew from the calls of others, with other layers."""
+"""Models made anew from the calls of others."""
 
-from collections.abc import Callable, Iterable
-from typing import Any
+import contextlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, NamedTuple
 
 import keras
 
 from tfpbnn.networks import copying, reading
-from tfpbnn.networks.calls import Call, Graph, same
-from tfpbnn.networks.copying import copy_layer
-from tfpbnn.networks.reading import is_graph, leaves
+from tfpbnn.networks.calls import Call, Graph
 
 
-class Copy:
-    """A copy of a model's graph with replaced layers.
+class Place(NamedTuple):
+    """What is called in the place of one call of a model.
 
     Attributes:
-        pairs: (layer of the model, what replaces it), each one once.
-        model: the copy.
+        layer: takes the call's arguments.
+        before: layers that the first argument goes through first.
+        after: layers that the outputs go through.
     """
 
-    def __init__(
-        self,
-        model: keras.Model,
-        replace: Callable[[keras.layers.Layer], keras.layers.Layer],
-        touched: Callable[[keras.layers.Layer], bool],
-        sequential: type[keras.Model] = keras.Sequential,
-        functional: Any = keras.Model,
-    ):
-        """Makes the copy.
+    layer: Any
+    before: Sequence[Any] = ()
+    after: Sequence[Any] = ()
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        for layer in self.before:
+            args = (layer(args[0]), *args[1:])
+        outputs = self.layer(*args, **kwargs)
+        for layer in self.after:
+            outputs = layer(outputs)
+        return outputs
+
+
+Make = Callable[[Any], Any]
+
+
+class NewLayers:
+    """The layers of a new model, by those of another.
+
+    Attributes:
+        made: pairs of a layer and what `make` made of it.
+    """
+
+    def __init__(self, copy: Make = copying.copy_layer):
+        """Begins with none.
 
         Args:
-            model: a built Functional or Sequential model.
-            replace: gives the new layer for a layer.
-            touched: whether a layer is replaced by one of another kind.
-            sequential: the class of the result for a Sequential.
-            functional: that for other models. Inner models are plain Keras's.
+            copy: copies a layer that stays, without its weights; or gives the
+                layer itself, to be shared.
         """
-        self._replace = replace
-        self._touched = touched
-        self._copies: dict[int, keras.layers.Layer] = {}
-        self._rebuilt: list[tuple[keras.Model, keras.Model]] = []
-        self.pairs: list[tuple[keras.layers.Layer, keras.layers.Layer]] = []
-        self.model = self._rebuild(model, sequential, functional)
-        self._copy_frozen()
+        self.made: list[tuple[Any, Any]] = []
+        self._copy = copy
+        self._copied: list[tuple[Any, Any]] = []
+        self._found: dict[int, Any] = {}
+        self._taken: set[str] = set()
+        self._reserved: set[str] = set()
 
-    def _visit(self, layer: Any) -> Any:
-        if not isinstance(
-            layer, keras.layers.Layer
-        ):  # an operation of keras.ops
-            return layer
-        if id(layer) not in self._copies:
-            if is_graph(layer) and self._must_rebuild(layer):
-                new = self._rebuild(layer, keras.Sequential, keras.Model)
-            else:
-                new = self._replace(layer)
-                self.pairs.append((layer, new))
-            self._copies[id(layer)] = new
-        return self._copies[id(layer)]
+    def copy(self, op: Any) -> Any:
+        """The copy of a layer, the same for all its calls.
 
-    def _must_rebuild(self, model: keras.Model) -> bool:
-        """A model of a class of its own stays one, if nothing in it changes."""
-        return reading.is_plain(model) or any(map(self._touched, leaves(model)))
+        Its weights are copied when the model is whole. An operation is itself.
+        """
+        if not isinstance(op, keras.layers.Layer):
+            return op
+        return self._once(op, self._copy, self._copied)
 
-    def _rebuild(
-        self, model: keras.Model, sequential: Any, functional: Any
-    ) -> keras.Model:
-        if isinstance(model, keras.Sequential):
-            (x,) = model.inputs
-            inputs = keras.Input(
-                batch_shape=x.shape, dtype=x.dtype, name=x.name
-            )
-            layers = map(self._visit, model.layers)
-            new = sequential([inputs, *layers], name=model.name)
-        else:
-            # A twin without a loss: Keras would copy that too, or try to.
-            twin = keras.Model(model.input, model.output)
-            twin = keras.models.clone_model(
-                twin, _inputs(model), clone_function=self._visit
-            )
-            new = functional(twin.input, twin.output, name=model.name)
-        self._rebuilt.append((model, new))
+    def make(self, layer: Any, make: Make) -> Any:
+        """What `make` makes of a layer, the same for all its calls."""
+        return self._once(layer, make, self.made)
+
+    def make_each(self, layer: Any, make: Make) -> Any:
+        """What `make` makes of a layer, another for each of its calls."""
+        new = self._named(layer, make(layer))
+        self.made.append((layer, new))
         return new
 
-    def _copy_frozen(self) -> None:
-        """Setting `trainable` of a model sets that of its layers."""
-        frozen = [new for old, new in self._rebuilt if not old.trainable]
+    @contextlib.contextmanager
+    def named_for(self, names: Iterable[str]) -> Iterator[None]:
+        """Within it layers are of one model: their names differ.
+
+        Args:
+            names: those that are not for others than layers that have them.
+        """
+        outer = self._taken, self._reserved
+        self._taken, self._reserved = set(), set(names)
+        yield
+        self._taken, self._reserved = outer
+
+    def copy_weights(self) -> None:
+        """Gives the copied layers the weights of the model's."""
+        for old, new in self._copied:
+            if new is not old:
+                copying.copy_state(old, new)
+
+    def copy_frozen(self, models: list[tuple[Any, Any]]) -> None:
+        """Freezes models that are; that sets `trainable` of their layers."""
+        frozen = [new for old, new in models if not old.trainable]
         for new in reversed(frozen):
             new.trainable = False
-        for old, new in self.pairs if frozen else ():
+        for old, new in [*self._copied, *self.made] if frozen else ():
             if new.trainable != old.trainable:
                 new.trainable = old.trainable
 
-
-def _inputs(model: keras.Model) -> Any:
-    """Inputs of the same names, types and structure for another graph."""
-    copies = {
-        id(layer.output): copy_layer(layer).output
-        for layer in model.layers
-        if isinstance(layer, keras.layers.InputLayer)
-    }
-    return keras.tree.map_structure(lambda x: copies[id(x)], model.input)
-
-
-# Given a call, and its arguments and keyword arguments in the new model.
-Visit = Callable[[Call, Any, Any], Any]
-
-
-class Copies:
-    """New layers for a model's, each one once.
-
-    Attributes:
-        pairs: (layer of the model, the one in its place).
-    """
-
-    def __init__(self, make: Callable[[Any], Any] = copying.copy_layer):
-        self._make = make
-        self._found: dict[int, Any] = {}
-        self._names: set[str] = set()
-        self.pairs: list[tuple[Any, Any]] = []
-
-    def __call__(self, op: Any) -> Any:
-        """What to call in place of a layer; operations are themselves."""
-        if not isinstance(op, keras.Operation):
-            return same  # the way into or out of a model in the model
-        if not isinstance(op, keras.layers.Layer):
-            return op
+    def _once(self, op: Any, make: Make, pairs: list[tuple[Any, Any]]) -> Any:
         if id(op) not in self._found:
-            self._found[id(op)] = new = self._make(op)
-            # Models that are laid open may have layers of the same name.
-            while new.name in self._names:
-                new.name = f"{op.name}_{len(self._names)}"
-            self._names.add(new.name)
-            self.pairs.append((op, new))
+            self._found[id(op)] = new = self._named(op, make(op))
+            pairs.append((op, new))
         return self._found[id(op)]
 
-    def copy_weights(self, but: Iterable[int] = ()) -> None:
-        """Gives the layers the weights of the model's.
+    def _named(self, old: Any, new: Any) -> Any:
+        # Models that are laid open may have layers of the same name.
+        if new is not old and new.name in self._taken:
+            known = self._taken | self._reserved
+            number = len(known)
+            while f"{old.name}_{number}" in known:
+                number += 1
+            new.name = f"{old.name}_{number}"
+        self._taken.add(new.name)
+        return new
 
-        Args:
-            but: the ids of layers of the model whose weights are not wanted.
-        """
-        for old, new in self.pairs:
-            if id(old) not in but:
-                new.set_weights(old.get_weights())
+
+Visit = Callable[[Call, NewLayers], Place]
 
 
-def rebuild(
+def rewrite(
     model: keras.Model,
     cls: Any,
     visit: Visit,
+    *,
+    touches: Callable[[Any], bool] = lambda _: False,
+    inner_class: Callable[[Any], Any] = reading.plain_class,
+    new: NewLayers | None = None,
+    graph: Graph | None = None,
     enter: Callable[[Any], Any] = lambda x: x,
-    splits: Any = None,
 ) -> Any:
     """A model of class `cls` that does a model's calls in its own way.
 
-    Models in the model are laid open. A compiled model's is compiled likewise.
+    Each layer has one in its place, so layers of several calls, also of calls
+    in different models in the model, stay shared. What is frozen stays frozen.
+    The new model is not compiled: `copying.copy_compiled` does that.
+
+    Models in the model stay such, and are made anew if they are plain or have
+    layers that are touched; others are visited as layers are.
 
     Args:
         model: a built Functional or Sequential model.
-        cls: to be made of inputs and outputs.
-        visit: given a call of the model, and its arguments in the new one,
-            gives its outputs there.
-        enter: what to do with the inputs first.
-        splits: those that all outputs are to have gone through.
-
-    Raises:
-        ValueError: if an output has not.
+        cls: of the new model: of Sequential, to be made of layers (then
+            `model` must be Sequential too), or else of inputs and outputs.
+        visit: gives what is called in the place of a call of the model.
+        touches: whether a layer, or what is around it, is changed.
+        inner_class: gives the class that a model in the model is to have.
+        new: keeps the new layers, also for other uses.
+        graph: the calls of the model, for the models in it to be laid open.
+        enter: what is called on each input first.
     """
-    read = Graph(model)
-    is_sequential = isinstance(model, keras.Sequential)
-    inputs = keras.tree.map_structure(
-        lambda x: keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name),
-        model.inputs[0] if is_sequential else model.input,
-    )
-    entered = map(enter, keras.tree.flatten(inputs))
-    tensors = dict(zip(map(id, read.inputs), entered, strict=True))
+    new = NewLayers() if new is None else new
+    rewriting = _Rewriting(visit, touches, inner_class, new, graph is not None)
+    read = Graph(model, opened=False) if graph is None else graph
+    made = rewriting.rebuild(model, cls, read, enter)
+    new.copy_frozen(rewriting.models)
+    new.copy_weights()
+    return made
+
+
+def replace(
+    model: keras.Model,
+    cls: Any,
+    is_replaced: Callable[[Any], bool],
+    make: Make,
+    copy: Make = copying.copy_layer,
+) -> tuple[Any, list[tuple[Any, Any]]]:
+    """A model like another, with others in the place of some layers.
+
+    Args:
+        model: as in `rewrite`.
+        cls: as in `rewrite`.
+        is_replaced: whether a layer is.
+        make: makes the other one, without its weights.
+        copy: as in `NewLayers`.
+
+    Returns:
+        The model and pairs of a layer and the one in its place, whose weights
+        are for the caller to set.
+    """
+
+    def visit(call: Call, new: NewLayers) -> Place:
+        is_layer = isinstance(call.op, keras.layers.Layer)
+        if is_layer and is_replaced(call.op):
+            return Place(new.make(call.op, make))
+        return Place(new.copy(call.op))
+
+    new = NewLayers(copy)
+    made = rewrite(model, cls, visit, touches=is_replaced, new=new)
+    return made, new.made
+
+
+class _Rewriting:
+    """The state of one `rewrite`."""
+
+    def __init__(
+        self,
+        visit: Visit,
+        touches: Callable[[Any], bool],
+        inner_class: Callable[[Any], Any],
+        new: NewLayers,
+        is_open: bool,
+    ):
+        self.models: list[tuple[Any, Any]] = []
+        self._visit = visit
+        self._touches = touches
+        self._inner_class = inner_class
+        self._new = new
+        self._is_open = is_open
+        self._inner: dict[int, Any] = {}
+
+    def rebuild(
+        self, model: Any, cls: Any, read: Graph, enter: Callable[[Any], Any]
+    ) -> Any:
+        inputs = reading.inputs_like(model)
+        names = [] if self._is_open else [layer.name for layer in model.layers]
+        with self._new.named_for(names):
+            places: Iterable[Place] = map(self._place, read.calls)
+            if isinstance(model, keras.Sequential) and not self._is_open:
+                places = list(places)  # made before they are built, as there
+            if issubclass(cls, keras.Sequential):
+                layers = [
+                    x for p in places for x in (*p.before, p.layer, *p.after)
+                ]
+                made = cls([inputs, *layers], name=model.name)
+            else:
+                entered = map(enter, keras.tree.flatten(inputs))
+                outputs = _replay(read, entered, places)
+                made = cls(inputs, outputs, name=model.name)
+        self.models.append((model, made))
+        return made
+
+    def _place(self, call: Call) -> Place:
+        op = call.op
+        if self._is_open or not self._is_rebuilt(op):
+            return self._visit(call, self._new)
+        if id(op) not in self._inner:
+            read = Graph(op, opened=False)
+            cls = self._inner_class(op)
+            self._inner[id(op)] = self.rebuild(op, cls, read, lambda x: x)
+        return Place(self._inner[id(op)])
+
+    def _is_rebuilt(self, op: Any) -> bool:
+        """A model of a class of its own stays one, if nothing in it changes."""
+        return reading.can_read(op) and (
+            reading.is_plain(op) or any(map(self._touches, reading.leaves(op)))
+        )
+
+
+def _replay(read: Graph, inputs: Iterable[Any], places: Iterable[Place]) -> Any:
+    """The outputs of what takes the place of the calls of a graph."""
+    tensors = dict(zip(map(id, read.inputs), inputs, strict=True))
 
     def get(leaf: Any) -> Any:
         is_tensor = isinstance(leaf, keras.KerasTensor)
         return tensors[id(leaf)] if is_tensor else leaf
 
-    for call in read.calls:
-        arguments = keras.tree.map_structure(get, (call.args, call.kwargs))
-        found = keras.tree.flatten(visit(call, *arguments))
-        for key, tensor in zip(call.outputs, found, strict=True):
-            tensors[id(key)] = tensor
-    if splits is not None:
-        splits.check(read.outputs)
-    outputs = keras.tree.map_structure(get, read.outputs)
-    new = cls(inputs, outputs, name=model.name)
-    copying.copy_compiled(model, new)
-    return new
+    for call, place in zip(read.calls, places, strict=True):
+        args, kwargs = call.arguments(get)
+        call.put(place(*args, **kwargs, **call.mode), tensors)
+    return keras.tree.map_structure(get, read.outputs)
 
 
 def name_of(call: Call) -> str:

@@ -11,7 +11,7 @@ from tfpbnn.base.stacking import repeated
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call, Graph, Tensors
-from tfpbnn.networks.reading import is_own, size
+from tfpbnn.networks.reading import is_noise, is_own, size
 from tfpbnn.networks.within import within
 
 
@@ -40,7 +40,7 @@ def is_random(op: Any) -> bool:
         return op.drawing().is_random
     if not isinstance(op, keras.layers.Layer):
         return False
-    if any(hasattr(v, "is_noise") for v in op.variables):
+    if any(map(is_noise, op.variables)):
         return True
     if is_own(op):
         return False

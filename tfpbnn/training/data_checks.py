@@ -16,7 +16,6 @@ from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import reading
-from tfpbnn.particles import Posterior
 
 # Keras's losses whose targets must be labels. Its Poisson takes any number,
 # and its categorical cross entropy weighted one-hot rows.
@@ -120,9 +119,8 @@ def _outputs(model: Any) -> list[Any]:
     ours = all(
         step.__module__.split(".")[0] in ("keras", "tfpbnn") for step in steps
     )
-    if isinstance(model, Posterior):
-        model = model.template()
-    return getattr(model, "outputs", []) if ours else []
+    network = reading.template_of(model)
+    return getattr(network, "outputs", []) if ours else []
 
 
 def _by_output(given: Any, names: list[str], default: Any) -> list[Any]:

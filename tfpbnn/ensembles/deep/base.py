@@ -107,10 +107,10 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
 
     def member(self, number: int) -> keras.Model:
         """One of `members`."""
-        template = self._stacks.network(number)
-        network = copying.from_config(copying.config_of(template))
+        network = copying.fresh(self._stacks.network(number))
         variables = self._stacks.variables(network)
         copying.set_values(variables, self.member_values(number))
+        copying.settle(network)
         compile_like(network, self)
         return network
 

@@ -9,9 +9,10 @@ from tfpbnn import layers as layer_classes
 from tfpbnn.base import registry
 from tfpbnn.base.types import Config, Identifier
 from tfpbnn.convert import counterparts
-from tfpbnn.ensembles.one_network.members import MemberModel, copied
+from tfpbnn.ensembles.one_network.members import MemberModel
 from tfpbnn.layers.random_layer import is_variational
 from tfpbnn.networks import choosing, copying, reading
+from tfpbnn.networks.rewriting import replace
 
 
 @registry.register("ensembles")
@@ -172,12 +173,15 @@ def _converted(
         config = copying.arguments(layer.get_config(), cls)
         return cls(num_members=num_members, **config, **arguments)
 
-    copy = copied(model, chosen, make, BatchEnsemble)
     ids = {id(layer) for layer in chosen}
-    for old, new in copy.pairs:
-        if id(old) in ids:
-            _set_weights(old, new)
-    return copy.model
+
+    ensemble, pairs = replace(
+        model, BatchEnsemble, lambda layer: id(layer) in ids, make
+    )
+    for plain, shared in pairs:
+        _set_weights(plain, shared)
+    copying.copy_compiled(model, ensemble)
+    return ensemble
 
 
 def _class(layer: keras.layers.Layer, suffix: str) -> Any:

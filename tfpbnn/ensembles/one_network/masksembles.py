@@ -1,17 +1,14 @@
 """Masksembles of plain Keras models."""
 
-import itertools
-from typing import Any
-
 import keras
 
 from tfpbnn.base import registry
 from tfpbnn.ensembles.one_network.members import MemberModel
 from tfpbnn.ensembles.one_network.splits import is_kernel
 from tfpbnn.layers import Masksembles as Masks
-from tfpbnn.networks import reading
+from tfpbnn.networks import copying, reading
 from tfpbnn.networks.calls import Call, Graph
-from tfpbnn.networks.rewriting import Copies, rebuild
+from tfpbnn.networks.rewriting import NewLayers, Place, rewrite
 
 _DROPOUT = (
     keras.layers.AlphaDropout,
@@ -94,46 +91,45 @@ def to_masksembles(
         [Durasov et al., 2021](https://arxiv.org/abs/2012.08334)
     """
     reading.check_readable(model)
-    places = _places(model)
+    graph = Graph(model)
+    places = _places(graph)
     if not places:
         raise ValueError(
             "`model` must have dropout, or a hidden layer with a kernel, for "
             f"masks to be put there. Received: model={model!r}"
         )
-    copies, numbers = Copies(), itertools.count()
 
-    def visit(call: Call, args: Any, kwargs: Any) -> Any:
-        number = next(numbers)
-        if number not in places:
-            return copies(call.op)(*args, **kwargs)
+    def visit(call: Call, new: NewLayers) -> Place:
+        if id(call) not in places:
+            return Place(new.copy(call.op))
         is_dropout = isinstance(call.op, _DROPOUT)
         masks = Masks(
             num_members,
             scale,
-            None if seed is None else seed + places.index(number),
+            None if seed is None else seed + places.index(id(call)),
             name=None if is_dropout else f"{call.op.name}_masks",
             dtype=call.op.dtype_policy,
         )
-        (x,) = args
-        return masks(x) if is_dropout else copies(call.op)(masks(x), **kwargs)
+        if is_dropout:
+            return Place(masks)
+        return Place(new.copy(call.op), before=[masks])
 
-    made = rebuild(model, Masksembles, visit)
-    copies.copy_weights()
-    return made
+    ensemble = rewrite(model, Masksembles, visit, graph=graph)
+    copying.copy_compiled(model, ensemble)
+    return ensemble
 
 
-def _places(model: keras.Model) -> list[int]:
-    """The numbers of the calls of dropout, else of hidden kernels."""
-    calls = Graph(model).calls
-    dropout = [i for i, c in enumerate(calls) if isinstance(c.op, _DROPOUT)]
+def _places(graph: Graph) -> list[int]:
+    """The ids of the calls of dropout, else of hidden kernels."""
+    dropout = [id(c) for c in graph.calls if isinstance(c.op, _DROPOUT)]
     if dropout:
         return dropout
     found, hidden = [], set[int]()
-    for number, call in enumerate(calls):
+    for call in graph.calls:
         has_kernel = is_kernel(call.op)
         is_hidden = any(id(x) in hidden for x in call.inputs)
         if has_kernel and is_hidden:
-            found.append(number)
+            found.append(id(call))
         if has_kernel or is_hidden:
             hidden.update(id(y) for y in call.outputs)
     return found

@@ -1,13 +1,12 @@
 """Models with all members of an ensemble in one network."""
 
-from collections.abc import Callable
 from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
-from tfpbnn.networks import copying, reading, rewriting
+from tfpbnn.networks import reading
 from tfpbnn.networks.reading import layers_of
 from tfpbnn.training import fitting
 
@@ -105,38 +104,3 @@ def _mean(outputs: Any, rows: Tensor) -> Any:
         return tf.reduce_mean(groups, axis=0)
 
     return keras.tree.map_structure(mean, outputs)
-
-
-def copied(
-    model: keras.Model,
-    chosen: list[keras.layers.Layer],
-    make: Callable[[Any], keras.layers.Layer],
-    cls: Any,
-) -> rewriting.Copy:
-    """A copy of a model as a `cls`, with others for the chosen layers.
-
-    The weights of the layers that stay are copied.
-    """
-    ids = {id(layer) for layer in chosen}
-
-    def replace(layer: keras.layers.Layer) -> keras.layers.Layer:
-        return make(layer) if id(layer) in ids else copying.copy_layer(layer)
-
-    def sequential(layers: list[Any], name: str) -> keras.Model:
-        inner = keras.Sequential(layers)
-        return cls(inner.inputs[0], inner.outputs[0], name=name)
-
-    is_sequential = isinstance(model, keras.Sequential)
-    make_sequential: Any = sequential if is_sequential else keras.Sequential
-    copy = rewriting.Copy(
-        model,
-        replace,
-        lambda layer: id(layer) in ids,
-        make_sequential,
-        cls,
-    )
-    for old, new in copy.pairs:
-        if id(old) not in ids:
-            new.set_weights(old.get_weights())
-    copying.copy_compiled(model, copy.model)
-    return copy

@@ -9,8 +9,8 @@ from tfpbnn.ensembles.one_network.members import MemberModel
 from tfpbnn.ensembles.one_network.splits import Splits, last_config
 from tfpbnn.layers import JoinMembers
 from tfpbnn.networks import copying, reading
-from tfpbnn.networks.calls import Call
-from tfpbnn.networks.rewriting import Copies, rebuild
+from tfpbnn.networks.calls import Call, Graph
+from tfpbnn.networks.rewriting import NewLayers, Place, rewrite
 
 
 @registry.register("ensembles")
@@ -96,8 +96,9 @@ def to_mimo(
     join = JoinMembers(
         num_members, input_repetition_probability, batch_repetition, seed
     )
-    splits = Splits(model, num_members)
-    orders = []
+    graph = Graph(model)
+    splits = Splits(graph, num_members)
+    orders: list[Any] = []
 
     def enter(x: Any) -> Any:
         features, order = join(x)
@@ -113,13 +114,13 @@ def to_mimo(
             config | {size: num_members * config[size]}
         )
 
-    copies = Copies(make)
+    def visit(call: Call, new: NewLayers) -> Place:
+        if not isinstance(call.op, keras.layers.Layer):
+            return Place(call.op)
+        is_last = id(call.op) in splits.last
+        after = splits.after(call.op, *orders) if is_last else ()
+        return Place(new.make(call.op, make), after=after)
 
-    def visit(call: Call, args: Any, kwargs: Any) -> Any:
-        splits.are_rows(call)
-        y = copies(call.op)(*args, **kwargs)
-        if id(call.op) in splits.last:
-            return splits.split(call, y, *orders)
-        return y
-
-    return rebuild(model, MIMO, visit, enter, splits)
+    ensemble = rewrite(model, MIMO, visit, graph=graph, enter=enter)
+    copying.copy_compiled(model, ensemble)
+    return ensemble

@@ -10,8 +10,13 @@ from tfpbnn.base import checks, registry
 from tfpbnn.ensembles.one_network.members import MemberModel
 from tfpbnn.ensembles.one_network.splits import Splits, is_kernel, last_config
 from tfpbnn.networks import copying, reading
-from tfpbnn.networks.calls import Call
-from tfpbnn.networks.rewriting import Copies, name_of, rebuild
+from tfpbnn.networks.calls import Call, Graph
+from tfpbnn.networks.rewriting import (
+    NewLayers,
+    Place,
+    name_of,
+    rewrite,
+)
 
 # What does the same to all channels, or to each one by itself.
 _BY_CHANNEL = re.compile(
@@ -98,53 +103,43 @@ def to_packed_ensemble(
     """
     reading.check_readable(model)
     checks.positive_integer("num_members", num_members)
-    packing = _Packing(model, num_members, alpha, gamma)
-    made = rebuild(model, PackedEnsemble, packing.visit, splits=packing.splits)
-    packing.copy_weights()
-    return made
+    graph = Graph(model)
+    packing = _Packing(graph, num_members, alpha, gamma)
+    ensemble = rewrite(model, PackedEnsemble, packing.visit, graph=graph)
+    copying.copy_compiled(model, ensemble)
+    return ensemble
 
 
 class _Packing:
     """Which tensors of a model have channels of members, and what to do."""
 
     def __init__(
-        self, model: keras.Model, num_members: int, alpha: float, gamma: int
+        self, graph: Graph, num_members: int, alpha: float, gamma: int
     ):
-        self.splits = Splits(model, num_members)
+        self._splits = Splits(graph, num_members)
         self._arguments: dict[str, Any] = {
             "num_members": num_members,
             "alpha": alpha,
             "gamma": gamma,
         }
         self._packed: set[int] = set()
-        self._copies = Copies()
-        self._packed_copies = Copies(self._make)
-        # Layers that are as they were, but of other channels.
-        self._renewed: set[int] = set()
         # Whether a layer is the first, by its id.
         self._is_first: dict[int, bool] = {}
 
-    def visit(self, call: Call, args: Any, kwargs: Any) -> Any:
-        if self.splits.are_rows(call):
-            return self._copies(call.op)(*args, **kwargs)
-        has_kernel = is_kernel(call.op)
+    def visit(self, call: Call, new: NewLayers) -> Place:
+        op = call.op
         packed = {id(x) in self._packed for x in call.inputs}
-        if packed == {False} and not has_kernel:
-            return self._copies(call.op)(*args, **kwargs)
+        is_as_it_was = packed == {False} and not is_kernel(op)
+        if self._splits.are_rows(call) or is_as_it_was:
+            return Place(new.copy(op))
         self._check(call, packed)
-        self._renewed.add(id(call.op))
-        self._is_first[id(call.op)] = packed == {False}
-        is_other = has_kernel or isinstance(call.op, keras.layers.Flatten)
-        copies = self._packed_copies if is_other else self._copies
-        y = copies(call.op)(*args, **kwargs)
-        if id(call.op) in self.splits.last:
-            return self.splits.split(call, y)
+        self._is_first[id(op)] = packed == {False}
+        is_layer = isinstance(op, keras.layers.Layer)
+        layer = new.make(op, self._make) if is_layer else op
+        if id(op) in self._splits.last:
+            return Place(layer, after=self._splits.after(op))
         self._packed.update(id(y) for y in call.outputs)
-        return y
-
-    def copy_weights(self) -> None:
-        """Those of layers that are as they were."""
-        self._copies.copy_weights(but=self._renewed)
+        return Place(layer)
 
     def _make(self, layer: Any) -> Any:
         if isinstance(layer, keras.layers.Flatten):
@@ -152,8 +147,10 @@ class _Packing:
             return layer_classes.PackedFlatten(
                 groups, name=layer.name, dtype=layer.dtype_policy
             )
+        if not is_kernel(layer):  # of other channels
+            return copying.copy_layer(layer)
         cls: Any = getattr(layer_classes, f"Packed{type(layer).__name__}")
-        is_last = id(layer) in self.splits.last
+        is_last = id(layer) in self._splits.last
         config = last_config(layer) if is_last else layer.get_config()
         config = copying.arguments(config, cls)
         first = self._is_first[id(layer)]

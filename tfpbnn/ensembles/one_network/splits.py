@@ -25,43 +25,57 @@ def is_kernel(op: Any) -> bool:
 
 
 class Splits:
-    """Where features of members become rows of them, in one `rebuild`.
+    """Where features of members become rows of them, in one `rewrite`.
 
     That is right behind the last layers with kernels, so that what follows,
     such as a softmax, sees the outputs of one member at a time.
+
+    Attributes:
+        last: the ids of these layers.
     """
 
-    def __init__(self, model: keras.Model, num_members: int):
-        self.last = last_kernels(model)
+    def __init__(self, graph: Graph, num_members: int):
+        """Finds the places.
+
+        Raises:
+            ValueError: if outputs of the last layers are taken together with
+                other tensors, or an output of the model is not behind them.
+        """
+        self.last = last_kernels(graph)
         self._num_members = num_members
-        self._in_rows: set[int] = set()
+        self._rows: set[int] = set()  # tensors
         self._tails: dict[int, list[Any]] = {}
+        for call in graph.calls:
+            if id(call.op) in self.last or self.are_rows(call):
+                self._rows.update(id(y) for y in call.outputs)
+        outputs = keras.tree.flatten(graph.outputs)
+        names = [y.name for y in outputs if id(y) not in self._rows]
+        if names:
+            raise ValueError(
+                "`model` must have outputs that come from dense layers or "
+                f"convolutions. Received: {names} that don't"
+            )
 
     def are_rows(self, call: Call) -> bool:
         """Whether a call's inputs are rows of members already."""
-        found = {id(x) in self._in_rows for x in call.inputs}
+        found = {id(x) in self._rows for x in call.inputs}
         if found == {True, False}:
             raise ValueError(
                 f"{name_of(call)} of `model` takes outputs of the last layers "
                 "with kernels together with other tensors, which can't be told "
                 "apart by members."
             )
-        if found == {True}:
-            self._in_rows.update(id(y) for y in call.outputs)
         return found == {True}
 
-    def split(self, call: Call, y: Any, *order: Any) -> Any:
-        """The outputs of a last layer as rows, and its activation.
+    def after(self, layer: Any, *order: Any) -> list[Any]:
+        """What comes after a last layer: to rows, and its activation.
 
         The last of them has the layer's name, which losses may go by.
         """
-        self._in_rows.update(id(y) for y in call.outputs)
-        layer = call.op
         if id(layer) not in self._tails:
             self._tails[id(layer)] = list(self._tail(layer))
         split, *activation = self._tails[id(layer)]
-        y = split(y, *order)
-        return activation[0](y) if activation else y
+        return [lambda y: split(y, *order), *activation]
 
     def _tail(self, layer: Any) -> Iterator[keras.layers.Layer]:
         policy, name = layer.dtype_policy, layer.name
@@ -76,16 +90,6 @@ class Splits:
                 layer.activation, name=name, dtype=policy
             )
 
-    def check(self, outputs: Any) -> None:
-        """Raises unless the model's outputs are rows."""
-        flat = keras.tree.flatten(outputs)
-        names = [y.name for y in flat if id(y) not in self._in_rows]
-        if names:
-            raise ValueError(
-                "`model` must have outputs that come from dense layers or "
-                f"convolutions. Received: {names} that don't"
-            )
-
 
 def last_config(layer: Any) -> Config:
     """Of a last layer's copy: `Splits.split` has its activation and name."""
@@ -93,7 +97,7 @@ def last_config(layer: Any) -> Config:
     return layer.get_config() | {"activation": None, "name": name}
 
 
-def last_kernels(model: keras.Model) -> set[int]:
+def last_kernels(graph: Graph) -> set[int]:
     """The layers with kernels from which no other such layer is reached.
 
     Raises:
@@ -101,7 +105,7 @@ def last_kernels(model: keras.Model) -> set[int]:
     """
     reaching: set[int] = set()
     found: dict[int, set[bool]] = {}
-    for call in reversed(Graph(model).calls):
+    for call in reversed(graph.calls):
         has_kernel = is_kernel(call.op)
         leads_on = any(id(y) in reaching for y in call.outputs)
         if has_kernel:

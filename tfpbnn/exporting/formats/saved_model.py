@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn.exporting.formats.converting import quiet
-from tfpbnn.networks.reading import layers_of
+from tfpbnn.networks.reading import attributes, layers_of
 
 
 def write_saved_model(
@@ -34,8 +34,9 @@ def write_saved_model(
     module.kept_tables = [
         part
         for layer in layers_of(model)
-        for part in vars(layer).values()
-        if isinstance(part, tf.saved_model.experimental.TrackableResource)
+        for part in attributes(
+            layer, tf.saved_model.experimental.TrackableResource
+        ).values()
     ]
     with quiet():
         tf.saved_model.save(module, str(path), signatures=dict(traced))

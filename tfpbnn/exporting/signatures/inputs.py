@@ -8,10 +8,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import particles
 from tfpbnn.base import data
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.networks.reading import can_read
+from tfpbnn.networks.reading import can_read, input_of, template_of
 
 # What Keras calls inputs without a name, and numbers anew in each process.
 UNNAMED = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
@@ -111,12 +110,8 @@ def inputs_of(model: Any, example: Any) -> Inputs:
 
 def _known_inputs(model: Any) -> Any:
     """KerasTensors in the model's structure; None if it has none."""
-    if isinstance(model, particles.Posterior):
-        model = model.template()
-    if not can_read(model):
-        return None
-    is_one = isinstance(model, keras.Sequential)
-    return model.inputs[0] if is_one else model.input
+    model = template_of(model)
+    return input_of(model) if can_read(model) else None
 
 
 def _dtype(array: Array, model: Any) -> str:

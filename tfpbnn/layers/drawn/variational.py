@@ -10,7 +10,7 @@ from tfpbnn import families, priors
 from tfpbnn.base import registry, template
 from tfpbnn.base.types import Config, Identifier
 from tfpbnn.layers.drawn.base import DrawnLayer
-from tfpbnn.layers.kl import KLRegularizer
+from tfpbnn.layers.kl import KLRegularizer, is_weight
 from tfpbnn.layers.linear.weights import Weight
 from tfpbnn.layers.random_weights import RandomWeights
 
@@ -198,7 +198,7 @@ def _check_layer(layer: Any) -> None:
         )
     # Every variational layer has a KL weight, built or not.
     if any(
-        hasattr(v, "is_managed")
+        is_weight(v)
         or isinstance(getattr(v, "regularizer", None), KLRegularizer)
         for v in layer.variables
     ):

@@ -49,6 +49,11 @@ def twin(layer: Any, rate: float | None = None) -> MCNoise | None:
     return cls.from_config(config)
 
 
+def has_twin(layer: Any) -> bool:
+    """Whether `twin` has a layer of ours for a layer."""
+    return type(layer) in _TWINS
+
+
 def has_noise(layer: Any) -> bool:
     """Whether a layer of Keras's, or one inside of it, is random in training.
 
