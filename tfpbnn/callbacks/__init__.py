@@ -1,6 +1,8 @@
-"""Callbacks for `fit`: one a file.
+"""Callbacks of `fit`, one a file.
 
-(Callbacks that leave a posterior behind are in `tfpbnn.ensembles`.)
+To add one: a file with a Keras callback, and its name below. Callbacks that
+collect weights and leave a posterior behind are in
+`tfpbnn.ensembles.averaging`.
 """
 
 from tfpbnn.callbacks.kl_weight import KLWeight

@@ -1,4 +1,10 @@
-"""Posteriors of whole networks: ensembles, snapshots, averages."""
+"""Posteriors that consist of several networks, and their training.
+
+Three kinds, a folder each: members with weights of their own (`deep`), members
+that share one network (`one_network`), and networks that one training passes
+through (`averaging`). `jobs` trains members elsewhere. To add an ensemble: a
+file in the folder of its kind, and its name below.
+"""
 
 from tfpbnn.ensembles.averaging.multi_swag import MultiSWAG
 from tfpbnn.ensembles.averaging.snapshot import SnapshotEnsemble

@@ -1,8 +1,12 @@
-"""Keras losses that are distributions.
+"""Keras losses that are distributions of the targets.
 
 A likelihood is the loss that a model is compiled with: its value is the
 negative log-likelihood of each example. It also turns the model's outputs into
 a TFP distribution, which is how `tfpbnn.predict` knows what they mean.
+
+To add one: a subclass of `Likelihood` that names its `parameters` and makes
+the TFP distribution of a target from them, in the file of its kind of targets,
+and its name below. `from_loss` knows which Keras losses are likelihoods.
 """
 
 from tfpbnn.likelihoods.base import Likelihood

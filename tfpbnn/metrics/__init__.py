@@ -1,8 +1,8 @@
-"""Scores of predictions: NumPy arrays in, numbers out.
+"""Scores of predictions against targets: NumPy arrays in, numbers out.
 
 All raise a `ValueError` at NaN or infinite targets. To add one: a function in
-the file of its kind, its name below, and a row of the table in
-tests/metrics.
+the file of its kind (regression, classification, calibration; a new kind, such
+as out-of-distribution scores, is a new file), and its name below.
 """
 
 from tfpbnn.metrics.calibration import calibration_curve, calibration_error
