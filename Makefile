@@ -28,6 +28,7 @@ lint: $(VENV)/.installed-test
 types: $(VENV)/.installed-test
 	$(BIN)/mypy
 
+docs: export NO_MKDOCS_2_WARNING = 1
 docs: $(VENV)/.installed-test
 	$(BIN)/mkdocs build --strict --quiet
 

@@ -1,4 +1,8 @@
-"""Bayesian layers for Keras 3 on TensorFlow Probability."""
+"""Bayesian layers for Keras 3 on TensorFlow Probability.
+
+Each folder is a concept, and its first paragraph says what lives there and how
+to add one; docs/design.md has the whole tree.
+"""
 
 from tfpbnn.base import backend  # noqa: F401, I001  first: it checks Keras's
 from tfpbnn import (

@@ -1,8 +1,8 @@
-"""Callbacks for `fit`.
+"""Callbacks of `fit`, one a file.
 
-To add one: a subclass of `keras.callbacks.Callback` in a file of its own, and
-its name below. (Callbacks that leave a posterior behind are in
-`ensembles/averaging`.)
+To add one: a file with a Keras callback, and its name below. Callbacks that
+collect weights and leave a posterior behind are in
+`tfpbnn.ensembles.averaging`.
 """
 
 from tfpbnn.callbacks.kl_weight import KLWeight

@@ -1,7 +1,9 @@
-"""From plain Keras models to variational ones and back; migration.
+"""From plain Keras models to variational ones and back; pruning; migration.
 
-`counterparts` knows which of our layers stands for which of Keras's; to add
-one, an entry there.
+`counterparts` knows which of our layers stands for which of Keras's and how
+their weights correspond; to add one, an entry there. To add a way to change a
+trained model: a file with a function from model to model. Other packages'
+models are in `legacy`.
 """
 
 from tfpbnn.convert.deterministic import freeze_scales, to_deterministic

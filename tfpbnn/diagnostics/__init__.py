@@ -1,6 +1,7 @@
-"""Diagnostics of a trained posterior, without data.
+"""What a trained posterior says of itself, without data.
 
-To add one: a function of a model in a file of its own, and its name below.
+Signal-to-noise ratios of weights. To add a diagnostic: a file with a function
+of a model or of its layers. Scores against data are in `tfpbnn.metrics`.
 """
 
 from tfpbnn.diagnostics.signal_to_noise import signal_to_noise

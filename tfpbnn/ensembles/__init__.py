@@ -1,9 +1,9 @@
-"""Ensembles: models that stand for many networks.
+"""Posteriors that consist of several networks, and their training.
 
-`deep` has members that are trained side by side, each with weights of its own;
-`one_network` members inside of one network; `averaging` what one training
-visits; `jobs` the training of members in other processes. To add a kind: see
-the folder that it belongs to.
+Three kinds, a folder each: members with weights of their own (`deep`), members
+that share one network (`one_network`), and networks that one training passes
+through (`averaging`). `jobs` trains members elsewhere. To add an ensemble: a
+file in the folder of its kind, and its name below.
 """
 
 from tfpbnn.ensembles.averaging.multi_swag import MultiSWAG

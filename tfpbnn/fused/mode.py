@@ -1,8 +1,8 @@
 """Where passes over weights are fused into one XLA function, and where not."""
 
 import contextlib
-import threading
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 from typing import Any
 
 import tensorflow as tf
@@ -13,23 +13,24 @@ from tfpbnn.fused import thresholds
 # Under the square root of local reparameterization: without it an all-zero
 # input has an infinite derivative there, times zero: NaN.
 VARIANCE_FLOOR = 1e-12
-_local = threading.local()
+# What was decided in this thread; see `enabled` and `plain`.
+_draws: ContextVar[bool] = ContextVar("draws", default=False)
+_plain: ContextVar[str | None] = ContextVar("plain", default=None)
 
 
 @contextlib.contextmanager
-def _set(name: str, value: Any) -> Iterator[None]:
+def _set(decision: ContextVar[Any], value: Any) -> Iterator[None]:
     """One of this thread's decisions inside; the outer one after it."""
-    outer = getattr(_local, name, None)
-    setattr(_local, name, value)
+    token = decision.set(value)
     try:
         yield
     finally:
-        setattr(_local, name, outer)
+        decision.reset(token)
 
 
 def enabled(draws: bool) -> contextlib.AbstractContextManager[None]:
     """Says whether passes over large float32 kernels may be fused inside."""
-    return _set("draws", draws)
+    return _set(_draws, draws)
 
 
 def plain(addressed: bool) -> contextlib.AbstractContextManager[None]:
@@ -40,12 +41,12 @@ def plain(addressed: bool) -> contextlib.AbstractContextManager[None]:
             with an address. Others of the same distribution come faster, if
             they are not to be drawn again.
     """
-    return _set("plain", "addressed" if addressed else "fast")
+    return _set(_plain, "addressed" if addressed else "fast")
 
 
 def plain_kind() -> str | None:
     """How `plain` says to draw: "addressed" or "fast"; None outside of it."""
-    return getattr(_local, "plain", None)
+    return _plain.get()
 
 
 def applies(untransformed_scale: Tensor) -> bool:
@@ -58,7 +59,7 @@ def applies(untransformed_scale: Tensor) -> bool:
 
 def is_on() -> bool:
     """Whether draws are to be fused here and now, if it pays for them."""
-    return plain_kind() is None and bool(getattr(_local, "draws", False))
+    return plain_kind() is None and _draws.get()
 
 
 def is_enabled(untransformed_scale: Tensor) -> bool:

@@ -1,4 +1,11 @@
-"""Variational layers."""
+"""Layers that draw: their weights, or noise on their inputs or outputs.
+
+A folder for each kind: `linear` (dense, convolutions, embedding), `attention`,
+`drawn` (recurrent, and any Keras layer), `dropout`, `members` (of an ensemble
+in one network), `heads` (the noise of targets). `random_layer` is what they
+share, `kl` brings their KL into the loss. To add a layer: a file in the folder
+of its kind, and its name below; a new kind, such as adapters: a folder.
+"""
 
 from tfpbnn.layers.attention.group_query_attention import (
     GroupQueryAttentionFlipout,

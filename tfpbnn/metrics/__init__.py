@@ -1,7 +1,8 @@
-"""Scores of predictions: NumPy arrays in, numbers out.
+"""Scores of predictions against targets: NumPy arrays in, numbers out.
 
 All raise a `ValueError` at NaN or infinite targets. To add one: a function in
-the file of its kind, its name below, a test in tests/metrics, and a method in
+the file of its kind (a new kind, such as out-of-distribution scores, is a new
+file), its name below, a test in tests/metrics, and a method in
 `prediction/results` that calls it with what a prediction knows.
 
 (`crps.py` works on distribution functions in TensorFlow, a few rows at a time.

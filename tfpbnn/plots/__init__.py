@@ -1,7 +1,8 @@
 """Figures of predictions: arrays in, a matplotlib figure out.
 
 The functions take any object with the methods of a `tfpbnn.Predictive`. They
-need matplotlib: `pip install tfpbnn[plots]`.
+need matplotlib: `pip install tfpbnn[plots]`. To add one: a function in the
+file of what it shows (predictions, calibration, weights), and its name below.
 """
 
 from tfpbnn.plots.calibration import calibration_curve, reliability_diagram

@@ -1,5 +1,6 @@
 """Distributions over a whole network's weights, as Keras models.
 
-Samples of weights, and a Normal of low rank. To add one: a subclass of
+Whatever method found them: samples of weights, of snapshots or of a chain, and
+a Normal of low rank. To add one: a file with a subclass of
 `network_posterior.NetworkPosterior` that draws weights.
 """

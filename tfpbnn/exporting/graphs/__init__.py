@@ -1,1 +1,7 @@
-"""Draws as graphs that serve: cut, fixed, and free of what servers lack."""
+"""Draws as graphs that serve: cut, fixed, and free of what servers lack.
+
+`draws` makes them for each request, `fixed` once for all, `hoisted` computes
+at the export what no request changes, and `cutting` takes a graph apart. To
+add a way of drawing: a class with the methods of `draws.Draws`. To simplify
+graphs: a file with a function from graph to graph.
+"""

@@ -1,5 +1,6 @@
 """Attention layers whose projections are variational.
 
-To add one: a subclass of `base.BaseAttention`, and a final class for each
-estimator.
+`masks` knows which positions see which. To add one: a subclass of
+`base.BaseAttention` and a final class for each estimator, in a file of its
+own.
 """

@@ -1,1 +1,6 @@
-"""Last layers that say how noisy the targets are."""
+"""Last layers that say how noisy the targets are.
+
+To add one: a file with a Keras layer that appends the parameters of the noise
+to the outputs, in the order in which a likelihood of `tfpbnn.likelihoods`
+takes them.
+"""

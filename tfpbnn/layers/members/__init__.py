@@ -1,5 +1,5 @@
 """Layers that hold the members of an ensemble in one network.
 
-To add one: a subclass of `base.MembersLayer`. `tfpbnn.ensembles.one_network`
-puts them into whole models.
+To add one: a file with a subclass of `base.MembersLayer`. Whole networks get
+such layers in `tfpbnn.ensembles.one_network`.
 """

@@ -1,8 +1,8 @@
-"""The results of predictions, the same for every method.
+"""The result of a prediction, the same for every method.
 
-Draws of a model's outputs, or averages over them, with what they tell of the
-targets. To add a summary or score: a method of the class for its kind of
-targets; what is a function of arrays goes to `tfpbnn.metrics`.
+`base` is what all results have, `regression` and `classification` what only
+some can tell, `mixture` the mathematics of a mixture of likelihoods. To add
+what a prediction tells: a method of the class that can tell it.
 """
 
 from tfpbnn.prediction.results.base import Predictive
