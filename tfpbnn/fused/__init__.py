@@ -29,25 +29,3 @@ from tfpbnn.fused.mode import (
     plain,
     plain_kind,
 )
-
-__all__ = [
-    "VARIANCE_FLOOR",
-    "add_draw_noise",
-    "add_noise",
-    "applies",
-    "compiled",
-    "enabled",
-    "is_enabled",
-    "is_on",
-    "normal_draws",
-    "normal_grid",
-    "normal_kl",
-    "normal_noise_and_kl",
-    "normal_sample",
-    "normal_sample_and_kl",
-    "normal_variance",
-    "normal_variance_and_kl",
-    "perturbs",
-    "plain",
-    "plain_kind",
-]

@@ -115,9 +115,7 @@ class RegularizedHorseshoe(LocalGlobal):
     grow without end.
 
     Args:
-        global_scale: as in `Horseshoe`.
-        local_scale: as in `Horseshoe`.
-        axis: as in `Horseshoe`.
+        global_scale, local_scale, axis: as in `Horseshoe`.
         slab_scale: how large weights that matter are, a positive number.
         slab_df: how sure that is, a positive number.
 

@@ -85,12 +85,9 @@ def _grid_words(
 
 
 def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
-    """Normals of `grid_bits`, by hundreds of operations that a graph has once.
+    """Normals from `grid_bits` of these arguments, `[S, B, size]`.
 
-    Args:
-        keys: as there.
-        rows: as there.
-        size: as there.
+    The hundreds of operations that they take are in a graph once.
     """
     keys = keys[:, tf.newaxis] if len(keys.shape) == 2 else keys
     return _normal_grid(keys, tf.cast(rows, tf.int64), size)

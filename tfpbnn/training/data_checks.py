@@ -33,10 +33,6 @@ class CheckedEvaluate:
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.evaluate`.
 
-        Args:
-            *args: as in Keras.
-            **kwargs: as in Keras.
-
         Raises:
             TypeError: if targets are names, or other objects.
             ValueError: if arrays have NaN among them, or targets that the

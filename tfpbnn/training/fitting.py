@@ -22,10 +22,6 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
         Layers that have a `kl_weight` of their own keep it, and a
         `tfpbnn.callbacks.KLWeight` among the callbacks is left in charge.
 
-        Args:
-            *args: as in Keras.
-            **kwargs: as in Keras.
-
         Raises:
             TypeError: if targets are names, or other objects.
             ValueError: if the number of training examples cannot be known, or

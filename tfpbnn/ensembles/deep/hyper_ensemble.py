@@ -32,9 +32,7 @@ class HyperEnsemble(StackedEnsemble):
             member: the optimizer's steps are scaled to it, so that changes of
             the optimizer's own rate, by callbacks, are in proportion.
         num_members: how many members M; only if hyperparameters are drawn.
-        bootstrap: as in `DeepEnsemble`.
-        shuffle: as in `DeepEnsemble`.
-        adversarial_epsilon: as in `DeepEnsemble`.
+        bootstrap, shuffle, adversarial_epsilon: as in `DeepEnsemble`.
         seed: as in `DeepEnsemble`, and of what is drawn.
         name: of the model.
         **kwargs: `dtype` of any Keras model.

@@ -114,12 +114,8 @@ def to_rank1(
     of training examples.
 
     Args:
-        model: as in `to_batch_ensemble`.
-        num_members: as there.
-        layers: as there.
-        fast_posterior: as in `tfpbnn.layers.DenseRank1`.
-        fast_prior: as there.
-        kl_weight: as in `tfpbnn.layers.DenseFlipout`.
+        model, num_members, layers: as in `to_batch_ensemble`.
+        fast_posterior, fast_prior, kl_weight: as in `tfpbnn.layers.DenseRank1`.
 
     Raises:
         TypeError: as `to_batch_ensemble`.

@@ -61,9 +61,8 @@ def to_mimo(
         model: a built Functional or Sequential model with one input, of
             numbers and not of indices, which is not changed.
         num_members: how many members there are, a positive integer.
-        input_repetition_probability: as in `tfpbnn.layers.JoinMembers`.
-        batch_repetition: as there.
-        seed: as there.
+        input_repetition_probability, batch_repetition, seed: as in
+            `tfpbnn.layers.JoinMembers`.
 
     Raises:
         TypeError: if `model` is subclassed.

@@ -163,19 +163,8 @@ class MCAlphaDropout(MCUnits):
     """`keras.layers.AlphaDropout` that drops in inference too.
 
     For networks of SELUs: dropped units are set to where a SELU saturates, and
-    mean and variance of standardized inputs stay as they are.
-
-    Args:
-        rate: as in `MCDropout`.
-        noise_shape: as in `MCDropout`.
-        seed: as in `MCDropout`.
-        **kwargs: `name`, `dtype` of any Keras layer.
-
-    Call arguments:
-        inputs: a tensor.
-
-    Raises:
-        ValueError: as `MCDropout`.
+    mean and variance of standardized inputs stay as they are. Arguments and
+    errors are those of `MCDropout`.
 
     Example:
     ```python
@@ -200,18 +189,8 @@ class MCGaussianDropout(MCRate):
     """`keras.layers.GaussianDropout` that is noisy in inference too.
 
     Inputs are multiplied with `Normal(1, sqrt(rate / (1 - rate)))`, which has
-    the mean and the variance of dropout.
-
-    Args:
-        rate: from 0 to below 1.
-        seed: as in `MCDropout`.
-        **kwargs: `name`, `dtype` of any Keras layer.
-
-    Call arguments:
-        inputs: a tensor.
-
-    Raises:
-        ValueError: if `rate` is not from 0 to below 1.
+    the mean and the variance of dropout. The arguments `rate` and `seed` are
+    those of `MCDropout`.
 
     Example:
     ```python
@@ -234,10 +213,6 @@ class MCGaussianNoise(MCNoise):
     Args:
         stddev: the standard deviation of what is added, at least 0.
         seed: as in `MCDropout`.
-        **kwargs: `name`, `dtype` of any Keras layer.
-
-    Call arguments:
-        inputs: a tensor.
 
     Raises:
         ValueError: if `stddev` is negative or not finite.

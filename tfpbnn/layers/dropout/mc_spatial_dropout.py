@@ -15,10 +15,16 @@ class BaseMCSpatialDropout(MCRate):
     """Drops whole feature maps."""
 
     _rank: int
-    data_format = "channels_last"
 
-    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+    def __init__(
+        self,
+        rate: float,
+        data_format: str | None = None,
+        seed: int | None = None,
+        **kwargs: Any,
+    ):
         super().__init__(rate, seed, **kwargs)
+        self.data_format = conv_arguments.data_format(data_format)
         self.input_spec = keras.layers.InputSpec(ndim=self._rank + 2)
 
     def sizes_of_noise(self, rank: int) -> NoiseShape:
@@ -26,12 +32,23 @@ class BaseMCSpatialDropout(MCRate):
         is_last = self.data_format == "channels_last"
         return (None, *ones, None) if is_last else (None, None, *ones)
 
+    def get_config(self) -> Config:
+        return super().get_config() | {"data_format": self.data_format}
+
 
 @registry.register("layers")
 class MCSpatialDropout1D(BaseMCSpatialDropout):
     """`SpatialDropout1D` in inference too; see `MCSpatialDropout2D`."""
 
     _rank = 1
+
+    def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
+        # As in Keras, it has no data format.
+        super().__init__(rate, "channels_last", seed, **kwargs)
+
+    def get_config(self) -> Config:
+        config = super().get_config()
+        return {k: v for k, v in config.items() if k != "data_format"}
 
 
 @registry.register("layers")
@@ -63,35 +80,9 @@ class MCSpatialDropout2D(BaseMCSpatialDropout):
 
     _rank = 2
 
-    def __init__(
-        self,
-        rate: float,
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(rate, seed, **kwargs)
-        self.data_format = conv_arguments.data_format(data_format)
-
-    def get_config(self) -> Config:
-        return super().get_config() | {"data_format": self.data_format}
-
 
 @registry.register("layers")
 class MCSpatialDropout3D(BaseMCSpatialDropout):
     """`SpatialDropout3D` in inference too; see `MCSpatialDropout2D`."""
 
     _rank = 3
-
-    def __init__(
-        self,
-        rate: float,
-        data_format: str | None = None,
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(rate, seed, **kwargs)
-        self.data_format = conv_arguments.data_format(data_format)
-
-    def get_config(self) -> Config:
-        return super().get_config() | {"data_format": self.data_format}

@@ -222,19 +222,8 @@ def _check(
 class EinsumDenseReparameterization(BaseEinsumDense):
     """Einsum layer with one kernel draw per call.
 
-    Holds for any equation and any family.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.EinsumDenseReparameterization(
-        "abc,cd->abd", output_shape=(None, 8), bias_axes="d"
-    )
-    y = layer(keras.random.normal((32, 5, 4)))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    Holds for any equation and any family. The estimator is that of
+    `DenseReparameterization`.
     """
 
     _estimator = estimators.REPARAMETERIZATION
@@ -246,18 +235,8 @@ class EinsumDenseLocalReparameterization(BaseEinsumDense):
 
     The positions of an example get independent noise, although they may share
     kernel elements; `EinsumDenseFlipout` is exact there. Refuses equations
-    that sum an index of the inputs that the kernel does not have.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.EinsumDenseLocalReparameterization(
-        "abc,cd->abd", output_shape=(None, 8), bias_axes="d"
-    )
-    y = layer(keras.random.normal((32, 5, 4)))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    that sum an index of the inputs that the kernel does not have. The
+    estimator is that of `DenseLocalReparameterization`.
     """
 
     _estimator = estimators.LOCAL_REPARAMETERIZATION

@@ -111,19 +111,8 @@ class BaseEmbedding(VariationalLayer):
 class EmbeddingReparameterization(BaseEmbedding):
     """Embedding with one table draw per call.
 
-    Draws the whole table, whatever is looked up.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.EmbeddingReparameterization(
-        input_dim=50, output_dim=4
-    )
-    y = layer(keras.ops.convert_to_tensor([[3, 7, 7]]))
-    ```
-
-    Reference:
-        [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114);
-        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    Draws the whole table, whatever is looked up. The estimator is that
+    of `DenseReparameterization`.
     """
 
     _estimator = estimators.REPARAMETERIZATION
@@ -134,18 +123,8 @@ class EmbeddingLocalReparameterization(BaseEmbedding):
     """Embedding with noise on its outputs.
 
     Draws only for the rows that are looked up, so it is the one for large
-    vocabularies; a row that occurs twice gets two draws.
-
-    Example:
-    ```python
-    layer = tfpbnn.layers.EmbeddingLocalReparameterization(
-        input_dim=50, output_dim=4
-    )
-    y = layer(keras.ops.convert_to_tensor([[3, 7, 7]]))
-    ```
-
-    Reference:
-        [Kingma et al., 2015](https://arxiv.org/abs/1506.02557)
+    vocabularies; a row that occurs twice gets two draws. The estimator
+    is that of `DenseLocalReparameterization`.
     """
 
     _estimator = estimators.LOCAL_REPARAMETERIZATION

@@ -90,8 +90,7 @@ class Predictive(abc.ABC):
         Args:
             num_samples: S, of how many draws.
             summaries: the averages, as in the property of that name.
-            likelihood: as in the constructor.
-            draws: as in the constructor.
+            likelihood, draws: as in the constructor.
             quantiles: what is known of them, `[N, k]` by level.
         """
         self = cls.__new__(cls)
