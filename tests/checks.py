@@ -1,13 +1,12 @@
 """One check that every layer goes through."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tests import fresh
 from tfpbnn import random
 
 
@@ -88,7 +87,7 @@ def check_save(cases, tmp_path):
     """Weights, noise and KL are the same in a fresh process, in safe mode.
 
     Args:
-        cases: (model, x) pairs; one process for all, since it takes seconds.
+        cases: (model, x) pairs; one process for all.
         tmp_path: an empty folder.
     """
     folders, expected = [], []
@@ -102,8 +101,7 @@ def check_save(cases, tmp_path):
         y = np.asarray(model(x, training=False))
         expected.append((y, np.sum(model.losses)))
         folders.append(str(folder))
-    command = [sys.executable, "-c", _LOAD, json.dumps(folders)]
-    subprocess.run(command, check=True, capture_output=True)
+    fresh.run(_LOAD, json.dumps(folders))
     for folder, (y, kl) in zip(folders, expected, strict=True):
         for i in range(2):
             found = np.load(f"{folder}/y{i}.npy")

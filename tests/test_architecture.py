@@ -175,6 +175,12 @@ def is_docstring(node):
     return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
+def test_make_check_has_a_test_of_each_folder():
+    chosen = (TESTS / "smoke.txt").read_text().splitlines()
+    folders = {line.split("/")[1] for line in chosen}
+    assert folders >= TIER.keys() & {p.name for p in TESTS.iterdir()}
+
+
 def public_modules():
     names = [m.name for m in pkgutil.walk_packages([str(ROOT)], "tfpbnn.")]
     return [sys.modules[n] for n in names if n in sys.modules]

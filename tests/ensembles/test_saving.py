@@ -1,13 +1,12 @@
 """Posteriors predict the same in a fresh process."""
 
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
 
 import tfpbnn
+from tests import fresh
 from tests.ensembles.averaging.iterates import L, classifier, labelled
 from tfpbnn.ensembles import SWA, SWAG, MultiSWAG, SnapshotEnsemble
 
@@ -52,8 +51,7 @@ def test_the_same_in_a_fresh_process(tmp_path):
     for name, (posterior, _) in models.items():
         posterior.save(tmp_path / f"{name}.keras")
     names = {name: draws for name, (_, draws) in models.items()}
-    command = [sys.executable, "-c", _LOAD, str(tmp_path), json.dumps(names)]
-    subprocess.run(command, check=True, capture_output=True)
+    fresh.run(_LOAD, str(tmp_path), json.dumps(names))
     for name, (posterior, draws) in models.items():
         found = np.load(tmp_path / f"{name}.npz")
         p = tfpbnn.predict(posterior, x, 7, seed=3, draws=draws)

@@ -1,6 +1,8 @@
 """Where the tests run exports: the C runtime, and a model server if any."""
 
+import atexit
 import concurrent.futures
+import functools
 import json
 import os
 import pathlib
@@ -57,6 +59,14 @@ class CRuntime:
         self._process.stdin.close()
         self._process.wait(timeout=60)
         self._process.stdout.close()
+
+
+@functools.cache
+def c_runtime():
+    """The one that tests share; it takes two seconds to start."""
+    runtime = CRuntime()
+    atexit.register(runtime.close)
+    return runtime
 
 
 def found():

@@ -10,7 +10,7 @@ import tensorflow as tf
 import tfpbnn
 from tests.ensembles.averaging.iterates import feed
 from tests.exporting import table
-from tests.exporting.runtimes import CRuntime
+from tests.exporting.runtimes import c_runtime
 from tests.statistics import assert_correlation, assert_moments
 from tfpbnn import ensembles, layers, likelihoods
 from tfpbnn.exporting.signatures import warmups
@@ -79,9 +79,8 @@ def test_warm_up_requests_can_be_played(entry, tmp_path):
         warmups.prediction_log("wine", "seeded", seeded),
         warmups.prediction_log("wine", "samples", inputs),
     ]
-    runtime = CRuntime()
+    runtime = c_runtime()
     runtime.run(path, "seeded", **seeded)
-    runtime.close()
 
 
 def test_warm_up_requests_are_those_of_the_api():
@@ -103,7 +102,7 @@ def test_the_number_of_draws_can_be_an_input(entry, tmp_path):
     tfpbnn.export(
         entry.model, tmp_path / "1", 4, signatures=["dynamic"], quantiles=()
     )
-    runtime = CRuntime()
+    runtime = c_runtime()
 
     def ask(count, seed):
         return runtime.run(
@@ -120,7 +119,6 @@ def test_the_number_of_draws_can_be_an_input(entry, tmp_path):
     np.testing.assert_allclose(ask(7, 5), p.mean, rtol=1e-3, atol=1e-5)
     np.testing.assert_allclose(ask(0, 5), ask(1, 5), rtol=1e-6)
     assert np.abs(ask(1, -1) - ask(1, -1)).max() > 1e-3
-    runtime.close()
     found = tfpbnn.lint_export(tmp_path / "1")
     assert any("seed is a scalar" in line for line in found)
 

@@ -9,8 +9,9 @@ import tensorflow as tf
 
 import tfpbnn
 from tests.exporting import table
-from tests.exporting.runtimes import CRuntime
+from tests.exporting.runtimes import c_runtime
 from tests.exporting.test_served import assert_answers, predict, rows
+from tfpbnn import likelihoods
 from tfpbnn.exporting import lint
 
 SAMPLES = 4
@@ -30,14 +31,46 @@ def sequences():
     return table.Served(model, rows, {"inputs": rows})
 
 
+def heads():
+    """Several inputs; each kind of dropout, BatchNorm and a residual.
+
+    In one model, since a file takes seconds and not each of its outputs.
+    """
+    a, b = keras.Input((2,), name="a"), keras.Input((3,), name="b")
+    h = keras.layers.Dense(4, "relu")(keras.layers.Concatenate()([a, b]))
+    dropped = tfpbnn.layers.MCDropout(0.3)(keras.layers.Dense(16, "relu")(h))
+    residual = keras.layers.Dropout(0.5)(table.table.dense(3, "tanh")(b))
+    residual = keras.layers.BatchNormalization()(b + residual)
+    outputs = {
+        "labels": keras.layers.Dense(4)(dropped),
+        "counts": tfpbnn.layers.ConcreteDropout(keras.layers.Dense(1))(h),
+        "numbers": keras.layers.Concatenate()(
+            [table.table.dense(2)(residual), b]
+        ),
+        "other": h,
+        "sum": table.table.dense(4)(h) + h,
+    }
+    x = {"a": table.normal(4, 2), "b": table.normal(4, 3)}
+    return keras.Model({"b": b, "a": a}, outputs), x
+
+
+def all_heads():
+    model, x = table.table.settled(heads)
+    losses = {
+        "labels": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
+        "counts": likelihoods.Poisson(),
+        "numbers": likelihoods.Normal(scale=0.5),
+        "other": likelihoods.Laplace(scale=1.0),
+        "sum": likelihoods.Bernoulli(),
+    }
+    return table.Served(table.compiled(model, losses), x, x, has_apart=True)
+
+
 ENTRIES = (
     table.variational,
-    table.mc_dropout,
     table.multi_swag,
-    table.concrete_dropout,
     table.conv,
-    table.residual,
-    table.several,
+    all_heads,
     sequences,
 )
 
@@ -79,13 +112,12 @@ def assert_same(answers, entry):
 def test_saved_model(entry, tmp_path):
     path = tmp_path / "1"
     export(entry, path)
-    runtime = CRuntime()
+    runtime = c_runtime()
     one = runtime.run(path, "serving_default", **entry.inputs)
     assert_same(one, entry)
     two = runtime.run(path, "serving_default", **entry.inputs)
     for name, value in one.items():
         np.testing.assert_allclose(value, two[name], rtol=1e-6)
-    runtime.close()
     loaded = tf.saved_model.load(str(path))
     for function in loaded.signatures.values():
         definition = function.graph.as_graph_def()

@@ -10,7 +10,7 @@ import tensorflow as tf
 
 import tfpbnn
 from tests.exporting import table
-from tests.exporting.runtimes import CRuntime
+from tests.exporting.runtimes import c_runtime
 from tests.exporting.test_formats import run_litert, run_onnx
 from tests.exporting.test_served import (
     LABELS,
@@ -81,18 +81,14 @@ def export(entry, path, **kwargs):
 def test_fresh_draws(entry, expected, tmp_path):
     """Those of a seed."""
     export(entry, tmp_path / "1", signatures=["seeded"])
-    runtime = CRuntime()
+    runtime = c_runtime()
     seeds = np.full(len(entry.x), SEED, np.int64)
     answers = runtime.run(tmp_path / "1", "seeded", seed=seeds, **entry.inputs)
-    runtime.close()
     assert_same(answers, expected)
 
 
 def run_saved_model(path, entry):
-    runtime = CRuntime()
-    answers = runtime.run(path, "serving_default", **entry.inputs)
-    runtime.close()
-    return answers
+    return c_runtime().run(path, "serving_default", **entry.inputs)
 
 
 @pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")

@@ -131,7 +131,6 @@ def test_arguments_are_those_of_keras(op, estimator):
     assert positional == theirs
 
 
-@pytest.mark.parametrize("cls", DENSE)
 @pytest.mark.parametrize(
     ("policy", "jit_compile"),
     [
@@ -143,25 +142,33 @@ def test_arguments_are_those_of_keras(op, estimator):
         ("bfloat16", False),
     ],
 )
-def test_precision(cls, policy, jit_compile):
+def test_precision(policy, jit_compile):
     """Compute in the policy's type; posterior and KL in float32 or more."""
-    layer = cls(
-        3,
-        dtype=policy,
-        bias_posterior="mean_field_normal",
-        bias_prior="normal",
-        kl_weight=0.01,
-    )
-    model = keras.Sequential([layer])
-    y = model(X3)
-    assert y.dtype == keras.dtype_policies.get(policy).compute_dtype
+    made = [
+        cls(
+            3,
+            dtype=policy,
+            bias_posterior="mean_field_normal",
+            bias_prior="normal",
+            kl_weight=0.01,
+        )
+        for cls in DENSE
+    ]
     wide = "float64" if policy == "float64" else "float32"
-    for posterior in (layer.kernel_posterior, layer.bias_posterior):
-        assert {v.dtype for v in posterior.variables} == {wide}
-    assert {loss.dtype for loss in layer.losses} == {tf.float32}
-    model.compile("adam", "mse", jit_compile=jit_compile)
-    history = model.fit(X3, np.zeros((6, 4, 3)), verbose=0)
-    assert np.all(np.isfinite(history.history["loss"]))
+    for layer in made:
+        y = layer(X3)
+        assert y.dtype == keras.dtype_policies.get(policy).compute_dtype
+        for posterior in (layer.kernel_posterior, layer.bias_posterior):
+            assert {v.dtype for v in posterior.variables} == {wide}
+        assert {loss.dtype for loss in layer.losses} == {tf.float32}
+    inputs = keras.Input(X3.shape[1:])
+    model = keras.Model(inputs, [layer(inputs) for layer in made])
+    model.compile("adam", ["mse"] * len(made), jit_compile=jit_compile)
+    y = [np.zeros((6, 4, 3))] * len(made)
+    history = model.fit(X3, y, verbose=0).history
+    for layer in made:  # of each output, and with the KL
+        assert np.all(np.isfinite(history[f"{layer.name}_loss"]))
+    assert np.all(np.isfinite(history["loss"]))
 
 
 @pytest.mark.parametrize("cls", DENSE)

@@ -1,12 +1,10 @@
-import subprocess
-import sys
-
 import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
 import tfpbnn
+from tests import fresh
 from tfpbnn.networks.reading import can_read
 
 X = np.random.default_rng(0).normal(size=(30, 3)).astype("float32")
@@ -164,9 +162,7 @@ assert np.abs(a - b).min() > 0, "replicas drew the same noise"
 
 
 def test_replicas_draw_their_own_noise():
-    subprocess.run(
-        [sys.executable, "-c", TWO_REPLICAS], check=True, capture_output=True
-    )
+    fresh.run(TWO_REPLICAS)
 
 
 def test_a_subclass_may_be_given_inputs_and_outputs():

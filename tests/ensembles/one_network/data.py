@@ -2,14 +2,13 @@
 
 import functools
 import json
-import subprocess
-import sys
 
 import keras
 import numpy as np
 from sklearn import datasets, model_selection
 
 import tfpbnn
+from tests import fresh
 
 LOSS = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
 
@@ -81,8 +80,7 @@ def check_loads(models, x, tmp_path):
     for model, path in zip(models, paths, strict=True):
         model.save(path + ".keras")
         np.save(path + "_x.npy", x)
-    command = [sys.executable, "-c", _LOAD, json.dumps(paths)]
-    subprocess.run(command, check=True, capture_output=True)
+    fresh.run(_LOAD, json.dumps(paths))
     for model, path in zip(models, paths, strict=True):
         expected = tfpbnn.predict(model, x, 8, seed=0).outputs
         np.testing.assert_allclose(

@@ -54,8 +54,10 @@ def inputs(shape, dtype="float32"):
 
 
 @pytest.mark.parametrize("name", ESTIMATORS)
-@pytest.mark.parametrize("shape", [(3, 4), (3, 2, 4), (2, 2, 2, 4)])
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    ("shape", "dtype"),
+    [((3, 4), "float32"), ((3, 2, 4), "float64"), ((2, 2, 2, 4), "float32")],
+)
 def test_dense_moments(name, shape, dtype):
     x, posterior = inputs(shape, dtype), make_posterior((4, 5))
     draws = draw_many(name, ops.dense(), x, posterior)
