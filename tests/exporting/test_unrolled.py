@@ -63,13 +63,13 @@ def test_the_same_numbers_without_loops(kind):
     draws = function(model, tf.constant(X), False)
 
     def run():
-        traced = tf.function(draws.trace, autograph=False)
+        traced = tf.function(draws.trace_one, autograph=False)
         key, number = random.as_key(0), tf.constant(1, tf.int64)
-        graph = traced.get_concrete_function("one", X, key, number).graph
+        graph = traced.get_concrete_function(X, key, number).graph
         definition = graph.as_graph_def()
         bodies = [f.node_def for f in definition.library.function]
         kinds = {n.op for nodes in [definition.node, *bodies] for n in nodes}
-        return "While" in " ".join(kinds), traced("one", X, key, number)
+        return "While" in " ".join(kinds), traced(X, key, number)
 
     was_loop, expected = run()
     with unrolled(model) as is_unrolled:

@@ -197,7 +197,8 @@ def test_families_that_an_estimator_does_not_hold_for():
         independent_normal = False
         sign_symmetric = False
 
-    for name in ("local_reparameterization", "flipout"):
-        with pytest.raises(ValueError, match=f"{name}.*kernel_posterior=Odd"):
-            estimators.check(name, Odd(), "kernel_posterior")
-    estimators.check("reparameterization", Odd(), "kernel_posterior")
+    for estimator in (estimators.LOCAL_REPARAMETERIZATION, estimators.FLIPOUT):
+        words = f"{estimator.name}.*kernel_posterior=Odd"
+        with pytest.raises(ValueError, match=words):
+            estimator.check(Odd(), "kernel_posterior")
+    estimators.REPARAMETERIZATION.check(Odd(), "kernel_posterior")

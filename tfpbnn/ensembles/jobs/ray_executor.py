@@ -4,6 +4,9 @@ import concurrent.futures
 from collections.abc import Callable
 from typing import Any
 
+# Seconds that a task has to stop before it is told again.
+_PATIENCE = 5.0
+
 
 class RayExecutor(concurrent.futures.Executor):
     """Runs jobs as Ray tasks, for the `executor` of an ensemble's `fit`.
@@ -61,11 +64,15 @@ class RayExecutor(concurrent.futures.Executor):
     ) -> None:
         """Waits for the tasks; the cluster stays."""
         self._is_shut = True
-        if cancel_futures:
-            for future in self._futures:
+        running = set(self._futures)
+        while running:
+            # Ray loses a call for a stop while it starts a task: asked again.
+            for future in running if cancel_futures else ():
                 future.cancel()
-        if wait:
-            concurrent.futures.wait(self._futures)
+            if not wait:
+                return
+            patience = _PATIENCE if cancel_futures else None
+            running = concurrent.futures.wait(running, patience).not_done
 
 
 class _Task(concurrent.futures.Future):
