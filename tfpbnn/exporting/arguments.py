@@ -5,9 +5,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from tfpbnn.base import checks
+from tfpbnn.exporting.formats import WRITERS
 
 DRAWS = ("fresh", "fixed")
-FORMATS = ("savedmodel", "litert", "onnx")
+FORMATS = ("savedmodel", *WRITERS)
 SIGNATURES = (
     "serving_default",
     "samples",

@@ -17,9 +17,8 @@ from tfpbnn.exporting import card as cards
 from tfpbnn.exporting import lint
 from tfpbnn.exporting.arguments import Arguments
 from tfpbnn.exporting.formats import (
+    WRITERS,
     converting,
-    litert,
-    onnx,
     saved_model,
     unrolled,
 )
@@ -206,13 +205,12 @@ def _write(
     if arguments.draws == "fixed":
         _check_none_random(traced)
     if arguments.format != "savedmodel":
-        write = {"litert": litert.write_litert, "onnx": onnx.write_onnx}
         (name,), saved = traced, path.with_name("saved")
-        saved_model.write_saved_model(saved, traced, model)
-        write[arguments.format](path, saved, name)
+        saved_model.write(saved, traced, model)
+        WRITERS[arguments.format](path, saved, name)
         cards.write(_card_of(path), about)
         return
-    saved_model.write_saved_model(path, traced, model)
+    saved_model.write(path, traced, model)
     if found := list(lint.problems(path, batching="dynamic" not in traced)):
         raise ValueError(
             f"`posterior` ({model.name}) can't be served: {'; '.join(found)}. "

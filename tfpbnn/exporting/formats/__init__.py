@@ -1,6 +1,11 @@
 """The files that exports are written as: one format a file.
 
-To add one: a file with a function that writes the traced signatures to a path,
-its name in `FORMATS` of `arguments`, and its call in `export`. `converting`
-and `unrolled` are for run times that have no lists of tensors.
+All begin as a SavedModel (`saved_model`), which the others convert. To add one:
+a file with `write(path, saved, name)`, and its entry below. `converting` and
+`unrolled` are for run times that have no lists of tensors.
 """
+
+from tfpbnn.exporting.formats import litert, onnx
+
+# What converts a signature of a SavedModel, by the name of the format.
+WRITERS = {"litert": litert.write, "onnx": onnx.write}

@@ -7,7 +7,7 @@ import tensorflow as tf
 from tfpbnn.exporting.formats.converting import converted
 
 
-def write_litert(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
+def write(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
     """Writes a signature of a SavedModel for LiteRT, of its own operations."""
 
     def convert() -> bytes:

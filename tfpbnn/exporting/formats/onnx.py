@@ -12,7 +12,7 @@ _OPSET = 18
 _INT64 = 7
 
 
-def write_onnx(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
+def write(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
     """Writes a signature of a SavedModel as ONNX."""
     try:
         import onnx

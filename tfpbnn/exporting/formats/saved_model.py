@@ -10,9 +10,7 @@ from tfpbnn.exporting.formats.converting import quiet
 from tfpbnn.networks.reading import attributes, layers_of
 
 
-def write_saved_model(
-    path: pathlib.Path, traced: Mapping[str, Any], model: Any
-) -> None:
+def write(path: pathlib.Path, traced: Mapping[str, Any], model: Any) -> None:
     """Writes traced functions as signatures of a SavedModel.
 
     Not by `keras.export.ExportArchive`, whose files were half as large again.

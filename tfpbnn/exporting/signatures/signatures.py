@@ -52,7 +52,12 @@ class Signatures:
         """The signature of this name."""
         if name == "dynamic":
             return self._dynamic()
-        method = getattr(self, f"_{name}")
+        method = {
+            "serving_default": self._serving_default,
+            "samples": self._samples,
+            "deterministic": self._deterministic,
+            "seeded": self._seeded,
+        }[name]
         specs = dict(self._inputs.specs)
         if name == "seeded":
             specs["seed"] = tf.TensorSpec([None], tf.int64, name="seed")

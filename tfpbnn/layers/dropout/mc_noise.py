@@ -132,7 +132,6 @@ class MCDropout(MCUnits):
             inputs. `(None, 1, None)` drops features of whole sequences.
         seed: the seed of the noise. None takes one from Python's `random`,
             which `keras.utils.set_random_seed` seeds.
-        **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
         inputs: a tensor.

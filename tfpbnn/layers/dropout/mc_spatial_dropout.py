@@ -60,7 +60,6 @@ class MCSpatialDropout2D(BaseMCSpatialDropout):
         data_format: "channels_last" or "channels_first"; None takes the one
             that Keras is configured for.
         seed: as in `MCDropout`.
-        **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
         inputs: `(batch, rows, columns, channels)`, or with channels first.

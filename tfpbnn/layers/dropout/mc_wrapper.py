@@ -103,7 +103,6 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
             None keeps these.
         seed: the seed of the random numbers. None takes one from Python's
             `random`.
-        **kwargs: `name`, `dtype`, `trainable` of any Keras layer.
 
     Call arguments:
         *args: those of the layer.

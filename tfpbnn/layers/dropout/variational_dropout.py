@@ -33,7 +33,6 @@ class VariationalDropout(MCNoise):
             (number of training examples). None leaves it to
             `tfpbnn.callbacks.KLWeight` or `tfpbnn.Sequential`.
         seed: the seed of the noise. None takes one from Python's `random`.
-        **kwargs: `name`, `dtype`, `trainable` of any Keras layer.
 
     Call arguments:
         inputs: a tensor.

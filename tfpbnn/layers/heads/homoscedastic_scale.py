@@ -21,7 +21,6 @@ class HomoscedasticScale(keras.layers.Layer):
     Args:
         initial_scale: where the scale starts, a positive number in the units of
             the target.
-        **kwargs: `name`, `dtype`, `trainable` of any Keras layer.
 
     Call arguments:
         inputs: the locations.

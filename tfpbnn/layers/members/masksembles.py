@@ -40,7 +40,6 @@ class Masksembles(MembersLayer):
             the paper.
         seed: the seed of the masks. None takes one from Python's `random`,
             which `keras.utils.set_random_seed` seeds.
-        **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
         inputs: `(batch, ..., features)`; masks are the same along all axes

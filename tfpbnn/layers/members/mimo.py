@@ -22,7 +22,6 @@ class SplitMembers(MembersLayer):
 
     Args:
         num_members: the count of members whose outputs the features are.
-        **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
         inputs: `(batch, ..., num_members * k)`, member by member.
@@ -103,7 +102,6 @@ class JoinMembers(keras.layers.Layer):
             orders of the rows for each gradient, which is less noisy then.
         seed: the seed of the orders. None takes one from Python's `random`,
             which `keras.utils.set_random_seed` seeds.
-        **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
         inputs: `(batch, ..., features)`.

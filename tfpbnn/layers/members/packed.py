@@ -249,7 +249,6 @@ class PackedFlatten(keras.layers.Layer):
 
     Args:
         groups: of the features, which stay together: `num_members * gamma`.
-        **kwargs: `name`, `dtype` of any Keras layer.
 
     Call arguments:
         inputs: `(batch, ..., features)`, of known shape.
