@@ -81,27 +81,28 @@ def horseshoe():
     return trained(model, noisy(16))
 
 
-# How each is made, the steps of its inputs, and whether it has a mean.
+# How each is made, the steps of its inputs, and the draws that it has.
 MODELS = {
-    "layers": (layers_of_each_kind, 6, True),
-    "deep_ensemble": (deep_ensemble, None, False),
-    "swag": (swag, None, True),
-    "rank1": (rank1, None, False),
-    "horseshoe": (horseshoe, None, True),
+    "layers": (layers_of_each_kind, 6, ["coherent", "auto", "mean"]),
+    "deep_ensemble": (deep_ensemble, None, ["coherent", "auto"]),
+    "swag": (swag, None, ["coherent", "auto", "mean"]),
+    "rank1": (rank1, None, ["coherent", "auto"]),
+    "horseshoe": (
+        horseshoe,
+        None,
+        ["coherent", "mixed", "marginal", "auto", "mean"],
+    ),
 }
 
 
-def outputs(model, steps, has_mean):
+def outputs(model, steps, ways):
     """What the model predicts, by name; seeded."""
     x, found = noisy(9, steps), {}
-    for draws in ("coherent", "auto"):
+    for draws in ways:
         p = tfpbnn.predict(
             model, x, num_samples=11, seed=7, verbose=0, draws=draws
         )
         found[f"{draws}_mean"], found[f"{draws}_stddev"] = p.mean, p.stddev
-    if has_mean:
-        p = tfpbnn.predict(model, x, draws="mean", verbose=0)
-        found["mean_mean"], found["mean_stddev"] = p.mean, p.stddev
     return found
 
 
