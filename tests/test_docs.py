@@ -20,7 +20,7 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"^( *)```python\n(.*?)^\1```", re.DOTALL | re.MULTILINE)
 
 
-SIBLING = re.compile(r"[Ss]ee `(\w+)`\.$")
+SIBLING = re.compile(r"[Ss]ee\s`(\w+)`\.$")
 
 
 def code_of(text):

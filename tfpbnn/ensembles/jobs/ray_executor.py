@@ -1,11 +1,9 @@
 """Jobs on a Ray cluster."""
 
 import concurrent.futures
+import signal
 from collections.abc import Callable
 from typing import Any
-
-# Seconds that a task has to stop before it is told again.
-_PATIENCE = 5.0
 
 
 class RayExecutor(concurrent.futures.Executor):
@@ -64,15 +62,11 @@ class RayExecutor(concurrent.futures.Executor):
     ) -> None:
         """Waits for the tasks; the cluster stays."""
         self._is_shut = True
-        running = set(self._futures)
-        while running:
-            # Ray loses a call for a stop while it starts a task: asked again.
-            for future in running if cancel_futures else ():
+        if cancel_futures:
+            for future in self._futures:
                 future.cancel()
-            if not wait:
-                return
-            patience = _PATIENCE if cancel_futures else None
-            running = concurrent.futures.wait(running, patience).not_done
+        if wait:
+            concurrent.futures.wait(self._futures)
 
 
 class _Task(concurrent.futures.Future):
@@ -100,5 +94,8 @@ class _Task(concurrent.futures.Future):
 
 
 def _call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    # A function, which is all that Ray takes.
+    # A function, which is all that Ray takes. Ray stops tasks by an interrupt,
+    # which processes ignore that were started in the background of a shell.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return fn(*args, **kwargs)

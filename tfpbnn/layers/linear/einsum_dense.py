@@ -222,8 +222,7 @@ def _check(
 class EinsumDenseReparameterization(BaseEinsumDense):
     """Einsum layer with one kernel draw per call.
 
-    Holds for any equation and any family. The estimator is that of
-    `DenseReparameterization`.
+    Holds for any equation and any family. See `EinsumDenseFlipout`.
     """
 
     _estimator = estimators.REPARAMETERIZATION
@@ -235,8 +234,8 @@ class EinsumDenseLocalReparameterization(BaseEinsumDense):
 
     The positions of an example get independent noise, although they may share
     kernel elements; `EinsumDenseFlipout` is exact there. Refuses equations
-    that sum an index of the inputs that the kernel does not have. The
-    estimator is that of `DenseLocalReparameterization`.
+    that sum an index of the inputs that the kernel does not have. See
+    `EinsumDenseFlipout`.
     """
 
     _estimator = estimators.LOCAL_REPARAMETERIZATION

@@ -111,8 +111,7 @@ class BaseEmbedding(VariationalLayer):
 class EmbeddingReparameterization(BaseEmbedding):
     """Embedding with one table draw per call.
 
-    Draws the whole table, whatever is looked up. The estimator is that
-    of `DenseReparameterization`.
+    Draws the whole table, whatever is looked up. See `EmbeddingFlipout`.
     """
 
     _estimator = estimators.REPARAMETERIZATION
@@ -123,8 +122,8 @@ class EmbeddingLocalReparameterization(BaseEmbedding):
     """Embedding with noise on its outputs.
 
     Draws only for the rows that are looked up, so it is the one for large
-    vocabularies; a row that occurs twice gets two draws. The estimator
-    is that of `DenseLocalReparameterization`.
+    vocabularies; a row that occurs twice gets two draws. See
+    `EmbeddingFlipout`.
     """
 
     _estimator = estimators.LOCAL_REPARAMETERIZATION
