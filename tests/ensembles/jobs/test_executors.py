@@ -2,6 +2,7 @@
 
 import concurrent.futures
 import functools
+import os
 import time
 
 import keras
@@ -109,6 +110,8 @@ def two_nodes():
     ray = pytest.importorskip("ray", reason="needs ray")
     from ray.cluster_utils import Cluster
 
+    # Ray lets others go first, and has to wait for all the other tests then.
+    os.environ.setdefault("RAY_worker_niceness", "0")
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 1, "include_dashboard": False},
