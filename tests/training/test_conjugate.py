@@ -130,12 +130,12 @@ def test_prediction_has_the_closed_form_moments(data):
     model = alone(layer)
     raw = np.log(np.expm1([[0.1], [0.2], [0.3]]))
     layer.kernel_posterior.untransformed_scale.assign(raw)
-    p = tfpbnn.predict(model, x, num_samples=4000, seed=1)
+    p = tfpbnn.predict(model, x, num_samples=20_000, seed=1)
     scale = layer.kernel_posterior.scale.numpy()[:, 0]
     variance = x**2 @ scale**2
-    # 4,000 draws, 60 rows: six standard errors of a variance, sqrt(2 / S).
+    # 20,000 draws, 60 rows: six standard errors of a variance, sqrt(2 / S).
     np.testing.assert_allclose(
-        p.epistemic_variance[:, 0], variance, rtol=6 * np.sqrt(2 / 4000)
+        p.epistemic_variance[:, 0], variance, rtol=6 * np.sqrt(2 / 20_000)
     )
     np.testing.assert_allclose(p.aleatoric_variance, SIGMA**2, rtol=1e-6)
     low, high = p.interval(0.9)
