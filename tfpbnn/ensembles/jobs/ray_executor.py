@@ -1,7 +1,6 @@
 """Jobs on a Ray cluster."""
 
 import concurrent.futures
-import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -94,8 +93,5 @@ class _Task(concurrent.futures.Future):
 
 
 def _call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    # A function, which is all that Ray takes. Ray stops tasks by an interrupt,
-    # which processes ignore that were started in the background of a shell.
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+    # A function, which is all that Ray takes.
     return fn(*args, **kwargs)
