@@ -31,6 +31,22 @@ TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")
 
 
+def test_no_module_is_loose():
+    """Each has a folder that is a concept."""
+    loose = {p.name for p in ROOT.iterdir() if p.is_file()}
+    assert loose <= {"__init__.py", "__main__.py", "py.typed"}
+
+
+@pytest.mark.parametrize(
+    "path", [p for p in FILES if p.name == "__init__.py" and p.parent != ROOT]
+)
+def test_folders_say_what_they_hold_and_how_to_add(path):
+    words = ast.get_docstring(ast.parse(path.read_text())).split()
+    assert len(words) > 15
+    text = " ".join(words)
+    assert ". To " in text or "How to add" in text
+
+
 def module_of(path):
     parts = path.relative_to(ROOT).with_suffix("").parts
     return parts[0]

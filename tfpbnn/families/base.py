@@ -16,6 +16,9 @@ from tfpbnn.base.types import Array, Config, Identifier, Tensor
 # The entropy of a standard Normal.
 NORMAL_ENTROPY = 0.5 * math.log(2 * math.pi * math.e)
 
+# What a family is defined by; shortcuts compute the same faster.
+_DEFINING = ("sample", "noise", "variance", "scale", "entropy", "distribution")
+
 
 class Family(template.Template):
     """A distribution over one weight tensor, with variables of its own.
@@ -35,6 +38,7 @@ class Family(template.Template):
     is_normal = False
     independent_normal = False
     sign_symmetric = False
+    scale: Any = None
 
     @abc.abstractmethod
     def build(self, shape: Any, loc: keras.Variable | None = None) -> None:
@@ -62,6 +66,15 @@ class Family(template.Template):
     def noise(self, key: Tensor) -> Tensor:
         """The noise of the draw with this key: `sample(key) - loc`."""
         return self.sample(key) - tf.convert_to_tensor(self.loc)
+
+    @property
+    def has_own_draws(self) -> bool:
+        """Whether a user's class is drawn otherwise, without our shortcuts."""
+        cls = type(self)
+        ours = next(
+            c for c in cls.__mro__ if c.__module__.startswith("tfpbnn.")
+        )
+        return any(getattr(cls, n) is not getattr(ours, n) for n in _DEFINING)
 
     def before_draws(self) -> Any:
         """What `draws` finds as `random.known(self)`, computed once."""
@@ -288,9 +301,10 @@ class IndependentNormal(Family):
     is_normal = True
     independent_normal = True
     sign_symmetric = True
-    scale: Any
 
     def draws(self, keys: Tensor) -> Tensor:
+        if self.has_own_draws:
+            return super().draws(keys)
         loc, scale = random.known(self) or self.before_draws()
         return fused.normal_draws(loc, scale, keys)
 

@@ -69,6 +69,8 @@ class DropConnect(LocFamily):
         return self._masked(random.RandomNumbers(key, self.loc.shape))
 
     def draws(self, keys: Tensor) -> Tensor:
+        if self.has_own_draws:
+            return super().draws(keys)
         shape = self.loc.shape
         rows = tf.zeros([1], tf.int64)
         normals = fused.normal_grid(keys, rows, math.prod(shape))

@@ -87,7 +87,7 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
 
     def sample(self, key: Tensor) -> Tensor:
         loc, untransformed = self._parameters()
-        if not fused.is_enabled(untransformed):
+        if self.has_own_draws or not fused.is_enabled(untransformed):
             return loc + self.noise(key)
         return fused.normal_sample(loc, untransformed, key)
 
@@ -98,13 +98,13 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
 
     def loc_and_variance(self) -> tuple[Tensor, Tensor]:
         loc, untransformed = self._parameters()
-        if not fused.is_enabled(untransformed):
+        if self.has_own_draws or not fused.is_enabled(untransformed):
             return loc, self.variance()
         return loc, fused.normal_variance(untransformed)
 
     def kl_to_normal(self, loc: Tensor, scale: Tensor) -> Tensor | None:
         own, untransformed = self._parameters()
-        if not fused.applies(untransformed):
+        if self.has_own_draws or not fused.applies(untransformed):
             return None
         kl = fused.normal_kl(own - loc, untransformed, 1 / tf.square(scale))
         return kl + self._size() * (tf.math.log(scale) - 0.5)
@@ -113,7 +113,7 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
         self, key: Tensor, scale: float | None
     ) -> tuple[Tensor, Tensor | None]:
         loc, untransformed = self._parameters()
-        if not fused.is_enabled(untransformed):
+        if self.has_own_draws or not fused.is_enabled(untransformed):
             return super().sample_and_kl(key, scale)
         draw, kl = fused.normal_sample_and_kl(
             loc, untransformed, key, _precision(scale)
@@ -124,7 +124,7 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
         self, key: Tensor, scale: float | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         loc, untransformed = self._parameters()
-        if not fused.is_enabled(untransformed):
+        if self.has_own_draws or not fused.is_enabled(untransformed):
             return super().noise_and_kl(key, scale)
         loc, noise, kl = fused.normal_noise_and_kl(
             loc, untransformed, key, _precision(scale)
@@ -135,7 +135,7 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
         self, scale: float | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         loc, untransformed = self._parameters()
-        if not fused.is_enabled(untransformed):
+        if self.has_own_draws or not fused.is_enabled(untransformed):
             return super().variance_and_kl(scale)
         loc, variance, kl = fused.normal_variance_and_kl(
             loc, untransformed, _precision(scale)
