@@ -5,7 +5,6 @@ once per step, however often the layer is called, and drops it when the layer
 is frozen.
 """
 
-import math
 import threading
 import warnings
 import weakref
@@ -16,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base import checks
 from tfpbnn.base.types import Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors import Prior
@@ -36,19 +36,13 @@ _UNSET = (
 
 def check_weight(value: float | None, argument: str = "kl_weight") -> None:
     """Raises unless `value` is None, or a number >= 0 and finite."""
-    if value is None:
-        return
-    if not (isinstance(value, int | float) and 0 <= value < math.inf):
-        hint = (
-            ". A schedule, with or without a floor, is an argument of "
-            "`tfpbnn.callbacks.KLWeight`, since layers don't know the epoch"
-            if callable(value)
-            else ""
-        )
+    if callable(value):
         raise ValueError(
             f"`{argument}` must be None or a finite number >= 0. Received: "
-            f"{argument}={value!r}{hint}"
+            f"{argument}={value!r}. A schedule, with or without a floor, is an "
+            "argument of `tfpbnn.callbacks.KLWeight`: layers don't know epochs"
         )
+    checks.non_negative.optional(argument, value)
 
 
 def add_weight(layer: Any, value: float | None) -> keras.Variable:

@@ -21,8 +21,7 @@ class _Within(keras.layers.Layer):
     def call(
         self, function: Callable[[], Any], training: bool | None = None
     ) -> Any:
-        del training  # Keras hands it on to the layers that are called.
-        return function()
+        return function()  # Keras hands on `training` to layers in it.
 
 
 within = _Within()

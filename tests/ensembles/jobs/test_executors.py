@@ -3,6 +3,7 @@
 import concurrent.futures
 import functools
 import os
+import signal
 import time
 
 import keras
@@ -106,18 +107,23 @@ def test_members_have_their_own_learning_rates():
 
 @pytest.fixture(scope="module")
 def two_nodes():
-    """A Ray cluster of two nodes with one processor each; their numbers."""
+    """A Ray cluster of two nodes with one processor each; their numbers.
+
+    It ignores interrupts, as all that a shell starts in its background does.
+    """
     ray = pytest.importorskip("ray", reason="needs ray")
     from ray.cluster_utils import Cluster
 
     # Ray lets others go first, and has to wait for all the other tests then.
     os.environ.setdefault("RAY_worker_niceness", "0")
+    heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
     cluster = Cluster(
         initialize_head=True,
         head_node_args={"num_cpus": 1, "include_dashboard": False},
     )
     cluster.add_node(num_cpus=1)
     ray.init(address=cluster.address)
+    signal.signal(signal.SIGINT, heard)
     yield {node["NodeID"] for node in ray.nodes()}
     ray.shutdown()
     cluster.shutdown()

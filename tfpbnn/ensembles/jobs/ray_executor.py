@@ -1,6 +1,7 @@
 """Jobs on a Ray cluster."""
 
 import concurrent.futures
+import signal
 from collections.abc import Callable
 from typing import Any
 
@@ -93,5 +94,8 @@ class _Task(concurrent.futures.Future):
 
 
 def _call(fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-    # A function, which is all that Ray takes.
+    # A function, which is all that Ray takes. Ray stops tasks by an interrupt,
+    # which what was started in the background of a shell ignores.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     return fn(*args, **kwargs)
