@@ -44,6 +44,17 @@ def mask_of(tensor: Any) -> Any:
     return getattr(tensor, "_keras_mask", None)
 
 
+def with_mask(tensor: Any, mask: Any) -> Any:
+    """The tensor, with a mask for Keras to hand on; as it is for None.
+
+    A layer can give its outputs a mask in public, but what is no layer, such as
+    a cast, loses it.
+    """
+    if mask is not None:
+        tensor._keras_mask = mask
+    return tensor
+
+
 def compile_arguments(model: Any) -> Mapping[str, Any]:
     """The objects that `compile` was given, by their arguments' names.
 

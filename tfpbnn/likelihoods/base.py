@@ -12,6 +12,7 @@ from tfpbnn.base import checks
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.likelihoods.places import Places, fits, places_of
 
 _SCALE_FLOOR = 1e-6
 
@@ -36,6 +37,10 @@ class Likelihood(keras.losses.Loss):
     outputs of rank 3 and more, over positions, since all of them belong to the
     example. Keras averages over examples, so the KL is to be weighted with 1 /
     (number of training examples).
+
+    Positions that Keras's mask leaves out, that have a weight of 0, or that
+    are ignored add nothing, whatever stands there. Weights are those of the
+    examples, `[B]`, or of their positions, `[B, ...]`.
 
     Attributes:
         is_classification: which kind of `Predictive` it makes.
@@ -139,7 +144,7 @@ class Likelihood(keras.losses.Loss):
         return self.is_discrete
 
     def supports(self, y: Array, outputs: Any) -> Array:
-        """Where targets, in NumPy, are what they must be.
+        """Where targets, in NumPy, are what they must be, or ignored.
 
         Args:
             y: targets of any shape that fits.
@@ -149,37 +154,45 @@ class Likelihood(keras.losses.Loss):
         valid = np.isfinite(y) & (y >= support.low) & (y <= support.high)
         if self.is_integral(y, outputs):
             valid &= np.mod(np.where(valid, y, 0), 1) == 0
-        return valid
+        ignored = self.ignored(y, outputs)
+        return valid if ignored is None else valid | ignored
 
     def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The log-likelihood at each position, `[...]` of `[..., P]`."""
         return self.distribution(outputs).log_prob(self.align(y, outputs))
 
+    def ignored(self, y: Any, outputs: Any) -> Any:
+        """Where targets say that their place does not count.
+
+        Args:
+            y: targets, an array or a tensor, as they were given.
+            outputs: the model's, of which the shape is read only.
+
+        Returns:
+            Booleans of the shape of y; None if no target says so.
+        """
+        return None
+
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
     ) -> Tensor:
-        # Keras would apply the mask after `call`, by when positions are summed.
+        # Keras would apply mask and weights of places after `call`, by when
+        # places are summed.
         mask = mask_of(y_pred)
         y_pred = tf.cast(tf.identity(y_pred), self.dtype)
-        if sample_weight is not None:
-            sample_weight = tf.convert_to_tensor(sample_weight)
-            shape = sample_weight.shape
-            if not fits(sample_weight, [y_pred.shape[0], 1][: len(shape)]):
-                raise ValueError(
-                    "`sample_weight` must be one weight per example, since "
-                    f"`{type(self).__name__}` sums over positions. Received: "
-                    f"weights of shape {tuple(shape)}"
-                )
-        if mask is not None:
-            y_pred._mask_of_positions = mask
-        return super().__call__(y_true, y_pred, sample_weight)
+        places = places_of(y_pred, mask, sample_weight, type(self).__name__)
+        y_pred._places = places
+        return super().__call__(y_true, y_pred, places.row_weights)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """The negative log-likelihood of each example, `[B]`."""
-        mask = getattr(y_pred, "_mask_of_positions", None)
-        if mask is not None:
-            mask = tf.cast(mask, tf.bool)
-            y_true = _zero_where_masked(y_true, mask)
+        """The negative log-likelihood of each example, `[B]`.
+
+        What stands at places that are masked, ignored or of weight 0 is not
+        looked at.
+        """
+        places = getattr(y_pred, "_places", Places())
+        places = places.without(self.ignored(y_true, y_pred), y_pred)
+        y_true, y_pred = places.filled(y_true, y_pred)
         words, low, high = self.support(y_pred.shape[-1])
         valid = tf.math.is_finite(y_true) & (y_true >= low) & (y_true <= high)
         if self.is_integral(y_true, y_pred):
@@ -198,9 +211,7 @@ class Likelihood(keras.losses.Loss):
         # XLA leaves out assertions, and would read labels beyond the last.
         nan = tf.constant(float("nan"), nll.dtype)
         nll += tf.where(tf.reduce_all(valid), tf.zeros_like(nan), nan)
-        if mask is not None and len(mask.shape) == len(nll.shape):
-            nll = tf.where(mask, nll, tf.zeros_like(nll))
-        return tf.reduce_sum(nll, axis=list(range(1, len(nll.shape))))
+        return places.sum(nll)
 
     def get_config(self) -> Config:
         return {"reduction": self.reduction, "name": self.name}
@@ -209,18 +220,6 @@ class Likelihood(keras.losses.Loss):
         own = self.get_config().items() - Likelihood.get_config(self).items()
         arguments = ", ".join(f"{name}={value}" for name, value in sorted(own))
         return f"{type(self).__name__}({arguments})"
-
-
-def _zero_where_masked(y: Tensor, mask: Tensor) -> Tensor:
-    """Padding is often -1 or NaN; zero is a target that all can give."""
-    while len(mask.shape) < len(y.shape):
-        mask = mask[..., tf.newaxis]
-    return tf.where(mask, y, tf.zeros_like(y))
-
-
-def fits(array: Any, shape: Any) -> bool:
-    """Whether a shape is as expected, as far as both are known."""
-    return tf.TensorShape(array.shape).is_compatible_with(shape)
 
 
 def check_fixed(name: str, value: float | None) -> float | None:

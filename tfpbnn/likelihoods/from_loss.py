@@ -60,7 +60,9 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
         return _BY_NUM_OUTPUTS[name](num_outputs)
     if name in _BY_FROM_LOGITS:
         from_logits = bool(getattr(resolved, "from_logits", False))
-        return _BY_FROM_LOGITS[name](from_logits=from_logits)
+        ignored = getattr(resolved, "ignore_class", None)
+        own = {} if ignored is None else {"ignore_class": ignored}
+        return _BY_FROM_LOGITS[name](from_logits=from_logits, **own)
     if name == "poisson":
         return Poisson(from_log_rate=False)
     raise ValueError(

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tfpbnn.base.keras_private import mask_of, with_mask
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks.reading import (
     can_read,
@@ -163,7 +164,9 @@ class Graph:
 
 def same(x: Any, dtype: str) -> Any:
     """A tensor on its way into or out of a model in the model."""
-    return x if x.dtype == dtype else keras.ops.cast(x, dtype)
+    if x.dtype == dtype:
+        return x
+    return with_mask(keras.ops.cast(x, dtype), mask_of(x))
 
 
 def _can_open(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
