@@ -105,16 +105,23 @@ def length(arrays: Any) -> int:
 
 def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
     """(inputs, targets or None) of each batch, inputs as tensors."""
+    for inputs, targets, _ in weighted_batches(x, batch_size):
+        yield inputs, targets
+
+
+def weighted_batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
+    """(inputs, targets or None, weights or None) of each batch."""
     if isinstance(x, tf.data.Dataset):
         for element in x:
-            yield _inputs_and_targets(element)
+            yield _unpacked(element)
     elif isinstance(x, keras.utils.PyDataset):
         for index in range(x.num_batches or 0):
-            yield _inputs_and_targets(x[index])
+            yield _unpacked(x[index])
     else:
         for start in range(0, length(x), batch_size):
             rows = slice(start, start + batch_size)
-            yield keras.tree.map_structure(lambda a: a[rows], x), None  # noqa: B023
+            part = keras.tree.map_structure(lambda a: a[rows], x)  # noqa: B023
+            yield part, None, None
 
 
 def num_batches(x: Any, batch_size: int) -> int | None:
@@ -132,10 +139,10 @@ def num_batches(x: Any, batch_size: int) -> int | None:
     return math.ceil(length(x) / batch_size)
 
 
-def _inputs_and_targets(element: Any) -> tuple[Any, Any]:
-    x, y, _ = keras.utils.unpack_x_y_sample_weight(element)
+def _unpacked(element: Any) -> tuple[Any, Any, Any]:
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(element)
     check_finite("x", x)
-    return x, y
+    return x, y, sample_weight
 
 
 def count_examples(x: Any, validation_split: float = 0.0) -> int:

@@ -141,7 +141,8 @@ def export(
         "draws": draws,
         "quantiles": list(levels),
     }
-    about = cards.model_card(posterior, outputs, traced, settings, card or {})
+    given = {name: one for name, one in outputs.items() if one is not None}
+    about = cards.model_card(posterior, given, traced, settings, card or {})
     with _appearing(path) as new:
         _write(new, arguments, traced, posterior, about)
         if requests is not None and format == "savedmodel":
@@ -173,7 +174,9 @@ def _check_random(
         )
 
 
-def _likelihoods(model: Any, spec: Any, loss: Any) -> dict[str, Likelihood]:
+def _likelihoods(
+    model: Any, spec: Any, loss: Any
+) -> dict[str, Likelihood | None]:
     """The likelihood of each output, by its name, in their order."""
     leaves = keras.tree.flatten(spec)
     parts = list(spec.values()) if isinstance(spec, Mapping) else spec
@@ -191,7 +194,8 @@ def _likelihoods(model: Any, spec: Any, loss: Any) -> dict[str, Likelihood]:
         names = [f"output_{place}" for place in range(len(leaves))]
     found = resolve(loss, names, [leaf.shape[-1] for leaf in leaves])
     for likelihood, leaf in zip(found, leaves, strict=True):
-        likelihood.event_size(leaf.shape[-1])
+        if likelihood is not None:  # an output without a loss is left out
+            likelihood.event_size(leaf.shape[-1])
     return dict(zip(names, found, strict=True))
 
 

@@ -11,7 +11,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.keras_private import mask_of
+from tfpbnn.base.types import Array, Tensor
+from tfpbnn.networks.reading import can_read
+from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles.costs import Costs
 from tfpbnn.particles.ways import MEAN, Draws, Way
 
@@ -53,6 +56,7 @@ class DrawFunction(abc.ABC):
         self._inputs = inputs
         self._antithetic = antithetic
         self._functions: dict[Way, Any] = {}
+        self._masks_function: Any = None
 
     @abc.abstractmethod
     def costs(self, x: Any) -> Costs:
@@ -123,6 +127,44 @@ class DrawFunction(abc.ABC):
             arguments.append(tf.range(first_row, stop_row, dtype=tf.int64))
         way = self.costs(x).way(draws, rows)
         return _to_numpy(self.compiled(way)(*arguments))
+
+    def masks(self, x: Any) -> list[Array | None]:
+        """Which places of the outputs count, as Keras's masks say.
+
+        Args:
+            x: inputs, B rows.
+
+        Returns:
+            For each output booleans `[B, ...]`, or None if it has no mask.
+        """
+        network = self.network()
+        if can_read(network) and not any(
+            mask_of(y) is not None for y in network.outputs
+        ):
+            return [None for _ in network.outputs]
+        if self._masks_function is None:
+            with TRACING:
+                # All that masks are not made of is left out of the graph.
+                self._masks_function = tf.function(
+                    self._trace_masks,
+                    input_signature=[self._inputs],
+                    autograph=False,
+                )
+                self._masks_function.get_concrete_function()
+        masks = self._masks_function(x)
+        return [None if mask is None else np.asarray(mask) for mask in masks]
+
+    def _trace_masks(self, x: Any) -> list[Tensor | None]:
+        scope = self._scope(random.as_key(0), tf.constant(0, tf.int64))
+        # Nothing is written by what is only looked at.
+        with keras.StatelessScope(), random.entered(scope):
+            outputs = callee(self.network())(x, training=False)
+        masks = map(mask_of, keras.tree.flatten(outputs))
+        return [None if m is None else tf.cast(m, tf.bool) for m in masks]
+
+    @abc.abstractmethod
+    def network(self) -> Any:
+        """A network whose outputs have the masks that those of draws have."""
 
     def mean(self, x: Any) -> Any:
         """Outputs at the posterior means, `[num_means, B, ...]`."""

@@ -89,6 +89,9 @@ class LayerDraws(DrawFunction):
         _, after = self._split(x)
         return over_means(after, self.num_means, self._output_types(x))
 
+    def network(self) -> Any:
+        return self._model()
+
     def _split(self, x: Any) -> tuple[Tensors | None, After]:
         """What all draws have in common, done, and the rest of the network."""
         model, graph = self._model(), self._graph

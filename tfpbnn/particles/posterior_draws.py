@@ -66,6 +66,10 @@ class PosteriorDraws(DrawFunction):
             self._output_types(x),
         )
 
+    def network(self) -> Any:
+        model: Any = self._model()
+        return model.template()
+
     def _run(self, x: Any, scope: random.DrawScope) -> Any:
         """The outputs of the network that the scope asks for."""
         model: Any = self._model()

@@ -28,7 +28,7 @@ class Signatures:
         inputs: Inputs,
         draws: ExportedDraws,
         fixed: FixedDraws | None,
-        outputs: dict[str, Likelihood],
+        outputs: dict[str, Likelihood | None],
         levels: Sequence[float],
     ):
         """Keeps what they are made of.
@@ -37,7 +37,8 @@ class Signatures:
             inputs: of the model.
             draws: the posterior's.
             fixed: draws to use in place of fresh ones.
-            outputs: the likelihood of each output, in their order.
+            outputs: the likelihood of each output, in their order; None for
+                outputs that no signature gives.
             levels: of quantiles.
         """
         self._inputs = inputs
@@ -140,6 +141,8 @@ class Signatures:
         for (output, likelihood), y in zip(
             self._outputs.items(), flat, strict=True
         ):
+            if likelihood is None:
+                continue
             parts = summary(likelihood, y, self._levels)
             for kind, tensor in parts.items():
                 name = kind

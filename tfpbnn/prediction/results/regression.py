@@ -13,6 +13,8 @@ from tfpbnn.metrics import crps
 from tfpbnn.metrics.crps import Cdf
 from tfpbnn.prediction.results import mixture
 from tfpbnn.prediction.results.base import Averages, Predictive
+from tfpbnn.prediction.results.scores import Scores
+from tfpbnn.prediction.results.targets import by_place, scored
 
 
 class RegressionPredictive(Predictive):
@@ -55,11 +57,14 @@ class RegressionPredictive(Predictive):
     def cdf(self, y: Any) -> Array:
         """P(target <= y) under the predictive mixture, `[N, k]`.
 
+        It is NaN at places that the mask leaves out.
+
         Args:
             y: one value for each row and target.
         """
-        y = self._check_targets(y)
+        return by_place(RegressionPredictive._cdf, self, y)
 
+    def _cdf(self, y: Array) -> Array:
         def chunk(outputs: Tensor, y: Tensor) -> Tensor:
             return self._cdf_of(outputs)(y[tf.newaxis])[0]
 
@@ -122,7 +127,7 @@ class RegressionPredictive(Predictive):
         """Probability integral transform, `[N, k]`: uniform if calibrated.
 
         `cdf(y)`; for counts a random place between `cdf(y - 1)` and `cdf(y)`,
-        the same one each time.
+        the same one each time. NaN at places that the mask leaves out.
 
         Args:
             y: targets, one row for each predicted row.
@@ -130,9 +135,11 @@ class RegressionPredictive(Predictive):
         Reference:
             [Czado et al., 2009](https://doi.org/10.1111/j.1541-0420.2009.01191.x)
         """
-        y = self._check_targets(y)
+        return by_place(RegressionPredictive._pit, self, y)
+
+    def _pit(self, y: Array) -> Array:
         if not self.likelihood.is_discrete:
-            return self.cdf(y)
+            return self._cdf(y)
 
         def chunk(outputs: Tensor, y: Tensor) -> Tensor:
             return tf.stack(
@@ -144,31 +151,42 @@ class RegressionPredictive(Predictive):
             ends[..., 0] + random.uniforms(0, y.shape) * np.diff(ends)[..., 0]
         )
 
-    def rmse(self, y: Any) -> float:
+    def rmse(self, y: Any, sample_weight: Any = None) -> float:
         """Root mean squared error of `mean`, in the units of y."""
-        return metrics.rmse(self._check_targets(y), self.mean)
+        p, y, weights, _ = scored(self, y, sample_weight)
+        return metrics.rmse(y, p.mean, weights)
 
-    def coverage(self, y: Any, level: float = 0.9) -> float:
+    def coverage(
+        self, y: Any, level: float = 0.9, sample_weight: Any = None
+    ) -> float:
         """The share of targets inside of their `interval(level)`."""
-        return metrics.coverage(self._check_targets(y), *self.interval(level))
+        p, y, weights, _ = scored(self, y, sample_weight)
+        lower, upper = p.interval(level)
+        return metrics.coverage(y, lower, upper, weights)
 
-    def calibration_error(self, y: Any) -> float:
+    def calibration_error(self, y: Any, sample_weight: Any = None) -> float:
         """Mean distance of nominal and empirical quantile levels."""
-        return metrics.calibration_error(self.pit(y))
+        p, y, weights, _ = scored(self, y, sample_weight)
+        return metrics.calibration_error(p._pit(y), weights)
 
-    def crps(self, y: Any) -> float:
+    def crps(self, y: Any, sample_weight: Any = None) -> float:
         """Mean continuous ranked probability score, in the units of y.
 
         Lower is better; for a point prediction it is the absolute error.
 
         Args:
             y: targets, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`.
 
         Reference:
             [Gneiting and Raftery,
             2007](https://doi.org/10.1198/016214506000001437)
         """
-        y = self._check_targets(y)
+        p, y, weights, _ = scored(self, y, sample_weight)
+        return metrics.mean(p._crps(y), weights)
+
+    def _crps(self, y: Array) -> Array:
+        """The score of each target, of targets that are aligned."""
         is_discrete, top = self.likelihood.is_discrete, 0
         if is_discrete:
             top = int(max(np.max(self.quantile(1 - 1e-6)), np.max(y)))
@@ -186,25 +204,30 @@ class RegressionPredictive(Predictive):
                 return crps.discrete_crps(cdf, y, edges, top)
             return crps.crps(cdf, y, edges(cdf))
 
-        return float(np.mean(self._by_rows(chunk, y, *self._centers)))
+        return self._by_rows(chunk, y, *self._centers)
 
-    def evaluate(self, y: Any) -> dict[str, float]:
+    def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
         """Scores: nll, rmse, crps, coverage_90 and calibration_error.
 
-        Rmse alone if draws were not kept.
+        Rmse alone if draws were not kept. The nll is per row or per step,
+        jointly for its targets; the others are means over targets.
 
         Args:
             y: targets, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`.
         """
-        if not self.has_draws:
-            return {"rmse": self.rmse(y)}
-        return {
-            "nll": self.nll(y),
-            "rmse": self.rmse(y),
-            "crps": self.crps(y),
-            "coverage_90": self.coverage(y, 0.9),
-            "calibration_error": self.calibration_error(y),
-        }
+        p, y, weights, _ = scored(self, y, sample_weight)
+        found = {"rmse": p.rmse(y, weights)}
+        if self.has_draws:
+            found = {
+                "nll": p.nll(y, weights),
+                **found,
+                "crps": p.crps(y, weights),
+                "coverage_90": p.coverage(y, 0.9, weights),
+                "calibration_error": p.calibration_error(y, weights),
+            }
+        per = dict.fromkeys(found, "target") | {"nll": self.place}
+        return Scores(found, {name: per[name] for name in found})
 
     def _columns(self) -> dict[str, Array]:
         columns = {
