@@ -1,5 +1,6 @@
 """What belongs to a model's outputs: targets, losses and weights, by name."""
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -23,11 +24,12 @@ def names_of(outputs: Any, names: Sequence[str]) -> list[str]:
         found = ["output"]
     else:
         found = ["/".join(["output", *map(str, path)]) for path in paths]
-    seen: dict[str, int] = {}
-    for place, name in enumerate(found):
-        count = seen[name] = seen.get(name, 0) + 1
-        found[place] = name if count == 1 else f"{name}_{count - 1}"
-    return found
+    unique: list[str] = []
+    for name in found:
+        numbered = (f"{name}_{i}" for i in itertools.count(1))
+        names_to_try = itertools.chain([name], numbered)
+        unique.append(next(n for n in names_to_try if n not in unique))
+    return unique
 
 
 def by_output(
