@@ -138,8 +138,15 @@ class RegressionPredictive(Predictive):
         return by_place(RegressionPredictive._pit, self, y)
 
     def _pit(self, y: Array) -> Array:
+        below, up_to = self._steps(y)
+        if below is None:
+            return up_to
+        return below + random.uniforms(0, y.shape) * (up_to - below)
+
+    def _steps(self, y: Array) -> tuple[Array | None, Array]:
+        """P(target < y) of counts, None of other numbers; P(target <= y)."""
         if not self.likelihood.is_discrete:
-            return self._cdf(y)
+            return None, self._cdf(y)
 
         def chunk(outputs: Tensor, y: Tensor) -> Tensor:
             return tf.stack(
@@ -147,9 +154,7 @@ class RegressionPredictive(Predictive):
             )
 
         ends = self._by_rows(chunk, y)
-        return (
-            ends[..., 0] + random.uniforms(0, y.shape) * np.diff(ends)[..., 0]
-        )
+        return ends[..., 0], ends[..., 1]
 
     def rmse(self, y: Any, sample_weight: Any = None) -> float:
         """Root mean squared error of `mean`, in the units of y."""
@@ -165,9 +170,13 @@ class RegressionPredictive(Predictive):
         return metrics.coverage(y, lower, upper, weights)
 
     def calibration_error(self, y: Any, sample_weight: Any = None) -> float:
-        """Mean distance of nominal and empirical quantile levels."""
+        """Mean distance of nominal and empirical quantile levels.
+
+        Of counts it is that of all random places of `pit` together.
+        """
         p, y, weights, _ = scored(self, y, sample_weight)
-        return metrics.calibration_error(p._pit(y), weights)
+        below, up_to = p._steps(y)
+        return metrics.calibration_error(up_to, weights, below)
 
     def crps(self, y: Any, sample_weight: Any = None) -> float:
         """Mean continuous ranked probability score, in the units of y.
