@@ -7,7 +7,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn.exporting.formats.converting import quiet
-from tfpbnn.networks.reading import attributes, layers_of
+from tfpbnn.networks.posterior import Posterior
 
 
 def write(path: pathlib.Path, traced: Mapping[str, Any], model: Any) -> None:
@@ -30,11 +30,26 @@ def write(path: pathlib.Path, traced: Mapping[str, Any], model: Any) -> None:
         {id(v): v for v in variables if id(v.handle) in used}.values()
     )
     module.kept_tables = [
-        part
-        for layer in layers_of(model)
-        for part in attributes(
-            layer, tf.saved_model.experimental.TrackableResource
-        ).values()
+        table for table in _tables(model) if id(table.resource_handle) in used
     ]
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
     with quiet():
-        tf.saved_model.save(module, str(path), signatures=dict(traced))
+        tf.saved_model.save(
+            module, str(path), signatures=dict(traced), options=options
+        )
+
+
+def _tables(model: Any) -> list[Any]:
+    """The tables of words, and the like, of all that a model is traced with.
+
+    An ensemble's networks are no part of it for TensorFlow or Keras, and a
+    table may be anywhere in a layer.
+    """
+    networks = model.templates() if isinstance(model, Posterior) else []
+    parts = {
+        id(part): part
+        for root in (model, *networks)
+        for part in tf.train.TrackableView(root).descendants()
+    }
+    resource = tf.saved_model.experimental.TrackableResource
+    return [part for part in parts.values() if isinstance(part, resource)]

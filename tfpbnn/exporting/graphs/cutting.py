@@ -48,6 +48,9 @@ class Rest:
             given: any tensors of it.
         """
         self._graph = graph.prune(list(given), graph.outputs).graph
+        # Some operations, such as those of words, tell a copy of the graph
+        # less of their shapes than the layer that called them has told it.
+        self._shapes = [y.shape for y in graph.outputs]
         # Callers share one graph of it.
         self._call = tf.function(self._imported, autograph=False)
 
@@ -68,9 +71,12 @@ class Rest:
             for tensor, value in zip(graph.inputs, values, strict=True)
             if tensor.op.name in names
         }
-        return tf.graph_util.import_graph_def(
+        imported = tf.graph_util.import_graph_def(
             needed, given, [y.name for y in outputs], name=""
         )
+        for y, shape in zip(imported, self._shapes, strict=True):
+            y.set_shape(shape)
+        return imported
 
 
 def _drop_unused_functions(graph: Any) -> None:
