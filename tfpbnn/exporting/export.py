@@ -3,7 +3,6 @@
 import contextlib
 import os
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from tfpbnn.base.types import Array
 from tfpbnn.exporting import card as cards
 from tfpbnn.exporting import lint
 from tfpbnn.exporting.arguments import Arguments
+from tfpbnn.exporting.files import Place
 from tfpbnn.exporting.formats import (
     WRITERS,
     converting,
@@ -28,7 +28,12 @@ from tfpbnn.exporting.signatures import warmups
 from tfpbnn.exporting.signatures.inputs import inputs_of
 from tfpbnn.exporting.signatures.signatures import Signatures
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.networks.reading import check_built, compiled_loss, output_names
+from tfpbnn.networks.reading import (
+    check_built,
+    compiled_loss,
+    keys_of,
+    output_names,
+)
 from tfpbnn.prediction.collect import resolve
 
 CARD = "model_card.json"
@@ -77,7 +82,9 @@ def export(
     Args:
         posterior: a built Keras model that `tfpbnn.predict` takes.
         path: of the version folder, as `served/wine/1`, which appears when all
-            is written; of a file for the other formats.
+            is written; of a file for the other formats. It may begin with `~`,
+            or be the address of a file system that TensorFlow knows, as
+            "gs://bucket/wine/1".
         num_samples: S, the draws for an answer; of an ensemble at most its
             members.
         draws: "fresh" for draws of each request's own; "fixed" for S draws
@@ -107,6 +114,7 @@ def export(
             nested or have no axis of their own; if fixed draws are too large;
             if recurrent layers take any number of steps, for the other formats.
         FileExistsError: if there is something at `path`.
+        OSError: if its file system can't be reached.
 
     Example:
     ```python
@@ -116,11 +124,11 @@ def export(
     arguments = Arguments(num_samples, draws, signatures, quantiles, format)
     check_built(posterior)
     loss = likelihood or compiled_loss(posterior)
-    path = pathlib.Path(path)
-    if path.exists() and not overwrite:
+    place = Place(path)
+    if place.exists() and not overwrite:
         raise FileExistsError(
-            f"`path` must be new, or overwrite=True. Received: {path}, which "
-            "is there"
+            "`path` must be new, or overwrite=True. Received: "
+            f"{place.path}, which is there"
         )
     inputs = inputs_of(posterior, warmup)
     requests = None if warmup is None else inputs.unpack(warmup)
@@ -142,11 +150,11 @@ def export(
         "quantiles": list(levels),
     }
     about = cards.model_card(posterior, outputs, traced, settings, card or {})
-    with _appearing(path) as new:
+    with place.appearing() as new:
         _write(new, arguments, traced, posterior, about)
         if requests is not None and format == "savedmodel":
             records = _records(requests, traced)
-            warmups.write(new, path.absolute().parent.name, records)
+            warmups.write(new, os.path.basename(place.folder), records)
 
 
 @contextlib.contextmanager
@@ -186,7 +194,7 @@ def _likelihoods(model: Any, spec: Any, loss: Any) -> dict[str, Likelihood]:
         )
     names = output_names(model)
     if isinstance(spec, Mapping):
-        names = sorted(spec)
+        names = keys_of(spec)
     elif len(names) != len(leaves):
         names = [f"output_{place}" for place in range(len(leaves))]
     found = resolve(loss, names, [leaf.shape[-1] for leaf in leaves])
@@ -205,13 +213,17 @@ def _write(
     if arguments.draws == "fixed":
         _check_none_random(traced)
     if arguments.format != "savedmodel":
-        (name,), saved = traced, path.with_name("saved")
-        saved_model.write(saved, traced, model)
-        WRITERS[arguments.format](path, saved, name)
+        (name,) = traced
+        with tempfile.TemporaryDirectory() as folder:
+            saved = pathlib.Path(folder)
+            saved_model.write(saved, traced, model)
+            WRITERS[arguments.format](path, saved, name)
         cards.write(_card_of(path), about)
         return
     saved_model.write(path, traced, model)
-    if found := list(lint.problems(path, batching="dynamic" not in traced)):
+    if found := list(
+        lint.problems(Place(path), batching="dynamic" not in traced)
+    ):
         raise ValueError(
             f"`posterior` ({model.name}) can't be served: {'; '.join(found)}. "
             "Keras's own random layers are such: see tfpbnn.mc_dropout."
@@ -245,25 +257,3 @@ def _check_none_random(traced: Mapping[str, Any]) -> None:
                 f"but there are random operations left: {sorted(names)}. Use "
                 'draws="fresh".'
             )
-
-
-@contextlib.contextmanager
-def _appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A path to write to, which becomes that of the caller in one step.
-
-    A server that watches the folder never sees half of a version.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = pathlib.Path(
-        tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent)
-    )
-    new = folder / path.name
-    try:
-        yield new
-        if path.exists():
-            path.rename(folder / "old")
-        for made in (new, _card_of(new)):
-            if made.exists():
-                made.replace(path.parent / made.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

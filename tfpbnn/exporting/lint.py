@@ -1,13 +1,13 @@
 """What a model server would refuse, or answer wrongly."""
 
 import os
-import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfpbnn.exporting.files import MODEL, Place
 from tfpbnn.exporting.signatures.inputs import UNNAMED
 
 _PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -43,7 +43,8 @@ def lint_export(
     batching, or the REST interface, can't do.
 
     Args:
-        path: the version folder, with `saved_model.pb` in it.
+        path: the version folder, with `saved_model.pb` in it, here or on a file
+            system that TensorFlow knows.
         batching: whether the server is to batch requests: then every input
             and output must begin with an axis of rows.
 
@@ -59,21 +60,22 @@ def lint_export(
     tfpbnn.lint_export("served/wine/1")                     # []
     ```
     """
-    found = list(dict.fromkeys(problems(pathlib.Path(path), batching)))
+    found = list(dict.fromkeys(problems(Place(path), batching)))
     for line in found or ["no problems found"]:
         print(f"{path}: {line}")
     return found
 
 
-def problems(path: pathlib.Path, batching: bool) -> Iterator[str]:
+def problems(place: Place, batching: bool) -> Iterator[str]:
     """The lines of `lint_export`."""
-    file = path / "saved_model.pb"
-    if not file.is_file():
+    content = place.read(MODEL)
+    if content is None:
         raise FileNotFoundError(
-            f"`path` must be a folder with a SavedModel in it. Received: {path}"
+            "`path` must be a folder with a SavedModel in it. Received: "
+            f"{place.path}"
         )
     model = saved_model_pb2.SavedModel()
-    model.ParseFromString(file.read_bytes())
+    model.ParseFromString(content)
     served = [g for g in model.meta_graphs if "serve" in g.meta_info_def.tags]
     if not served:
         yield 'there is no graph with the tag "serve"'

@@ -107,8 +107,17 @@ def output_names(model: keras.Model) -> list[str]:
     model = template_of(model)
     outputs = getattr(model, "output", None)
     if isinstance(outputs, Mapping):
-        return sorted(outputs)
+        return keys_of(outputs)
     return list(getattr(model, "output_names", ["output"]))
+
+
+def keys_of(structure: Mapping[Any, Any]) -> list[str]:
+    """The keys of a dict in the order in which Keras flattens its values.
+
+    That is the order of the alphabet, but an OrderedDict's own.
+    """
+    paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
+    return list(dict.fromkeys(str(path[0]) for path in paths))
 
 
 def compiled_loss(model: keras.Model) -> Any:

@@ -1,6 +1,8 @@
 """What a served model takes: named tensors, batch first."""
 
+import collections
 import dataclasses
+import keyword
 import re
 from collections.abc import Mapping
 from typing import Any
@@ -10,13 +12,20 @@ import tensorflow as tf
 
 from tfpbnn.base import data
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.networks.reading import can_read, input_of, template_of
+from tfpbnn.networks.reading import (
+    can_read,
+    input_of,
+    keys_of,
+    template_of,
+)
 
 # What Keras calls inputs without a name, and numbers anew in each process.
 UNNAMED = re.compile(r"(keras_tensor|input_layer)(_\d+)?")
 # For sizes that the model leaves open, where only costs are counted.
 _TYPICAL_SIZE = 32
-_RESERVED = ("seed", "num_samples")
+# What no argument of a Python function, or of TensorFlow's own, is called.
+_WORDS = {*keyword.kwlist, "self"}
+_RESERVED = ["seed", "num_samples"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -95,12 +104,7 @@ def inputs_of(model: Any, example: Any) -> Inputs:
             data.as_arrays("warmup", example),
         )
     leaves = keras.tree.flatten(structure)
-    names = _names(structure, leaves)
-    if len(set(names)) < len(names) or set(names) & set(_RESERVED):
-        raise ValueError(
-            f"`posterior` must have inputs of different names, none of them "
-            f"among {list(_RESERVED)}. Received: {names}"
-        )
+    names = _served_names(_own_names(structure, leaves))
     specs = {
         name: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype, name=name)
         for name, leaf in zip(names, leaves, strict=True)
@@ -121,10 +125,10 @@ def _dtype(array: Array, model: Any) -> str:
     return "string" if kind in "OSU" else array.dtype.name
 
 
-def _names(structure: Any, leaves: list[Any]) -> list[str]:
+def _own_names(structure: Any, leaves: list[Any]) -> list[str]:
     """Names of inputs: keys of a flat dict, else Keras's, else positions."""
     if isinstance(structure, Mapping) and len(structure) == len(leaves):
-        found = [str(key) for key in sorted(structure)]
+        found = keys_of(structure)
     else:
         found = [leaf.name for leaf in leaves]
     by_place = (
@@ -133,9 +137,47 @@ def _names(structure: Any, leaves: list[Any]) -> list[str]:
         else ["inputs"]
     )
     return [
-        place if UNNAMED.fullmatch(name) else re.sub(r"\W", "_", name)
+        place if UNNAMED.fullmatch(name) else name
         for name, place in zip(found, by_place, strict=True)
     ]
+
+
+def _served_names(own: list[str]) -> list[str]:
+    """The names that a signature can have, by Keras's and TensorFlow's rules.
+
+    Signs become underscores, and what does not begin with a letter then
+    begins with "arg_".
+
+    Raises:
+        ValueError: if a name has letters that graphs do not take, or if two
+            names are no longer different, or one is that of an input of ours.
+    """
+    served = []
+    for name in own:
+        if not (name and name.isascii()) or name in _WORDS:
+            raise ValueError(
+                "`posterior` must have inputs with names of ASCII letters, "
+                "digits and underscores that are no words of Python, since "
+                f"TensorFlow takes no others. Received: the input {name!r}. "
+                'Give it another name, as keras.Input(..., name="size"), with '
+                "the same key in a dict of inputs."
+            )
+        clean = re.sub(r"\W", "_", name)
+        served.append(clean if clean[0].isalpha() else f"arg_{clean}")
+    taken = collections.Counter([*served, *_RESERVED])
+    clashes = {
+        name: new
+        for name, new in zip(own, served, strict=True)
+        if taken[new] > 1
+    }
+    if clashes or len(set(own)) < len(own):
+        raise ValueError(
+            "`posterior` must have inputs of different names, also when signs "
+            f"are replaced by underscores, none of them among {_RESERVED}. "
+            f"Received: the inputs {own}, of which {sorted(clashes)} clash as "
+            f"{sorted(set(clashes.values()))}. Rename them."
+        )
+    return served
 
 
 def _checked(name: str, x: Tensor, spec: tf.TensorSpec) -> Tensor:
