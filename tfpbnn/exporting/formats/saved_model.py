@@ -6,6 +6,7 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpbnn.base.keras_private import held_layers
 from tfpbnn.exporting.formats.converting import quiet
 from tfpbnn.networks.posterior import Posterior
 
@@ -33,23 +34,39 @@ def write(path: pathlib.Path, traced: Mapping[str, Any], model: Any) -> None:
         table for table in _tables(model) if id(table.resource_handle) in used
     ]
     options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
-    with quiet():
-        tf.saved_model.save(
-            module, str(path), signatures=dict(traced), options=options
-        )
+    try:
+        with quiet():
+            tf.saved_model.save(
+                module, str(path), signatures=dict(traced), options=options
+            )
+    except AssertionError as error:
+        if "untracked" not in str(error):
+            raise
+        raise ValueError(
+            f"`posterior` ({model.name}) must hold the tables and variables "
+            "that it uses as attributes of its layers, since no file has what "
+            "is elsewhere. Received: a layer with one that Keras does not "
+            "know of, such as a global one, or one inside an object that is "
+            "no layer. Set it as an attribute, in the layer's constructor."
+        ) from error
 
 
 def _tables(model: Any) -> list[Any]:
     """The tables of words, and the like, of all that a model is traced with.
 
-    An ensemble's networks are no part of it for TensorFlow or Keras, and a
-    table may be anywhere in a layer.
+    TensorFlow does not find an ensemble's networks, nor what Keras keeps in
+    lists and dicts: Keras does.
     """
-    networks = model.templates() if isinstance(model, Posterior) else []
-    parts = {
-        id(part): part
-        for root in (model, *networks)
-        for part in tf.train.TrackableView(root).descendants()
-    }
+    roots = [
+        model,
+        *(model.templates() if isinstance(model, Posterior) else ()),
+    ]
+    roots += [layer for root in roots for layer in held_layers(root)]
     resource = tf.saved_model.experimental.TrackableResource
-    return [part for part in parts.values() if isinstance(part, resource)]
+    found = (
+        part
+        for root in roots
+        for part in tf.train.TrackableView(root).descendants()
+        if isinstance(part, resource)
+    )
+    return list({id(table): table for table in found}.values())

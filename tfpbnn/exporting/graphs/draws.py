@@ -43,7 +43,7 @@ class ExportedDraws:
         """
         self._function = function
         self.is_random = function.num_draws is None
-        self.num_samples = min(num_samples, function.num_draws or num_samples)
+        self.num_samples = self.most(num_samples)
         self._functions: dict[tuple[Way, bool], Hoisted] = {}
         self._kept: dict[Any, tf.Variable] = {}
         costs = self._costs = function.costs(inputs.typical())
@@ -53,6 +53,10 @@ class ExportedDraws:
         key, index = tf.TensorSpec([2], tf.int64), tf.TensorSpec([], tf.int64)
         x = inputs.pack(inputs.specs)
         self.spec = one.get_concrete_function(x, key, index).structured_outputs
+
+    def most(self, limit: int) -> int:
+        """The most draws to ask for: up to a limit, or all that there are."""
+        return min(limit, self._function.num_draws or limit)
 
     def trace(self, way: Way, x: Any, *arguments: Tensor) -> Any:
         """`DrawFunction.trace` without fused passes."""

@@ -94,7 +94,8 @@ class Signatures:
 
         def run(*arguments: Tensor) -> Named:
             *tensors, count, seed = arguments
-            stop = tf.cast(tf.clip_by_value(count, 1, MAX_SAMPLES), tf.int64)
+            with tf.control_dependencies([self._is_possible(count)]):
+                stop = tf.cast(count, tf.int64)
             key = tf.where(seed < 0, random.fresh_key(), random.as_keys(seed))
 
             def draw(named: Named) -> Any:
@@ -121,6 +122,14 @@ class Signatures:
         ]
         function = tf.function(run, input_signature=specs, autograph=False)
         return function.get_concrete_function()
+
+    def _is_possible(self, count: Tensor) -> Any:
+        """An operation that fails unless there are so many draws."""
+        most = self._draws.most(MAX_SAMPLES)
+        return tf.debugging.Assert(
+            (count >= 1) & (count <= most),
+            [f"`num_samples` must be from 1 to {most}. Received:", count],
+        )
 
     def _draw(self, named: Named) -> Any:
         if self._fixed is not None:
