@@ -221,12 +221,10 @@ def _write(
         cards.write(_card_of(path), about)
         return
     saved_model.write(path, traced, model)
-    if found := list(
-        lint.problems(Place(path), batching="dynamic" not in traced)
-    ):
+    batching = "dynamic" not in traced
+    if found := list(lint.problems(Place(path), batching, rest=False)):
         raise ValueError(
-            f"`posterior` ({model.name}) can't be served: {'; '.join(found)}. "
-            "Keras's own random layers are such: see tfpbnn.mc_dropout."
+            f"`posterior` ({model.name}) can't be served: {'; '.join(found)}."
         )
     cards.write(path / CARD, about)
 

@@ -30,6 +30,10 @@ _RANDOM = re.compile("Random|Rng|Multinomial|Truncated|StandardNormal|Uniform")
 _NOT_RANDOM = {"StatelessRandomGetKeyCounter", "StatelessRandomGetAlg"}
 _HALF = {"DT_HALF", "DT_BFLOAT16"}
 _INIT = "__saved_model_init_op"
+# What is run when the model is loaded; the second by TensorFlow 1.
+_LOADING = ("saved_model_main_op", "legacy_init_op")
+# Tables that are filled then, or never.
+_TABLES = {"HashTable", "HashTableV2"}
 
 
 def lint_export(
@@ -60,14 +64,20 @@ def lint_export(
     tfpbnn.lint_export("served/wine/1")                     # []
     ```
     """
-    found = list(dict.fromkeys(problems(Place(path), batching)))
+    found = list(dict.fromkeys(problems(Place(path), batching, rest=True)))
     for line in found or ["no problems found"]:
         print(f"{path}: {line}")
     return found
 
 
-def problems(place: Place, batching: bool) -> Iterator[str]:
-    """The lines of `lint_export`."""
+def problems(place: Place, batching: bool, rest: bool) -> Iterator[str]:
+    """Gives the lines of `lint_export`.
+
+    Args:
+        place: of the version folder.
+        batching: whether the server is to batch requests.
+        rest: whether it is to answer by REST, and not by gRPC alone.
+    """
     content = place.read(MODEL)
     if content is None:
         raise FileNotFoundError(
@@ -80,7 +90,7 @@ def problems(place: Place, batching: bool) -> Iterator[str]:
     if not served:
         yield 'there is no graph with the tag "serve"'
         return
-    graph = served[0].graph_def
+    graph, collections = served[0].graph_def, served[0].collection_def
     signatures = {
         name: signature
         for name, signature in served[0].signature_def.items()
@@ -89,16 +99,26 @@ def problems(place: Place, batching: bool) -> Iterator[str]:
     if not signatures:
         yield "there is no signature, so nothing to ask for"
     nodes = _Nodes(graph)
+    loading = [
+        name for key in _LOADING for name in collections[key].node_list.value
+    ]
+    filled = {node.name for node in nodes.behind(loading)}
     for name, signature in sorted(signatures.items()):
-        for line in _of_interface(signature, batching):
+        for line in _of_interface(signature, batching, rest):
             yield f"signature {name}: {line}"
         outputs = [info.name for info in signature.outputs.values()]
         for node in nodes.behind(outputs):
             for line in _of_node(node):
                 yield f"signature {name}: {line}"
+            if node.op in _TABLES and node.name not in filled:
+                yield (
+                    f"signature {name}: nothing initializes the table "
+                    f"{node.name}, so requests fail; a layer that looks words "
+                    "up has to be adapted, or given its vocabulary, first"
+                )
 
 
-def _of_interface(signature: Any, batching: bool) -> Iterator[str]:
+def _of_interface(signature: Any, batching: bool, rest: bool) -> Iterator[str]:
     for name in sorted(signature.inputs):
         if UNNAMED.fullmatch(name):
             yield (
@@ -117,7 +137,7 @@ def _of_interface(signature: Any, batching: bool) -> Iterator[str]:
                 )
             dtype = info.DESCRIPTOR.fields_by_name["dtype"].enum_type
             label = dtype.values_by_number[info.dtype].name
-            if label in _HALF:
+            if rest and label in _HALF:
                 yield f"{kind[:-1]} {name} is {label}, which REST can't do"
 
 
@@ -132,7 +152,8 @@ def _of_node(node: Any) -> Iterator[str]:
     if node.op in _WRITES:
         yield (
             f"{node.op} changes a variable: requests race for it, and random "
-            "numbers replay after a restart"
+            "numbers replay after a restart, as those of Keras's own random "
+            "layers (see tfpbnn.mc_dropout)"
         )
     seeds = [node.attr[name].i for name in ("seed", "seed2")]
     if any(seeds):

@@ -57,10 +57,9 @@ def _tables(model: Any) -> list[Any]:
     TensorFlow does not find an ensemble's networks, nor what Keras keeps in
     lists and dicts: Keras does.
     """
-    roots = [
-        model,
-        *(model.templates() if isinstance(model, Posterior) else ()),
-    ]
+    roots: list[Any] = [model]
+    if isinstance(model, Posterior):
+        roots += model.templates()
     roots += [layer for root in roots for layer in held_layers(root)]
     resource = tf.saved_model.experimental.TrackableResource
     found = (

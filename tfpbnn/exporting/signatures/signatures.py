@@ -15,7 +15,7 @@ from tfpbnn.exporting.signatures import summaries
 from tfpbnn.exporting.signatures.inputs import Inputs, finite_rows, rows_of
 from tfpbnn.likelihoods import Likelihood
 
-# The most draws that a request may ask for.
+# The most draws that a request may ask for, unless more are the default.
 MAX_SAMPLES = 1000
 Named = dict[str, Tensor]
 
@@ -125,7 +125,7 @@ class Signatures:
 
     def _is_possible(self, count: Tensor) -> Any:
         """An operation that fails unless there are so many draws."""
-        most = self._draws.most(MAX_SAMPLES)
+        most = self._draws.most(max(MAX_SAMPLES, self._draws.num_samples))
         return tf.debugging.Assert(
             (count >= 1) & (count <= most),
             [f"`num_samples` must be from 1 to {most}. Received:", count],
