@@ -40,7 +40,7 @@ def write(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
             custom_op_handlers={"BroadcastArgs": (_broadcast_shape, [])},
         )
         # tf2onnx calls it a success to leave in what it does not know.
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(model, full_check=True)
         return model
 
     path.write_bytes(converted("ONNX", convert).SerializeToString())

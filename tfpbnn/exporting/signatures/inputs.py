@@ -202,8 +202,14 @@ def _shown(spec: tf.TensorSpec) -> str:
 
 def finite_rows(tensors: Mapping[str, Tensor]) -> Tensor | None:
     """Which rows have finite numbers only, `[B]`; None if all must have."""
+    # Other formats ask it of float32 alone, in which halves are what they are.
     found = [
-        tf.reduce_all(tf.math.is_finite(x), axis=list(range(1, len(x.shape))))
+        tf.reduce_all(
+            tf.math.is_finite(
+                tf.cast(x, tf.float32) if x.dtype.size < 4 else x
+            ),
+            axis=list(range(1, len(x.shape))),
+        )
         for x in tensors.values()
         if x.dtype.is_floating
     ]

@@ -47,7 +47,7 @@ def summarize(
 
 
 def _of_labels(likelihood: Likelihood, outputs: Tensor) -> dict[str, Tensor]:
-    p, _, expected, _ = classification.averages(likelihood, outputs)
+    p, _, expected, _ = classification.averages(likelihood, _apart(outputs))
     total = classification.entropy(p)
     return {
         "probabilities": classification.of_targets(likelihood, p),
@@ -55,6 +55,18 @@ def _of_labels(likelihood: Likelihood, outputs: Tensor) -> dict[str, Tensor]:
         "expected_entropy": expected,
         "mutual_information": tf.maximum(total - expected, 0.0),
     }
+
+
+def _apart(outputs: Tensor) -> Tensor:
+    """The outputs, out of reach of what made them.
+
+    OpenVINO (2026.4) turns axes of a convolution and what follows it around,
+    and takes a LogSoftmax then over another axis: its probabilities had sums
+    of 0.5. It stops at a shape that is computed.
+    """
+    y = tf.reshape(outputs, tf.shape(outputs))
+    y.set_shape(outputs.shape)
+    return y
 
 
 def summarize_mean(
