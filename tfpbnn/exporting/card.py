@@ -21,7 +21,7 @@ _PACKAGES = ("keras", "tensorflow", "tensorflow-probability", "tfpbnn")
 
 def model_card(
     model: Any,
-    outputs: Mapping[str, Likelihood],
+    outputs: Mapping[str, Likelihood | None],
     traced: Mapping[str, Any],
     settings: Mapping[str, Any],
     more: Mapping[str, Any],
@@ -30,7 +30,7 @@ def model_card(
 
     Args:
         model: the posterior.
-        outputs: the likelihood of each output.
+        outputs: the likelihood of each output, None if it has none.
         traced: the signatures' functions.
         settings: of the export.
         more: what its author knows of it.
@@ -46,6 +46,7 @@ def model_card(
         "likelihood": {
             name: keras.saving.serialize_keras_object(likelihood)
             for name, likelihood in outputs.items()
+            if likelihood is not None
         },
         "training_examples": _training_examples(model),
         **settings,

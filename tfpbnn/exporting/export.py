@@ -181,26 +181,41 @@ def _check_random(
         )
 
 
-def _likelihoods(model: Any, spec: Any, loss: Any) -> dict[str, Likelihood]:
-    """The likelihood of each output, by its name, in their order."""
+def _likelihoods(
+    model: Any, spec: Any, loss: Any
+) -> dict[str, Likelihood | None]:
+    """The likelihood of each output, by its name, in their order.
+
+    None for an output without a loss, which is passed over.
+    """
     leaves = keras.tree.flatten(spec)
     parts = list(spec.values()) if isinstance(spec, Mapping) else spec
     is_flat = len(leaves) == 1 or len(list(parts)) == len(leaves)
-    if not is_flat or any(len(leaf.shape) < 2 for leaf in leaves):
-        raise ValueError(
-            "`posterior` must have one output, or a flat list or dict of them, "
-            "each with an axis of rows and one of outputs. Received: outputs "
-            f"{keras.tree.map_structure(lambda t: tuple(t.shape), spec)}"
-        )
+    if not is_flat:
+        raise _not_flat(spec)
     names = output_names(model)
     if isinstance(spec, Mapping):
         names = keys_of(spec)
-    elif len(names) != len(leaves):
+    elif len(names) != len(leaves) or len(set(names)) < len(names):
         names = [f"output_{place}" for place in range(len(leaves))]
-    found = resolve(loss, names, [leaf.shape[-1] for leaf in leaves])
+    sizes = [leaf.shape[-1] if len(leaf.shape) else 0 for leaf in leaves]
+    found = resolve(loss, names, sizes)
     for likelihood, leaf in zip(found, leaves, strict=True):
+        if likelihood is None:
+            continue
+        if len(leaf.shape) < 2:
+            raise _not_flat(spec)
         likelihood.event_size(leaf.shape[-1])
     return dict(zip(names, found, strict=True))
+
+
+def _not_flat(spec: Any) -> ValueError:
+    shapes = keras.tree.map_structure(lambda t: tuple(t.shape), spec)
+    return ValueError(
+        "`posterior` must have one output, or a flat list or dict of them, "
+        "each with an axis of rows and one of outputs. Received: outputs "
+        f"{shapes}"
+    )
 
 
 def _write(

@@ -104,6 +104,14 @@ def inputs_of(model: Any, example: Any) -> Inputs:
             data.as_arrays("warmup", example),
         )
     leaves = keras.tree.flatten(structure)
+    for leaf in leaves:
+        if getattr(leaf, "ragged", False):
+            raise ValueError(
+                "`posterior` must have inputs that are tensors, since requests "
+                "have no ragged rows: padded ones would count as data. "
+                f"Received: the ragged input {leaf.name!r}. Take padded rows "
+                "and a mask, as by Embedding(..., mask_zero=True)."
+            )
     names = _served_names(_own_names(structure, leaves))
     specs = {
         name: tf.TensorSpec([None, *leaf.shape[1:]], leaf.dtype, name=name)
@@ -202,20 +210,20 @@ def _shown(spec: tf.TensorSpec) -> str:
 
 def finite_rows(tensors: Mapping[str, Tensor]) -> Tensor | None:
     """Which rows have finite numbers only, `[B]`; None if all must have."""
-    # Other formats ask it of float32 alone, in which halves are what they are.
     found = [
-        tf.reduce_all(
-            tf.math.is_finite(
-                tf.cast(x, tf.float32) if x.dtype.size < 4 else x
-            ),
-            axis=list(range(1, len(x.shape))),
-        )
-        for x in tensors.values()
+        tf.reduce_all(tf.math.is_finite(x), axis=list(range(1, len(x.shape))))
+        for x in map(_at_least_single, tensors.values())
         if x.dtype.is_floating
     ]
     if not found:
         return None
     return tf.reduce_all(tf.stack(found), axis=0)
+
+
+def _at_least_single(x: Tensor) -> Tensor:
+    """Half precision as float32, the least that other formats can check."""
+    is_half = x.dtype.is_floating and x.dtype.size < tf.float32.size
+    return tf.cast(x, tf.float32) if is_half else x
 
 
 def rows_of(tensors: Mapping[str, Tensor]) -> Tensor:

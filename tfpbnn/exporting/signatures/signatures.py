@@ -1,7 +1,7 @@
 """The signatures of an export: functions of named tensors, batch first."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -28,7 +28,7 @@ class Signatures:
         inputs: Inputs,
         draws: ExportedDraws,
         fixed: FixedDraws | None,
-        outputs: dict[str, Likelihood],
+        outputs: dict[str, Likelihood | None],
         levels: Sequence[float],
     ):
         """Keeps what they are made of.
@@ -37,7 +37,8 @@ class Signatures:
             inputs: of the model.
             draws: the posterior's.
             fixed: draws to use in place of fresh ones.
-            outputs: the likelihood of each output, in their order.
+            outputs: the likelihood of each output, in their order; of those
+                without one nothing is answered.
             levels: of quantiles.
         """
         self._inputs = inputs
@@ -149,10 +150,26 @@ class Signatures:
         for (output, likelihood), y in zip(
             self._outputs.items(), flat, strict=True
         ):
+            if likelihood is None:
+                continue
             parts = summary(likelihood, y, self._levels)
             for kind, tensor in parts.items():
-                name = kind
-                if len(self._outputs) > 1:
-                    name = output if kind == "outputs" else f"{output}_{kind}"
+                name = self._name_of(output, kind)
+                if name in found:
+                    raise _same_names(self._outputs, name)
                 found[name] = summaries.where_finite(finite, tensor)
         return found
+
+    def _name_of(self, output: str, kind: str) -> str:
+        """What a part of an answer is called; all of one output as they are."""
+        if len(self._outputs) == 1:
+            return kind
+        return output if kind == "outputs" else f"{output}_{kind}"
+
+
+def _same_names(outputs: Iterable[str], name: str) -> ValueError:
+    return ValueError(
+        "`posterior` must have outputs whose names differ, also with what is "
+        f"said of them behind. Received: the outputs {list(outputs)}, of which "
+        f"two would answer {name!r}. Rename one of them."
+    )
