@@ -1,6 +1,5 @@
 """What `export` writes beside the graph, and what it refuses."""
 
-import importlib
 import json
 
 import keras
@@ -15,9 +14,6 @@ from tests.exporting.runtimes import c_runtime
 from tests.statistics import assert_correlation, assert_moments
 from tfpbnn import ensembles, layers, likelihoods
 from tfpbnn.exporting.signatures import warmups
-
-# The module, which the function of its name hides.
-exporting = importlib.import_module("tfpbnn.exporting.export")
 
 
 @pytest.fixture(scope="module")
@@ -224,58 +220,6 @@ def test_a_model_without_noise_has_one_pass(tmp_path):
     with pytest.raises(ValueError, match="nothing random in it"):
         tfpbnn.export(model, tmp_path / "1")
     export(model, tmp_path / "1")
-
-
-def test_ragged_inputs_are_named(tmp_path):
-    words = keras.Input((None,), ragged=True, dtype="int64", name="words")
-    h = keras.layers.Embedding(5, 4)(words)
-    h = keras.layers.GlobalAveragePooling1D()(h)
-    model = table.compiled(keras.Model(words, layers.DenseFlipout(2)(h)))
-    with pytest.raises(ValueError, match="the ragged input 'words'"):
-        export(model, tmp_path / "1")
-
-
-def test_names_of_answers_differ(tmp_path):
-    x = keras.Input((3,), name="features")
-    y = {name: layers.DenseFlipout(2)(x) for name in ("p", "p_epistemic")}
-    model = table.compiled(keras.Model(x, y))
-    with pytest.raises(ValueError, match="two would answer 'p_epistemic_var"):
-        export(model, tmp_path / "1", signatures=["serving_default"])
-
-
-def test_outputs_of_one_layer_are_told_apart(tmp_path):
-    x = keras.Input((3,), name="features")
-    layer = layers.DenseFlipout(2)
-    model = table.compiled(keras.Model(x, [layer(x), layer(2.0 * x)]))
-    export(model, tmp_path / "1")
-    loaded = tf.saved_model.load(str(tmp_path / "1"))
-    found = loaded.signatures["deterministic"](features=tf.constant(table.X))
-    one, two = tfpbnn.predict(model, table.X, draws="mean", verbose=0)
-    for place, p in enumerate((one, two)):
-        mean = found[f"output_{place}_mean"]
-        np.testing.assert_allclose(mean, p.mean, rtol=1e-4)
-
-
-def test_outputs_without_a_loss_are_passed_over(tmp_path, monkeypatch):
-    """And may have any shape."""
-    x = keras.Input((3,), name="features")
-    y = layers.DenseFlipout(2)(x)
-    outputs = {"a": keras.ops.sum(x, axis=1), "y": y}
-    model = keras.Model(x, outputs)
-    likelihood = likelihoods.Normal()
-    found = [None, likelihood]
-    monkeypatch.setattr(exporting, "resolve", lambda *_: found)
-    export(model, tmp_path / "1", likelihood=likelihood)
-    loaded = tf.saved_model.load(str(tmp_path / "1"))
-    answer = loaded.signatures["deterministic"](features=tf.constant(table.X))
-    assert set(answer) == {"y_mean", "y_aleatoric_variance"}
-    np.testing.assert_allclose(
-        answer["y_mean"],
-        table.X @ model.layers[1].kernel_posterior.loc[:, :1],
-        rtol=1e-4,
-    )
-    card = json.loads((tmp_path / "1" / "model_card.json").read_text())
-    assert list(card["likelihood"]) == ["y"]
 
 
 def random_members(kind):

@@ -155,20 +155,34 @@ def _fit(spec: tf.TensorSpec, value: Any) -> Array:
     is_string = spec.dtype == tf.string
     array = np.asarray(value, object if is_string else None)
     if not spec.shape.is_compatible_with(array.shape):
-        raise ValueError(
-            f"`{spec.name}` must be {_describe(spec)}. Received: an array of "
-            f"shape {list(array.shape)}"
-        )
+        raise _misfit(spec, f"an array of shape {list(array.shape)}")
     if is_string:
+        words = [x for x in array.ravel() if not isinstance(x, str | bytes)]
+        if words:
+            raise _misfit(spec, f"an array with {words[0]!r} in it")
         return array
     dtype = np.dtype(spec.dtype.as_numpy_dtype)
-    # bfloat16 is of no kind that NumPy knows.
-    kind = "f" if spec.dtype.is_floating else dtype.kind
-    fits = array.dtype.kind in _KINDS.get(kind, kind) or array.dtype == dtype
-    cast = array.astype(dtype) if fits else array
-    if not fits or (kind in "iu" and not np.array_equal(cast, array)):
-        raise ValueError(
-            f"`{spec.name}` must be {_describe(spec)}. Received: {array.dtype} "
-            f"values such as {array.flat[0] if array.size else array}"
-        )
+    kind, found = _kind(dtype), _kind(array.dtype)
+    received = (
+        f"{array.dtype} values such as {array.flat[0] if array.size else array}"
+    )
+    if found not in _KINDS.get(kind, kind) and array.dtype != dtype:
+        raise _misfit(spec, received)
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if kind in "iu" and not np.array_equal(cast, array):
+        raise _misfit(spec, received)
+    if kind == "f" and np.any(np.isinf(cast) & ~np.isinf(array)):
+        raise _misfit(spec, f"{received}, some of them too large for it")
     return cast
+
+
+def _kind(dtype: Any) -> str:
+    """NumPy's letter for a kind of numbers; it knows none for bfloat16."""
+    return "f" if dtype == tf.bfloat16.as_numpy_dtype else str(dtype.kind)
+
+
+def _misfit(spec: tf.TensorSpec, received: str) -> ValueError:
+    return ValueError(
+        f"`{spec.name}` must be {_describe(spec)}. Received: {received}"
+    )

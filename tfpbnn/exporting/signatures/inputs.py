@@ -46,8 +46,17 @@ class Inputs:
 
     def unpack(self, x: Any) -> dict[str, Array]:
         """Arrays in the model's structure, by name and of its types."""
-        arrays = keras.tree.flatten(data.as_arrays("warmup", x))
         names = keras.tree.flatten(self.structure)
+        given = keras.tree.flatten(x)
+        for name, leaf in zip(names, given, strict=False):
+            if leaf is None:
+                raise ValueError(
+                    "`warmup` must have an array for each of the inputs "
+                    f"{names}, optional ones too, since requests give all of "
+                    f"them. Received: None for the input {name!r}. To serve "
+                    "without it, export a model that does not have it."
+                )
+        arrays = keras.tree.flatten(data.as_arrays("warmup", x))
         if len(arrays) != len(names):
             raise ValueError(
                 f"`warmup` must have an array for each of the inputs {names}. "
