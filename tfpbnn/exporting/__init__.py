@@ -1,4 +1,4 @@
-"""Exports of posteriors for servers, phones and other run times.
+"""Posteriors are exported for servers, phones and other run times.
 
 `export` goes from the posterior's draws (`graphs`) to the functions that are
 served (`signatures`) and to files (`formats`); `lint` checks what servers

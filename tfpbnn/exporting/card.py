@@ -1,4 +1,4 @@
-"""What an export is, for whoever finds it on a server."""
+"""The card says what an export is, to whoever finds it on a server."""
 
 import collections
 import importlib.metadata
@@ -26,7 +26,7 @@ def model_card(
     settings: Mapping[str, Any],
     more: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The card as plain data.
+    """Returns the card as plain data.
 
     Args:
         model: the posterior.
@@ -68,7 +68,7 @@ def write(path: pathlib.Path, card: Mapping[str, Any]) -> None:
 
 
 def _training_examples(model: Any) -> int | None:
-    """The number of training examples, N, read off a KL weight of 1 / N."""
+    """Reads the number of training examples, N, off a KL weight of 1 / N."""
     weights = {
         float(value)
         for weight in managed_weights(model)

@@ -1,4 +1,4 @@
-"""From a posterior to files that servers run without this package."""
+"""A posterior becomes files that servers run without this package."""
 
 import contextlib
 import os
@@ -55,7 +55,7 @@ def export(
     card: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Writes a posterior for servers: its predictive distribution, as a graph.
+    """Writes a posterior's predictive distribution as a graph for servers.
 
     A request is answered with means, variances and entropies over draws that
     are made for it, by plain TensorFlow operations: TensorFlow Serving runs the
@@ -159,7 +159,7 @@ def export(
 
 @contextlib.contextmanager
 def _traceable(model: Any, arguments: Arguments) -> Iterator[bool]:
-    """Where graphs are traced; whether they are better joined."""
+    """Opens where graphs are traced; says if they are better joined."""
     with converting.quiet():  # TensorFlow warns of what it calls old
         if arguments.format == "savedmodel":
             yield False
@@ -184,7 +184,7 @@ def _check_random(
 def _likelihoods(
     model: Any, spec: Any, loss: Any
 ) -> dict[str, Likelihood | None]:
-    """The likelihood of each output, by its name, in their order.
+    """Returns the likelihood of each output, by its name, in their order.
 
     None for an output without a loss, which is passed over.
     """
@@ -247,7 +247,7 @@ def _write(
 def _records(
     requests: dict[str, Array], traced: Mapping[str, Any]
 ) -> dict[str, dict[str, Array]]:
-    """A request for each signature, but those that some servers refuse."""
+    """Returns a request for each signature, but what servers may refuse."""
     count = len(next(iter(requests.values())))
     seeds: dict[str, Array] = {"seed": np.zeros(count, np.int64)}
     return {
@@ -258,7 +258,7 @@ def _records(
 
 
 def _card_of(path: pathlib.Path) -> pathlib.Path:
-    """Where the card of a file is, which has no room for it."""
+    """Returns where the card of a file is, which has no room for it."""
     return path.with_name(f"{path.name}.{CARD}")
 
 

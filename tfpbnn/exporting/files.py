@@ -1,4 +1,4 @@
-"""Where exports go: folders of this machine, or TensorFlow's file systems."""
+"""Exports go to folders of this machine, or TensorFlow's file systems."""
 
 import contextlib
 import os
@@ -18,7 +18,7 @@ MODEL = "saved_model.pb"
 
 
 class Place:
-    """A path, of a file or folder, on any file system.
+    """A place is the path of a file or folder, on any file system.
 
     Attributes:
         path: the path as a string, with a home folder written out.
@@ -58,16 +58,16 @@ class Place:
 
     @property
     def name(self) -> str:
-        """The last part of the path."""
+        """This is the last part of the path."""
         return os.path.basename(self.path)
 
     @property
     def folder(self) -> str:
-        """All parts but the last."""
+        """These are all parts of the path but the last."""
         return os.path.dirname(self.path)
 
     def exists(self) -> bool:
-        """Whether there is something.
+        """Returns whether there is something at the path.
 
         Raises:
             OSError: if the file system can't be reached.
@@ -77,7 +77,7 @@ class Place:
             return tf.io.gfile.exists(self.path)
 
     def read(self, name: str) -> bytes | None:
-        """The contents of a file in a folder; None if there is none.
+        """Returns the contents of a file in the folder, None if there is none.
 
         Raises:
             OSError: as `exists`, which also says when a ValueError is raised.

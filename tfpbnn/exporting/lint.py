@@ -1,4 +1,4 @@
-"""What a model server would refuse, or answer wrongly."""
+"""This finds what a model server would refuse, or answer wrongly."""
 
 import os
 import re
@@ -164,7 +164,7 @@ def _of_node(node: Any) -> Iterator[str]:
 
 
 class _Nodes:
-    """The nodes of a graph and of its functions."""
+    """These are the nodes of a graph and of its functions."""
 
     def __init__(self, graph: Any):
         self._top = {node.name: node for node in graph.node}
@@ -174,7 +174,7 @@ class _Nodes:
         }
 
     def behind(self, tensors: list[str]) -> Iterator[Any]:
-        """All nodes that these tensors need."""
+        """Gives all nodes that these tensors need."""
         seen, names = set(), list(tensors)
         called: set[str] = set()
         while names:
@@ -199,7 +199,7 @@ class _Nodes:
 
 
 def random_ops(graph: Any) -> set[str]:
-    """The kinds of random operations in a graph and its functions."""
+    """Returns the kinds of random operations in a graph and its functions."""
     bodies = [graph.node, *(f.node_def for f in graph.library.function)]
     return {
         node.op

@@ -1,4 +1,4 @@
-"""Runs converters without their output, and shortens their errors."""
+"""Converters are run without their output, and their errors shortened."""
 
 import contextlib
 import io
@@ -37,7 +37,7 @@ _LACKED = re.compile(
 
 
 def _reason(message: str) -> str:
-    """What a converter says, without where in its own code that was."""
+    """Returns what a converter says, without where in its code that was."""
     found = {
         name
         for groups in _LACKED.findall(message)
@@ -51,7 +51,7 @@ def _reason(message: str) -> str:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without what converters print and log."""
+    """Keeps back what converters print and log."""
     logger = logging.getLogger("tensorflow")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Writes a signature as ONNX."""
+"""This writes a signature as ONNX."""
 
 import pathlib
 from typing import Any
@@ -47,7 +47,7 @@ def write(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
 
 
 def _broadcast_shape(context: Any, node: Any, *_: Any) -> None:
-    """The shape that two shapes broadcast to, which tf2onnx does not know.
+    """Makes the shape that two shapes broadcast to; tf2onnx has none.
 
     Moments of some likelihoods ask for it.
     """

@@ -1,4 +1,4 @@
-"""Writes signatures as a SavedModel."""
+"""This writes signatures as a SavedModel."""
 
 import pathlib
 from collections.abc import Mapping
@@ -52,7 +52,7 @@ def write(path: pathlib.Path, traced: Mapping[str, Any], model: Any) -> None:
 
 
 def _tables(model: Any) -> list[Any]:
-    """The tables of words, and the like, of all that a model is traced with.
+    """Returns the tables of words, and the like, that a model is traced with.
 
     TensorFlow does not find an ensemble's networks, nor what Keras keeps in
     lists and dicts: Keras does.

@@ -1,4 +1,4 @@
-"""Parts of a traced graph."""
+"""Parts are cut out of traced graphs here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ _SMALL = 1024
 
 
 def is_expensive(op: Any) -> bool:
-    """Whether an operation, if of variables alone, is to be done once."""
+    """Returns whether an operation of variables alone is to be done once."""
     if op.type not in _EXPENSIVE:
         return False
     size = op.outputs[0].shape.num_elements()
@@ -30,18 +30,18 @@ def is_expensive(op: Any) -> bool:
 
 
 def traced(function: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
-    """A function of tensors as a graph that can be cut where we like."""
+    """Traces a function of tensors as a graph that can be cut anywhere."""
     return tf.compat.v1.wrap_function(function, list(specs))
 
 
 class Rest:
-    """The outputs of a graph from tensors inside of it.
+    """The rest of a graph is its outputs, from tensors inside of it.
 
     Of its variables it has only those that are used from there on.
     """
 
     def __init__(self, graph: Any, given: Sequence[Tensor]):
-        """Cuts.
+        """Cuts the graph.
 
         Args:
             graph: what `traced` gave.

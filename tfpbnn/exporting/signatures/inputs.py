@@ -1,4 +1,4 @@
-"""What a served model takes: named tensors, batch first."""
+"""A served model takes named tensors, batch first."""
 
 import collections
 import dataclasses
@@ -30,7 +30,7 @@ _RESERVED = ["seed", "num_samples"]
 
 @dataclasses.dataclass(frozen=True)
 class Inputs:
-    """The inputs of a model as a flat dict, and back.
+    """These are the inputs of a model as a flat dict, and back.
 
     Attributes:
         specs: `[None, ...]`, by name.
@@ -41,11 +41,11 @@ class Inputs:
     structure: Any
 
     def pack(self, tensors: Mapping[str, Any]) -> Any:
-        """Tensors by name in the model's structure."""
+        """Puts tensors by name into the model's structure."""
         return keras.tree.map_structure(tensors.__getitem__, self.structure)
 
     def unpack(self, x: Any) -> dict[str, Array]:
-        """Arrays in the model's structure, by name and of its types."""
+        """Names arrays in the model's structure, and gives them its types."""
         names = keras.tree.flatten(self.structure)
         given = keras.tree.flatten(x)
         for name, leaf in zip(names, given, strict=False):
@@ -75,7 +75,7 @@ class Inputs:
         return named
 
     def typical(self) -> Any:
-        """Specs of one row without open sizes, in the model's structure."""
+        """Returns specs of one row without open sizes, in its structure."""
         return self.pack(
             {
                 name: tf.TensorSpec(
@@ -87,7 +87,7 @@ class Inputs:
         )
 
     def checked(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-        """The tensors, with an error that names the one that does not fit."""
+        """Returns the tensors, with an error that names one that is wrong."""
         return {
             name: _checked(name, tensors[name], spec)
             for name, spec in self.specs.items()
@@ -95,7 +95,7 @@ class Inputs:
 
 
 def inputs_of(model: Any, example: Any) -> Inputs:
-    """The inputs of a model; those like an example if it does not tell.
+    """Returns a model's inputs, or those like an example if unknown.
 
     Raises:
         ValueError: if neither tells, or a name is that of an input of ours.
@@ -130,7 +130,7 @@ def inputs_of(model: Any, example: Any) -> Inputs:
 
 
 def _known_inputs(model: Any) -> Any:
-    """KerasTensors in the model's structure; None if it has none."""
+    """Returns KerasTensors in the model's structure; None if unknown."""
     model = template_of(model)
     return input_of(model) if can_read(model) else None
 
@@ -143,7 +143,7 @@ def _dtype(array: Array, model: Any) -> str:
 
 
 def _own_names(structure: Any, leaves: list[Any]) -> list[str]:
-    """Names of inputs: keys of a flat dict, else Keras's, else positions."""
+    """Returns names: keys of a flat dict, else Keras's, else positions."""
     if isinstance(structure, Mapping) and len(structure) == len(leaves):
         found = keys_of(structure)
     else:
@@ -160,7 +160,7 @@ def _own_names(structure: Any, leaves: list[Any]) -> list[str]:
 
 
 def _served_names(own: list[str]) -> list[str]:
-    """The names that a signature can have, by Keras's and TensorFlow's rules.
+    """Makes the names that a signature can have, by the rules of Keras.
 
     Signs become underscores, and what does not begin with a letter then
     begins with "arg_".
@@ -218,7 +218,7 @@ def _shown(spec: tf.TensorSpec) -> str:
 
 
 def finite_rows(tensors: Mapping[str, Tensor]) -> Tensor | None:
-    """Which rows have finite numbers only, `[B]`; None if all must have."""
+    """Returns which rows are finite, `[B]`; None if all must be."""
     found = [
         tf.reduce_all(tf.math.is_finite(x), axis=list(range(1, len(x.shape))))
         for x in map(_at_least_single, tensors.values())
@@ -230,11 +230,11 @@ def finite_rows(tensors: Mapping[str, Tensor]) -> Tensor | None:
 
 
 def _at_least_single(x: Tensor) -> Tensor:
-    """Half precision as float32, the least that other formats can check."""
+    """Turns half precision into float32, as other formats' checks need."""
     is_half = x.dtype.is_floating and x.dtype.size < tf.float32.size
     return tf.cast(x, tf.float32) if is_half else x
 
 
 def rows_of(tensors: Mapping[str, Tensor]) -> Tensor:
-    """The number of rows, int64."""
+    """Returns the number of rows, int64."""
     return tf.shape(next(iter(tensors.values())), tf.int64)[0]

@@ -1,4 +1,4 @@
-"""The signatures of an export: functions of named tensors, batch first."""
+"""An export's signatures are functions of named tensors, batch first."""
 
 import inspect
 from collections.abc import Callable, Iterable, Sequence
@@ -21,7 +21,7 @@ Named = dict[str, Tensor]
 
 
 class Signatures:
-    """Makes signatures, each a traced function of named tensors."""
+    """This makes signatures, each a traced function of named tensors."""
 
     def __init__(
         self,
@@ -50,7 +50,7 @@ class Signatures:
         self._unseeded = tf.function(self._draw, autograph=False)
 
     def traced(self, name: str) -> Any:
-        """The signature of this name."""
+        """Returns the signature of this name."""
         if name == "dynamic":
             return self._dynamic()
         method = {
@@ -89,7 +89,7 @@ class Signatures:
         return self._answer(tensors, draw, summaries.summarize)
 
     def _dynamic(self) -> Any:
-        """Its number of draws and its seed are inputs, with defaults."""
+        """Takes the number of draws and the seed as inputs, with defaults."""
         names = list(self._inputs.specs)
         default = tf.constant(self._draws.num_samples)
 
@@ -125,7 +125,7 @@ class Signatures:
         return function.get_concrete_function()
 
     def _is_possible(self, count: Tensor) -> Any:
-        """An operation that fails unless there are so many draws."""
+        """Returns an operation that fails unless there are so many draws."""
         most = self._draws.most(max(MAX_SAMPLES, self._draws.num_samples))
         return tf.debugging.Assert(
             (count >= 1) & (count <= most),
@@ -143,7 +143,7 @@ class Signatures:
         draw: Callable[[Named], Any],
         summary: summaries.Summary,
     ) -> Named:
-        """What a signature gives, by name: those of one output as they are."""
+        """Returns what a signature gives, by name."""
         named = self._inputs.checked(tensors)
         finite, found = finite_rows(named), {}
         flat = keras.tree.flatten(draw(named))
@@ -161,7 +161,7 @@ class Signatures:
         return found
 
     def _name_of(self, output: str, kind: str) -> str:
-        """What a part of an answer is called; all of one output as they are."""
+        """Names a part of an answer; those of one output are as they are."""
         if len(self._outputs) == 1:
             return kind
         return output if kind == "outputs" else f"{output}_{kind}"
