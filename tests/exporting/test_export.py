@@ -117,10 +117,28 @@ def test_the_number_of_draws_can_be_an_input(entry, tmp_path):
         entry.model, table.X, 7, seed=5, draws="coherent", verbose=0
     )
     np.testing.assert_allclose(ask(7, 5), p.mean, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(ask(0, 5), ask(1, 5), rtol=1e-6)
+    for count in (0, -3, 1001):
+        message = rf"`num_samples` must be from 1 to 1000. Received:.*{count}"
+        with pytest.raises(RuntimeError, match=message):
+            ask(count, 5)
     assert np.abs(ask(1, -1) - ask(1, -1)).max() > 1e-3
     found = tfpbnn.lint_export(tmp_path / "1")
     assert any("seed is a scalar" in line for line in found)
+
+
+def test_an_ensemble_has_as_many_draws_as_members(tmp_path):
+    model = table.deep_ensemble().model
+    export(model, tmp_path / "1", signatures=["dynamic"])
+    function = tf.saved_model.load(str(tmp_path / "1")).signatures["dynamic"]
+
+    def ask(count):
+        x, seed = tf.constant(table.X), tf.constant(-1, tf.int64)
+        return function(features=x, num_samples=tf.constant(count), seed=seed)
+
+    p = tfpbnn.predict(model, table.X, verbose=0)
+    np.testing.assert_allclose(ask(3)["mean"], p.mean, rtol=1e-4, atol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="from 1 to 3"):
+        ask(4)
 
 
 def dense(units=2):

@@ -113,6 +113,9 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
     def template(self) -> keras.Model:
         return self.members[0]
 
+    def templates(self) -> list[keras.Model]:
+        return list(self.members)
+
     def fit(
         self,
         x: Any = None,
