@@ -156,7 +156,7 @@ def _place(
         # differ. Those of one layer would not in one draw.
         has_weights = not has_twin(op) and _inner(op).weights
         make = new.make if has_weights else new.make_each
-        return Place(make(op, functools.partial(_random, rate)))
+        return Place(make(op, functools.partial(_random, rate, new.copier)))
     if id(op) not in hidden:
         return Place(new.copy(op))
     if id(op) not in before:
@@ -167,7 +167,9 @@ def _place(
     return Place(new.copy(op), before=[before[id(op)]])
 
 
-def _random(rate: float | None, layer: Any) -> RandomLayer:
+def _random(
+    rate: float | None, copier: copying.Copier, layer: Any
+) -> RandomLayer:
     """A layer of the same noise that is random in prediction too."""
     noise = twin(layer, rate)
     if noise is not None:
@@ -176,7 +178,7 @@ def _random(rate: float | None, layer: Any) -> RandomLayer:
         given = {} if rate is None else {"rate": rate}
         return MCWrapper.from_config(layer.get_config() | given)
     return MCWrapper(
-        copying.copy_layer(layer),
+        copier(layer),
         rate=rate,
         name=layer.name,
         dtype=layer.dtype_policy,

@@ -76,6 +76,15 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
                 yield leaf
 
 
+def tied(model: keras.Model) -> set[int]:
+    """The ids of the layers of a model that share weights with others."""
+    holders: dict[int, list[int]] = {}
+    for layer in leaves(model):
+        for weight in layer.weights:
+            holders.setdefault(id(weight), []).append(id(layer))
+    return {i for found in holders.values() if len(found) > 1 for i in found}
+
+
 def check_built(model: Any) -> None:
     """Raises unless `model` is a Keras model with weights.
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import registry
@@ -88,8 +87,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
 
     def set_member(self, number: int, network: keras.Model) -> None:
         """Replaces a member's weights by those of a network like it."""
-        values = [np.asarray(v) for v in network.variables]
-        copying.set_values(self.members[number].variables, values)
+        copying.copy_state(network, self.members[number])
 
     def load_members(self, directory: Any) -> list[int]:
         """As `DeepEnsemble.load_members`."""

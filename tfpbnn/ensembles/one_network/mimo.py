@@ -104,9 +104,11 @@ def to_mimo(
         orders.append(order)
         return features
 
+    copier = copying.Copier()
+
     def make(layer: Any) -> Any:
         if id(layer) not in splits.last:
-            return copying.copy_layer(layer)
+            return copier(layer)
         config = last_config(layer)
         size = "units" if "units" in config else "filters"
         return type(layer).from_config(

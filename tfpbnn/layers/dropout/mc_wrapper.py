@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.keras_private import APPLY_SCORES, held_layers
+from tfpbnn.base.keras_private import APPLY_SCORES, held_layers, tell_apart
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.dropout import mc_noise, mc_spatial_dropout
 from tfpbnn.layers.dropout.mc_noise import MCNoise
@@ -225,6 +225,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         return mc_noise.MCDropout(rate, dtype=part.compute_dtype)
 
     def get_config(self) -> Config:
+        tell_apart([self.layer, *held_layers(self.layer)])
         return super().get_config() | {
             "rate": self.rate,
             "seed": self.seed,
