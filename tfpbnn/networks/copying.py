@@ -4,6 +4,7 @@ import contextlib
 import inspect
 import warnings
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import keras
@@ -239,7 +240,7 @@ def settle(model: keras.Model) -> None:
 
 def config_of(network: keras.Model) -> Config:
     """What `from_config` makes the network from again."""
-    with keras_private.sharing(states.parts(network), {}):
+    with keras_private.sharing(states.parts(network)[1:], {}):
         config = keras.saving.serialize_keras_object(network)
     config.pop("compile_config", None)
     return config
@@ -248,7 +249,7 @@ def config_of(network: keras.Model) -> Config:
 def from_config(config: Config) -> keras.Model:
     """A built network, with new initial weights, of layers of its own."""
     with keras_private.sharing([], {}):
-        return _made(config)
+        return _made(deepcopy(config))  # making one takes from it
 
 
 def _made(config: Config) -> keras.Model:

@@ -230,10 +230,16 @@ def size(shape: Iterable[int | None], unknown: int) -> int:
 
 def is_own(op: Any) -> bool:
     """Whether all that an operation does is Keras's, or this package's."""
-    ours = type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
     return (
-        ours and not isinstance(op, _HOLDERS) and all(map(is_own, _held_by(op)))
+        is_ours(op)
+        and not isinstance(op, _HOLDERS)
+        and all(map(is_own, _held_by(op)))
     )
+
+
+def is_ours(op: Any) -> bool:
+    """Whether an operation's class is Keras's, or this package's."""
+    return type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
 
 
 def _held_by(layer: Any) -> list[Any]:

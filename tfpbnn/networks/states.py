@@ -17,6 +17,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import keras_private
+from tfpbnn.networks import reading
 
 
 def parts(layer: Any) -> list[Any]:
@@ -59,21 +60,31 @@ def are_same(first: Any, second: Any) -> bool:
     )
 
 
-def save(network: Any, folder: str) -> None:
+def frozen_in(network: Any) -> dict[int, str]:
+    """Weights that layers have made constants of, and these layers' names."""
+    return {
+        id(weight): part.name
+        for part in parts(network)
+        if _has_own(part, "load_own_variables") and _computed(part)
+        for weight in part.non_trainable_weights
+    }
+
+
+def save(network: Any, folder: pathlib.Path) -> None:
     """Writes what a network has beside weights into a folder that is there."""
     for number, part in enumerate(parts(network)):
         if store := _own_variables(part):
-            np.savez(pathlib.Path(folder) / f"{number}.npz", **store)
+            np.savez(folder / f"{number}.npz", **store)
         if _has_own(part, "save_assets"):
-            path = pathlib.Path(folder) / str(number)
+            path = folder / str(number)
             path.mkdir()
             part.save_assets(str(path))
 
 
-def load(network: Any, folder: str) -> None:
+def load(network: Any, folder: pathlib.Path) -> None:
     """Reads what `save` has written of a network like this one."""
     for number, part in enumerate(parts(network)):
-        path = pathlib.Path(folder) / str(number)
+        path = folder / str(number)
         if (stored := path.with_suffix(".npz")).exists():
             with np.load(stored) as store:
                 part.load_own_variables(dict(store))
@@ -89,9 +100,10 @@ def _pairs(layer: Any, new: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def _state(part: Any) -> Any:
-    """All that a layer without trained weights computes with."""
-    state: dict[str, Any] = {"constants": _constants(part)}
-    state["variables"] = _own_variables(part)
+    """What a layer computes with that is no variable."""
+    state: dict[str, Any] = {"constants": _constants(part) | _computed(part)}
+    if not reading.is_ours(part):
+        state["variables"] = _own_variables(part)
     if _has_own(part, "save_assets"):
         with tempfile.TemporaryDirectory() as path:
             part.save_assets(path)
@@ -101,6 +113,15 @@ def _state(part: Any) -> Any:
                 if file.is_file()
             }
     return state
+
+
+def _computed(part: Any) -> dict[str, Any]:
+    """The tensors that a layer keeps, as those of its weights."""
+    return {
+        name: value
+        for name, value in vars(part).items()
+        if isinstance(value, tf.Tensor) and hasattr(value, "numpy")
+    }
 
 
 def _own_variables(part: Any) -> dict[str, Any]:
@@ -114,7 +135,7 @@ def _own_variables(part: Any) -> dict[str, Any]:
 
 def _constants(part: Any) -> dict[str, Any]:
     """Arrays and numbers among the attributes of a layer of the user's."""
-    if type(part).__module__.split(".")[0] in ("keras", "tfpbnn"):
+    if reading.is_ours(part):
         return {}
     common = _common_names()
     return {

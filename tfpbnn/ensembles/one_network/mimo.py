@@ -8,9 +8,9 @@ from tfpbnn.base import registry
 from tfpbnn.ensembles.one_network.members import MemberModel
 from tfpbnn.ensembles.one_network.splits import Splits, last_config
 from tfpbnn.layers import JoinMembers
-from tfpbnn.networks import copying, reading
+from tfpbnn.networks import copying, reading, states
 from tfpbnn.networks.calls import Call, Graph
-from tfpbnn.networks.rewriting import NewLayers, Place, rewrite
+from tfpbnn.networks.rewriting import NewLayers, Place, name_of, rewrite
 
 
 @registry.register("ensembles")
@@ -115,13 +115,53 @@ def to_mimo(
             config | {size: num_members * config[size]}
         )
 
+    place, prepared = _entrance(graph)
+    at_inputs = place is None or place in map(id, graph.inputs)
+
     def visit(call: Call, new: NewLayers) -> Place:
+        if place is not None and id(call) in prepared:
+            is_there = place in map(id, call.outputs)
+            return Place(new.copy(call.op), after=[enter] if is_there else ())
         if not isinstance(call.op, keras.layers.Layer):
             return Place(call.op)
+        if states.frozen_in(call.op):
+            raise ValueError(
+                f"{name_of(call)} of `model` is adapted to the features of one "
+                "member, and must come before all layers that are trained."
+            )
         is_last = id(call.op) in splits.last
         after = splits.after(call.op, *orders) if is_last else ()
         return Place(new.make(call.op, make), after=after)
 
-    ensemble = rewrite(model, MIMO, visit, graph=graph, enter=enter)
+    ensemble = rewrite(
+        model,
+        MIMO,
+        visit,
+        graph=graph,
+        enter=enter if at_inputs else lambda x: x,
+    )
     copying.copy_compiled(model, ensemble)
     return ensemble
+
+
+def _entrance(graph: Graph) -> tuple[int | None, set[int]]:
+    """Where the members' features are joined: behind what only prepares data.
+
+    Returns:
+        The tensor, or None if all of the model's inputs are joined, and the
+        calls before it, by their ids.
+    """
+    before = {id(x) for x in graph.inputs}
+    leading: set[int] = set()
+    calls: set[int] = set()
+    for call in graph.calls:
+        variables = getattr(call.op, "variables", [])
+        is_fixed = len(variables) == len(getattr(call.op, "weights", []))
+        is_trained = any(v.trainable for v in variables)
+        is_ready = all(id(x) in before for x in call.inputs)
+        if is_ready and is_fixed and not is_trained:
+            before.update(id(y) for y in call.outputs)
+            calls.add(id(call))
+        else:
+            leading.update(id(x) for x in call.inputs if id(x) in before)
+    return (leading.pop() if len(leading) == 1 else None), calls
