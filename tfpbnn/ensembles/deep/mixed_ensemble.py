@@ -86,7 +86,19 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         return network
 
     def set_member(self, number: int, network: keras.Model) -> None:
-        """Replaces a member's weights by those of a network like it."""
+        """Replaces a member's weights by those of a network like it.
+
+        What it has beside weights, such as a vocabulary, is replaced too.
+
+        Raises:
+            ValueError: if the network has another config.
+        """
+        if not networks.are_alike([self.members[number], network]):
+            raise ValueError(
+                "`network` must be one of the member's architecture. Received: "
+                f"{network.name}, with another config than member {number}. "
+                "Make an ensemble of other networks by their list."
+            )
         copying.copy_state(network, self.members[number])
 
     def load_members(self, directory: Any) -> list[int]:
