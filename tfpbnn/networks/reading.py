@@ -14,7 +14,7 @@ from tfpbnn.networks.posterior import Posterior
 
 def check_readable(model: Any) -> None:
     """Raises unless `model` is Functional or Sequential, and built."""
-    if not is_graph(model):
+    if not is_graph(model) or _has_own_call(model):
         raise TypeError(
             "`model` must be a Functional or Sequential Keras model: of a "
             "subclassed one Keras doesn't know the layers' graph. Make it of "
@@ -28,6 +28,15 @@ def check_readable(model: Any) -> None:
             "`keras.Input`, or call it on some data. Received: "
             f"model={model!r}"
         )
+
+
+def _has_own_call(model: Any) -> bool:
+    """Whether a class of its own calls the layers in another way."""
+    is_list = isinstance(model, keras.Sequential)
+    return (
+        type(model).call
+        is not (keras.Sequential if is_list else FUNCTIONAL).call
+    )
 
 
 def is_plain(model: Any) -> bool:
@@ -165,10 +174,11 @@ def input_of(model: Any) -> Any:
 
 def can_read(model: Any) -> bool:
     """Whether the calls of a model can be known: not if it is subclassed."""
-    if isinstance(model, keras.Sequential):
-        plain = type(model).call is keras.Sequential.call
-        return plain and bool(getattr(model, "inputs", None))
-    return isinstance(model, FUNCTIONAL) and type(model).call is FUNCTIONAL.call
+    if not is_graph(model) or _has_own_call(model):
+        return False
+    return not isinstance(model, keras.Sequential) or bool(
+        getattr(model, "inputs", None)
+    )
 
 
 def open_spec(model: Any, x: Any) -> Any:
