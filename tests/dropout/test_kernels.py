@@ -74,10 +74,6 @@ BEHIND = {
         [keras.layers.TimeDistributed(dense())],
         [dense()],
     ),
-    "block_in_wrapper": (
-        [keras.layers.TimeDistributed(Block(5))],
-        flat_block(),
-    ),
     "cell": (
         [keras.layers.RNN(keras.layers.LSTMCell(3))],
         [keras.layers.LSTM(3)],

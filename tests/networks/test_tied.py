@@ -253,3 +253,41 @@ def test_masked_language_models_keep_one_table():
         with tfpbnn.random.draw_scope(None):
             np.testing.assert_allclose(new(x), model(x), atol=1e-5)
     assert plain.count_params() == model.count_params()
+
+
+def test_a_config_that_keras_reads_in_another_way_is_refused():
+    """Keras connects the copy in another way, as it does a saved file."""
+    shared = keras.layers.Dense(3)
+    inner_inputs, inputs = keras.Input((3,)), keras.Input((3,))
+    inner = keras.Model(inner_inputs, shared(inner_inputs))
+    model = keras.Model(inputs, shared(inner(shared(inputs))))
+    bayes = tfpbnn.to_variational(model)
+    x = np.eye(3, dtype="float32")
+    with tfpbnn.random.draw_scope(None):
+        np.testing.assert_allclose(bayes(x), model(x), atol=1e-6)
+    for copy in (copying.clone, copying.fresh):
+        with pytest.raises(ValueError, match=r"must be one that can be|in a "):
+            copy(model)
+
+
+def test_quantized_layers_stay_what_they_are():
+    """Their weights are in another order than those of a new layer."""
+    layers = [keras.layers.Dense(4, "relu"), keras.layers.Dropout(0.1)]
+    model = keras.Sequential([keras.Input((3,)), *layers])
+    layers[0].quantize("float8")
+    x = np.eye(3, dtype="float32")
+    for new in (copying.clone(model), tfpbnn.mc_dropout(model)):
+        with tfpbnn.random.draw_scope(None):
+            np.testing.assert_allclose(new(x), model(x), atol=1e-6)
+    with pytest.raises(ValueError, match="quantized"):
+        tfpbnn.to_variational(model)
+
+
+def test_lambdas_know_their_modules():
+    factor = np.float32(3.0)
+    inputs = keras.Input((3,))
+    hidden = keras.layers.Lambda(lambda x: np.pi * x * factor)(inputs)
+    model = keras.Model(inputs, keras.layers.Dropout(0.1)(hidden))
+    x = np.eye(3, dtype="float32")
+    for new in (copying.clone(model), copying.fresh(model)):
+        np.testing.assert_allclose(new(x), model(x), atol=1e-6)

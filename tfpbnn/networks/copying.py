@@ -76,6 +76,7 @@ def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
                 copy.build_from_config(model.get_build_config())
             if model.compiled and compiled:
                 compile_like(copy, model)
+        _check_parts(model, copy)
         copy_state(model, copy)
         copy.built = True  # Keras builds a subclass's layers without saying so
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -88,6 +89,18 @@ def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
             "needs a `get_config` that returns its constructor's arguments."
         ) from error
     return copy
+
+
+def _check_parts(model: keras.Model, copy: keras.Model) -> None:
+    """Raises if Keras has made another network of a model's config."""
+    own, others = (list(map(type, states.parts(m))) for m in (model, copy))
+    if own != others:
+        raise ValueError(
+            "`model` must have a config from which Keras makes the same layers "
+            "again, which it can't if one layer is called in the model and in "
+            f"a model inside of it. Received: {model.name}, of {len(own) - 1} "
+            f"layers, of which Keras makes {len(others) - 1}"
+        )
 
 
 def copy_compiled(model: keras.Model, new: keras.Model) -> None:
@@ -195,8 +208,12 @@ def _lambda_like(layer: keras.layers.Lambda) -> keras.layers.Lambda:
 
 def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
     """Makes a built copy of a layer or model the same function as it is."""
+    shapes = [[tuple(v.shape) for v in x.weights] for x in (layer, new)]
+    if shapes[0] == shapes[1]:
+        new.set_weights(layer.get_weights())
+    else:  # layers that are quantized make their weights in another order
+        states.copy_variables(layer, new)
     states.copy_own(layer, new)
-    new.set_weights(layer.get_weights())
 
 
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
@@ -219,6 +236,7 @@ def fresh(network: keras.Model) -> keras.Model:
     check_built(network)
     with _of(network):
         copy = _made(keras.saving.serialize_keras_object(network))
+    _check_parts(network, copy)
     initial = [np.asarray(v) for v in copy.trainable_variables]
     weights = {id(weight) for weight in network.weights}
     for old, new in zip(network.variables, copy.variables, strict=True):

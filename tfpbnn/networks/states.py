@@ -52,6 +52,24 @@ def copy_own(layer: Any, copied: Any) -> None:
                 setattr(new, name, copy.deepcopy(value))
 
 
+def copy_variables(layer: Any, new: Any) -> None:
+    """Copies weights layer by layer, as each of them saves and loads its own.
+
+    Raises:
+        ValueError: if the copy has other layers, or they other weights.
+    """
+    pairs = list(_pairs(layer, new))
+    if not pairs:
+        raise ValueError(
+            f"The layers in the copy of {layer.name!r} must be like its own. "
+            f"Received: {parts(new)}, for {parts(layer)}"
+        )
+    for part, other in pairs:
+        store: dict[str, Any] = {}
+        part.save_own_variables(store)
+        other.load_own_variables(store)
+
+
 def are_same(first: Any, second: Any) -> bool:
     """Whether copies have the same states beside what is trained."""
     pairs = list(_pairs(first, second))

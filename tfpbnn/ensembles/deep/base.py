@@ -130,6 +130,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
                 f"{network.name}, with other ones. Make an ensemble by "
                 "`DeepEnsemble.from_models`, whose members keep their own."
             )
+        networks.check_stacks([own, network])
         variables = self._stacks.variables(network)
         self.set_member_values(number, [np.asarray(v) for v in variables])
 
