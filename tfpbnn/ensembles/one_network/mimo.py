@@ -95,33 +95,40 @@ def to_mimo(
     join = JoinMembers(
         num_members, input_repetition_probability, batch_repetition, seed
     )
-    graph = Graph(model)
-    splits = Splits(graph, num_members)
-    orders: list[Any] = []
+    joining = _Joining(Graph(model), num_members, join)
+    ensemble = rewrite(
+        model,
+        MIMO,
+        joining.visit,
+        graph=joining.graph,
+        enter=joining.enter,
+    )
+    copying.copy_compiled(model, ensemble)
+    return ensemble
 
-    def enter(x: Any) -> Any:
-        features, order = join(x)
-        orders.append(order)
-        return features
 
-    copier = copying.Copier()
+class _Joining:
+    """Where members' features become those of one network, and what is new."""
 
-    def make(layer: Any) -> Any:
-        if id(layer) not in splits.last:
-            return copier(layer)
-        config = last_config(layer)
-        size = "units" if "units" in config else "filters"
-        return type(layer).from_config(
-            config | {size: num_members * config[size]}
-        )
+    def __init__(self, graph: Graph, num_members: int, join: JoinMembers):
+        self.graph = graph
+        self._join = join
+        self._num_members = num_members
+        self._splits = Splits(graph, num_members)
+        self._orders: list[Any] = []
+        self._copier = copying.Copier()
+        self._place, self._prepared = _entrance(graph)
 
-    place, prepared = _entrance(graph)
-    at_inputs = place is None or place in map(id, graph.inputs)
+    def enter(self, x: Any) -> Any:
+        """An input, joined if this is to be done at the inputs."""
+        at_inputs = self._place in (None, *map(id, self.graph.inputs))
+        return self._joined(x) if at_inputs else x
 
-    def visit(call: Call, new: NewLayers) -> Place:
-        if place is not None and id(call) in prepared:
-            is_there = place in map(id, call.outputs)
-            return Place(new.copy(call.op), after=[enter] if is_there else ())
+    def visit(self, call: Call, new: NewLayers) -> Place:
+        if self._place is not None and id(call) in self._prepared:
+            is_there = self._place in map(id, call.outputs)
+            after = [self._joined] if is_there else ()
+            return Place(new.copy(call.op), after=after)
         if not isinstance(call.op, keras.layers.Layer):
             return Place(call.op)
         if states.frozen_in(call.op):
@@ -129,19 +136,23 @@ def to_mimo(
                 f"{name_of(call)} of `model` is adapted to the features of one "
                 "member, and must come before all layers that are trained."
             )
-        is_last = id(call.op) in splits.last
-        after = splits.after(call.op, *orders) if is_last else ()
-        return Place(new.make(call.op, make), after=after)
+        is_last = id(call.op) in self._splits.last
+        after = self._splits.after(call.op, *self._orders) if is_last else ()
+        return Place(new.make(call.op, self._make), after=after)
 
-    ensemble = rewrite(
-        model,
-        MIMO,
-        visit,
-        graph=graph,
-        enter=enter if at_inputs else lambda x: x,
-    )
-    copying.copy_compiled(model, ensemble)
-    return ensemble
+    def _joined(self, x: Any) -> Any:
+        features, order = self._join(x)
+        self._orders.append(order)
+        return features
+
+    def _make(self, layer: Any) -> Any:
+        if id(layer) not in self._splits.last:
+            return self._copier(layer)
+        config = last_config(layer)
+        size = "units" if "units" in config else "filters"
+        return type(layer).from_config(
+            config | {size: self._num_members * config[size]}
+        )
 
 
 def _entrance(graph: Graph) -> tuple[int | None, set[int]]:
