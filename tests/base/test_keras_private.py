@@ -1,5 +1,7 @@
 """What the package reads of Keras's private attributes is still there."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -135,3 +137,43 @@ def test_nodes_by_depth():
     ones = np.ones((1, 2), "float32")
     np.testing.assert_array_equal(new(ones), other(ones), err_msg=message)
     assert np.any(model(ones) != other(ones))
+
+
+def test_sharing():
+    dense = keras.layers.Dense(2)
+    wrapped = [keras.layers.TimeDistributed(dense) for _ in range(2)]
+    copies = {}
+    with keras_private.sharing([dense], copies):
+        configs = [keras.saving.serialize_keras_object(w) for w in wrapped]
+        again = copy.deepcopy(configs[0])  # reading one takes from it
+        new = [keras.saving.deserialize_keras_object(c) for c in configs]
+    message = CHANGED + "sharing"
+    assert new[0].layer is new[1].layer is copies[id(dense)], message
+    assert new[0].layer is not dense, message
+    new = keras.saving.deserialize_keras_object(again)
+    assert new.layer is not copies[id(dense)], message
+
+
+def test_tell_apart(tmp_path):
+    class Told(keras.layers.TimeDistributed):
+        def get_config(self):
+            keras_private.tell_apart([self.layer])
+            return super().get_config()
+
+    inputs = keras.Input((3, 2))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(inputs, Told(dense)(Told(dense)(inputs)))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", {"Told": Told})
+    assert len(loaded.weights) == 2, CHANGED + "tell_apart"
+
+
+def test_lambda_arguments():
+    layer = keras.layers.Lambda(
+        lambda x, y: x + y, output_shape=(2,), arguments={"y": 1.0}
+    )
+    given = keras_private.lambda_arguments(layer)
+    new = keras.layers.Lambda(**given)
+    message = CHANGED + "lambda_arguments"
+    assert new.get_config() == layer.get_config(), message
+    assert new.function is layer.function, message

@@ -14,7 +14,7 @@ from tfpbnn.networks.posterior import Posterior
 
 def check_readable(model: Any) -> None:
     """Raises unless `model` is Functional or Sequential, and built."""
-    if not is_graph(model):
+    if not is_graph(model) or _has_own_call(model):
         raise TypeError(
             "`model` must be a Functional or Sequential Keras model: of a "
             "subclassed one Keras doesn't know the layers' graph. Make it of "
@@ -28,6 +28,15 @@ def check_readable(model: Any) -> None:
             "`keras.Input`, or call it on some data. Received: "
             f"model={model!r}"
         )
+
+
+def _has_own_call(model: Any) -> bool:
+    """Whether a class of its own calls the layers in another way."""
+    is_list = isinstance(model, keras.Sequential)
+    return (
+        type(model).call
+        is not (keras.Sequential if is_list else FUNCTIONAL).call
+    )
 
 
 def is_plain(model: Any) -> bool:
@@ -74,6 +83,15 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
             if id(leaf) not in seen:
                 seen.add(id(leaf))
                 yield leaf
+
+
+def tied(model: keras.Model) -> set[int]:
+    """The ids of the layers of a model that share weights with others."""
+    holders: dict[int, list[int]] = {}
+    for layer in leaves(model):
+        for weight in layer.weights:
+            holders.setdefault(id(weight), []).append(id(layer))
+    return {i for found in holders.values() if len(found) > 1 for i in found}
 
 
 def check_built(model: Any) -> None:
@@ -165,10 +183,11 @@ def input_of(model: Any) -> Any:
 
 def can_read(model: Any) -> bool:
     """Whether the calls of a model can be known: not if it is subclassed."""
-    if isinstance(model, keras.Sequential):
-        plain = type(model).call is keras.Sequential.call
-        return plain and bool(getattr(model, "inputs", None))
-    return isinstance(model, FUNCTIONAL) and type(model).call is FUNCTIONAL.call
+    if not is_graph(model) or _has_own_call(model):
+        return False
+    return not isinstance(model, keras.Sequential) or bool(
+        getattr(model, "inputs", None)
+    )
 
 
 def open_spec(model: Any, x: Any) -> Any:
@@ -230,10 +249,16 @@ def size(shape: Iterable[int | None], unknown: int) -> int:
 
 def is_own(op: Any) -> bool:
     """Whether all that an operation does is Keras's, or this package's."""
-    ours = type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
     return (
-        ours and not isinstance(op, _HOLDERS) and all(map(is_own, _held_by(op)))
+        is_ours(op)
+        and not isinstance(op, _HOLDERS)
+        and all(map(is_own, _held_by(op)))
     )
+
+
+def is_ours(op: Any) -> bool:
+    """Whether an operation's class is Keras's, or this package's."""
+    return type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
 
 
 def _held_by(layer: Any) -> list[Any]:

@@ -9,7 +9,8 @@ import tensorflow as tf
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Array, Config, Tensor
-from tfpbnn.networks.copying import clone, compile_like
+from tfpbnn.networks import states
+from tfpbnn.networks.copying import clone, compile_like, settle
 from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.networks.reading import layers_of
 from tfpbnn.particles.split import is_random
@@ -97,8 +98,18 @@ class WeightSamples(NetworkPosterior):
             if keras.backend.is_float_dtype(variable.dtype)
             and _differ([values[index] for values in weights])
         ]
+        frozen = states.frozen_in(model)
+        for index in indices:
+            if id(variables[index]) in frozen:
+                raise ValueError(
+                    "`weights` must have the same values for layers that have "
+                    "made constants of theirs. Received: different ones of "
+                    f"{frozen[id(variables[index])]!r}. Networks with such "
+                    "layers of their own go into `DeepEnsemble.from_models`"
+                )
         network = clone(model, compiled=False)
         network.set_weights(weights[0])
+        settle(network)
         posterior = cls(network, len(weights), indices)
         for index, stack in zip(indices, posterior._stacks, strict=True):
             stack.assign(np.stack([values[index] for values in weights]))

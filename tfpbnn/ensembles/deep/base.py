@@ -1,6 +1,7 @@
 """What ensembles with stacked weights share."""
 
 import functools
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from tfpbnn.ensembles.deep.stacks import Stacks
 from tfpbnn.ensembles.deep.steps import choose_batch, for_each
 from tfpbnn.ensembles.jobs import executors
 from tfpbnn.layers.kl import kl_terms
-from tfpbnn.networks import copying
+from tfpbnn.networks import copying, states
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.networks.stand_ins import callee
@@ -115,7 +116,21 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         return network
 
     def set_member(self, number: int, network: keras.Model) -> None:
-        """Replaces a member's weights by those of a network like it."""
+        """Replaces a member's weights by those of a network like it.
+
+        Raises:
+            ValueError: if what the network has beside weights, such as
+                vocabularies or an adapted Normalization, is not the member's.
+        """
+        own = self._stacks.network(number)
+        if not networks.have_same_states([own, network]):
+            raise ValueError(
+                "`network` must have the vocabularies, adapted layers and "
+                "other constants of the ensemble's member. Received: "
+                f"{network.name}, with other ones. Make an ensemble by "
+                "`DeepEnsemble.from_models`, whose members keep their own."
+            )
+        networks.check_stacks([own, network])
         variables = self._stacks.variables(network)
         self.set_member_values(number, [np.asarray(v) for v in variables])
 
@@ -275,3 +290,22 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
 
     def get_build_config(self) -> None:
         """Built by the constructor."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the stacks, and sets the networks that they are traced with."""
+        super().load_own_variables(store)
+        self._stacks.settle()
+
+    def save_assets(self, dir_path: str) -> None:
+        """Saves what the networks have beside weights: Keras tracks none."""
+        for number, network in enumerate(self._stacks.networks):
+            folder = pathlib.Path(dir_path) / str(number)
+            folder.mkdir()
+            states.save(network, folder)
+
+    def load_assets(self, dir_path: str | None) -> None:
+        """Loads what `save_assets` has saved; earlier files have nothing."""
+        for number, network in enumerate(self._stacks.networks):
+            folder = pathlib.Path(dir_path or "") / str(number)
+            if dir_path and folder.exists():
+                states.load(network, folder)

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import registry
@@ -87,9 +86,20 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         return network
 
     def set_member(self, number: int, network: keras.Model) -> None:
-        """Replaces a member's weights by those of a network like it."""
-        values = [np.asarray(v) for v in network.variables]
-        copying.set_values(self.members[number].variables, values)
+        """Replaces a member's weights by those of a network like it.
+
+        What it has beside weights, such as a vocabulary, is replaced too.
+
+        Raises:
+            ValueError: if the network has another config.
+        """
+        if not networks.are_alike([self.members[number], network]):
+            raise ValueError(
+                "`network` must be one of the member's architecture. Received: "
+                f"{network.name}, with another config than member {number}. "
+                "Make an ensemble of other networks by their list."
+            )
+        copying.copy_state(network, self.members[number])
 
     def load_members(self, directory: Any) -> list[int]:
         """As `DeepEnsemble.load_members`."""

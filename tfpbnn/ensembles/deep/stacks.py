@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
+from tfpbnn.networks import copying
 
 
 class MemberState(NamedTuple):
@@ -91,6 +92,16 @@ class Stacks:
         """Replaces one member's variables, in that order."""
         for stack, value in zip(self._all, values, strict=True):
             stack.value.scatter_nd_update([[member]], [value])
+
+    def settle(self) -> None:
+        """Gives the networks the values of members, and what follows of them.
+
+        Such as the constants that an adapted normalization computes.
+        """
+        for number, network in enumerate(self.networks):
+            values = self.values(number)
+            copying.set_values(self.variables(network), values)
+            copying.settle(network)
 
     def are_same(self) -> bool:
         """Whether all members have the same weights."""

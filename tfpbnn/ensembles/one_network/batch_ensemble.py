@@ -156,7 +156,8 @@ def _converted(
     chosen = choosing.choose(model, layers, False, is_variational)
     unknown = [x for x in chosen if _class(x, suffix) is None]
     if layers == "all":
-        chosen = [x for x in chosen if _class(x, suffix) is not None]
+        tied = reading.tied(model)
+        chosen = [x for x in chosen if _class(x, suffix) and id(x) not in tied]
     if not chosen or (unknown and layers != "all"):
         raise ValueError(
             f"`layers` must be layers that have a {suffix} counterpart, "
@@ -172,7 +173,11 @@ def _converted(
     ids = {id(layer) for layer in chosen}
 
     ensemble, pairs = replace(
-        model, BatchEnsemble, lambda layer: id(layer) in ids, make
+        model,
+        BatchEnsemble,
+        lambda layer: id(layer) in ids,
+        make,
+        copying.Copier(),
     )
     for plain, shared in pairs:
         _set_weights(plain, shared)

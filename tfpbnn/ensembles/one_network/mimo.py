@@ -8,9 +8,9 @@ from tfpbnn.base import registry
 from tfpbnn.ensembles.one_network.members import MemberModel
 from tfpbnn.ensembles.one_network.splits import Splits, last_config
 from tfpbnn.layers import JoinMembers
-from tfpbnn.networks import copying, reading
+from tfpbnn.networks import copying, reading, states
 from tfpbnn.networks.calls import Call, Graph
-from tfpbnn.networks.rewriting import NewLayers, Place, rewrite
+from tfpbnn.networks.rewriting import NewLayers, Place, name_of, rewrite
 
 
 @registry.register("ensembles")
@@ -95,31 +95,84 @@ def to_mimo(
     join = JoinMembers(
         num_members, input_repetition_probability, batch_repetition, seed
     )
-    graph = Graph(model)
-    splits = Splits(graph, num_members)
-    orders: list[Any] = []
+    joining = _Joining(Graph(model), num_members, join)
+    ensemble = rewrite(
+        model,
+        MIMO,
+        joining.visit,
+        graph=joining.graph,
+        enter=joining.enter,
+    )
+    copying.copy_compiled(model, ensemble)
+    return ensemble
 
-    def enter(x: Any) -> Any:
-        features, order = join(x)
-        orders.append(order)
+
+class _Joining:
+    """Where members' features become those of one network, and what is new."""
+
+    def __init__(self, graph: Graph, num_members: int, join: JoinMembers):
+        self.graph = graph
+        self._join = join
+        self._num_members = num_members
+        self._splits = Splits(graph, num_members)
+        self._orders: list[Any] = []
+        self._copier = copying.Copier()
+        self._place, self._prepared = _entrance(graph)
+
+    def enter(self, x: Any) -> Any:
+        """An input, joined if this is to be done at the inputs."""
+        at_inputs = self._place in (None, *map(id, self.graph.inputs))
+        return self._joined(x) if at_inputs else x
+
+    def visit(self, call: Call, new: NewLayers) -> Place:
+        if self._place is not None and id(call) in self._prepared:
+            is_there = self._place in map(id, call.outputs)
+            after = [self._joined] if is_there else ()
+            return Place(new.copy(call.op), after=after)
+        if not isinstance(call.op, keras.layers.Layer):
+            return Place(call.op)
+        if states.frozen_in(call.op):
+            raise ValueError(
+                f"{name_of(call)} of `model` is adapted to the features of one "
+                "member, and must come before all layers that are trained."
+            )
+        is_last = id(call.op) in self._splits.last
+        after = self._splits.after(call.op, *self._orders) if is_last else ()
+        return Place(new.make(call.op, self._make), after=after)
+
+    def _joined(self, x: Any) -> Any:
+        features, order = self._join(x)
+        self._orders.append(order)
         return features
 
-    def make(layer: Any) -> Any:
-        if id(layer) not in splits.last:
-            return copying.copy_layer(layer)
+    def _make(self, layer: Any) -> Any:
+        if id(layer) not in self._splits.last:
+            return self._copier(layer)
         config = last_config(layer)
         size = "units" if "units" in config else "filters"
         return type(layer).from_config(
-            config | {size: num_members * config[size]}
+            config | {size: self._num_members * config[size]}
         )
 
-    def visit(call: Call, new: NewLayers) -> Place:
-        if not isinstance(call.op, keras.layers.Layer):
-            return Place(call.op)
-        is_last = id(call.op) in splits.last
-        after = splits.after(call.op, *orders) if is_last else ()
-        return Place(new.make(call.op, make), after=after)
 
-    ensemble = rewrite(model, MIMO, visit, graph=graph, enter=enter)
-    copying.copy_compiled(model, ensemble)
-    return ensemble
+def _entrance(graph: Graph) -> tuple[int | None, set[int]]:
+    """Where the members' features are joined: behind what only prepares data.
+
+    Returns:
+        The tensor, or None if all of the model's inputs are joined, and the
+        calls before it, by their ids.
+    """
+    before = {id(x) for x in graph.inputs}
+    leading: set[int] = set()
+    calls: set[int] = set()
+    for call in graph.calls:
+        variables = getattr(call.op, "variables", [])
+        is_fixed = len(variables) == len(getattr(call.op, "weights", []))
+        is_trained = any(v.trainable for v in variables)
+        is_ready = all(id(x) in before for x in call.inputs)
+        if is_ready and is_fixed and not is_trained:
+            before.update(id(y) for y in call.outputs)
+            calls.add(id(call))
+        else:
+            leading.update(id(x) for x in call.inputs if id(x) in before)
+    return (leading.pop() if len(leading) == 1 else None), calls

@@ -123,6 +123,7 @@ class _Packing:
             "gamma": gamma,
         }
         self._packed: set[int] = set()
+        self._copier = copying.Copier()
         # Whether a layer is the first, by its id.
         self._is_first: dict[int, bool] = {}
 
@@ -148,7 +149,7 @@ class _Packing:
                 groups, name=layer.name, dtype=layer.dtype_policy
             )
         if not is_kernel(layer):  # of other channels
-            return copying.copy_layer(layer)
+            return self._copier(layer)
         cls: Any = getattr(layer_classes, f"Packed{type(layer).__name__}")
         is_last = id(layer) in self._splits.last
         config = last_config(layer) if is_last else layer.get_config()

@@ -23,6 +23,11 @@ def _draw_in_scope(posterior: Family, key: Tensor) -> Tensor:
     return posterior.draws(key[tf.newaxis])[0]
 
 
+def drawn_by(variable: keras.Variable) -> Any:
+    """The layer that draws a variable of Keras's; None if none does."""
+    return getattr(variable, "drawn_by", None)
+
+
 class DrawnValues(keras.StatelessScope):
     """Some variables have drawn values inside; all else is as outside.
 
@@ -89,6 +94,7 @@ class DrawnLayer(RandomLayer):
             )
         posterior = self._posterior(name)
         posterior.build(tuple(variable.shape), loc=variable)
+        variable.drawn_by = self  # how others that hold it find the draw
         self.noise.add_kl(posterior, getattr(self, f"{name}_prior"))
 
     def _call_drawn(
