@@ -164,7 +164,7 @@ def _check_random(
     model: Any, function: particles.DrawFunction, arguments: Arguments
 ) -> None:
     is_plain = arguments.signatures == ("deterministic",)
-    if function.num_random_layers == 0 and not is_plain:
+    if not function.effects.is_random and not is_plain:
         raise ValueError(
             f"`posterior` ({model.name}) has nothing random in it, so all "
             "draws are the same. Replace some of its layers by variational "

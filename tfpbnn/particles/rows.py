@@ -10,9 +10,10 @@ import math
 import keras
 
 from tfpbnn.base.keras_private import mask_of
+from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call
 from tfpbnn.networks.reading import is_own
-from tfpbnn.particles.split import DrawGraph, is_random
+from tfpbnn.particles.split import DrawGraph
 
 # Operations that are no layers, and leave each row where it is if their axes
 # don't say otherwise.
@@ -28,8 +29,9 @@ _KEEPING = """
 
 def can_stack(call: Call) -> bool:
     """Whether rows of several draws may be put into one batch."""
+    is_layer = hasattr(call.op, "weights")
     is_plain = (
-        is_random(call.op) or not hasattr(call.op, "weights") or is_own(call.op)
+        isinstance(call.op, RandomLayer) or not is_layer or is_own(call.op)
     )
     keeps_rows = all(len(y.shape) and y.shape[0] is None for y in call.outputs)
     has_mask = any(mask_of(x) is not None for x in call.inputs)
@@ -59,7 +61,8 @@ def obstacle(graph: DrawGraph) -> str:
         name = getattr(call.op, "name", "")
         if not are_kept(call):
             return f"`{name}`, which is not known to keep rows apart"
-        if is_random(call.op) and not can_be_marginal(graph, call):
+        is_random = graph.drawing(call).is_random
+        if is_random and not can_be_marginal(graph, call):
             return (
                 f"`{name}`, of which a row meets a weight more than once, or "
                 "whose weights are not independent Normals"
@@ -85,7 +88,7 @@ def first_calls(graph: DrawGraph) -> list[Call]:
 
 def _goes_along_rows(call: Call) -> bool:
     """Whether an operation along an axis, such as a softmax, is along rows."""
-    if is_random(call.op):
+    if isinstance(call.op, RandomLayer):
         return False
     axes = getattr(call.op, "axis", ())
     if axes is None:  # all of them

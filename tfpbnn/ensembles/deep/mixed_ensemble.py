@@ -95,7 +95,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         """As `DeepEnsemble.load_members`."""
         return executors.load_members(self, directory)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def average(self, inputs: Any, training: bool = False) -> Any:
         """The mean of the members' outputs."""
         outputs = [m(inputs, training=training) for m in self.members]
         return keras.tree.map_structure(
