@@ -127,6 +127,8 @@ def compiled_loss(model: keras.Model) -> Any:
     return loss
 
 
+# The ends of the names of functions that a layer has for training only.
+_NOT_CALLED = ("initializer", "regularizer", "constraint")
 # Of Keras's own layers these may hold code of the user's.
 _HOLDERS = (keras.layers.Lambda, keras.Model)
 
@@ -243,17 +245,20 @@ def is_known(op: Any) -> bool:
         _is_from(type(part), "keras", "tfpbnn")
         and all(
             _is_from(value, "keras", "tfpbnn", "tensorflow")
-            for value in vars(part).values()
-            if callable(value) and not isinstance(value, keras.layers.Layer)
+            for name, value in vars(part).items()
+            if callable(value)
+            and not isinstance(value, keras.layers.Layer)
+            and not name.endswith(_NOT_CALLED)
         )
         for part in parts_of(op)
     )
 
 
 def _is_from(code: Any, *packages: str) -> bool:
-    """Whether a class or function is a package's, and draws nothing."""
+    """Whether a class or function is a package's, and no random function."""
     module = getattr(code, "__module__", None) or ""
-    return module.split(".")[0] in packages and ".random" not in module
+    is_random = ".random." in module or "random_ops" in module
+    return module.split(".")[0] in packages and not is_random
 
 
 def parts_of(op: Any) -> list[Any]:

@@ -34,4 +34,3 @@ def draw_function(
             make = PosteriorDraws if is_own else LayerDraws
             functions[key] = make(model, x, antithetic)
         return functions[key]
-

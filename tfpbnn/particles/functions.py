@@ -207,7 +207,6 @@ class DrawFunction(abc.ABC):
         keys = random.fold(key, pairs)
         return random.DrawScope(keys, rows, signs, known, indices)
 
-
     @contextlib.contextmanager
     def _in_draw(
         self, scope: random.DrawScope, leaves: bool = False

@@ -141,4 +141,3 @@ class LayerDraws(DrawFunction):
             x, *_ = call.inputs
             found[id(call.op)] = call.op.output_noise(tensors[id(x)], rows)
         return found
-
