@@ -67,6 +67,10 @@ class Posterior(abc.ABC):
         """All the networks that draws are traced with."""
         return [self.template()]
 
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of one network's outputs, and of their average."""
+        return self.template().compute_output_shape(input_shape)
+
     def draw_spec(self, x: Any) -> Any:
         """KerasTensors like what `draw` returns, for inputs of a spec like x.
 

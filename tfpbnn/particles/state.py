@@ -17,9 +17,9 @@ _SEEDS = 2**31 - 2**20
 class KeptState(DrawnValues):
     """Keeps what is written in one graph.
 
-    In loops, branches and functions in that graph variables are read and written
-    as ever: a loop's steps find what the last one wrote, and functions of the
-    user's are traced as they will be called again.
+    In loops, branches and functions in that graph variables are read and
+    written as ever: a loop's steps find what the last one wrote, and functions
+    of the user's are traced as they will be called again.
     """
 
     def __init__(self) -> None:

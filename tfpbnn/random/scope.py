@@ -15,7 +15,6 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor
 from tfpbnn.random.keys import fold
 
-
 # Above the indices of layers.
 _POSTERIORS = 2**30
 
