@@ -204,6 +204,20 @@ def test_keras_layers_off_in_inference_draw_nothing():
     assert not graph.touched_calls
 
 
+class Masked(L.Layer):
+    """Takes a mask, and can't do without."""
+
+    def call(self, x, mask=None):
+        return keras.ops.sum(x * keras.ops.cast(mask[..., None], "float32"), 1)
+
+
+def test_layers_are_traced_with_the_masks_that_they_get():
+    ids = keras.Input((4,), dtype="int32")
+    h = Masked()(L.Embedding(5, 3, mask_zero=True)(ids))
+    graph = DrawGraph(keras.Model(ids, layers.MCDropout(0.5)(h)))
+    assert len(graph.touched_calls) == 1
+
+
 def test_members_with_noise_of_their_own_have_no_end_of_draws():
     def build():
         return alone(Noisy("own seeds"))

@@ -1,5 +1,6 @@
 """A model's calls, split where its randomness begins."""
 
+import inspect
 import math
 from typing import Any
 
@@ -7,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.stacking import repeated
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.random_layer import RandomLayer
@@ -148,7 +150,13 @@ class DrawGraph(Graph):
 
 def _effects(call: Call) -> Effects:
     """The effects of a call, for inputs of the shapes in the graph."""
-    places = {id(key): i for i, key in enumerate(call.inputs)}
+    inputs = call.inputs
+    mask = mask_of(inputs[0]) if inputs else None
+    takes_mask = "mask" not in call.kwargs and mask is not None
+    if takes_mask and "mask" in inspect.signature(call.op.call).parameters:
+        call = call._replace(kwargs=call.kwargs | {"mask": mask})
+        inputs = call.inputs
+    places = {id(key): i for i, key in enumerate(inputs)}
 
     def do(tensors: list[Any]) -> Any:
         def get(leaf: Any) -> Any:
@@ -158,7 +166,7 @@ def _effects(call: Call) -> Effects:
         args, kwargs = call.arguments(get)
         return call.op(*args, **kwargs)
 
-    return effects_of(call.op, do, lambda: list(map(_spec, call.inputs)))
+    return effects_of(call.op, do, lambda: list(map(_spec, inputs)))
 
 
 def _spec(x: keras.KerasTensor) -> Any:
