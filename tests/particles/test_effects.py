@@ -207,6 +207,8 @@ def test_keras_layers_off_in_inference_draw_nothing():
 class Masked(L.Layer):
     """Takes a mask, and can't do without."""
 
+    supports_masking = True
+
     def call(self, x, mask=None):
         return keras.ops.sum(x * keras.ops.cast(mask[..., None], "float32"), 1)
 
