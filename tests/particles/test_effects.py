@@ -9,6 +9,7 @@ import tensorflow_probability as tfp
 import tfpbnn
 from tests.statistics import assert_moments
 from tfpbnn import layers, particles
+from tfpbnn.base.keras_private import held_layers
 from tfpbnn.particles.split import DrawGraph
 
 L = keras.layers
@@ -306,3 +307,43 @@ def test_the_state_left_is_that_of_the_first_draw():
     np.testing.assert_allclose(lstm.states[0], first[0], atol=1e-6)
     lstm.reset_state()
     np.testing.assert_allclose(predict(model, x).outputs, first, atol=1e-6)
+
+
+WRAPPED = {
+    "Variational": lambda: layers.Variational(L.LSTM(2, stateful=True)),
+    "Bidirectional": lambda: L.Bidirectional(
+        layers.GRUReparameterization(2, stateful=True)
+    ),
+    "MCWrapper": lambda: layers.MCWrapper(
+        L.LSTM(2, stateful=True, dropout=0.5)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", WRAPPED)
+def test_stateful_layers_in_others(name):
+    """The same seed and state give the same numbers; the state goes on."""
+    layer, x = WRAPPED[name](), np.ones((2, 1, 1), "float32")
+    model = keras.Sequential([keras.Input(batch_shape=(2, 1, 1)), layer])
+    first, second = (predict(model, x).outputs for _ in range(2))
+    assert np.abs(first - second).max() > 1e-3
+    for part in held_layers(layer):
+        if isinstance(part, L.RNN):
+            part.reset_state()
+    np.testing.assert_allclose(predict(model, x).outputs, first, atol=1e-6)
+
+
+@pytest.mark.parametrize("alike", [True, False])
+def test_members_start_from_their_states(alike):
+    def build(cls=L.LSTM):
+        x = keras.Input(batch_shape=(2, 1, 1))
+        return keras.Sequential([x, cls(2, stateful=True)])
+
+    ensemble = (
+        tfpbnn.ensembles.DeepEnsemble(build, 2)
+        if alike
+        else tfpbnn.ensembles.DeepEnsemble.from_models([build(), build(L.GRU)])
+    )
+    x = np.ones((2, 1, 1), "float32")
+    first, second = (predict(ensemble, x).outputs for _ in range(2))
+    np.testing.assert_allclose(first, second, atol=1e-6)

@@ -97,23 +97,24 @@ class DrawState(KeptState):
 class MemberValues(DrawnValues):
     """The values of one of several networks that are traced with one.
 
-    What the network writes to them ends with the call. Where draws are made,
-    random numbers are the draw's.
+    What the network writes ends with the call. Where draws are made, random
+    numbers are the draw's.
     """
 
-    def _is_own(self, variable: keras.Variable) -> bool:
-        outer = self.original_scope
-        is_of_draw = isinstance(outer, KeptState) and outer.has_seeds(variable)
-        return id(variable) in self.state_mapping and not is_of_draw
-
     def get_current_value(self, variable: keras.Variable) -> Tensor | None:
-        if self._is_own(variable) or self.original_scope is None:
-            return self.state_mapping.get(id(variable))
-        return self.original_scope.get_current_value(variable)
+        if self.original_scope is not None and self._is_of_draw(variable):
+            return self.original_scope.get_current_value(variable)
+        return super().get_current_value(variable)
 
     def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
         variable, value = update
-        if self._is_own(variable):
-            self.state_mapping[id(variable)] = value
-        else:
+        is_known = id(variable) in self.state_mapping
+        is_passed = is_seed_state(variable) and not is_known
+        if is_passed or self._is_of_draw(variable):
             self.pass_on(variable, value)
+        else:
+            self.state_mapping[id(variable)] = value
+
+    def _is_of_draw(self, variable: keras.Variable) -> bool:
+        outer = self.original_scope
+        return isinstance(outer, KeptState) and outer.has_seeds(variable)
