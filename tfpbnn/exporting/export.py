@@ -103,7 +103,7 @@ def export(
     Raises:
         ValueError: if an argument is not as above; if the model was not built,
             has no likelihood, has nothing random in it, or has noise of its own
-            (a Keras seed generator) that would replay; if its outputs are
+            (as of a `tf.random.Generator`) that would replay; if its outputs are
             nested or have no axis of their own; if fixed draws are too large;
             if recurrent layers take any number of steps, for the other formats.
         FileExistsError: if there is something at `path`.
@@ -214,7 +214,7 @@ def _write(
     if found := list(lint.problems(path, batching="dynamic" not in traced)):
         raise ValueError(
             f"`posterior` ({model.name}) can't be served: {'; '.join(found)}. "
-            "Keras's own random layers are such: see tfpbnn.mc_dropout."
+            "In layers of your own, draw with `keras.random`."
         )
     cards.write(path / CARD, about)
 
