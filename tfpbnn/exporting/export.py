@@ -104,8 +104,9 @@ def export(
         ValueError: if an argument is not as above; if the model was not built,
             has no likelihood, has nothing random in it, or has noise of its own
             (as of a `tf.random.Generator`) that would replay; if its outputs
-            are nested or have no axis of their own; if fixed draws are too large;
-            if recurrent layers take any number of steps, for the other formats.
+            are nested or have no axis of their own; if fixed draws are too
+            large; if recurrent layers take any number of steps, for the other
+            formats.
         FileExistsError: if there is something at `path`.
 
     Example:
