@@ -135,3 +135,22 @@ def test_nodes_by_depth():
     ones = np.ones((1, 2), "float32")
     np.testing.assert_array_equal(new(ones), other(ones), err_msg=message)
     assert np.any(model(ones) != other(ones))
+
+
+def test_is_seed_state():
+    layer = keras.layers.Dropout(0.5)
+    (state,) = layer.variables
+    message = CHANGED + "is_seed_state"
+    assert keras_private.is_seed_state(state), message
+    written = []
+
+    class Noted(keras.StatelessScope):
+        def add_update(self, update):
+            written.append(update[0])
+
+    with Noted():
+        keras.random.normal((2,))
+    assert list(map(keras_private.is_seed_state, written)) == [True], message
+    dense = keras.layers.Dense(2)
+    dense.build((None, 2))
+    assert not any(map(keras_private.is_seed_state, dense.weights)), message
