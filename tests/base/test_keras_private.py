@@ -177,3 +177,22 @@ def test_lambda_arguments():
     message = CHANGED + "lambda_arguments"
     assert new.get_config() == layer.get_config(), message
     assert new.function is layer.function, message
+
+
+def test_is_seed_state():
+    layer = keras.layers.Dropout(0.5)
+    (state,) = layer.variables
+    message = CHANGED + "is_seed_state"
+    assert keras_private.is_seed_state(state), message
+    written = []
+
+    class Noted(keras.StatelessScope):
+        def add_update(self, update):
+            written.append(update[0])
+
+    with Noted():
+        keras.random.normal((2,))
+    assert list(map(keras_private.is_seed_state, written)) == [True], message
+    dense = keras.layers.Dense(2)
+    dense.build((None, 2))
+    assert not any(map(keras_private.is_seed_state, dense.weights)), message

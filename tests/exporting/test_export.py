@@ -293,26 +293,6 @@ def test_the_mean_of_rank_1_is_that_of_its_members(tmp_path):
         tfpbnn.predict(model, table.X, draws="mean")
 
 
-def test_noise_that_would_replay_is_refused(tmp_path):
-    """That of a user's layer with a seed generator of Keras's."""
-
-    class Noisy(keras.layers.Layer):
-        def __init__(self):
-            super().__init__()
-            self.generator = keras.random.SeedGenerator(1)
-
-        def call(self, x):
-            noise = keras.random.normal(keras.ops.shape(x), seed=self.generator)
-            return x + noise
-
-    x = keras.Input((3,), name="features")
-    y = layers.DenseFlipout(2)(Noisy()(x))
-    model = table.compiled(keras.Model(x, y))
-    with pytest.raises(ValueError, match=r"can't be served: .*replay"):
-        tfpbnn.export(model, tmp_path / "1")
-    assert list(tmp_path.iterdir()) == []
-
-
 def test_variables_of_equal_bytes_may_have_different_shapes(tmp_path):
     """Scales that start alike: `[32, 64]` and `[64, 32]`."""
     hidden = [layers.DenseFlipout(n, "relu") for n in (64, 32)]

@@ -57,6 +57,16 @@ def with_mask(tensor: Any, mask: Any) -> Any:
     return tensor
 
 
+def is_seed_state(variable: Any) -> bool:
+    """Whether a variable is the state of a `keras.random.SeedGenerator`.
+
+    A layer's public `variables` has the states of its own generators, which are
+    not among its `weights`, but not that of the one that `keras.random` takes
+    when no seed is given.
+    """
+    return variable.name == "seed_generator_state"
+
+
 def compile_arguments(model: Any) -> Mapping[str, Any]:
     """The objects that `compile` was given, by their arguments' names.
 

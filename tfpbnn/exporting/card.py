@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfpbnn.layers.kl import managed_weights
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks.reading import layers_of
-from tfpbnn.particles.split import is_random
+from tfpbnn.particles.effects import is_random
 
 _PACKAGES = ("keras", "tensorflow", "tensorflow-probability", "tfpbnn")
 

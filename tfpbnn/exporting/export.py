@@ -110,9 +110,10 @@ def export(
     Raises:
         ValueError: if an argument is not as above; if the model was not built,
             has no likelihood, has nothing random in it, or has noise of its own
-            (a Keras seed generator) that would replay; if its outputs are
-            nested or have no axis of their own; if fixed draws are too large;
-            if recurrent layers take any number of steps, for the other formats.
+            (as of a `tf.random.Generator`) that would replay; if its outputs
+            are nested or have no axis of their own; if fixed draws are too
+            large; if recurrent layers take any number of steps, for the other
+            formats.
         FileExistsError: if there is something at `path`.
         OSError: if its file system can't be reached.
 
@@ -172,7 +173,7 @@ def _check_random(
     model: Any, function: particles.DrawFunction, arguments: Arguments
 ) -> None:
     is_plain = arguments.signatures == ("deterministic",)
-    if function.num_random_layers == 0 and not is_plain:
+    if not function.effects.is_random and not is_plain:
         raise ValueError(
             f"`posterior` ({model.name}) has nothing random in it, so all "
             "draws are the same. Replace some of its layers by variational "
@@ -239,7 +240,8 @@ def _write(
     batching = "dynamic" not in traced
     if found := list(lint.problems(Place(path), batching, rest=False)):
         raise ValueError(
-            f"`posterior` ({model.name}) can't be served: {'; '.join(found)}."
+            f"`posterior` ({model.name}) can't be served: {'; '.join(found)}. "
+            "In layers of your own, draw with `keras.random`."
         )
     cards.write(path / CARD, about)
 

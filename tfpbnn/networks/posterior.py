@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
+from tfpbnn import random
 from tfpbnn.base.types import Tensor
 
 
@@ -13,7 +15,8 @@ class Posterior(abc.ABC):
     """A mixin for Keras models that are distributions over whole networks.
 
     An ensemble, SWAG, chains: `tfpbnn.predict` and all that builds on it ask
-    nothing of them but `draw`.
+    nothing of them but `draw`. Within another model they draw too: each draw of
+    that model is one of theirs.
 
     Attributes:
         num_draws: how many draws there are, so that number s and s +
@@ -41,6 +44,21 @@ class Posterior(abc.ABC):
             `[B, ...]`, in the structure of one network's outputs.
         """
 
+    def average(self, inputs: Any, training: bool = False) -> Any:
+        """What a plain call gives: the outputs of what stands for all."""
+        raise NotImplementedError(
+            f"{type(self).__name__} must define `average` to be called."
+        )
+
+    def call(self, inputs: Any, training: bool = False) -> Any:
+        """One draw where draws are made, else the average."""
+        scope = random.current_scope()
+        if scope is None:
+            return self.average(inputs, training=training)
+        number = 0 if scope.indices is None else scope.indices
+        key = scope.key_for_posterior(self)
+        return self.draw(inputs, tf.cast(number, tf.int64), key)
+
     @abc.abstractmethod
     def template(self) -> keras.Model:
         """A network whose inputs and outputs are like those of all draws."""
@@ -48,6 +66,10 @@ class Posterior(abc.ABC):
     def templates(self) -> Sequence[keras.Model]:
         """All the networks that draws are traced with."""
         return [self.template()]
+
+    def compute_output_shape(self, input_shape: Any) -> Any:
+        """The shape of one network's outputs, and of their average."""
+        return self.template().compute_output_shape(input_shape)
 
     def draw_spec(self, x: Any) -> Any:
         """KerasTensors like what `draw` returns, for inputs of a spec like x.

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base.keras_private import FUNCTIONAL
+from tfpbnn.base.keras_private import FUNCTIONAL, held_layers
 from tfpbnn.networks.posterior import Posterior
 
 
@@ -154,6 +154,8 @@ def compiled_loss(model: keras.Model) -> Any:
     return loss
 
 
+# The ends of the names of functions that a layer has for training only.
+_NOT_CALLED = ("initializer", "regularizer", "constraint")
 # Of Keras's own layers these may hold code of the user's.
 _HOLDERS = (keras.layers.Lambda, keras.Model)
 
@@ -194,15 +196,18 @@ def open_spec(model: Any, x: Any) -> Any:
     """The specs of inputs like x, with any number of rows.
 
     Sizes are open too where a readable model takes any, for sequences and
-    images that differ from call to call.
+    images that differ from call to call. The number of rows is that of x for a
+    model that keeps state of each row from call to call.
     """
+    has_rows = is_stateful(model)
 
     def spec(leaf: Any, key: Any) -> tf.TensorSpec:
         sizes = [
             None if known is None else found
             for found, known in zip(leaf.shape, key.shape, strict=True)
         ]
-        return tf.TensorSpec([None, *sizes[1:]], leaf.dtype)
+        rows = leaf.shape[0] if has_rows else None
+        return tf.TensorSpec([rows, *sizes[1:]], leaf.dtype)
 
     like = x
     if can_read(model) and same_structure(input_of(model), x):
@@ -248,28 +253,68 @@ def size(shape: Iterable[int | None], unknown: int) -> int:
 
 
 def is_own(op: Any) -> bool:
-    """Whether all that an operation does is Keras's, or this package's."""
-    return (
-        is_ours(op)
-        and not isinstance(op, _HOLDERS)
-        and all(map(is_own, _held_by(op)))
+    """Whether an operation is Keras's, or this package's, with all in it.
+
+    Models, and functions as layers, may join the rows of a batch in ways of
+    their own, and are not counted.
+    """
+    return is_known(op) and not any(
+        isinstance(part, _HOLDERS) for part in parts_of(op)
+    )
+
+
+def is_known(op: Any) -> bool:
+    """Whether all code that an operation runs is Keras's or this package's.
+
+    The classes of the layers in it are, and so are functions that they were
+    given, such as activations; these may also be TensorFlow's.
+    """
+    return all(
+        _is_from(type(part), "keras", "tfpbnn")
+        and all(
+            _is_from(value, "keras", "tfpbnn", "tensorflow")
+            for name, value in vars(part).items()
+            if callable(value)
+            and not isinstance(value, keras.layers.Layer)
+            and not name.endswith(_NOT_CALLED)
+        )
+        for part in parts_of(op)
     )
 
 
 def is_ours(op: Any) -> bool:
     """Whether an operation's class is Keras's, or this package's."""
-    return type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
+    return _is_from(type(op), "keras", "tfpbnn")
 
 
-def _held_by(layer: Any) -> list[Any]:
-    """The layers in a layer of Keras's that takes some."""
-    if isinstance(layer, keras.layers.RNN):
-        return [layer.cell]
-    if isinstance(layer, keras.layers.StackedRNNCells):
-        return list(layer.cells)
-    if isinstance(layer, keras.layers.Bidirectional):
-        return [layer.forward_layer, layer.backward_layer]
-    return [layer.layer] if isinstance(layer, keras.layers.Wrapper) else []
+def _is_from(code: Any, *packages: str) -> bool:
+    """Whether a class or function is a package's, and no random function."""
+    module = getattr(code, "__module__", None) or ""
+    is_random = ".random." in module or "random_ops" in module
+    return module.split(".")[0] in packages and not is_random
+
+
+def parts_of(op: Any) -> list[Any]:
+    """An operation, and all layers that it holds.
+
+    Of a posterior these are the layers of its networks too, which Keras need
+    not know.
+    """
+    if not isinstance(op, keras.layers.Layer):
+        return [op]
+    parts = [op, *held_layers(op)]
+    networks = [
+        network
+        for part in parts
+        if isinstance(part, Posterior)
+        for network in part.templates()
+    ]
+    return parts + [part for network in networks for part in parts_of(network)]
+
+
+def is_stateful(op: Any) -> bool:
+    """Whether a layer of Keras's keeps state from one call to the next."""
+    return any(getattr(part, "stateful", False) for part in parts_of(op))
 
 
 def same_structure(expected: Any, *args: Any) -> bool:

@@ -1,9 +1,10 @@
 """A model's outputs for draws of its weights, compiled once."""
 
 import abc
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -16,6 +17,8 @@ from tfpbnn.base.types import Array, Tensor
 from tfpbnn.networks.reading import can_read
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles.costs import Costs
+from tfpbnn.particles.effects import Effects
+from tfpbnn.particles.state import DrawState
 from tfpbnn.particles.ways import MEAN, Draws, Way
 
 _KEY = tf.TensorSpec([2], tf.int64)
@@ -33,30 +36,31 @@ class DrawFunction(abc.ABC):
     the row's index: it is the same in whichever way it is made.
 
     Attributes:
-        num_random_layers: how many layers draw; of a model whose calls can't
-            be read, known after a call.
+        effects: what the model does beside outputs of its inputs alone.
         num_draws: how many draws there are; None if there is no end.
         has_mean: whether one network stands for all.
         num_means: how many networks do, if draws have no end: one at the
             posterior means, or each member of an ensemble at its own.
     """
 
-    num_random_layers = 0
     num_draws: int | None = None
     has_mean = True
     num_means = 1
 
-    def __init__(self, inputs: Any, antithetic: bool):
+    def __init__(self, inputs: Any, antithetic: bool, effects: Effects):
         """Compiles nothing yet.
 
         Args:
             inputs: TensorSpecs, in the structure of x.
             antithetic: whether draws come in pairs with opposite noise.
+            effects: those of the model.
         """
         self._inputs = inputs
+        self.effects = effects
         self._antithetic = antithetic
         self._functions: dict[Way, Any] = {}
         self._masks_function: Any = None
+        self._leaving: dict[int, Any] = {}
 
     @abc.abstractmethod
     def costs(self, x: Any) -> Costs:
@@ -89,8 +93,17 @@ class DrawFunction(abc.ABC):
         """
 
     @abc.abstractmethod
-    def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
-        """The outputs `[B, ...]` of the coherent draw of an index, likewise."""
+    def trace_one(
+        self, x: Any, key: Tensor | None, index: Tensor, leaves: bool = False
+    ) -> Any:
+        """The outputs `[B, ...]` of the coherent draw of an index, likewise.
+
+        Args:
+            x: inputs, B rows.
+            key: that of all draws, `[2]`; None for the means.
+            index: the draw's.
+            leaves: whether the draw writes the states that it ends with.
+        """
 
     @abc.abstractmethod
     def trace_mean(self, x: Any) -> Any:
@@ -170,6 +183,30 @@ class DrawFunction(abc.ABC):
         """Outputs at the posterior means, `[num_means, B, ...]`."""
         return _to_numpy(self.compiled(MEAN)(x))
 
+    def leave_state(self, x: Any, key: Tensor | None) -> None:
+        """Writes the states that one call leaves: that of the first draw.
+
+        Draws themselves start from the states that there are, and write none.
+
+        Args:
+            x: inputs, B rows.
+            key: that of all draws; None for a call at the means.
+        """
+        if not self.effects.states:
+            return
+        keys = [] if key is None else [key]
+        with TRACING:
+            if len(keys) not in self._leaving:
+                signature = [self._inputs, *([_KEY] * len(keys))]
+                self._leaving[len(keys)] = tf.function(
+                    self._leave, input_signature=signature, autograph=False
+                )
+                self._leaving[len(keys)].get_concrete_function()  # traces it
+        self._leaving[len(keys)](x, *keys)
+
+    def _leave(self, x: Any, key: Tensor | None = None) -> None:
+        self.trace_one(x, key, tf.constant(0, tf.int64), leaves=True)
+
     def compiled(self, way: Way) -> Any:
         """The function of a way, made when first asked for.
 
@@ -197,12 +234,14 @@ class DrawFunction(abc.ABC):
 
     def _scope(
         self,
-        key: Tensor,
+        key: Tensor | None,
         indices: Tensor,
         rows: Tensor | None = None,
         known: dict[int, Any] | None = None,
     ) -> random.DrawScope:
         """The scope of a draw, or of stacked draws, of these indices."""
+        if key is None:
+            return random.DrawScope(None, indices=indices)
         pairs = indices // 2 if self._antithetic else indices
         signs = 1 - 2 * (indices % 2) if self._antithetic else None
         if len(key.shape) == 2:  # one for each row
@@ -210,26 +249,40 @@ class DrawFunction(abc.ABC):
         keys = random.fold(key, pairs)
         return random.DrawScope(keys, rows, signs, known, indices)
 
+    @contextlib.contextmanager
+    def _in_draw(
+        self, scope: random.DrawScope, leaves: bool = False
+    ) -> Iterator[None]:
+        """Where one draw is made: its keys, and the state that it finds."""
+        with random.entered(scope):
+            if self.effects.is_pure:
+                yield
+                return
+            with DrawState(scope.key, self.effects.counters) as state:
+                yield
+                if leaves:
+                    state.write(self.effects.states)
+
+    def _looped(
+        self,
+        run: Callable[[Tensor], Any],
+        start: Tensor,
+        stop: Tensor,
+        output_types: Any,
+    ) -> Any:
+        """What `run` gives for each index, in a loop in the graph."""
+        # Two at a time: the noise of one hides behind the products of another.
+        return tf.map_fn(
+            run,
+            tf.range(start, stop),
+            parallel_iterations=1 if self.effects.in_order else 2,
+            fn_output_signature=output_types,
+        )
+
 
 def wide(model: keras.Model) -> tf.DType:
     """The type of a model's outputs: at least float32."""
     return tf.float64 if model.compute_dtype == "float64" else tf.float32
-
-
-def looped(
-    run: Callable[[Tensor], Any],
-    start: Tensor,
-    stop: Tensor,
-    output_types: Any,
-) -> Any:
-    """What `run` gives for each index, in a loop in the graph."""
-    # Two at a time: the noise of one hides behind the products of another.
-    return tf.map_fn(
-        run,
-        tf.range(start, stop),
-        parallel_iterations=2,
-        fn_output_signature=output_types,
-    )
 
 
 def over_means(

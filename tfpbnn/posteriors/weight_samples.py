@@ -12,8 +12,7 @@ from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.networks import states
 from tfpbnn.networks.copying import clone, compile_like, settle
 from tfpbnn.networks.posterior import keras_spec
-from tfpbnn.networks.reading import layers_of
-from tfpbnn.particles.split import is_random
+from tfpbnn.particles.effects import is_random
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
 
 
@@ -59,7 +58,7 @@ class WeightSamples(NetworkPosterior):
             "num_members", num_members
         )
         # Members that are random themselves have no end of draws.
-        if not any(map(is_random, layers_of(network))):
+        if not is_random(network):
             self.num_draws = num_members
         self._stacks = [
             self._add_parameter((num_members, *v.shape), v, f"members_{i}")
@@ -138,7 +137,7 @@ class WeightSamples(NetworkPosterior):
             )
         ]
 
-    def call(self, inputs: Any) -> Any:
+    def average(self, inputs: Any, training: bool = False) -> Any:
         outputs = tf.map_fn(
             lambda number: self.draw(inputs, number, None),
             tf.range(self.num_members),

@@ -57,7 +57,6 @@ class Run:
         self._key = random.as_key(random.any_seed() if seed is None else seed)
         self._antithetic = antithetic
         self._budget = memory_budget or max(free_memory() // 4, _LEAST_MEMORY)
-        self._states = engine.random_states(model)
         self._first_row = 0
         self._is_stream = data.is_stream(x)
         self._function: functions.DrawFunction | None = None
@@ -114,13 +113,8 @@ class Run:
         """Raises if every draw was the same by construction."""
         if self.draws is Draws.MEAN:
             return
-        states = engine.random_states(self._model)
-        moved = any(
-            np.any(before != after)
-            for before, after in zip(self._states, states, strict=True)
-        )
         assert self._function is not None
-        if not moved and self._function.num_random_layers == 0:
+        if not self._function.effects.is_random:
             raise ValueError(
                 "`model` has nothing random in it, so all draws are the same. "
                 "Replace some of its layers by variational ones (such as "
@@ -174,6 +168,8 @@ class Run:
                 )
             start = stop
             bar.step()
+        is_mean = self.draws is Draws.MEAN
+        function.leave_state(batch, None if is_mean else self._key)
         self._first_row += rows
 
     def _stops(self, function: functions.DrawFunction, batch: Any) -> list[int]:

@@ -36,7 +36,8 @@ def predict(
     """The predictive distribution of a model's targets, over draws of weights.
 
     The same seed gives the same numbers, whatever the batch size and the
-    memory, on one machine up to rounding. Keras's dropout is off (see
+    memory, on one machine up to rounding; and whatever the number of rows, if
+    `draws` is not "auto", which chooses by it. Keras's dropout is off (see
     `tfpbnn.mc_dropout`) and BatchNorm in inference mode. An interrupt (Ctrl-C)
     ends with what is done, and a warning.
 
@@ -65,7 +66,8 @@ def predict(
             products are done once for all draws; only the first layers need
             be Dense-like. "auto": the cheapest of these, counted for all rows
             of x (for very many of a dataset), of those that are exact.
-            `Predictive.draws` tells which it was.
+            `Predictive.draws` tells which it was: predictions of the same seed
+            and kind have the same numbers for rows of the same index.
             "mean": one pass at the posterior means, without epistemic
             uncertainty; also for models with nothing random.
         antithetic: whether draws come in pairs with noises of opposite signs.

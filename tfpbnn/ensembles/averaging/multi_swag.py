@@ -95,7 +95,7 @@ class MultiSWAG(Untrainable):
     def templates(self) -> list[keras.Model]:
         return [component.network for component in self.components]
 
-    def call(self, inputs: Any) -> Any:
+    def average(self, inputs: Any, training: bool = False) -> Any:
         outputs = [component(inputs) for component in self.components]
         return keras.tree.map_structure(
             lambda *ys: sum(ys[1:], ys[0]) / len(ys), *outputs

@@ -142,7 +142,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         """Puts back what `member_values` gave."""
         self._stacks.assign(number, values)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def average(self, inputs: Any, training: bool = False) -> Any:
         """The mean of the members' outputs."""
 
         def work(network: Any, state: Any, part: Any) -> Any:

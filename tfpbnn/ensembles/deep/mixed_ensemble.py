@@ -15,6 +15,7 @@ from tfpbnn.ensembles.jobs import executors
 from tfpbnn.networks import copying
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.particles import Posterior
+from tfpbnn.particles.state import MemberValues
 from tfpbnn.training import data_checks
 
 
@@ -105,7 +106,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         """As `DeepEnsemble.load_members`."""
         return executors.load_members(self, directory)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def average(self, inputs: Any, training: bool = False) -> Any:
         """The mean of the members' outputs."""
         outputs = [m(inputs, training=training) for m in self.members]
         return keras.tree.map_structure(
@@ -113,10 +114,11 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         )
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
-        branches = [
-            functools.partial(member, x, training=False)
-            for member in self.members
-        ]
+        def run(member: keras.Model) -> Any:
+            with MemberValues([]):
+                return member(x, training=False)
+
+        branches = [functools.partial(run, m) for m in self.members]
         index = tf.cast(number % self.num_members, tf.int32)
         return tf.switch_case(index, branches)
 

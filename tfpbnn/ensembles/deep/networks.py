@@ -8,8 +8,8 @@ import keras
 
 from tfpbnn.base.types import Config
 from tfpbnn.networks import copying, states
-from tfpbnn.networks.reading import check_built, layers_of
-from tfpbnn.particles.split import is_random
+from tfpbnn.networks.reading import check_built
+from tfpbnn.particles.effects import is_random
 
 # What networks of one architecture may differ in.
 _IGNORED = ("build_config", "compile_config", "seed", "shared_object_id")
@@ -44,8 +44,7 @@ def again(configs: Sequence[Config]) -> Callable[[], keras.Model]:
 
 def num_draws(members: Sequence[keras.Model]) -> int | None:
     """One of each member; no end of them if one is random itself."""
-    layers = [layer for member in members for layer in layers_of(member)]
-    return None if any(map(is_random, layers)) else len(members)
+    return None if any(map(is_random, members)) else len(members)
 
 
 def check_stacks(members: Sequence[keras.Model]) -> None:

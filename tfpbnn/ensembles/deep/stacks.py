@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks import copying
+from tfpbnn.particles.state import MemberValues
 
 
 class MemberState(NamedTuple):
@@ -136,13 +137,8 @@ class Stacks:
             *zip(network.trainable_variables, state.trainable, strict=True),
             *zip(other, state.other, strict=True),
         ]
-        with keras.StatelessScope(mapping, collect_losses=True) as scope:
+        with MemberValues(mapping) as scope:
             result = function(network)
-        kept = {id(v) for v in stacked}
-        for variable in network.variables:
-            value = scope.get_current_value(variable)
-            if id(variable) not in kept and value is not None:
-                variable.assign(value)
         after = map(scope.get_current_value, other)
         return result, [
             old if new is None else tf.convert_to_tensor(new)

@@ -134,6 +134,9 @@ class ExportedDraws:
 
     def _seed_by_seed(self, x: Any, seeds: Tensor) -> Any:
         distinct, which = tf.unique(seeds)
+        if self._function.effects.is_noisy:
+            # Noise of the user's own is by the place among rows: one at a time.
+            distinct, which = seeds, tf.range(tf.size(seeds))
         count = tf.size(distinct)
         flat = [
             tf.TensorArray(

@@ -52,6 +52,10 @@ class DrawnValues(keras.StatelessScope):
                 "keras.layers.SpectralNormalization does) can't have a "
                 f"distribution over them. It assigned to {variable.path}."
             )
+        self.pass_on(variable, value)
+
+    def pass_on(self, variable: keras.Variable, value: Tensor) -> None:
+        """Assigns to a variable as outside of the scope."""
         self.__exit__()
         variable.assign(value)
         self.__enter__()

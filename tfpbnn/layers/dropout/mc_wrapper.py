@@ -18,6 +18,7 @@ from tfpbnn.layers.dropout.mc_noise import MCNoise
 from tfpbnn.layers.noise import Noise
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.kernels import has_kernel
+from tfpbnn.networks.reading import is_stateful
 from tfpbnn.networks.stand_ins import Attributes, StandIns, callee
 
 _TWINS: dict[type, type[MCNoise]] = {
@@ -160,7 +161,10 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         self.supports_masking = layer.supports_masking
 
     def build(self, input_shape: Any = None) -> None:
-        # The layer is built when it is called.
+        # The layer is built when it is called; but states of rows must be
+        # made before, where Keras lets no others be made.
+        if is_stateful(self.layer):
+            super().build(input_shape)
         self.noise.build(self)
 
     def drawing(self, input_shape: Any = None) -> random.Drawing:

@@ -48,7 +48,8 @@ class Predictive(abc.ABC):
         draws: how draws were made: "coherent", each one function with the same
             weights for all rows; "marginal", each row with draws of its own;
             "mixed", so in the first layers only; "mean", one pass at the
-            posterior means.
+            posterior means. Where it is the same, so are the numbers that a
+            seed gives to a row, whatever the rows after it.
         mask: where places count, booleans `[N, ...]` of outputs
             `[N, ..., P]`; None if all do. Scores, tables and plots leave the
             others out; means, draws and whatever else is an array has what the
