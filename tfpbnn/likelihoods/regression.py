@@ -1,7 +1,9 @@
 """Likelihoods of real-valued targets."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import checks, registry
@@ -9,25 +11,56 @@ from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.likelihoods.base import Likelihood, check_fixed, positive
 
+_LocScaleT = TypeVar("_LocScaleT", bound="_LocScale")
+
 
 class _LocScale(Likelihood):
     """A location, and a scale that is an output or a constant."""
 
-    def __init__(self, scale: float | None = None, **kwargs: Any):
+    is_location_scale = True
+
+    def __init__(
+        self, scale: float | Sequence[float] | None = None, **kwargs: Any
+    ):
         super().__init__(**kwargs)
-        self.scale = check_fixed("scale", scale)
+        self.scale = _checked_scale(scale)
 
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("loc",) if self.scale is not None else ("loc", "raw scale")
 
     def _scale_of(self, loc: Tensor, raw: tuple[Tensor, ...]) -> Tensor:
+        if self.scale is None:
+            return positive(raw[0])
+        scale = tf.constant(self.scale, loc.dtype)
+        # What is known is known in the units of the targets.
+        return scale if self.units is None else scale / self.units.stddevs(loc)
+
+    def event_size(self, num_outputs: int) -> int:
+        size = super().event_size(num_outputs)
+        if np.size(self.scale) not in (1, size):
+            raise ValueError(
+                "`scale` must be one number, or one for each of the "
+                f"{size} targets. Received: scale={self.scale}"
+            )
+        return size
+
+    def rescale(self: _LocScaleT, scale: Any, offset: Any = 0.0) -> _LocScaleT:
+        other = super().rescale(scale, offset)
         if self.scale is not None:
-            return tf.constant(self.scale, loc.dtype)
-        return positive(raw[0])
+            known = np.asarray(self.scale) * np.asarray(scale, np.float64)
+            other.scale = _checked_scale(known.tolist())
+        return other
 
     def get_config(self) -> Config:
         return super().get_config() | {"scale": self.scale}
+
+
+def _checked_scale(scale: Any) -> Any:
+    """A scale that is fixed, a list of one for each target, or None."""
+    if isinstance(scale, list | tuple | np.ndarray) and np.size(scale):
+        return [checks.positive_number("scale", one) for one in scale]
+    return check_fixed("scale", scale)
 
 
 @registry.register("likelihoods")
@@ -38,9 +71,13 @@ class Normal(_LocScale):
     and raw scale, `scale = 1e-6 + softplus(raw)`. For noise that is the same
     everywhere (homoscedastic): give `scale` if it is known; to learn it, end
     the model with `tfpbnn.layers.HomoscedasticScale()` and leave `scale` unset.
+    Networks learn fast where targets are about standardized: for others,
+    `Normal().adapt(y_train)`.
 
     Args:
-        scale: None, or the known standard deviation of the noise.
+        scale: None, or the known standard deviation of the noise, in the units
+            of y (also of an adapted likelihood), or a list of one for each
+            target.
         reduction: as in any Keras loss.
         name: as in any Keras loss.
         dtype: as in any Keras loss.
@@ -66,7 +103,8 @@ class Laplace(_LocScale):
     """`y ~ Laplace(loc, scale)`: heavier tails; its loc is the median.
 
     Args:
-        scale: None (an output: `1e-6 + softplus(raw)`) or the known scale.
+        scale: None (an output: `1e-6 + softplus(raw)`), or the known scale in
+            the units of y, or a list of one for each target.
         reduction: as in any Keras loss.
         name: as in any Keras loss.
         dtype: as in any Keras loss.
@@ -90,7 +128,8 @@ class StudentT(_LocScale):
     Args:
         df: the degrees of freedom, above 0; the variance is infinite up to 2.
             None makes it the last output, `df = 2 + softplus(raw)`.
-        scale: None (an output: `1e-6 + softplus(raw)`) or the known scale.
+        scale: None (an output: `1e-6 + softplus(raw)`), or the known scale in
+            the units of y, or a list of one for each target.
         reduction: as in any Keras loss.
         name: as in any Keras loss.
         dtype: as in any Keras loss.
@@ -107,7 +146,7 @@ class StudentT(_LocScale):
     def __init__(
         self,
         df: float | None = 5.0,
-        scale: float | None = None,
+        scale: float | Sequence[float] | None = None,
         **kwargs: Any,
     ):
         super().__init__(scale=scale, **kwargs)
@@ -156,6 +195,8 @@ class MixtureNormal(Likelihood):
         Bishop, 1994, [Mixture density
         networks](https://publications.aston.ac.uk/id/eprint/373/)
     """
+
+    is_location_scale = True
 
     def __init__(self, num_components: int = 2, **kwargs: Any):
         super().__init__(**kwargs)

@@ -49,6 +49,42 @@ class RegressionPredictive(Predictive):
         )
         return center.numpy(), width.numpy()
 
+    def rescale(self, scale: Any, offset: Any = 0.0) -> "RegressionPredictive":
+        """The same prediction in other units, of `scale * y + offset`.
+
+        For those who standardized the targets by hand: all that is asked of the
+        result, and the targets that it is given, are in the new units. The
+        `outputs` stay those of the network; the `likelihood` is another.
+
+        Args:
+            scale: a positive number, or one for each of the k targets.
+            offset: a number, or one for each of the k targets.
+
+        Raises:
+            ValueError: if `scale` is not positive, if there are not 1 or k
+                numbers, or if the targets are counts.
+
+        Example:
+        ```python
+        z_train = (y_train - mean) / stddev     # what the model was trained on
+        p = tfpbnn.predict(model, x_test).rescale(stddev, mean)
+        p.evaluate(y_test)
+        ```
+        """
+        likelihood = self.likelihood.rescale(scale, offset)
+        if not isinstance(self._kept, Averages):
+            return type(self)(self.outputs, likelihood, self.draws)
+        count, (mean, *variances), quantiles = self._kept
+        likelihood.event_size(self._outputs_shape[-1])
+        scale, offset = np.asarray(scale), np.asarray(offset)
+        return self.without_draws(
+            count,
+            (scale * mean + offset, *(scale**2 * v for v in variances)),
+            likelihood,
+            self.draws,
+            {level: scale * q + offset for level, q in quantiles.items()},
+        )
+
     def _cdf_of(self, outputs: Tensor) -> Cdf:
         return mixture_cdf(self.likelihood, outputs)
 
