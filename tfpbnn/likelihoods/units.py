@@ -165,8 +165,9 @@ def _weights(y: Array, sample_weight: Any) -> Array:
     weights = np.asarray(sample_weight, np.float64)
     if weights.ndim == y.ndim + 1 and weights.shape[-1] == 1:
         weights = weights[..., 0]
-    leading = (*y.shape[: weights.ndim - 1], 1)
-    fits = weights.shape in (y.shape[: weights.ndim], leading)
+    of_rows = (*y.shape[: weights.ndim - 1], 1)
+    fits = weights.ndim and weights.shape == y.shape[: weights.ndim]
+    fits = fits or (weights.ndim > 1 and weights.shape == of_rows)
     if not fits or not np.all(weights >= 0):
         raise ValueError(
             "`sample_weight` must be numbers of 0 or more, one for each row or "

@@ -97,8 +97,8 @@ def check(model: keras.Model, y: Any, of: str = "") -> None:
     parts = zip(
         names,
         outputs,
-        _by_output(y, names, None),
-        _by_output(model.loss, names, model.loss),
+        by_output(y, names, None),
+        by_output(model.loss, names, model.loss),
         strict=True,
     )
     for name, output, target, loss in parts:
@@ -119,7 +119,7 @@ def _outputs(model: Any) -> list[Any]:
     return getattr(network, "outputs", []) if ours else []
 
 
-def _by_output(given: Any, names: list[str], default: Any) -> list[Any]:
+def by_output(given: Any, names: list[str], default: Any) -> list[Any]:
     """What `fit` or `compile` was given for each output."""
     if isinstance(given, Mapping):
         return [given.get(name) for name in names]
