@@ -179,9 +179,9 @@ def test_targets_that_are_no_numbers(y):
 
 def test_as_many_targets_as_outputs():
     adapted = likelihoods.Normal().adapt(Y)
-    with pytest.raises(ValueError, match="as many targets .* 3.*of 2 targets"):
+    with pytest.raises(ValueError, match=r"as many targets .* 3.*of 2 targets"):
         adapted.marginals(np.zeros((4, 6), "float32"))
-    with pytest.raises(ValueError, match="`scale` must be one number.*3 targ"):
+    with pytest.raises(ValueError, match=r"`scale` must be one number.*3 targ"):
         likelihoods.Normal(scale=[1.0, 2.0]).marginals(np.zeros((4, 3)))
     for scale in (0.0, -1.0, [1.0, np.nan], "x", [[1.0]]):
         with pytest.raises(ValueError, match="`scale` must be"):

@@ -77,7 +77,7 @@ def test_without_draws():
 
 
 def test_what_has_no_other_units():
-    with pytest.raises(ValueError, match="`rescale` .* Received: Poisson"):
+    with pytest.raises(ValueError, match=r"`rescale` .* Received: Poisson"):
         make_counts((3, 4, 1)).rescale(2.0)
     with pytest.raises(ValueError, match="`scale` must be a positive"):
         make("normal").rescale(-1.0)
