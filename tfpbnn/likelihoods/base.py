@@ -14,6 +14,7 @@ from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.likelihoods import units
+from tfpbnn.likelihoods.standard import Standard
 from tfpbnn.likelihoods.units import Units
 
 _SCALE_FLOOR = 1e-6
@@ -74,6 +75,14 @@ class Likelihood(keras.losses.Loss):
 
         Of an adapted likelihood it is that of the standardized targets.
         """
+
+    @property
+    def standard(self) -> Standard | None:
+        """The distribution of location 0 and scale 1, if `_marginals` is one.
+
+        It makes quantiles and scores of many draws fast, and is not needed.
+        """
+        return None
 
     def params_size(self, event_size: int = 1) -> int:
         """How many outputs the model needs for `event_size` targets."""

@@ -9,7 +9,9 @@ import tensorflow as tf
 from tfpbnn.base import checks, registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
+from tfpbnn.likelihoods import standard
 from tfpbnn.likelihoods.base import Likelihood, check_fixed, positive
+from tfpbnn.likelihoods.standard import Standard
 
 _LocScaleT = TypeVar("_LocScaleT", bound="_LocScale")
 
@@ -93,6 +95,10 @@ class Normal(_LocScale):
     ```
     """
 
+    @property
+    def standard(self) -> Standard:
+        return standard.NORMAL
+
     def _marginals(self, *parameters: Tensor) -> Any:
         loc, *raw = parameters
         return tfp.distributions.Normal(loc, self._scale_of(loc, tuple(raw)))
@@ -115,6 +121,10 @@ class Laplace(_LocScale):
     robust.params_size(3)                           # 6 outputs for 3 targets
     ```
     """
+
+    @property
+    def standard(self) -> Standard:
+        return standard.LAPLACE
 
     def _marginals(self, *parameters: Tensor) -> Any:
         loc, *raw = parameters
@@ -155,6 +165,13 @@ class StudentT(_LocScale):
     @property
     def parameters(self) -> tuple[str, ...]:
         return super().parameters + (() if self.df is not None else ("raw df",))
+
+    @property
+    def standard(self) -> Standard | None:
+        # Others have no short closed form, or tails too heavy for float32.
+        if self.df is None or not self.df.is_integer() or not 4 <= self.df < 40:
+            return None
+        return standard.student_t(int(self.df))
 
     def _marginals(self, *parameters: Tensor) -> Any:
         loc, *raw = parameters
@@ -211,6 +228,10 @@ class MixtureNormal(Likelihood):
             for kind in ("logit", "loc", "raw scale")
             for i in range(self.num_components)
         )
+
+    @property
+    def standard(self) -> Standard:
+        return standard.NORMAL
 
     def _marginals(self, *parameters: Tensor) -> Any:
         n = self.num_components

@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, data
+from tfpbnn.base.progress import Bar
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 
@@ -322,20 +323,39 @@ class Predictive(abc.ABC):
             lines.append(f"  ...{more}")
         return "\n".join(lines)
 
-    def _by_rows(self, function: Callable[..., Any], *arrays: Array) -> Any:
+    def _by_rows(
+        self, function: Callable[..., Any], *arrays: Array, chunk: int = _CHUNK
+    ) -> Any:
         """`function([S, n, .., P] tensor, *rows)`, concatenated over rows.
 
-        In float64, and in chunks: N may be large.
+        In float64, and in chunks of about so many elements: N may be large.
+        All have the same number of rows n, since programs are compiled for it:
+        where the last ones are too few, rows before them are done once more.
         """
         per_row = max(self.outputs[:, :1].size, 1)
-        step = max(1, _CHUNK // per_row)
-        results = []
-        for start in range(0, max(len(self), 1), step):
-            rows = slice(start, start + step)
+        step = min(max(1, chunk // per_row), max(len(self), 1))
+        starts = range(0, max(len(self), 1), step)
+        bar, results = None, []
+        for start in starts:
+            first = max(0, min(start, len(self) - step))
+            rows = slice(first, first + step)
             outputs = tf.constant(self.outputs[:, rows], tf.float64)
             parts = [tf.constant(array[rows]) for array in arrays]
-            results.append(function(outputs, *parts))
-        if isinstance(results[0], Mapping | tuple):
+            found = function(outputs, *parts)
+            new = slice(start - first, None)
+            results.append(
+                tuple(part[new] for part in found)
+                if isinstance(found, tuple)
+                else found[new]
+            )
+            if bar is None:  # not before programs are compiled
+                bar = Bar("auto")
+                bar.expect(len(starts) - 1)
+            else:
+                bar.step()
+        if bar is not None:
+            bar.close()
+        if isinstance(results[0], tuple):
             return tuple(
                 np.concatenate(part) for part in zip(*results, strict=True)
             )

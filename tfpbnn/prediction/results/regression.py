@@ -1,5 +1,6 @@
 """Predictions of numbers and counts."""
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
@@ -11,6 +12,7 @@ from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.metrics import crps
 from tfpbnn.metrics.crps import Cdf
+from tfpbnn.prediction.results import location_scale as fast
 from tfpbnn.prediction.results import mixture
 from tfpbnn.prediction.results.base import Averages, Predictive
 
@@ -123,6 +125,48 @@ class RegressionPredictive(Predictive):
             found = _known_quantiles(self._kept.quantiles, levels)
             return found if np.ndim(q) else found[0]
 
+        missing = [q for q in levels.tolist() if q not in self._quantiles]
+        if missing:
+            found = self._find_quantiles(np.array(missing))
+            self._quantiles.update(zip(missing, found, strict=True))
+        found = np.stack([self._quantiles[level] for level in levels.tolist()])
+        return found if np.ndim(q) else found[0]
+
+    @functools.cached_property
+    def _quantiles(self) -> dict[float, Array]:
+        """Those that were asked for, by level."""
+        return {}
+
+    def _find_quantiles(self, levels: Array) -> Array:
+        """Quantiles `[Q, N, k]`, by the fast way for the rows where it does."""
+        extreme = np.min(np.minimum(levels, 1 - levels)) < fast.LEAST_LEVEL
+        if extreme or not (self._is_large and self._is_fast):
+            return self._search_quantiles(levels)
+        standard = self.likelihood.standard
+
+        def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Any:
+            parts = fast.components(self.likelihood, outputs)
+            parts = parts.relative(center, width)
+            targets = tf.constant(levels)
+            roots = fast.approximate(fast.roots, parts, standard, targets)
+            roots, is_right = fast.polished(parts, standard, roots, targets)
+            axes = [1, 0, *range(2, len(roots.shape))]
+            return tf.transpose(center + width * roots, axes), tf.transpose(
+                is_right, axes
+            )
+
+        found, is_right = self._by_rows(
+            chunk, self.mean, self.stddev, chunk=fast.CHUNK
+        )
+        rows = ~np.all(is_right, axis=tuple(range(1, is_right.ndim)))
+        found = np.moveaxis(found, 1, 0)
+        if np.any(rows):
+            found[:, rows] = self[rows]._search_quantiles(levels)
+        return found
+
+    def _search_quantiles(self, levels: Array) -> Array:
+        """Quantiles `[Q, N, k]` of any distribution."""
+
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
             found = mixture.quantile(
                 self._cdf_of(outputs),
@@ -133,8 +177,35 @@ class RegressionPredictive(Predictive):
             )
             return tf.experimental.numpy.moveaxis(found, 0, 1)
 
-        found = np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
-        return found if np.ndim(q) else found[0]
+        return np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
+
+    @functools.cached_property
+    def _is_fast(self) -> bool:
+        """Whether it is a mixture of one distribution, of known moments."""
+        if self.likelihood.standard is None:
+            return False
+        return bool(np.all(np.isfinite(self.stddev) & (self.stddev > 0)))
+
+    @property
+    def _is_large(self) -> bool:
+        return self.outputs.size >= fast.LARGE
+
+    @functools.cached_property
+    def _half_distances(self) -> Array:
+        """Half the mean distance of two targets of a row, `[N, ..., k]`."""
+
+        def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
+            parts = fast.components(self.likelihood, outputs)
+            parts = parts.relative(center, width)
+            if not self._is_large:
+                return width * fast.half_distance(
+                    parts, self.likelihood.standard
+                )
+            return width * fast.approximate(
+                fast.half_distance, parts, self.likelihood.standard
+            )
+
+        return self._by_rows(chunk, self.mean, self.stddev, chunk=fast.CHUNK)
 
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """The central interval: (lower, upper), `[N, k]` each.
@@ -205,6 +276,8 @@ class RegressionPredictive(Predictive):
             2007](https://doi.org/10.1198/016214506000001437)
         """
         y = self._check_targets(y)
+        if self._is_fast:
+            return float(np.mean(self._fast_crps(y)))
         is_discrete, top = self.likelihood.is_discrete, 0
         if is_discrete:
             top = int(max(np.max(self.quantile(1 - 1e-6)), np.max(y)))
@@ -223,6 +296,14 @@ class RegressionPredictive(Predictive):
             return crps.crps(cdf, y, edges(cdf))
 
         return float(np.mean(self._by_rows(chunk, y, *self._centers)))
+
+    def _fast_crps(self, y: Array) -> Array:
+        def chunk(outputs: Tensor, y: Tensor, gap: Tensor) -> Tensor:
+            parts = fast.components(self.likelihood, outputs)
+            return fast.crps(parts, self.likelihood.standard, y, gap)
+
+        gaps = self._half_distances
+        return self._by_rows(chunk, y, gaps, chunk=fast.CHUNK)
 
     def evaluate(self, y: Any) -> dict[str, float]:
         """Scores: nll, rmse, crps, coverage_90 and calibration_error.
