@@ -324,11 +324,15 @@ class Predictive(abc.ABC):
         return "\n".join(lines)
 
     def _by_rows(
-        self, function: Callable[..., Any], *arrays: Array, chunk: int = _CHUNK
+        self,
+        function: Callable[..., Any],
+        *arrays: Array,
+        chunk: int = _CHUNK,
+        dtype: Any = np.float64,
     ) -> Any:
         """`function([S, n, .., P] tensor, *rows)`, concatenated over rows.
 
-        In float64, and in chunks of about so many elements: N may be large.
+        In chunks of about so many elements: N may be large.
         All have the same number of rows n, since programs are compiled for it:
         where the last ones are too few, rows before them are done once more.
         """
@@ -339,7 +343,7 @@ class Predictive(abc.ABC):
         for start in starts:
             first = max(0, min(start, len(self) - step))
             rows = slice(first, first + step)
-            outputs = tf.constant(self.outputs[:, rows], tf.float64)
+            outputs = tf.constant(self.outputs[:, rows], dtype)
             parts = [tf.constant(array[rows]) for array in arrays]
             found = function(outputs, *parts)
             new = slice(start - first, None)
