@@ -194,7 +194,7 @@ def test_bad_labels_raise(method, y, message):
 
 
 def test_probabilities_take_one_pass_in_the_precision_of_the_draws():
-    outputs = categories((40, 7, 5)).outputs
+    outputs = make((40, 7, 5)).outputs
     p = ClassificationPredictive(
         outputs.astype(np.float32), likelihoods.Categorical()
     )

@@ -142,7 +142,7 @@ class RegressionPredictive(Predictive):
         extreme = np.min(np.minimum(levels, 1 - levels)) < fast.LEAST_LEVEL
         if extreme or not (self._is_large and self._is_fast):
             return self._search_quantiles(levels)
-        standard = self.likelihood.standard
+        standard = self._standard
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Any:
             parts = fast.components(self.likelihood, outputs)
@@ -179,10 +179,14 @@ class RegressionPredictive(Predictive):
 
         return np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
 
+    @property
+    def _standard(self) -> Any:
+        return self.likelihood.standard
+
     @functools.cached_property
     def _is_fast(self) -> bool:
         """Whether it is a mixture of one distribution, of known moments."""
-        if self.likelihood.standard is None:
+        if self._standard is None:
             return False
         return bool(np.all(np.isfinite(self.stddev) & (self.stddev > 0)))
 
@@ -198,11 +202,9 @@ class RegressionPredictive(Predictive):
             parts = fast.components(self.likelihood, outputs)
             parts = parts.relative(center, width)
             if not self._is_large:
-                return width * fast.half_distance(
-                    parts, self.likelihood.standard
-                )
+                return width * fast.half_distance(parts, self._standard)
             return width * fast.approximate(
-                fast.half_distance, parts, self.likelihood.standard
+                fast.half_distance, parts, self._standard
             )
 
         return self._by_rows(chunk, self.mean, self.stddev, chunk=fast.CHUNK)
@@ -300,7 +302,7 @@ class RegressionPredictive(Predictive):
     def _fast_crps(self, y: Array) -> Array:
         def chunk(outputs: Tensor, y: Tensor, gap: Tensor) -> Tensor:
             parts = fast.components(self.likelihood, outputs)
-            return fast.crps(parts, self.likelihood.standard, y, gap)
+            return fast.crps(parts, self._standard, y, gap)
 
         gaps = self._half_distances
         return self._by_rows(chunk, y, gaps, chunk=fast.CHUNK)
