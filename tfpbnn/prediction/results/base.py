@@ -12,9 +12,9 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, data
-from tfpbnn.base.progress import Bar
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
+from tfpbnn.prediction.results import chunks
 
 # How many elements of [S, rows, P] are worked on at once, in float64.
 _CHUNK = 2**21
@@ -327,43 +327,12 @@ class Predictive(abc.ABC):
         self,
         function: Callable[..., Any],
         *arrays: Array,
-        chunk: int = _CHUNK,
+        chunk: int | None = None,
         dtype: Any = np.float64,
     ) -> Any:
-        """`function([S, n, .., P] tensor, *rows)`, concatenated over rows.
-
-        In chunks of about so many elements: N may be large.
-        All have the same number of rows n, since programs are compiled for it:
-        where the last ones are too few, rows before them are done once more.
-        """
-        per_row = max(self.outputs[:, :1].size, 1)
-        step = min(max(1, chunk // per_row), max(len(self), 1))
-        starts = range(0, max(len(self), 1), step)
-        bar, results = None, []
-        for start in starts:
-            first = max(0, min(start, len(self) - step))
-            rows = slice(first, first + step)
-            outputs = tf.constant(self.outputs[:, rows], dtype)
-            parts = [tf.constant(array[rows]) for array in arrays]
-            found = function(outputs, *parts)
-            new = slice(start - first, None)
-            results.append(
-                tuple(part[new] for part in found)
-                if isinstance(found, tuple)
-                else found[new]
-            )
-            if bar is None:  # not before programs are compiled
-                bar = Bar("auto")
-                bar.expect(len(starts) - 1)
-            else:
-                bar.step()
-        if bar is not None:
-            bar.close()
-        if isinstance(results[0], tuple):
-            return tuple(
-                np.concatenate(part) for part in zip(*results, strict=True)
-            )
-        return np.concatenate(results)
+        """See `chunks.by_rows`: of about `chunk` elements, since N is large."""
+        size = chunk or _CHUNK
+        return chunks.by_rows(function, self.outputs, arrays, size, dtype)
 
     @property
     def _outputs_shape(self) -> tuple[int, ...]:
