@@ -1,8 +1,9 @@
 """What all likelihoods share."""
 
 import abc
+import copy
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import keras
 import numpy as np
@@ -12,9 +13,13 @@ from tfpbnn.base import checks
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.likelihoods import units
 from tfpbnn.likelihoods.places import Places, fits, places_of
+from tfpbnn.likelihoods.standard import Standard
+from tfpbnn.likelihoods.units import Units
 
 _SCALE_FLOOR = 1e-6
+LikelihoodT = TypeVar("LikelihoodT", bound="Likelihood")
 
 
 def positive(raw: Tensor) -> Tensor:
@@ -45,10 +50,15 @@ class Likelihood(keras.losses.Loss):
     Attributes:
         is_classification: which kind of `Predictive` it makes.
         is_discrete: whether targets are counts, 0, 1, 2, ...
+        is_location_scale: whether `_marginals` has a `loc` and a `scale`, or is
+            a mixture of such, so that it may be in other units (`adapt`).
+        units: the `mean` and `stddev` of each target, if it was adapted to
+            some; else None.
     """
 
     is_classification: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = False
+    is_location_scale: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -57,6 +67,7 @@ class Likelihood(keras.losses.Loss):
         dtype: Any = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.units: Units | None = None
 
     @property
     @abc.abstractmethod
@@ -65,7 +76,18 @@ class Likelihood(keras.losses.Loss):
 
     @abc.abstractmethod
     def _marginals(self, *parameters: Tensor) -> Any:
-        """The TFP distribution of each target, from `[..., k]` parameters."""
+        """The TFP distribution of each target, from `[..., k]` parameters.
+
+        Of an adapted likelihood it is that of the standardized targets.
+        """
+
+    @property
+    def standard(self) -> Standard | None:
+        """The distribution of location 0 and scale 1, if `_marginals` is one.
+
+        It makes quantiles and scores of many draws fast, and is not needed.
+        """
+        return None
 
     def params_size(self, event_size: int = 1) -> int:
         """How many outputs the model needs for `event_size` targets."""
@@ -85,7 +107,77 @@ class Likelihood(keras.losses.Loss):
                 f"outputs, which is not a multiple of {each}. Give the last "
                 f"layer {each} units per target."
             )
-        return num_outputs // each
+        size = num_outputs // each
+        if self.units is not None:
+            self.units.check_size(size, type(self).__name__)
+        return size
+
+    def adapt(
+        self: LikelihoodT, y: Any, sample_weight: Any = None
+    ) -> LikelihoodT:
+        """Takes the units of the targets, as Keras's Normalization does.
+
+        The network is then trained in standardized units: its first output is
+        `(loc - mean(y)) / stddev(y)`, with a mean and a standard deviation for
+        each target. All that is said of targets is in their own units: the
+        loss, which is minus the log density of y as it is given (so it has the
+        logarithm of stddev(y) in it, a constant that trains nothing), and
+        predictions, intervals, samples, scores and exports. They are saved
+        with the model. Call it before `compile`, with the targets of training.
+
+        Args:
+            y: targets `[N]` or `[N, ..., k]`, where the last axis is that of
+                the k targets: an array or tensor, or a tf.data.Dataset or
+                PyDataset of targets, of (x, y) or of (x, y, weight). NaN is
+                left out; a target that has one value only keeps its unit.
+            sample_weight: weights of the rows or steps, `[N, ...]`.
+
+        Returns:
+            The likelihood itself.
+
+        Raises:
+            ValueError: if the targets are labels or counts, which have no
+                units; if a target is infinite, or has no value.
+            TypeError: if y is not numbers.
+
+        Example:
+        ```python
+        y = 36.0 + 17.0 * keras.random.normal((100,))
+        likelihood = tfpbnn.likelihoods.Normal().adapt(y)
+        likelihood.units                        # mean (36.,), stddev (17.,)
+        ```
+        """
+        self._check_has_units("adapt")
+        self.units = units.of(y, sample_weight)
+        return self
+
+    def rescale(
+        self: LikelihoodT, scale: Any, offset: Any = 0.0
+    ) -> LikelihoodT:
+        """The likelihood of `scale * y + offset`, given the same outputs.
+
+        Args:
+            scale: a positive number, or one for each target.
+            offset: a number, or one for each target.
+
+        Raises:
+            ValueError: if `scale` is not positive, or the targets are labels or
+                counts.
+        """
+        self._check_has_units("rescale")
+        other = copy.copy(self)
+        other.units = (self.units or Units()).rescale(scale, offset)
+        return other
+
+    def _check_has_units(self, method: str) -> None:
+        if not self.is_location_scale:
+            raise ValueError(
+                f"`{method}` must be asked of a likelihood with a location and "
+                "a scale: Normal, Laplace, StudentT or MixtureNormal, or one "
+                "of your own with is_location_scale = True. Received: "
+                f"{type(self).__name__}, whose targets have no other units. "
+                "Leave its targets as they are"
+            )
 
     def marginals(self, outputs: Tensor) -> Any:
         """The TFP distribution of each target, of batch shape `[..., k]`.
@@ -95,9 +187,13 @@ class Likelihood(keras.losses.Loss):
                 parameters, then all second ones, and so on.
         """
         outputs = tf.convert_to_tensor(outputs)
+        found = self._standardized(outputs)
+        return found if self.units is None else self.units.restored(found)
+
+    def _standardized(self, outputs: Tensor) -> Any:
+        """`marginals`, of the targets in the units of the network."""
         self.event_size(outputs.shape[-1])
-        parts = tf.split(outputs, self.params_size(1), axis=-1)
-        return self._marginals(*parts)
+        return self._marginals(*tf.split(outputs, self.params_size(1), axis=-1))
 
     def distribution(self, outputs: Tensor) -> Any:
         """The TFP distribution of an example's targets, of event shape `[k]`.
@@ -159,7 +255,14 @@ class Likelihood(keras.losses.Loss):
 
     def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The log-likelihood at each position, `[...]` of `[..., P]`."""
-        return self.distribution(outputs).log_prob(self.align(y, outputs))
+        y = self.align(y, outputs)
+        if self.units is None:
+            return self.distribution(outputs).log_prob(y)
+        # In standardized units a mean far from 0 costs no digits.
+        found = self._standardized(tf.convert_to_tensor(outputs))
+        found = found.log_prob(self.units.standardized(y))
+        found -= tf.math.log(self.units.stddevs(found))
+        return tf.reduce_sum(found, axis=-1)
 
     def ignored(self, y: Any, outputs: Any) -> Any:
         """Where targets say that their place does not count.
@@ -214,12 +317,30 @@ class Likelihood(keras.losses.Loss):
         return places.sum(nll)
 
     def get_config(self) -> Config:
-        return {"reduction": self.reduction, "name": self.name}
+        config = {"reduction": self.reduction, "name": self.name}
+        if self.units is None:
+            return config
+        return config | {"units": [list(part) for part in self.units]}
+
+    @classmethod
+    def from_config(cls: type[LikelihoodT], config: Config) -> LikelihoodT:
+        config = dict(config)
+        saved = config.pop("units", None)
+        likelihood = cls(**config)
+        if saved is not None:
+            mean, stddev = saved
+            likelihood.units = Units(tuple(mean), tuple(stddev))
+        return likelihood
 
     def __repr__(self) -> str:
-        own = self.get_config().items() - Likelihood.get_config(self).items()
-        arguments = ", ".join(f"{name}={value}" for name, value in sorted(own))
-        return f"{type(self).__name__}({arguments})"
+        own = self.get_config()
+        shown = [
+            f"{name}={own[name]}"
+            for name in sorted(own)
+            if name not in ("name", "reduction", "units")
+        ]
+        adapted = "" if self.units is None else f" in {self.units}"
+        return f"{type(self).__name__}({', '.join(shown)}){adapted}"
 
 
 def check_fixed(name: str, value: float | None) -> float | None:

@@ -83,11 +83,11 @@ def _counted(model: Any, y: Any, sample_weight: Any) -> Any:
     outputs, names = _outputs(model), reading.output_names(model)
     if y is None or data.is_stream(y) or len(outputs) != len(names):
         return y
-    losses = _by_output(model.loss, names, model.loss)
-    weights = _by_output(sample_weight, names, sample_weight)
+    losses = by_output(model.loss, names, model.loss)
+    weights = by_output(sample_weight, names, sample_weight)
     found = []
     for target, loss, weight, output in zip(
-        _by_output(y, names, None), losses, weights, outputs, strict=True
+        by_output(y, names, None), losses, weights, outputs, strict=True
     ):
         values = None if target is None else data.to_numpy(target)
         if values is None or not isinstance(loss, Likelihood):
@@ -127,8 +127,8 @@ def check(model: keras.Model, y: Any, of: str = "") -> None:
     parts = zip(
         names,
         outputs,
-        _by_output(y, names, None),
-        _by_output(model.loss, names, model.loss),
+        by_output(y, names, None),
+        by_output(model.loss, names, model.loss),
         strict=True,
     )
     for name, output, target, loss in parts:
@@ -149,7 +149,7 @@ def _outputs(model: Any) -> list[Any]:
     return getattr(network, "outputs", []) if ours else []
 
 
-def _by_output(given: Any, names: list[str], default: Any) -> list[Any]:
+def by_output(given: Any, names: list[str], default: Any) -> list[Any]:
     """What `fit` or `compile` was given for each output."""
     if isinstance(given, Mapping):
         return [given.get(name) for name in names]

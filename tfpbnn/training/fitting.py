@@ -10,7 +10,12 @@ import tensorflow as tf
 from tfpbnn.base import keras_private
 from tfpbnn.base.types import Tensor
 from tfpbnn.callbacks.kl_weight import data_length_weights
-from tfpbnn.training import data_checks, optimizer_step, steps_per_call
+from tfpbnn.training import (
+    data_checks,
+    optimizer_step,
+    steps_per_call,
+    units,
+)
 
 
 class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
@@ -32,6 +37,7 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
         bound = inspect.signature(plain).bind(*args, **kwargs)
         given = bound.arguments
         data_checks.check_data(self, given)
+        units.warn(self, given)
         callbacks = given.get("callbacks") or []
         if not isinstance(callbacks, keras.callbacks.CallbackList):
             given["callbacks"] = [

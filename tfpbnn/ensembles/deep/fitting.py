@@ -18,7 +18,7 @@ from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs
 from tfpbnn.layers.kl import managed_weights
-from tfpbnn.training import data_checks, steps_per_call
+from tfpbnn.training import data_checks, steps_per_call, units
 from tfpbnn.training.optimizer_step import is_elementwise
 
 # What `fit` takes beside Keras's arguments.
@@ -110,6 +110,7 @@ def _check(model: Any, given: dict[str, Any]) -> None:
             f"shuffle={given['shuffle']!r}"
         )
     data_checks.check_data(model, given)
+    units.warn(model, given)
     if model.members_are_same():
         warnings.warn(
             "All members start at the same weights, so they learn much the "

@@ -16,7 +16,7 @@ from tfpbnn.networks import copying
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.particles import Posterior
 from tfpbnn.particles.state import MemberValues
-from tfpbnn.training import data_checks
+from tfpbnn.training import data_checks, units
 
 
 @registry.register("ensembles")
@@ -142,6 +142,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         given = kwargs | {"x": x, "y": y}
         check_compiled(self)
         data_checks.check_data(self, given)
+        units.warn(self, given)
         weight_kl(self, given)
         if not self.optimizer.built:  # It stays unused, but Keras saves it.
             self.optimizer.build(self.trainable_variables)

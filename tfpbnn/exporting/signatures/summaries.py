@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor
 from tfpbnn.exporting.graphs.draws import batch_first
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.prediction.results import classification, mixture, regression
+from tfpbnn.prediction.results import classification, mixture
 
 Summary = Callable[[Likelihood, Tensor, Sequence[float]], dict[str, Tensor]]
 
@@ -28,7 +28,7 @@ def summarize(
     """
     if likelihood.is_classification:
         return _of_labels(likelihood, outputs)
-    mean, epistemic, aleatoric = regression.averages(likelihood, outputs)
+    mean, epistemic, aleatoric = mixture.averages(likelihood, outputs)
     found = {
         "mean": mean,
         "variance": epistemic + aleatoric,
@@ -37,9 +37,9 @@ def summarize(
     }
     if levels:
         quantiles = mixture.quantile(
-            regression.mixture_cdf(likelihood, outputs),
+            mixture.cdf_of(likelihood, outputs),
             levels,
-            *regression.centers(mean, epistemic + aleatoric),
+            *mixture.centers(mean, epistemic + aleatoric),
             likelihood.is_discrete,
         )
         found["quantiles"] = batch_first(quantiles)

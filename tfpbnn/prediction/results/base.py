@@ -14,6 +14,7 @@ from tfpbnn.base import checks
 from tfpbnn.base.places import over_targets
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
+from tfpbnn.prediction.results import chunks
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.tables import table
 from tfpbnn.prediction.results.targets import by_place, mask_of_places, scored
@@ -350,24 +351,16 @@ class Predictive(abc.ABC):
             return values
         return np.where(over_targets(self.mask, values), values, np.nan)
 
-    def _by_rows(self, function: Callable[..., Any], *arrays: Array) -> Any:
-        """`function([S, n, .., P] tensor, *rows)`, concatenated over rows.
-
-        In float64, and in chunks: N may be large.
-        """
-        per_row = max(self.outputs[:, :1].size, 1)
-        step = max(1, _CHUNK // per_row)
-        results = []
-        for start in range(0, max(len(self), 1), step):
-            rows = slice(start, start + step)
-            outputs = tf.constant(self.outputs[:, rows], tf.float64)
-            parts = [tf.constant(array[rows]) for array in arrays]
-            results.append(function(outputs, *parts))
-        if isinstance(results[0], Mapping | tuple):
-            return tuple(
-                np.concatenate(part) for part in zip(*results, strict=True)
-            )
-        return np.concatenate(results)
+    def _by_rows(
+        self,
+        function: Callable[..., Any],
+        *arrays: Array,
+        chunk: int | None = None,
+        dtype: Any = np.float64,
+    ) -> Any:
+        """See `chunks.by_rows`: of about `chunk` elements, since N is large."""
+        size = chunk or _CHUNK
+        return chunks.by_rows(function, self.outputs, arrays, size, dtype)
 
     @property
     def outputs_shape(self) -> tuple[int, ...]:

@@ -1,5 +1,6 @@
 """Predictions of class labels."""
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -49,6 +50,22 @@ class ClassificationPredictive(Predictive):
             of_targets(self.likelihood, part) for part in self.summaries[:2]
         )
         return p, epistemic, p * (1 - p) - epistemic
+
+    @functools.cached_property
+    def mean(self) -> Array:
+        """The probabilities of the classes, `[N, K]`, or of yes, `[N, k]`.
+
+        They are one pass over the draws in the precision of these, where the
+        other averages, which are differences, take several in float64.
+        """
+        if not self.has_draws:
+            return self._moments[0]
+
+        def chunk(outputs: Tensor) -> Tensor:
+            return tf.reduce_mean(self._means_of(outputs), axis=0)
+
+        dtype = np.result_type(self.outputs.dtype, np.float32)
+        return self._by_rows(chunk, dtype=dtype).astype(np.float64)
 
     @property
     def probabilities(self) -> Array:
