@@ -146,41 +146,27 @@ def _unpacked(element: Any) -> tuple[Any, Any, Any]:
 
 
 def count_examples(x: Any, validation_split: float = 0.0) -> int:
-    """How many training examples `fit` will see in an epoch.
+    """How many training examples `fit` makes of arrays.
 
-    Of a tf.data.Dataset, its number of batches times the size of its first:
-    too many by less than one batch if the last one is smaller.
+    Args:
+        x: an array, or a structure of them. (Batches of a stream are read to be
+            counted: see `tfpbnn.callbacks.training_data`.)
+        validation_split: the share of rows that `fit` keeps for validation.
 
     Raises:
-        ValueError: if the number cannot be known.
+        ValueError: if x has no known number of rows.
     """
-    if isinstance(x, tf.data.Dataset):
-        count = int(x.cardinality())
-        if count < 0:
-            raise ValueError(_unknown("a tf.data.Dataset of unknown length"))
-        first = next(iter(x.take(1)), None)
-        return 0 if first is None else count * _rows(first)
-    if isinstance(x, keras.utils.PyDataset):
-        if not x.num_batches:
-            raise ValueError(_unknown("a PyDataset of unknown length"))
-        count = x.num_batches
-        return (count - 1) * _rows(x[0]) + _rows(x[count - 1])
-    try:
-        total = len(keras.tree.flatten(x)[0])
-    except TypeError as error:
-        raise ValueError(_unknown(f"{type(x).__name__} object")) from error
-    return math.floor(total * (1 - validation_split))
+    leaves = [leaf for leaf in keras.tree.flatten(x) if leaf is not None]
+    shape = getattr(leaves[0], "shape", None) if leaves else None
+    if is_stream(x) or shape is None or len(shape) == 0:
+        raise unknown_length(f"{type(x).__name__} object")
+    return math.floor(int(shape[0]) * (1 - validation_split))
 
 
-def _rows(element: Any) -> int:
-    x, _, _ = keras.utils.unpack_x_y_sample_weight(element)
-    return int(keras.tree.flatten(x)[0].shape[0])
-
-
-def _unknown(received: str) -> str:
-    return (
+def unknown_length(received: str) -> ValueError:
+    """The error for data that don't tell how many examples there are."""
+    return ValueError(
         "`x` must have a known number of examples for `fit` to weight the KL. "
         f"Received: x is {received}. Pass `callbacks=[tfpbnn.callbacks."
-        "KLWeight(num_examples=...)]`, or tell the dataset its number of "
-        "batches with tf.data.experimental.assert_cardinality"
+        "KLWeight(num_examples=...)]`, with the number of rows in all"
     )

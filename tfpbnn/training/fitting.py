@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpbnn.base import keras_private
 from tfpbnn.base.types import Tensor
-from tfpbnn.callbacks.kl_weight import data_length_weights
+from tfpbnn.callbacks.kl_weight import with_kl_weight
 from tfpbnn.training import (
     data_checks,
     optimizer_step,
@@ -38,12 +38,8 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
         given = bound.arguments
         data_checks.check_data(self, given)
         units.warn(self, given)
-        callbacks = given.get("callbacks") or []
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            given["callbacks"] = [
-                *keras.tree.flatten(callbacks),
-                *data_length_weights(given),
-            ]
+        if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
+            given["callbacks"] = with_kl_weight(given)
         with steps_per_call.several(self, given, [self]):
             return plain(*bound.args, **bound.kwargs)
 

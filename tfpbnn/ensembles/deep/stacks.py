@@ -178,4 +178,5 @@ def _add_stack(
     )
     if getattr(variable, "is_managed", False):
         stack.is_managed = True
+        stack.factor = variable.factor
     return stack
