@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
 
@@ -59,7 +60,16 @@ class Posterior(abc.ABC):
 
 
 def keras_spec(x: Any) -> Any:
-    """KerasTensors like tensors or TensorSpecs."""
-    return keras.tree.map_structure(
-        lambda t: keras.KerasTensor(tuple(t.shape), t.dtype.name), x
-    )
+    """KerasTensors like tensors or their specs; None stays."""
+
+    def spec(t: Any) -> keras.KerasTensor | None:
+        if t is None:
+            return None
+        form = {}
+        if isinstance(t, tf.SparseTensor | tf.SparseTensorSpec):
+            form = {"sparse": True}
+        if isinstance(t, tf.RaggedTensor | tf.RaggedTensorSpec):
+            form = {"ragged": True}
+        return keras.KerasTensor(tuple(t.shape), t.dtype.name, **form)
+
+    return keras.tree.map_structure(spec, x)

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base import data, forms
 from tfpbnn.base.types import Tensor
 from tfpbnn.particles.costs import Costs
 from tfpbnn.particles.ways import MEAN, Draws, Way
@@ -116,8 +117,8 @@ class DrawFunction(abc.ABC):
         Returns:
             `[stop - start, B, ...]`.
         """
-        rows = len(keras.tree.flatten(x)[0])
-        arguments = [x, key, start, stop]
+        rows = data.length(x)
+        arguments = [forms.present(x), key, start, stop]
         if draws.is_by_row:
             stop_row = first_row + rows
             arguments.append(tf.range(first_row, stop_row, dtype=tf.int64))
@@ -126,12 +127,13 @@ class DrawFunction(abc.ABC):
 
     def mean(self, x: Any) -> Any:
         """Outputs at the posterior means, `[num_means, B, ...]`."""
-        return _to_numpy(self.compiled(MEAN)(x))
+        return _to_numpy(self.compiled(MEAN)(forms.present(x)))
 
     def compiled(self, way: Way) -> Any:
         """The function of a way, made when first asked for.
 
-        It takes the arguments of `trace` after the way, or of `trace_mean`.
+        It takes the arguments of `trace` after the way, or of `trace_mean`,
+        with x as `forms.present` gives it.
         """
         if way not in self._functions:
             with TRACING:
@@ -140,7 +142,7 @@ class DrawFunction(abc.ABC):
         return self._functions[way]
 
     def _compile(self, way: Way) -> Any:
-        signature = [self._inputs]
+        signature = [forms.present(self._inputs)]
         trace: Callable[..., Any] = self.trace_mean
         if way.draws is not Draws.MEAN:
             trace = functools.partial(self.trace, way)
@@ -148,7 +150,9 @@ class DrawFunction(abc.ABC):
         if way.draws.is_by_row:
             signature.append(_ROWS)
         function = tf.function(
-            trace, input_signature=signature, autograph=False
+            lambda x, *others: trace(forms.restored(x, self._inputs), *others),
+            input_signature=signature,
+            autograph=False,
         )
         function.get_concrete_function()  # traces it
         return function
