@@ -180,3 +180,51 @@ def test_batches_of_different_lengths():
             )
     even = dataset.padded_batch(2, padded_shapes=[4, 2])
     assert predict(model, even, **kwargs).mean.shape == (4, 4, 1)
+
+
+SPARSE_LAYERS = {
+    "reparameterization": lambda: tfpbnn.layers.DenseReparameterization(4),
+    "matrix": lambda: tfpbnn.layers.DenseReparameterization(
+        4, kernel_posterior="matrix_normal"
+    ),
+    "members": lambda: tfpbnn.layers.DenseBatchEnsemble(4, num_members=2),
+    "rank 1": lambda: tfpbnn.layers.DenseRank1(4, num_members=2),
+    "dropout": lambda: tfpbnn.layers.MCDropout(0.3),
+    "concrete": lambda: tfpbnn.layers.ConcreteDropout(keras.layers.Dense(4)),
+    "any": lambda: tfpbnn.layers.Variational(keras.layers.Dense(4)),
+    "plain": lambda: keras.layers.Dense(4),
+}
+
+
+@pytest.mark.parametrize("kind", SPARSE_LAYERS)
+def test_layers_draw_the_same_of_sparse_rows(kind):
+    layers = [SPARSE_LAYERS[kind](), tfpbnn.layers.DenseFlipout(3)]
+    model = keras.Sequential([keras.Input((6,), sparse=True), *layers])
+    kwargs = {"likelihood": tfpbnn.likelihoods.Categorical()}
+    kwargs["draws"] = "coherent"
+    found, expected = (predict(model, x, **kwargs) for x in (SPARSE, DENSE))
+    np.testing.assert_allclose(found.outputs, expected.outputs, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["sparse", "ragged", "optional", "words"])
+def test_posteriors_of_networks_take_the_same(networks, name):
+    model, expected = networks[name]
+    network = tfpbnn.to_deterministic(model)
+    samples = tfpbnn.ensembles.WeightSamples.from_weights(
+        network, [network.get_weights()] * 2
+    )
+    x = next(iter(FORMS[name].values()))()
+    found = predict(samples, x, 2, likelihood=model.loss).outputs
+    np.testing.assert_allclose(found[0], expected["mean"][0], atol=1e-5)
+
+
+def test_a_layer_that_takes_no_ragged_rows_says_so():
+    x = keras.Input((None,), dtype="int32", ragged=True)
+    y = tfpbnn.layers.EmbeddingReparameterization(9, 4, name="words")(x)
+    model = keras.Model(x, inputs.Average()(y))
+    with pytest.raises(TypeError, match=r"the layer `words`.*to_tensor\(\)"):
+        predict(
+            model,
+            tf.ragged.constant(inputs.TOKENS),
+            likelihood=tfpbnn.likelihoods.Categorical(),
+        )

@@ -16,6 +16,11 @@ def reshape(x: Tensor, shape: Any) -> Tensor:
     return tf.reshape(x, shape)
 
 
+def dense(x: Tensor) -> Tensor:
+    """A sparse tensor with its zeros; any other as it is."""
+    return tf.sparse.to_dense(x) if isinstance(x, tf.SparseTensor) else x
+
+
 def flatten(x: Tensor) -> Tensor:
     """Joins the first two axes: `[S, B, ...]` becomes `[S * B, ...]`."""
     y = reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
@@ -62,8 +67,7 @@ def over_rows(function: Callable[[Tensor], Tree], x: Tensor) -> Tree:
 
 def repeated(x: Tensor, count: int | Tensor) -> Tensor:
     """`[B, ...]` once for each of `count` draws: `[S * B, ...]`."""
-    if isinstance(x, tf.SparseTensor):
-        x = tf.sparse.to_dense(x)
+    x = dense(x)
     # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
     sizes = tf.concat([[count], tf.shape(x)], 0)
     return flatten(tf.broadcast_to(x, sizes))

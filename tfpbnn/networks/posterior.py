@@ -56,7 +56,13 @@ class Posterior(abc.ABC):
         Args:
             x: KerasTensors.
         """
-        return self.template().compute_output_spec(x)
+        network = self.template()
+        own = getattr(network, "inputs", None)
+        if own:  # Keras asks each input for its shape, also an optional one
+            leaves = zip(keras.tree.flatten(x), own, strict=True)
+            given = [like if leaf is None else leaf for leaf, like in leaves]
+            x = keras.tree.pack_sequence_as(x, given)
+        return network.compute_output_spec(x)
 
 
 def keras_spec(x: Any) -> Any:
