@@ -1,6 +1,7 @@
 """Stacks `[S, B, ...]` of draws or members as rows `[S * B, ...]`, and back."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
@@ -8,9 +9,21 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor, Tree
 
 
+def reshape(x: Tensor, shape: Any) -> Tensor:
+    """`tf.reshape`, of sparse tensors too."""
+    if isinstance(x, tf.SparseTensor):
+        return tf.sparse.reshape(x, tf.cast(shape, tf.int64))
+    return tf.reshape(x, shape)
+
+
+def dense(x: Tensor) -> Tensor:
+    """A sparse tensor with its zeros; any other as it is."""
+    return tf.sparse.to_dense(x) if isinstance(x, tf.SparseTensor) else x
+
+
 def flatten(x: Tensor) -> Tensor:
     """Joins the first two axes: `[S, B, ...]` becomes `[S * B, ...]`."""
-    y = tf.reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
+    y = reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
     count, rows = x.shape[:2]
     size = None if None in (count, rows) else count * rows
     y.set_shape([size, *x.shape[2:]])
@@ -24,7 +37,7 @@ def unflatten(x: Tensor, count: int | Tensor) -> Tensor:
         x: rows, those of one draw or member after those of another.
         count: how many draws or members there are, S.
     """
-    y = tf.reshape(x, tf.concat([[count, -1], tf.shape(x)[1:]], 0))
+    y = reshape(x, tf.concat([[count, -1], tf.shape(x)[1:]], 0))
     known, size = tf.get_static_value(count), x.shape[0]
     rows = None if None in (known, size) else size // known
     y.set_shape([known, rows, *x.shape[1:]])
@@ -54,6 +67,7 @@ def over_rows(function: Callable[[Tensor], Tree], x: Tensor) -> Tree:
 
 def repeated(x: Tensor, count: int | Tensor) -> Tensor:
     """`[B, ...]` once for each of `count` draws: `[S * B, ...]`."""
+    x = dense(x)
     # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
     sizes = tf.concat([[count], tf.shape(x)], 0)
     return flatten(tf.broadcast_to(x, sizes))

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tfpbnn.base import forms
 from tfpbnn.base.keras_private import mask_of, with_mask
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks.reading import (
@@ -111,13 +112,14 @@ class Graph:
             math.prod(
                 found
                 for found, known in zip(
-                    leaf.shape[1:], key.shape[1:], strict=False
+                    forms.sizes(leaf), key.shape[1:], strict=False
                 )
                 if known is None
             )
             for leaf, key in zip(
                 keras.tree.flatten(x), self.inputs, strict=False
             )
+            if leaf is not None
         )
 
     def is_used_once(self, op: Any) -> bool:

@@ -77,11 +77,26 @@ class Posterior(abc.ABC):
         Args:
             x: KerasTensors.
         """
-        return self.template().compute_output_spec(x)
+        network = self.template()
+        own = getattr(network, "inputs", None)
+        if own:  # Keras asks each input for its shape, also an optional one
+            leaves = zip(keras.tree.flatten(x), own, strict=True)
+            given = [like if leaf is None else leaf for leaf, like in leaves]
+            x = keras.tree.pack_sequence_as(x, given)
+        return network.compute_output_spec(x)
 
 
 def keras_spec(x: Any) -> Any:
-    """KerasTensors like tensors or TensorSpecs."""
-    return keras.tree.map_structure(
-        lambda t: keras.KerasTensor(tuple(t.shape), t.dtype.name), x
-    )
+    """KerasTensors like tensors or their specs; None stays."""
+
+    def spec(t: Any) -> keras.KerasTensor | None:
+        if t is None:
+            return None
+        form = {}
+        if isinstance(t, tf.SparseTensor | tf.SparseTensorSpec):
+            form = {"sparse": True}
+        if isinstance(t, tf.RaggedTensor | tf.RaggedTensorSpec):
+            form = {"ragged": True}
+        return keras.KerasTensor(tuple(t.shape), t.dtype.name, **form)
+
+    return keras.tree.map_structure(spec, x)

@@ -6,8 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
+from tfpbnn.base import forms
 from tfpbnn.base.keras_private import FUNCTIONAL, held_layers
 from tfpbnn.networks.posterior import Posterior
 
@@ -138,6 +138,16 @@ def keys_of(structure: Mapping[Any, Any]) -> list[str]:
     return list(dict.fromkeys(str(path[0]) for path in paths))
 
 
+def input_names(model: keras.Model) -> list[str]:
+    """The names of a model's inputs in Keras's order; [] if unknown.
+
+    They are "" where the name is Keras's own.
+    """
+    inputs = getattr(template_of(model), "inputs", None) or []
+    names = [x.name for x in inputs]
+    return ["" if name.startswith("keras_tensor") else name for name in names]
+
+
 def compiled_loss(model: keras.Model) -> Any:
     """The loss that a model was compiled with.
 
@@ -162,7 +172,15 @@ _HOLDERS = (keras.layers.Lambda, keras.Model)
 
 def input_like(x: keras.KerasTensor) -> keras.KerasTensor:
     """An input of the same shape, type and name."""
-    return keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name)
+    # Older versions of Keras know no ragged inputs.
+    form = {"ragged": True} if getattr(x, "ragged", False) else {}
+    return keras.Input(
+        batch_shape=x.shape,
+        dtype=x.dtype,
+        sparse=x.sparse,
+        name=x.name,
+        **form,
+    )
 
 
 def inputs_like(model: Any) -> Any:
@@ -201,13 +219,15 @@ def open_spec(model: Any, x: Any) -> Any:
     """
     has_rows = is_stateful(model)
 
-    def spec(leaf: Any, key: Any) -> tf.TensorSpec:
+    def spec(leaf: Any, key: Any) -> Any:
+        if leaf is None:
+            return None
         sizes = [
             None if known is None else found
             for found, known in zip(leaf.shape, key.shape, strict=True)
         ]
         rows = leaf.shape[0] if has_rows else None
-        return tf.TensorSpec([rows, *sizes[1:]], leaf.dtype)
+        return forms.spec(leaf, [rows, *sizes[1:]])
 
     like = x
     if can_read(model) and same_structure(input_of(model), x):
@@ -215,7 +235,10 @@ def open_spec(model: Any, x: Any) -> Any:
         pairs = zip(
             keras.tree.flatten(x), keras.tree.flatten(like), strict=True
         )
-        if any(len(leaf.shape) != len(key.shape) for leaf, key in pairs):
+        if any(
+            leaf is not None and len(leaf.shape) != len(key.shape)
+            for leaf, key in pairs
+        ):
             like = x
     return keras.tree.map_structure(spec, x, like)
 

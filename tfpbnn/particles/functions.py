@@ -12,6 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base import data, forms
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.networks.reading import can_read
@@ -133,8 +134,8 @@ class DrawFunction(abc.ABC):
         Returns:
             `[stop - start, B, ...]`.
         """
-        rows = len(keras.tree.flatten(x)[0])
-        arguments = [x, key, start, stop]
+        rows = data.length(x)
+        arguments = [forms.present(x), key, start, stop]
         if draws.is_by_row:
             stop_row = first_row + rows
             arguments.append(tf.range(first_row, stop_row, dtype=tf.int64))
@@ -160,14 +161,15 @@ class DrawFunction(abc.ABC):
                 # All that masks are not made of is left out of the graph.
                 self._masks_function = tf.function(
                     self._trace_masks,
-                    input_signature=[self._inputs],
+                    input_signature=[forms.present(self._inputs)],
                     autograph=False,
                 )
                 self._masks_function.get_concrete_function()
-        masks = self._masks_function(x)
+        masks = self._masks_function(forms.present(x))
         return [None if mask is None else np.asarray(mask) for mask in masks]
 
     def _trace_masks(self, x: Any) -> list[Tensor | None]:
+        x = forms.restored(x, self._inputs)
         scope = self._scope(random.as_key(0), tf.constant(0, tf.int64))
         # Nothing is written by what is only looked at.
         with keras.StatelessScope(), random.entered(scope):
@@ -181,7 +183,7 @@ class DrawFunction(abc.ABC):
 
     def mean(self, x: Any) -> Any:
         """Outputs at the posterior means, `[num_means, B, ...]`."""
-        return _to_numpy(self.compiled(MEAN)(x))
+        return _to_numpy(self.compiled(MEAN)(forms.present(x)))
 
     def leave_state(self, x: Any, key: Tensor | None) -> None:
         """Writes the states that one call leaves: that of the first draw.
@@ -197,20 +199,23 @@ class DrawFunction(abc.ABC):
         keys = [] if key is None else [key]
         with TRACING:
             if len(keys) not in self._leaving:
-                signature = [self._inputs, *([_KEY] * len(keys))]
+                inputs = forms.present(self._inputs)
+                signature = [inputs, *([_KEY] * len(keys))]
                 self._leaving[len(keys)] = tf.function(
                     self._leave, input_signature=signature, autograph=False
                 )
                 self._leaving[len(keys)].get_concrete_function()  # traces it
-        self._leaving[len(keys)](x, *keys)
+        self._leaving[len(keys)](forms.present(x), *keys)
 
     def _leave(self, x: Any, key: Tensor | None = None) -> None:
+        x = forms.restored(x, self._inputs)
         self.trace_one(x, key, tf.constant(0, tf.int64), leaves=True)
 
     def compiled(self, way: Way) -> Any:
         """The function of a way, made when first asked for.
 
-        It takes the arguments of `trace` after the way, or of `trace_mean`.
+        It takes the arguments of `trace` after the way, or of `trace_mean`,
+        with x as `forms.present` gives it.
         """
         if way not in self._functions:
             with TRACING:
@@ -219,7 +224,7 @@ class DrawFunction(abc.ABC):
         return self._functions[way]
 
     def _compile(self, way: Way) -> Any:
-        signature = [self._inputs]
+        signature = [forms.present(self._inputs)]
         trace: Callable[..., Any] = self.trace_mean
         if way.draws is not Draws.MEAN:
             trace = functools.partial(self.trace, way)
@@ -227,7 +232,9 @@ class DrawFunction(abc.ABC):
         if way.draws.is_by_row:
             signature.append(_ROWS)
         function = tf.function(
-            trace, input_signature=signature, autograph=False
+            lambda x, *others: trace(forms.restored(x, self._inputs), *others),
+            input_signature=signature,
+            autograph=False,
         )
         function.get_concrete_function()  # traces it
         return function

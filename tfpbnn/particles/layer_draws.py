@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base import forms
 from tfpbnn.base.stacking import unflatten
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.linear.base import VariationalLayer
@@ -52,7 +53,7 @@ class LayerDraws(DrawFunction):
         self.has_mean = effects.has_mean
 
     def costs(self, x: Any) -> Costs:
-        shapes = tuple(tuple(leaf.shape[1:]) for leaf in keras.tree.flatten(x))
+        shapes = tuple(map(forms.sizes, keras.tree.flatten(x)))
         if shapes not in self._costs:
             self._costs[shapes] = count(self._graph, x)
         return self._costs[shapes]

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base import forms
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.networks.reading import open_spec
@@ -36,7 +37,12 @@ class PosteriorDraws(DrawFunction):
     def costs(self, x: Any) -> Costs:
         model: Any = self._model()
         specs = keras.tree.map_structure(
-            lambda t: keras.KerasTensor((None, *t.shape[1:]), t.dtype.name), x
+            lambda t: (
+                t
+                if t is None
+                else keras.KerasTensor((None, *forms.sizes(t)), t.dtype.name)
+            ),
+            x,
         )
         sizes = (
             math.prod(n for n in leaf.shape if n is not None)

@@ -35,7 +35,9 @@ def can_stack(call: Call) -> bool:
     )
     keeps_rows = all(len(y.shape) and y.shape[0] is None for y in call.outputs)
     has_mask = any(mask_of(x) is not None for x in call.inputs)
-    is_apart = keeps_rows and not has_mask and not _goes_along_rows(call)
+    is_ragged = any(getattr(x, "ragged", False) for x in call.inputs)
+    is_even = keeps_rows and not has_mask and not is_ragged
+    is_apart = is_even and not _goes_along_rows(call)
     return is_plain and is_apart
 
 

@@ -136,7 +136,7 @@ class Collector:
         if self._keep_draws:
             outputs = _joined(parts, axis=1)
             return _kind(likelihood)(outputs, likelihood, draws, mask)
-        averages = tuple(map(np.concatenate, zip(*parts, strict=True)))
+        averages = tuple(map(_joined, zip(*parts, strict=True)))
         return _kind(likelihood).without_draws(
             num_samples, averages, likelihood, draws, mask=mask
         )
@@ -186,6 +186,14 @@ def resolve(
 
 def _joined(parts: Sequence[Array], axis: int = 0) -> Array:
     """The parts along an axis, without a copy if there is one."""
+    shapes = [np.delete(part.shape, axis).tolist() for part in parts]
+    if odd := next((shape for shape in shapes if shape != shapes[0]), None):
+        raise ValueError(
+            "`x` must have batches whose outputs have one shape. Received: "
+            f"{parts[0].shape[axis + 1 :]} and {tuple(odd[axis:])} for a row. "
+            "Pad all batches to the same length, as `padded_batch` does with "
+            "`padded_shapes`, or predict them one by one"
+        )
     return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 

@@ -43,8 +43,10 @@ def predict(
 
     Args:
         model: a built Keras model with random layers in it.
-        x: inputs: an array, a tensor, a list or dict of them, or a
-            tf.data.Dataset or PyDataset, whose targets are ignored.
+        x: inputs: an array of NumPy, pandas or SciPy (sparse), a tensor, also
+            sparse, ragged or of strings, or a list or dict of them, with None
+            for an optional input; or batches, of a tf.data.Dataset, PyDataset,
+            loader or generator that ends, whose targets are ignored.
         num_samples: the number of draws S of the weights. Errors of the mean
             fall with its square root; 100 are enough for most plots. Of an
             ensemble at most its members, and if fewer the first of them.
@@ -93,7 +95,8 @@ def predict(
             or has nothing random in it; if the outputs don't fit the
             likelihood; if `num_samples` is not positive; if x has NaN; if
             `draws` is not exact for the model.
-        TypeError: if x is not one of the forms above.
+        TypeError: if x is not one of the forms above, or an input holds
+            neither numbers nor strings.
 
     Example:
     ```python
@@ -246,7 +249,9 @@ class _Options:
         reading.check_built(model)
         return Run(
             model,
-            x if data.is_stream(x) else data.as_arrays("x", x),
+            x
+            if data.is_stream(x)
+            else data.as_rows("x", x, reading.input_names(model)),
             self.num_samples,
             draws=_DRAWS[self.draws],
             seed=self.seed,

@@ -41,10 +41,12 @@ class CheckedEvaluate:
         """
         plain = super().evaluate  # type: ignore[misc]
         # What `fit` has kept for between epochs was looked at when it began.
-        if not keras_private.is_called_by_fit(kwargs):
-            given = inspect.signature(plain).bind(*args, **kwargs).arguments
-            check_data(self, given)
-        return plain(*args, **kwargs)
+        if keras_private.is_called_by_fit(kwargs):
+            return plain(*args, **kwargs)
+        bound = inspect.signature(plain).bind(*args, **kwargs)
+        data.as_keras_takes(bound.arguments)
+        check_data(self, bound.arguments)
+        return plain(*bound.args, **bound.kwargs)
 
 
 def check_data(model: Any, given: Mapping[str, Any]) -> None:

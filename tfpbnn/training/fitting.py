@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import keras_private
+from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Tensor
 from tfpbnn.callbacks.kl_weight import with_kl_weight
 from tfpbnn.training import (
@@ -36,6 +36,7 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
         plain = super().fit  # type: ignore[misc]
         bound = inspect.signature(plain).bind(*args, **kwargs)
         given = bound.arguments
+        data.as_keras_takes(given)
         data_checks.check_data(self, given)
         units.warn(self, given)
         if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):

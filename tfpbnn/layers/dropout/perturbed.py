@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn import fused, random
-from tfpbnn.base.stacking import flatten, unflatten
+from tfpbnn.base.stacking import dense, flatten, unflatten
 from tfpbnn.base.types import Tensor
 
 NoiseShape = Sequence[int | None] | None
@@ -35,6 +35,7 @@ def perturbed(
         noise_shape: what Keras's dropout takes: 1 for axes along which the
             numbers are the same, None or the size for others.
     """
+    x = dense(x)  # noise leaves no zeros, or has an axis of draws
     scope = random.current_scope()
     if scope is None:
         return apply(x, random.RandomNumbers(key, _sizes(x, noise_shape)))

@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from tfpbnn.base.stacking import reshape
 from tfpbnn.base.types import Tensor
 
 
@@ -97,7 +98,9 @@ def _stacked_matmul(x: Tensor, kernels: Tensor) -> Tensor:
     if x.shape[0] == 1:
         # One large product, `[B, I] x [I, S * O]`, is faster than S small ones.
         wide = tf.reshape(tf.transpose(kernels, [1, 0, 2]), [size, -1])
-        y = tf.reshape(tf.reshape(x, [-1, size]) @ wide, [-1, count, units])
+        # Sparse rows are multiplied as they are.
+        y = keras.ops.matmul(reshape(x, [-1, size]), wide)
+        y = tf.reshape(y, [-1, count, units])
         y = tf.transpose(y, [1, 0, 2])
     else:
         y = tf.reshape(x, [count, -1, size]) @ kernels
