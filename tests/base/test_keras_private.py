@@ -41,6 +41,19 @@ def test_mask_of():
     assert keras_private.mask_of(tf.ones(2)) is None, message
 
 
+def test_set_mask():
+    """By a loss, in a graph and outside of one."""
+    loss, y = keras.losses.MeanAbsoluteError(), tf.constant([[1.0], [5.0]])
+
+    def step():
+        y_pred = tf.zeros([2, 1])
+        keras_private.set_mask(y_pred, tf.constant([True, False]))
+        return loss(y, y_pred)
+
+    message = CHANGED + "set_mask"
+    assert float(step()) == float(tf.function(step)()) == 1.0, message
+
+
 def test_compile_arguments():
     metric = keras.metrics.MeanSquaredError()
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])

@@ -103,6 +103,12 @@ def length(arrays: Any) -> int:
     return len(keras.tree.flatten(arrays)[0])
 
 
+def num_rows(batch: Any) -> Any:
+    """The number of rows of a batch's tensors, of which some may be None."""
+    first = next(t for t in keras.tree.flatten(batch) if t is not None)
+    return tf.shape(first)[0]
+
+
 def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
     """(inputs, targets or None) of each batch, inputs as tensors."""
     if isinstance(x, tf.data.Dataset):

@@ -44,6 +44,15 @@ def mask_of(tensor: Any) -> Any:
     return getattr(tensor, "_keras_mask", None)
 
 
+def set_mask(tensor: Any, mask: Any) -> None:
+    """Gives a tensor a mask for Keras to hand on.
+
+    A layer whose `compute_mask` returns the mask would do so in public, but
+    calls of layers cast, name and trace what they are given.
+    """
+    tensor._keras_mask = mask
+
+
 def compile_arguments(model: Any) -> Mapping[str, Any]:
     """The objects that `compile` was given, by their arguments' names.
 

@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfpbnn import random
 from tfpbnn.base import checks, data
 from tfpbnn.base.types import Array, Config
 from tfpbnn.callbacks.kl_weight import data_length_weights
+from tfpbnn.ensembles.deep.batches import map_tensors
 from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs
@@ -185,30 +185,26 @@ def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
     feed = MemberFeed(
         x,
         y,
-        _member_weights(model, data.length(x), weights),
+        weights,
         batch_size=given.pop("batch_size", None) or 32,
         shuffle=given.pop("shuffle", True),
         num_orders=model.num_members if model.options.shuffle == "own" else 1,
         seed=model.options.seed,
+        counts=bootstrap_counts(model, x),
     )
     # Keras would shuffle whole batches.
     return given | {"x": feed, "shuffle": False}
 
 
-def _member_weights(model: Any, size: int, weights: Any) -> Array | None:
-    """The weights of rows for each member, `[N, M]`, if there are any."""
+def bootstrap_counts(model: Any, x: Any) -> Array | None:
+    """How often each member sees each row of x, `[N, M]`; None for once."""
     if model.options.bootstrap is None:
-        if weights is None:
-            return None
-        return np.repeat(weights[:, np.newaxis], model.num_members, axis=1)
-    counts = model.options.bootstrap_counts(size, model.num_members)
-    return counts if weights is None else counts * weights[:, np.newaxis]
+        return None
+    return model.options.bootstrap_counts(data.length(x), model.num_members)
 
 
 def _part(rows: tuple[Any, Any, Any], part: slice) -> tuple[Any, Any, Any]:
-    return keras.tree.map_structure(
-        lambda a: None if a is None else a[part], rows
-    )
+    return map_tensors(lambda a: a[part], rows)
 
 
 def weight_kl(model: Any, given: dict[str, Any]) -> None:

@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfpbnn.base import checks, data
 from tfpbnn.base.progress import Bar
-from tfpbnn.ensembles.deep.feeds import example_weights
+from tfpbnn.ensembles.deep.feeds import counted, example_weights
 from tfpbnn.ensembles.jobs.arrays import load_arrays, save_arrays
 
 # What all jobs read from the same files.
@@ -259,10 +259,9 @@ def _own(model: Any, given: dict[str, Any], number: int) -> dict[str, Any]:
         own.pop("sample_weight", None),
         own.pop("class_weight", None),
     )
-    counts = model.options.bootstrap_counts(
-        data.length(data.as_arrays("x", own["x"])), model.num_members
-    )[:, number]
-    own["sample_weight"] = counts if weights is None else counts * weights
+    rows = data.length(data.as_arrays("x", own["x"]))
+    counts = model.options.bootstrap_counts(rows, model.num_members)
+    own["sample_weight"] = counted(counts[:, number], weights)
     return own
 
 
