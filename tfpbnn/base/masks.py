@@ -5,12 +5,23 @@ computed from others by hand has none. What is done to the rows of outputs is
 done to their masks here.
 """
 
-from collections.abc import Callable
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import keras
+import tensorflow as tf
 
 from tfpbnn.base import keras_private
 from tfpbnn.base.types import Tensor, Tree
+
+
+def map_tensors(function: Callable[..., Any], *structures: Tree) -> Tree:
+    """Maps the tensors in structures of one form; None stays."""
+    return keras.tree.map_structure(
+        lambda *leaves: None if leaves[0] is None else function(*leaves),
+        *structures,
+    )
 
 
 def masks_of(outputs: Tree) -> Tree:
@@ -48,3 +59,32 @@ def over_rows(function: Callable[[Tensor], Tensor], outputs: Tree) -> Tree:
         return masked(function(output), moved)
 
     return keras.tree.map_structure(apply, outputs)
+
+
+def mean_of_stack(outputs: Tree, masks: Tree) -> Tree:
+    """The mean of a stack of networks' outputs: `[S, B, ...]` to `[B, ...]`.
+
+    Args:
+        outputs: `[S, B, ...]` each.
+        masks: the stacks of their masks, with None where there is none. A
+            place counts if it does for all networks.
+    """
+    return masked(
+        map_tensors(lambda y: tf.reduce_mean(y, axis=0), outputs),
+        map_tensors(lambda mask: tf.reduce_all(mask, axis=0), masks),
+    )
+
+
+def mean_of(outputs: Sequence[Tree]) -> Tree:
+    """The mean of the outputs of several networks, each `[B, ...]`.
+
+    A place counts if it does for all networks that have a mask.
+    """
+
+    def mean(*ys: Tensor) -> Tensor:
+        found = [keras_private.mask_of(y) for y in ys]
+        masks = [mask for mask in found if mask is not None]
+        common = functools.reduce(tf.logical_and, masks) if masks else None
+        return masked(tf.add_n(ys) / len(ys), common)
+
+    return keras.tree.map_structure(mean, *outputs)

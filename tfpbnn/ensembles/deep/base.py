@@ -9,10 +9,10 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import keras_private
-from tfpbnn.base.masks import masks_of
+from tfpbnn.base.masks import masks_of, mean_of_stack
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.ensembles.deep import fitting, networks
-from tfpbnn.ensembles.deep.batches import MemberBatch, mean_output
+from tfpbnn.ensembles.deep.batches import MemberBatch
 from tfpbnn.ensembles.deep.history import MemberLosses
 from tfpbnn.ensembles.deep.learning import Learning
 from tfpbnn.ensembles.deep.stacks import Stacks
@@ -138,7 +138,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
             )
             return outputs, masks_of(outputs)
 
-        return mean_output(*for_each(self._stacks, self._batch, work))
+        return mean_of_stack(*for_each(self._stacks, self._batch, work))
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         return self.draw_spec(inputs)

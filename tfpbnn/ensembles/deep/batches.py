@@ -1,13 +1,11 @@
 """A batch of training data, as the members of an ensemble see it."""
 
-from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
 from tfpbnn.base.data import num_rows
-from tfpbnn.base.masks import masked
+from tfpbnn.base.masks import map_tensors, masked, mean_of_stack
 from tfpbnn.base.stacking import flatten
 from tfpbnn.base.types import Tensor, Tree
 
@@ -76,39 +74,16 @@ class MemberBatch:
             mask: the masks of these outputs, with None where there is none.
         """
         if self._layout != "own":
-            return self._shared[1], mean_output(y_pred, mask), self._scored
+            return self._shared[1], mean_of_stack(y_pred, mask), self._scored
         _, y, _ = self.own
         weights = map_tensors(members_first, self._scored)
         outputs = masked(flat(y_pred), flat(mask))
         return flat(y), outputs, flat(weights)
 
 
-def mean_output(outputs: Tree, masks: Tree) -> Tree:
-    """The mean of the members' outputs, `[B, ...]`.
-
-    A place counts if it does for all members.
-
-    Args:
-        outputs: `[M, B, ...]` each.
-        masks: their masks, with None where there is none.
-    """
-    return masked(
-        map_tensors(lambda y: tf.reduce_mean(y, axis=0), outputs),
-        map_tensors(lambda mask: tf.reduce_all(mask, axis=0), masks),
-    )
-
-
 def flat(structure: Tree) -> Tree:
     """`[M, B, ...]` as `[M * B, ...]`."""
     return map_tensors(flatten, structure)
-
-
-def map_tensors(function: Callable[..., Any], *structures: Tree) -> Tree:
-    """Maps the tensors in structures of one form; None stays."""
-    return keras.tree.map_structure(
-        lambda *leaves: None if leaves[0] is None else function(*leaves),
-        *structures,
-    )
 
 
 def members_first(leaf: Tensor) -> Tensor:

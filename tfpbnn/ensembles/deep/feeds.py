@@ -9,8 +9,8 @@ import numpy as np
 
 from tfpbnn import random
 from tfpbnn.base import data
+from tfpbnn.base.masks import map_tensors
 from tfpbnn.base.types import Array
-from tfpbnn.ensembles.deep.batches import map_tensors
 
 
 class MemberFeed(keras.utils.PyDataset):

@@ -11,9 +11,9 @@ import keras
 
 from tfpbnn import random
 from tfpbnn.base import checks, data
+from tfpbnn.base.masks import map_tensors
 from tfpbnn.base.types import Array, Config
 from tfpbnn.callbacks.kl_weight import data_length_weights
-from tfpbnn.ensembles.deep.batches import map_tensors
 from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs

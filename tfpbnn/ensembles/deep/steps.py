@@ -6,9 +6,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfpbnn.base.masks import map_tensors
 from tfpbnn.base.stacking import flatten
 from tfpbnn.base.types import Tensor
-from tfpbnn.ensembles.deep.batches import map_tensors
 from tfpbnn.ensembles.deep.stacks import MemberState, Stacks
 
 # From a member's network, state and part of the data to a structure of tensors.
