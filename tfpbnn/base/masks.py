@@ -7,21 +7,13 @@ done to their masks here.
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfpbnn.base import keras_private
+from tfpbnn.base.stacking import map_tensors
 from tfpbnn.base.types import Tensor, Tree
-
-
-def map_tensors(function: Callable[..., Any], *structures: Tree) -> Tree:
-    """Maps the tensors in structures of one form; None stays."""
-    return keras.tree.map_structure(
-        lambda *leaves: None if leaves[0] is None else function(*leaves),
-        *structures,
-    )
 
 
 def masks_of(outputs: Tree) -> Tree:

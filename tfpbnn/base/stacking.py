@@ -1,11 +1,20 @@
 """Stacks `[S, B, ...]` of draws or members as rows `[S * B, ...]`, and back."""
 
 from collections.abc import Callable
+from typing import Any
 
 import keras
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor, Tree
+
+
+def map_tensors(function: Callable[..., Any], *structures: Tree) -> Tree:
+    """Maps the tensors in structures of one form; None stays."""
+    return keras.tree.map_structure(
+        lambda *leaves: None if leaves[0] is None else function(*leaves),
+        *structures,
+    )
 
 
 def flatten(x: Tensor) -> Tensor:
@@ -57,3 +66,35 @@ def repeated(x: Tensor, count: int | Tensor) -> Tensor:
     # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
     sizes = tf.concat([[count], tf.shape(x)], 0)
     return flatten(tf.broadcast_to(x, sizes))
+
+
+def loop(function: Callable[[Any], Tree], numbers: range) -> Tree:
+    """The results of a function for each number, stacked, `[S, ...]`.
+
+    In a graph it is a loop in the graph.
+
+    Args:
+        function: takes a number, in a graph a tensor, and gives a structure of
+            tensors of the same shapes for each; what is None is so for all.
+        numbers: at least one.
+    """
+    if tf.executing_eagerly():
+        return map_tensors(lambda *a: tf.stack(a), *map(function, numbers))
+    # Traced once more, to know what it gives: a loop has to be told.
+    traced = tf.function(function, autograph=False)
+    like = traced.get_concrete_function(numbers[0]).structured_outputs
+    kept = [leaf.dtype for leaf in keras.tree.flatten(like) if leaf is not None]
+
+    def tensors(number: Any) -> list[Tensor]:
+        leaves = keras.tree.flatten(function(number))
+        return [leaf for leaf in leaves if leaf is not None]
+
+    found = iter(
+        tf.map_fn(
+            tensors,
+            tf.range(numbers.start, numbers.stop, numbers.step),
+            parallel_iterations=2,
+            fn_output_signature=kept,
+        )
+    )
+    return map_tensors(lambda _: next(found), like)

@@ -5,8 +5,8 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn.base.data import num_rows
-from tfpbnn.base.masks import map_tensors, masked, mean_of_stack
-from tfpbnn.base.stacking import flatten
+from tfpbnn.base.masks import masked, mean_of_stack
+from tfpbnn.base.stacking import flatten, map_tensors
 from tfpbnn.base.types import Tensor, Tree
 
 # What has an axis of members, behind that of rows: nothing, the weights of

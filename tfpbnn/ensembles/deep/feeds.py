@@ -9,7 +9,7 @@ import numpy as np
 
 from tfpbnn import random
 from tfpbnn.base import data
-from tfpbnn.base.masks import map_tensors
+from tfpbnn.base.stacking import map_tensors
 from tfpbnn.base.types import Array
 
 

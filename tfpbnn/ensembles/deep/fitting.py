@@ -11,7 +11,7 @@ import keras
 
 from tfpbnn import random
 from tfpbnn.base import checks, data
-from tfpbnn.base.masks import map_tensors
+from tfpbnn.base.stacking import map_tensors
 from tfpbnn.base.types import Array, Config
 from tfpbnn.callbacks.kl_weight import data_length_weights
 from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights

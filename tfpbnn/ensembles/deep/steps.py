@@ -6,9 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base.masks import map_tensors
-from tfpbnn.base.stacking import flatten
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.stacking import flatten, loop, map_tensors
 from tfpbnn.ensembles.deep.stacks import MemberState, Stacks
 
 # From a member's network, state and part of the data to a structure of tensors.
@@ -58,29 +56,7 @@ def for_each(stacks: Stacks, batch: int, work: Work, own: Any = None) -> Any:
 
     if batch == stacks.size or tf.executing_eagerly():
         return group(0, stacks.size)
-    return map_tensors(flatten, _looped(group, range(0, stacks.size, batch)))
-
-
-def _looped(group: Callable[[Any], Any], firsts: range) -> Any:
-    """The results of a function of the first member, by a loop in the graph."""
-    # Traced once more, to know what it gives: a loop has to be told.
-    traced = tf.function(group, autograph=False)
-    like = traced.get_concrete_function(firsts[0]).structured_outputs
-    kept = [leaf.dtype for leaf in keras.tree.flatten(like) if leaf is not None]
-
-    def tensors(first: Any) -> list[Tensor]:
-        leaves = keras.tree.flatten(group(first))
-        return [leaf for leaf in leaves if leaf is not None]
-
-    found = iter(
-        tf.map_fn(
-            tensors,
-            tf.range(firsts.start, firsts.stop, firsts.step),
-            parallel_iterations=2,
-            fn_output_signature=kept,
-        )
-    )
-    return map_tensors(lambda _: next(found), like)
+    return map_tensors(flatten, loop(group, range(0, stacks.size, batch)))
 
 
 def _traced_once(work: Work, network: keras.Model) -> Work:
