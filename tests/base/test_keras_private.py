@@ -89,6 +89,15 @@ def test_loss_tracker():
     assert tracker.name == "loss", message
 
 
+def test_loss_of_outputs():
+    dense = keras.layers.Dense(1, kernel_regularizer="l2")
+    model = keras.Sequential([keras.Input((1,)), dense])
+    model.compile("sgd", "mse")
+    y, y_pred = tf.constant([[1.0], [3.0]]), tf.zeros([2, 1])
+    found = keras_private.loss_of_outputs(model, y, y_pred, tf.ones(2))
+    assert float(found) == 5.0, CHANGED + "loss_of_outputs"
+
+
 def test_adam_moments():
     """Also of two variables of one path, of which names tell nothing."""
     variables = [keras.Variable(np.ones(3), name="v") for _ in range(2)]

@@ -79,6 +79,15 @@ def loss_tracker(model: Any) -> Any:
     return model._loss_tracker
 
 
+def loss_of_outputs(model: Any, y: Any, y_pred: Any, weights: Any) -> Any:
+    """The loss of a compiled model's outputs, without what layers add to it.
+
+    The public `compute_loss` adds the losses of the layers each time that it
+    is called, which is too often where a step takes the mean of several.
+    """
+    return model._compile_loss(y, y_pred, weights)
+
+
 def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
     """The first and second moments that Adam keeps for a variable.
 

@@ -14,6 +14,7 @@ from tfpbnn.ensembles.deep.batches import MemberBatch
 from tfpbnn.ensembles.deep.stacks import MemberState, Stacks
 from tfpbnn.ensembles.deep.steps import for_each
 from tfpbnn.layers.kl import kl_terms, total_kl
+from tfpbnn.training.losses import check_names, with_extra
 from tfpbnn.training.optimizer_step import apply_gradients, is_proportional
 
 
@@ -138,6 +139,7 @@ class Learning:
                 self._stacks.slice(0),
                 lambda n: n(x, training=False),
             )
+            check_names(self._model, y, y_pred)
             self._model.compute_loss(x, y, y_pred, weights, training=False)
             self._model.compute_metrics(x, y, y_pred, weights)
 
@@ -206,7 +208,7 @@ class Learning:
         )
         after = [v.value for v in self._model.metrics_variables]
         return _Found(
-            _with_extra(loss, network.losses),
+            with_extra(loss, network.losses),
             y_pred,
             masks_of(y_pred),
             [
@@ -251,17 +253,3 @@ def _floats(x: Any) -> list[Tensor]:
             f"Received: inputs of {[leaf.dtype.name for leaf in leaves]}"
         )
     return found
-
-
-def _with_extra(loss: Tensor, extra: Sequence[Any]) -> Tensor:
-    """A loss with those that the network's layers have added."""
-    if extra and loss.shape.rank:
-        raise ValueError(
-            "`loss` must have a reduction, such as "
-            'reduction="sum_over_batch_size", if layers have regularizers, '
-            "KLs or other losses of their own, which belong to the batch and "
-            f"not to a row. Received: a loss of shape {tuple(loss.shape)}"
-        )
-    # As Keras does: what a layer adds may be one number for each row.
-    parts = [tf.reduce_sum(tf.cast(part, loss.dtype)) for part in extra]
-    return tf.add_n([loss, *parts])

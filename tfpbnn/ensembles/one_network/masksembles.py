@@ -48,6 +48,9 @@ class Masksembles(MemberModel):
 
     _repeats_in_inference = True
 
+    def _groups_in_training(self) -> int:
+        return 1  # the rows are shared out
+
 
 def to_masksembles(
     model: keras.Model,

@@ -10,6 +10,7 @@ from tfpbnn.ensembles.one_network.splits import Splits, last_config
 from tfpbnn.layers import JoinMembers
 from tfpbnn.networks import copying, reading
 from tfpbnn.networks.calls import Call, Graph
+from tfpbnn.networks.reading import layers_of
 from tfpbnn.networks.rewriting import NewLayers, Place, rewrite
 
 
@@ -40,6 +41,10 @@ class MIMO(MemberModel):
     Reference:
         [Havasi et al., 2021](https://arxiv.org/abs/2010.06610)
     """
+
+    def _groups_in_training(self) -> int:
+        joins = [x for x in layers_of(self) if isinstance(x, JoinMembers)]
+        return self.num_members * max(join.batch_repetition for join in joins)
 
 
 def to_mimo(
@@ -100,6 +105,10 @@ def to_mimo(
     orders: list[Any] = []
 
     def enter(x: Any) -> Any:
+        # Rows that are joined have masks of their own.
+        for layer in _maskings(graph):
+            config = layer.get_config() | {"name": f"{layer.name}_of_rows"}
+            x = keras.layers.Masking.from_config(config)(x)
         features, order = join(x)
         orders.append(order)
         return features
@@ -123,3 +132,14 @@ def to_mimo(
     ensemble = rewrite(model, MIMO, visit, graph=graph, enter=enter)
     copying.copy_compiled(model, ensemble)
     return ensemble
+
+
+def _maskings(graph: Graph) -> list[keras.layers.Masking]:
+    """The layers that mask the model's inputs."""
+    inputs = {id(x) for x in keras.tree.flatten(graph.inputs)}
+    return [
+        call.op
+        for call in graph.calls
+        if type(call.op) is keras.layers.Masking
+        and any(id(x) in inputs for x in call.inputs)
+    ]
