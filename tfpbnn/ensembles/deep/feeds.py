@@ -6,6 +6,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import data
@@ -78,7 +79,7 @@ class MemberFeed(keras.utils.PyDataset):
         orders = self._orders[start : start + self._batch_size]
         is_own = self._num_orders > 1
         rows = orders if is_own else orders[:, 0]
-        x, y, weights = map_tensors(lambda a: a[rows], self._rows)
+        x, y, weights = map_tensors(lambda a: _standard(a[rows]), self._rows)
         trained = weights
         if self._counts is not None:
             counts = self._counts[orders, np.arange(self._counts.shape[1])]
@@ -88,6 +89,11 @@ class MemberFeed(keras.utils.PyDataset):
             return x, y
         # Keras takes no None among what is in a batch.
         return x, y, (trained,) if weights is None else (trained, weights)
+
+
+def _standard(array: Array) -> Any:
+    """An array as Keras takes it in batches, where strings are tensors."""
+    return tf.constant(array) if array.dtype.kind in "OSU" else array
 
 
 def counted(counts: Array, weights: Any) -> Any:

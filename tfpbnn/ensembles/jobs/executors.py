@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import pathlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -108,6 +108,7 @@ def fit_in_jobs(
                 "`members` must be numbers from 0 to below "
                 f"{model.num_members}. Received: {number}"
             )
+    _check_again(given)
     if executor is None:
         histories = _fit_here(model, given, numbers)
         return _joined(model, histories)
@@ -165,6 +166,18 @@ def train_member(
     model.save(partial)
     os.replace(partial, result)
     return history.history
+
+
+def _check_again(given: dict[str, Any]) -> None:
+    """Raises for data that the first member would use up."""
+    for name in ("x", "validation_data"):
+        if isinstance(given.get(name), Iterator):
+            raise ValueError(
+                f"`{name}` must be data that can be read again, since members "
+                "are trained one by one. Received: "
+                f"{name} of type {type(given[name]).__name__}. Pass arrays, a "
+                "tf.data.Dataset or a keras.utils.PyDataset"
+            )
 
 
 def _fit_here(
