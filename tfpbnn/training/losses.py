@@ -41,10 +41,16 @@ def check_names(model: Any, y: Any, y_pred: Any) -> None:
 
     Raises:
         ValueError: if a target has no output, or an output that has a loss has
-            no target; lists the names.
+            no target; or if there is one output, which goes without a name.
+            Lists the names.
     """
     if not isinstance(y, Mapping):
         return
+    if not keras.tree.is_nested(y_pred):
+        raise ValueError(
+            "`y` must be an array, since the model has one output. Received: "
+            f"y with the names {list(y)}. Pass the array that is in it"
+        )
     if isinstance(y_pred, Mapping):
         names = list(y_pred)
     else:

@@ -15,6 +15,7 @@ from tfpbnn.ensembles import (
     MixedEnsemble,
     MultiSWAG,
     WeightSamples,
+    to_packed_ensemble,
 )
 
 layers = keras.layers
@@ -148,8 +149,10 @@ def mean_model(members, compiled):
     return compiled_by(keras.Model(inputs, packed), compiled)
 
 
-def scored(model, data):
-    return model.evaluate(**data, batch_size=8, verbose=0, return_dict=True)
+def scored(model, data, batch_size=8):
+    return model.evaluate(
+        **data, batch_size=batch_size, verbose=0, return_dict=True
+    )
 
 
 def validation(data):
@@ -223,3 +226,47 @@ def test_padded_places_count_in_no_ensemble(kind):
         loss = np.mean([scored(member, data)["loss"] for member in alone])
     np.testing.assert_allclose(found["loss"], loss, rtol=1e-5)
     assert scored(ensemble, data | {"y": np.where(IDS == 0, 0, TAGS)}) == found
+
+
+@pytest.mark.parametrize("as_list", [False, True])
+@pytest.mark.parametrize("make", [DeepEnsemble, to_packed_ensemble])
+def test_names_that_do_not_fit_are_listed(make, as_list):
+    ensemble = make(two_outputs(as_list), 2)
+    ensemble.compile("sgd", {"a": "mse", "b": "mae"})
+    for y, found in (
+        ({"a": Y["a"]}, r"\['a'\], of which \[\] are unknown, and \['b'\]"),
+        ({"a": Y["a"], "c": Y["b"]}, r"which \['c'\] are.*and \['b'\] miss"),
+        (Y | {"c": Y["b"]}, r"which \['c'\] are unknown, and \[\] missing"),
+    ):
+        for use in (ensemble.fit, ensemble.evaluate):
+            with pytest.raises(ValueError, match=rf"\['b', 'a'\].*{found}"):
+                use(X, y, verbose=0)
+
+
+def test_one_output_goes_without_a_name():
+    ensemble = DeepEnsemble(mlp, 2)
+    ensemble.compile("sgd", "mse")
+    with pytest.raises(ValueError, match=r"must be an array.*\['out'\]"):
+        ensemble.fit(X, {"out": Y["a"]}, verbose=0)
+
+
+def test_bootstrap_weighs_members_and_not_their_scores():
+    """Weights of each step, and of each output, go with their rows."""
+    ensemble = DeepEnsemble(tagger, 2, bootstrap="poisson", seed=0)
+    metric = {"weighted_metrics": ["accuracy"]}
+    compiled_by(ensemble, {"loss": cross_entropy(), **metric})
+    ensemble.optimizer.learning_rate = 0.0
+    alone = [
+        compiled_by(member, {"loss": cross_entropy(), **metric})
+        for member in ensemble.members
+    ]
+    data = {"x": IDS, "y": TAGS, "sample_weight": STEP_WEIGHTS}
+    history = ensemble.fit(**data, batch_size=N, verbose=0).history
+    counts = ensemble.options.bootstrap_counts(N, 2)
+    for number, member in enumerate(alone):
+        own = STEP_WEIGHTS * counts[:, number, np.newaxis]
+        expected = scored(member, data | {"sample_weight": own}, N)
+        found = ensemble.member_history["loss"][0][number]
+        np.testing.assert_allclose(found, expected["loss"], rtol=1e-5)
+    expected = scored(ensemble, data, N)["accuracy"]
+    np.testing.assert_allclose(history["accuracy"], expected, rtol=1e-6)
