@@ -1,4 +1,4 @@
-"""Models with all members of an ensemble in one network."""
+"""What models share that have all members in one network."""
 
 from typing import Any
 
@@ -35,7 +35,7 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
 
     @property
     def num_members(self) -> int:
-        """How many members there are."""
+        """The number of members."""
         return next(
             layer.num_members
             for layer in layers_of(self)
@@ -58,13 +58,13 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
         return _mean(super().predict_step(repeated), num_rows(x))
 
     def _repeated(self, data: Any) -> Any:
-        """The inputs once for each member; targets stay as they are."""
+        """Repeats the inputs for each member; targets stay as they are."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
         x = map_tensors(lambda t: _copies(t, self.num_members), x)
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def _groups_in_training(self) -> int:
-        """How many groups of rows the outputs have for the targets of one."""
+        """Gives the number of groups that outputs have, each of the targets' rows."""
         return self.num_members
 
     def compute_loss(
@@ -75,7 +75,10 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """The mean of the members' losses; else that of their mean output."""
+        """Gives the mean of the members' losses in training.
+
+        Else it is the loss of their mean output.
+        """
         if y is None or self.loss is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
         check_names(self, y, y_pred)
@@ -92,21 +95,21 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> Any:
-        """Metrics of the members' mean output."""
+        """Gives the metrics of the members' mean output."""
         if y is not None:
             y_pred = _mean(y_pred, num_rows(y))
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
 
 def _copies(x: Any, count: int) -> Any:
-    """A tensor, sparse, ragged or dense, `count` times one after the other."""
+    """Repeats a tensor, which is dense, sparse or ragged, along its rows."""
     if isinstance(x, tf.SparseTensor):
         return tf.sparse.concat(0, [x] * count)
     return tf.concat([x] * count, axis=0)
 
 
 def _groups(outputs: Any, count: int) -> list[Any]:
-    """`[G * B, ...]` as G times `[B, ...]`."""
+    """Cuts `[G * B, ...]` into G parts `[B, ...]`."""
     return [
         over_rows(lambda t, i=i: unflatten(t, count)[i], outputs)  # type: ignore[misc]
         for i in range(count)
@@ -114,7 +117,7 @@ def _groups(outputs: Any, count: int) -> list[Any]:
 
 
 def _mean(outputs: Any, rows: Tensor) -> Any:
-    """The mean of the groups: `[G * B, ...]` to `[B, ...]`."""
+    """Takes the mean over the groups, from `[G * B, ...]` to `[B, ...]`."""
 
     def groups(t: Tensor) -> Tensor:
         return unflatten(t, tf.shape(t)[0] // rows)

@@ -1,4 +1,4 @@
-"""MIMO: several inputs and outputs of one network, as members."""
+"""Makes MIMO networks, whose members are several inputs and outputs of one."""
 
 from typing import Any
 
@@ -16,10 +16,10 @@ from tfpbnn.networks.rewriting import NewLayers, Place, rewrite
 
 @registry.register("ensembles")
 class MIMO(MemberModel):
-    """One network that is given an input for each member, and gives outputs.
+    """A network that takes an input and gives an output for each member.
 
-    What `to_mimo` makes; it can be made of inputs and outputs too, with
-    `tfpbnn.layers.JoinMembers` and `SplitMembers` at their ends.
+    `to_mimo` makes such networks. It can be made of inputs and outputs too,
+    with `tfpbnn.layers.JoinMembers` and `SplitMembers` at their ends.
 
     In `fit` the members' inputs are independent rows of the batch, and the loss
     is the mean of theirs. Else all members have the same input: `predict` and
@@ -54,7 +54,7 @@ def to_mimo(
     batch_repetition: int = 1,
     seed: int | None = None,
 ) -> MIMO:
-    """A network of a model's shape with inputs and outputs of all members.
+    """Makes a network of a model's shape with inputs and outputs of all members.
 
     Its inputs have the features of all members, and its last layers, dense or
     convolutions, `num_members` times as many outputs; all else stays. Weights
@@ -135,7 +135,7 @@ def to_mimo(
 
 
 def _maskings(graph: Graph) -> list[keras.layers.Masking]:
-    """The layers that mask the model's inputs."""
+    """Gives the layers that mask the model's inputs."""
     inputs = {id(x) for x in keras.tree.flatten(graph.inputs)}
     return [
         call.op
