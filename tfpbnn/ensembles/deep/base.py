@@ -227,6 +227,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         return self._logged(self.train_losses, batch, *found)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
+        fitting.check_scoring(self)
         given = keras.utils.unpack_x_y_sample_weight(data)
         batch = MemberBatch("shared", *given)
         self._learning.build(batch)

@@ -19,10 +19,13 @@ from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs
 from tfpbnn.layers.kl import managed_weights
 from tfpbnn.training import data_checks, steps_per_call
+from tfpbnn.training.fitting import WeightedFit
 from tfpbnn.training.optimizer_step import is_elementwise
 
 # What `fit` takes beside Keras's arguments.
 _OWN = ("executor", "directory", "members")
+# What steps of Keras score with.
+_SCORING = ("compute_loss", "compute_metrics")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +82,9 @@ def fit(
         raise ValueError(
             f"`{next(iter(own))}` needs `executor`. Received: executor=None"
         )
-    if not is_elementwise(model.optimizer):
+    if reason := _reason_to_train_alone(model):
         warnings.warn(
-            "Members are trained one after the other: a step of "
-            f"{type(model.optimizer).__name__} depends on whole tensors, so "
-            "that stacks can't be trained by one.",
-            stacklevel=3,
+            f"Members are trained one after the other: {reason}.", stacklevel=3
         )
         return fit_in_jobs(model, given, executor=None)
     _check_clipping(model.optimizer)
@@ -130,6 +130,45 @@ def check_compiled(model: Any) -> None:
             f"`compile` must be called before `fit`. Received: {model.name}, "
             "which was not compiled"
         )
+
+
+def _reason_to_train_alone(model: Any) -> str:
+    """Says why members can't be trained side by side; nothing if they can."""
+    if not is_elementwise(model.optimizer):
+        return (
+            f"a step of {type(model.optimizer).__name__} depends on whole "
+            "tensors, so that stacks can't be trained by one"
+        )
+    for network in model.templates():
+        if steps := own_steps(network):
+            return f"{type(network).__name__} has {steps} of its own"
+    return ""
+
+
+def own_steps(network: keras.Model) -> list[str]:
+    """Lists the methods of Keras's steps that a network's class replaces."""
+    return [
+        name
+        for name in ("train_step", "test_step", *_SCORING)
+        if getattr(type(network), name)
+        not in (getattr(keras.Model, name), getattr(WeightedFit, name, None))
+    ]
+
+
+def check_scoring(model: Any) -> None:
+    """Raises if members are scored in ways that the ensemble knows nothing of.
+
+    Raises:
+        ValueError: if their class has such methods; names them.
+    """
+    for network in model.templates():
+        steps = [name for name in own_steps(network) if name != "train_step"]
+        if steps:
+            raise ValueError(
+                "`evaluate` must be of members that Keras's steps score. "
+                f"Received: {type(network).__name__}, which has {steps} of its "
+                "own. Use tfpbnn.evaluate, or `evaluate` of each of `members`"
+            )
 
 
 def _check_clipping(optimizer: Any) -> None:

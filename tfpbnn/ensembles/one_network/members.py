@@ -64,7 +64,7 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def _groups_in_training(self) -> int:
-        """Gives the number of groups that outputs have, each of the targets' rows."""
+        """Gives the number of groups of as many rows as there are targets."""
         return self.num_members
 
     def compute_loss(

@@ -54,7 +54,7 @@ def to_mimo(
     batch_repetition: int = 1,
     seed: int | None = None,
 ) -> MIMO:
-    """Makes a network of a model's shape with inputs and outputs of all members.
+    """Makes a network of a model's shape, with all members' inputs and outputs.
 
     Its inputs have the features of all members, and its last layers, dense or
     convolutions, `num_members` times as many outputs; all else stays. Weights
@@ -105,11 +105,7 @@ def to_mimo(
     orders: list[Any] = []
 
     def enter(x: Any) -> Any:
-        # Rows that are joined have masks of their own.
-        for layer in _maskings(graph):
-            config = layer.get_config() | {"name": f"{layer.name}_of_rows"}
-            x = keras.layers.Masking.from_config(config)(x)
-        features, order = join(x)
+        features, order = join(_row_masks(graph, x))
         orders.append(order)
         return features
 
@@ -134,12 +130,16 @@ def to_mimo(
     return ensemble
 
 
-def _maskings(graph: Graph) -> list[keras.layers.Masking]:
-    """Gives the layers that mask the model's inputs."""
-    inputs = {id(x) for x in keras.tree.flatten(graph.inputs)}
-    return [
-        call.op
-        for call in graph.calls
-        if type(call.op) is keras.layers.Masking
-        and any(id(x) in inputs for x in call.inputs)
-    ]
+def _row_masks(graph: Graph, x: Any) -> Any:
+    """Masks an input as the model does, so that rows that are joined have masks.
+
+    What masks the model's input stays, and masks the joined rows.
+    """
+    inputs = {id(tensor) for tensor in keras.tree.flatten(graph.inputs)}
+    for call in graph.calls:
+        is_first = any(id(tensor) in inputs for tensor in call.inputs)
+        if is_first and type(call.op) is keras.layers.Masking:
+            name = f"{call.op.name}_of_rows"
+            config = call.op.get_config() | {"name": name}
+            x = keras.layers.Masking.from_config(config)(x)
+    return x
