@@ -131,7 +131,7 @@ def to_mimo(
 
 
 def _row_masks(graph: Graph, x: Any) -> Any:
-    """Masks an input as the model does, so that rows that are joined have masks.
+    """Masks an input as the model does, so that each row has a mask of its own.
 
     What masks the model's input stays, and masks the joined rows.
     """
