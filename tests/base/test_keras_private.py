@@ -43,6 +43,19 @@ def test_mask_of():
     assert keras_private.mask_of(tf.ones(2)) is None, message
 
 
+def test_with_mask():
+    """By a loss, in a graph and outside of one."""
+    loss, y = keras.losses.MeanAbsoluteError(), tf.constant([[1.0], [5.0]])
+
+    def step():
+        y_pred = tf.zeros([2, 1])
+        keras_private.with_mask(y_pred, tf.constant([True, False]))
+        return loss(y, y_pred)
+
+    message = CHANGED + "with_mask"
+    assert float(step()) == float(tf.function(step)()) == 1.0, message
+
+
 def test_compile_arguments():
     metric = keras.metrics.MeanSquaredError()
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -76,6 +89,15 @@ def test_loss_tracker():
     message = CHANGED + "loss_tracker"
     assert tracker is model.metrics[0], message
     assert tracker.name == "loss", message
+
+
+def test_loss_of_outputs():
+    dense = keras.layers.Dense(1, kernel_regularizer="l2")
+    model = keras.Sequential([keras.Input((1,)), dense])
+    model.compile("sgd", "mse")
+    y, y_pred = tf.constant([[1.0], [3.0]]), tf.zeros([2, 1])
+    found = keras_private.loss_of_outputs(model, y, y_pred, tf.ones(2))
+    assert float(found) == 5.0, CHANGED + "loss_of_outputs"
 
 
 def test_adam_moments():

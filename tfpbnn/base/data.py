@@ -236,6 +236,12 @@ def length(arrays: Any) -> int:
     return forms.length(first(arrays))
 
 
+def num_rows(batch: Any) -> Any:
+    """The number of rows of a batch's tensors, of which some may be None."""
+    first = next(t for t in keras.tree.flatten(batch) if t is not None)
+    return tf.shape(first)[0]
+
+
 def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
     """(inputs, targets or None) of each batch, inputs as `as_rows` gives."""
     for inputs, targets, _ in weighted_batches(x, batch_size):

@@ -49,8 +49,8 @@ def mask_of(tensor: Any) -> Any:
 def with_mask(tensor: Any, mask: Any) -> Any:
     """The tensor, with a mask for Keras to hand on; as it is for None.
 
-    A layer can give its outputs a mask in public, but what is no layer, such as
-    a cast, loses it.
+    A layer whose `compute_mask` returns the mask would do so in public, but
+    calls of layers cast, name and trace what they are given.
     """
     if mask is not None:
         tensor._keras_mask = mask
@@ -91,6 +91,15 @@ def loss_tracker(model: Any) -> Any:
     of its own, as Keras's guides write them.
     """
     return model._loss_tracker
+
+
+def loss_of_outputs(model: Any, y: Any, y_pred: Any, weights: Any) -> Any:
+    """The loss of a compiled model's outputs, without what layers add to it.
+
+    The public `compute_loss` adds the losses of the layers each time that it
+    is called, which is too often where a step takes the mean of several.
+    """
+    return model._compile_loss(y, y_pred, weights)
 
 
 def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:

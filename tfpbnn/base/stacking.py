@@ -21,6 +21,14 @@ def dense(x: Tensor) -> Tensor:
     return tf.sparse.to_dense(x) if isinstance(x, tf.SparseTensor) else x
 
 
+def map_tensors(function: Callable[..., Any], *structures: Tree) -> Tree:
+    """Maps the tensors in structures of one form; None stays."""
+    return keras.tree.map_structure(
+        lambda *leaves: None if leaves[0] is None else function(*leaves),
+        *structures,
+    )
+
+
 def flatten(x: Tensor) -> Tensor:
     """Joins the first two axes: `[S, B, ...]` becomes `[S * B, ...]`."""
     y = reshape(x, tf.concat([[-1], tf.shape(x)[2:]], 0))
@@ -71,3 +79,35 @@ def repeated(x: Tensor, count: int | Tensor) -> Tensor:
     # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
     sizes = tf.concat([[count], tf.shape(x)], 0)
     return flatten(tf.broadcast_to(x, sizes))
+
+
+def loop(function: Callable[[Any], Tree], numbers: range) -> Tree:
+    """The results of a function for each number, stacked, `[S, ...]`.
+
+    In a graph it is a loop in the graph.
+
+    Args:
+        function: takes a number, in a graph a tensor, and gives a structure of
+            tensors of the same shapes for each; what is None is so for all.
+        numbers: at least one.
+    """
+    if tf.executing_eagerly():
+        return map_tensors(lambda *a: tf.stack(a), *map(function, numbers))
+    # Traced once more, to know what it gives: a loop has to be told.
+    traced = tf.function(function, autograph=False)
+    like = traced.get_concrete_function(numbers[0]).structured_outputs
+    kept = [leaf.dtype for leaf in keras.tree.flatten(like) if leaf is not None]
+
+    def tensors(number: Any) -> list[Tensor]:
+        leaves = keras.tree.flatten(function(number))
+        return [leaf for leaf in leaves if leaf is not None]
+
+    found = iter(
+        tf.map_fn(
+            tensors,
+            tf.range(numbers.start, numbers.stop, numbers.step),
+            parallel_iterations=2,
+            fn_output_signature=kept,
+        )
+    )
+    return map_tensors(lambda _: next(found), like)

@@ -30,6 +30,11 @@ class Posterior(abc.ABC):
     has_mean: bool = True
     num_means: int = 1
 
+    @property
+    def output_names(self) -> list[str]:
+        """Keras's names of the outputs, by which losses and targets go."""
+        return self.template().output_names
+
     @abc.abstractmethod
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
         """The outputs of one network, as a graph.

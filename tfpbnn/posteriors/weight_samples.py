@@ -8,10 +8,11 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import checks, registry
+from tfpbnn.base.masks import masks_of, mean_of_stack
+from tfpbnn.base.stacking import loop
 from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.networks import states
 from tfpbnn.networks.copying import clone, compile_like, settle
-from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.particles.effects import is_random
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
 
@@ -138,17 +139,11 @@ class WeightSamples(NetworkPosterior):
         ]
 
     def average(self, inputs: Any, training: bool = False) -> Any:
-        outputs = tf.map_fn(
-            lambda number: self.draw(inputs, number, None),
-            tf.range(self.num_members),
-            fn_output_signature=keras.tree.map_structure(
-                lambda spec: tf.as_dtype(spec.dtype),
-                self.draw_spec(keras_spec(inputs)),
-            ),
-        )
-        return keras.tree.map_structure(
-            lambda y: tf.reduce_mean(y, axis=0), outputs
-        )
+        def one(number: Any) -> Any:
+            outputs = self.draw(inputs, number, None)
+            return outputs, masks_of(outputs)
+
+        return mean_of_stack(*loop(one, range(self.num_members)))
 
     @property
     def losses(self) -> list[Any]:

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base import keras_private
+from tfpbnn.base.masks import masks_of, mean_of_stack
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.ensembles.deep import fitting, networks
 from tfpbnn.ensembles.deep.batches import MemberBatch
@@ -20,7 +22,6 @@ from tfpbnn.ensembles.jobs import executors
 from tfpbnn.layers.kl import kl_terms
 from tfpbnn.networks import copying, states
 from tfpbnn.networks.copying import compile_like
-from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles import Posterior
 from tfpbnn.training.data_checks import CheckedEvaluate
@@ -150,13 +151,9 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
             outputs, _ = self._stacks.call(
                 network, state, lambda n: n(inputs, training=training)
             )
-            return outputs
+            return outputs, masks_of(outputs)
 
-        types = self.member_output_types(inputs)
-        outputs = for_each(self._stacks, self._batch, work, types)
-        return keras.tree.map_structure(
-            lambda y: tf.reduce_mean(y, axis=0), outputs
-        )
+        return mean_of_stack(*for_each(self._stacks, self._batch, work))
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         return self.draw_spec(inputs)
@@ -180,12 +177,6 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         if len(branches) == 1:
             return branches[0]()
         return tf.switch_case(member, branches)
-
-    def member_output_types(self, x: Any) -> Any:
-        """TensorFlow's types of a member's outputs, for inputs like x."""
-        return keras.tree.map_structure(
-            lambda y: tf.as_dtype(y.dtype), self.draw_spec(keras_spec(x))
-        )
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`, of all members at once.
@@ -247,29 +238,31 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         given = keras.utils.unpack_x_y_sample_weight(data)
         batch = MemberBatch(self._layout, *given)
         self._learning.build(batch)
-        losses, outputs = self._learning.train(batch)
-        return self._logged(self.train_losses, losses, batch, outputs)
+        found = self._learning.train(batch)
+        return self._logged(self.train_losses, batch, *found)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
+        fitting.check_scoring(self)
         given = keras.utils.unpack_x_y_sample_weight(data)
         batch = MemberBatch("shared", *given)
         self._learning.build(batch)
-        losses, outputs = self._learning.test(batch)
-        return self._logged(self.test_losses, losses, batch, outputs)
+        found = self._learning.test(batch)
+        return self._logged(self.test_losses, batch, *found)
 
     def _logged(
         self,
         kept: MemberLosses,
-        losses: Tensor,
         batch: MemberBatch,
+        losses: Tensor,
         y_pred: Any,
+        mask: Any,
     ) -> dict[str, Tensor]:
         rows = batch.num_rows
         kept.update(losses, rows)
-        for metric in self.metrics:
-            if metric.name == "loss":
-                metric.update_state(tf.reduce_mean(losses), sample_weight=rows)
-        y, outputs, weights = batch.scored(y_pred)
+        keras_private.loss_tracker(self).update_state(
+            tf.reduce_mean(losses, axis=0), sample_weight=rows
+        )
+        y, outputs, weights = batch.scored(y_pred, mask)
         return self.compute_metrics(None, y, outputs, weights)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:

@@ -8,6 +8,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base import registry
+from tfpbnn.base.masks import mean_of
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.ensembles.deep import networks
 from tfpbnn.ensembles.deep.fitting import Options, check_compiled, weight_kl
@@ -108,10 +109,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
 
     def average(self, inputs: Any, training: bool = False) -> Any:
         """The mean of the members' outputs."""
-        outputs = [m(inputs, training=training) for m in self.members]
-        return keras.tree.map_structure(
-            lambda *leaves: tf.add_n(leaves) / len(leaves), *outputs
-        )
+        return mean_of([m(inputs, training=training) for m in self.members])
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
         def run(member: keras.Model) -> Any:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
+from tfpbnn.layers.kl import is_weight
 from tfpbnn.networks import copying
 from tfpbnn.particles.state import MemberValues
 
@@ -176,7 +177,7 @@ def _add_stack(
         autocast=False,
         constraint=variable.constraint and _PerMember(variable.constraint),
     )
-    if getattr(variable, "is_managed", False):
-        stack.is_managed = True
+    if is_weight(variable):
+        stack.is_managed = variable.is_managed
         stack.factor = variable.factor
     return stack

@@ -1,4 +1,4 @@
-"""MIMO: several inputs and outputs of one network, as members."""
+"""Makes MIMO networks, whose members are several inputs and outputs of one."""
 
 from typing import Any
 
@@ -10,15 +10,16 @@ from tfpbnn.ensembles.one_network.splits import Splits, last_config
 from tfpbnn.layers import JoinMembers
 from tfpbnn.networks import copying, reading, states
 from tfpbnn.networks.calls import Call, Graph
+from tfpbnn.networks.reading import layers_of
 from tfpbnn.networks.rewriting import NewLayers, Place, name_of, rewrite
 
 
 @registry.register("ensembles")
 class MIMO(MemberModel):
-    """One network that is given an input for each member, and gives outputs.
+    """A network that takes an input and gives an output for each member.
 
-    What `to_mimo` makes; it can be made of inputs and outputs too, with
-    `tfpbnn.layers.JoinMembers` and `SplitMembers` at their ends.
+    `to_mimo` makes such networks. It can be made of inputs and outputs too,
+    with `tfpbnn.layers.JoinMembers` and `SplitMembers` at their ends.
 
     In `fit` the members' inputs are independent rows of the batch, and the loss
     is the mean of theirs. Else all members have the same input: `predict` and
@@ -41,6 +42,10 @@ class MIMO(MemberModel):
         [Havasi et al., 2021](https://arxiv.org/abs/2010.06610)
     """
 
+    def _groups_in_training(self) -> int:
+        joins = [x for x in layers_of(self) if isinstance(x, JoinMembers)]
+        return self.num_members * max(join.batch_repetition for join in joins)
+
 
 def to_mimo(
     model: keras.Model,
@@ -49,7 +54,7 @@ def to_mimo(
     batch_repetition: int = 1,
     seed: int | None = None,
 ) -> MIMO:
-    """A network of a model's shape with inputs and outputs of all members.
+    """Makes a network of a model's shape, with all members' inputs and outputs.
 
     Its inputs have the features of all members, and its last layers, dense or
     convolutions, `num_members` times as many outputs; all else stays. Weights
@@ -122,7 +127,7 @@ class _Joining:
     def enter(self, x: Any) -> Any:
         """An input, joined if this is to be done at the inputs."""
         at_inputs = self._place in (None, *map(id, self.graph.inputs))
-        return self._joined(x) if at_inputs else x
+        return self._joined(_row_masks(self.graph, x)) if at_inputs else x
 
     def visit(self, call: Call, new: NewLayers) -> Place:
         if self._place is not None and id(call) in self._prepared:
@@ -176,3 +181,18 @@ def _entrance(graph: Graph) -> tuple[int | None, set[int]]:
         else:
             leading.update(id(x) for x in call.inputs if id(x) in before)
     return (leading.pop() if len(leading) == 1 else None), calls
+
+
+def _row_masks(graph: Graph, x: Any) -> Any:
+    """Masks an input as the model does, so that each row has a mask of its own.
+
+    What masks the model's input stays, and masks the joined rows.
+    """
+    inputs = {id(tensor) for tensor in keras.tree.flatten(graph.inputs)}
+    for call in graph.calls:
+        is_first = any(id(tensor) in inputs for tensor in call.inputs)
+        if is_first and type(call.op) is keras.layers.Masking:
+            name = f"{call.op.name}_of_rows"
+            config = call.op.get_config() | {"name": name}
+            x = keras.layers.Masking.from_config(config)(x)
+    return x
