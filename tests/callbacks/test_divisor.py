@@ -180,7 +180,6 @@ def per_row(y, y_pred):
         (scalar, ONE_HOT, 1),
         (per_row, ONE_HOT, 1),
     ],
-    ids=str,
 )
 def test_places(loss, y, per_row):
     """Means over places are of as many targets, whatever gives the data."""
