@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.ensembles.one_network.members import MemberModel
+from tfpbnn.particles import Posterior
 
 register = keras.saving.register_keras_serializable("people")
 
@@ -119,7 +120,8 @@ def model(shift=0.0, names=None):
 
 def outputs_of(model, unsaved=True):
     """At the mean of a posterior; of an ensemble the mean of the outputs."""
-    has_mean = not isinstance(model, MemberModel)
+    # Members have no mean of their own, and posteriors in a scope draw.
+    has_mean = not isinstance(model, MemberModel | Posterior)
     scope = random.draw_scope(None) if has_mean else contextlib.nullcontext()
     with scope:
         found = model(DATA, training=False)

@@ -179,5 +179,6 @@ def _add_stack(
     )
     if is_weight(variable):
         stack.is_managed = variable.is_managed
-        stack.factor = variable.factor
+        if variable.is_managed:
+            stack.factor = variable.factor
     return stack
