@@ -28,7 +28,7 @@ def positive(raw: Tensor) -> Tensor:
 
 
 class Support(NamedTuple):
-    """What targets must be: numbers from `low` to `high`."""
+    """The values that targets may have: numbers from `low` to `high`."""
 
     words: str  # for errors
     low: float = -math.inf

@@ -96,8 +96,7 @@ class HierarchicalNormal(ScaledPrior):
 
     Args:
         hyperprior: the prior of the scale: "half_cauchy", "inverse_gamma", or
-            an object such as
-            `tfpbnn.priors.HalfCauchy(0.1)`.
+            an object such as `tfpbnn.priors.HalfCauchy(0.1)`.
         axis: the axes of the weight along which scales differ: None for one
             per weight tensor, -1 for one per output unit, 0 for one per input
             of a dense layer.

@@ -21,7 +21,7 @@ _POSTERIORS = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """What a layer can do in a draw scope.
+    """The abilities of a layer in a draw scope.
 
     All but the first two may depend on the shape of the inputs.
 

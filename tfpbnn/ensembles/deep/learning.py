@@ -19,7 +19,7 @@ from tfpbnn.training.optimizer_step import apply_gradients, is_proportional
 
 
 class _Found(NamedTuple):
-    """What is computed of a batch, for one member or a stack of members.
+    """The results of a batch, for one member or a stack of members.
 
     Attributes:
     loss: the loss, with the losses that layers add.

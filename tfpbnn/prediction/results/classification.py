@@ -125,17 +125,33 @@ class ClassificationPredictive(Predictive):
         return y.ndim < self.mean.ndim or bool(np.all(np.max(y, -1) == 1))
 
     def accuracy(self, y: Any, sample_weight: Any = None) -> float:
-        """Computes the share of rows whose most probable class is the label."""
+        """Computes the share of rows whose most probable class is the label.
+
+        Args:
+            y: the labels, one row for each predicted row.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         return self._score(metrics.accuracy, y, sample_weight)
 
     def brier(self, y: Any, sample_weight: Any = None) -> float:
-        """Computes the mean squared distance to the label, in [0, 2]."""
+        """Computes the mean squared distance to the label, in [0, 2].
+
+        Args:
+            y: the labels, one row for each predicted row.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         return self._score(metrics.brier, y, sample_weight)
 
     def ece(
         self, y: Any, num_bins: int = 15, sample_weight: Any = None
     ) -> float:
-        """Computes the expected calibration error of the top class."""
+        """Computes the expected calibration error of the top class.
+
+        Args:
+            y: the labels, one row for each predicted row.
+            num_bins: the number of bins of equal width for the confidences.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         return self._score(metrics.ece, y, sample_weight, num_bins=num_bins)
 
     def _score(

@@ -266,14 +266,25 @@ class RegressionPredictive(Predictive):
         return ends[..., 0], ends[..., 1]
 
     def rmse(self, y: Any, sample_weight: Any = None) -> float:
-        """Computes the root mean squared error of `mean`, in the units of y."""
+        """Computes the root mean squared error of `mean`, in the units of y.
+
+        Args:
+            y: the targets, one row for each predicted row.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         p, y, weights, _ = scored(self, y, sample_weight)
         return metrics.rmse(y, p.mean, weights)
 
     def coverage(
         self, y: Any, level: float = 0.9, sample_weight: Any = None
     ) -> float:
-        """Computes the share of targets inside of their `interval(level)`."""
+        """Computes the share of targets inside of their `interval(level)`.
+
+        Args:
+            y: the targets, one row for each predicted row.
+            level: the probability of the intervals, between 0 and 1.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         p, y, weights, _ = scored(self, y, sample_weight)
         lower, upper = p.interval(level)
         return metrics.coverage(y, lower, upper, weights)
