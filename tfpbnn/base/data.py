@@ -174,7 +174,7 @@ def check_finite(name: str, data: Any, of: str = "") -> None:
     """Raises if an array has NaN or infinite values; other forms pass.
 
     Args:
-    name: the name of the argument.
+        name: the name of the argument.
         data: an array, or a structure of arrays.
         of: the words for what it is part of, for the message.
     """

@@ -75,8 +75,8 @@ class Counterpart:
 
     Attributes:
         plain: the Keras class.
-      variational: our classes, by estimator; some layers lack some of them.
-      weights: the ending of Keras's path of each weight, by our name.
+        variational: our classes, by estimator; some layers lack some of them.
+        weights: the ending of Keras's path of each weight, by our name.
     """
 
     plain: type[keras.layers.Layer]

@@ -19,7 +19,7 @@ def weight_decay(
     length scale stands for functions that vary more slowly.
 
     Args:
-    num_examples: the number of training examples.
+        num_examples: the number of training examples.
         rate: the rate of the dropout before the layer.
         length_scale: the inverse of the prior's standard deviation.
         precision: None for a loss that is a negative log-likelihood: any of
@@ -63,7 +63,7 @@ def precision(
     variance of the model's predictions is `1 / precision`.
 
     Args:
-    num_examples: the number of training examples.
+        num_examples: the number of training examples.
         rate: the rate of the dropout before the layer.
         weight_decay: the number in `keras.regularizers.L2`.
         length_scale: the inverse of the standard deviation of the prior.

@@ -123,9 +123,9 @@ def _place(
     """Finds what takes the place of a call.
 
     Args:
-    rate: the rate of all dropout; None for that of each layer.
+        rate: the rate of all dropout; None for that of each layer.
         hidden: the layers that get dropout before kernels, by their ids.
-    before: the dropout put before layers, by the same ids; filled here.
+        before: the dropout put before layers, by the same ids; filled here.
         call: a call of the model.
         new: the layers of the new model.
     """

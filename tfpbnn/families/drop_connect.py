@@ -20,7 +20,7 @@ class DropConnect(LocFamily):
     DropConnect, in prediction too. A prior then acts as a decay of the weights.
 
     Args:
-    rate: the probability to drop a weight, from 0 to below 1.
+        rate: the probability to drop a weight, from 0 to below 1.
         loc_initializer: the initializer of `loc`; None for "glorot_uniform",
             as in Keras.
         loc_regularizer: a Keras regularizer.

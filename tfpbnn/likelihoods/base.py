@@ -128,8 +128,8 @@ class Likelihood(keras.losses.Loss):
         of training.
 
         Args:
-        y: the targets `[N]` or `[N, ..., k]`, whose last axis is that of the
-                k targets: an array or tensor, or a tf.data.Dataset or
+            y: the targets `[N]` or `[N, ..., k]`, whose last axis is that of
+                the k targets: an array or tensor, or a tf.data.Dataset or
                 PyDataset of targets, of (x, y) or of (x, y, weight). NaN is
                 left out; a target whose values are all equal keeps its unit.
             sample_weight: the weights of the rows or steps, `[N, ...]`.
@@ -245,7 +245,7 @@ class Likelihood(keras.losses.Loss):
         """Says where targets, in NumPy, are valid or ignored.
 
         Args:
-        y: the targets, of any shape that fits.
+            y: the targets, of any shape that fits.
             outputs: the model's outputs, of which only the shape is read.
         """
         support = self.support(outputs.shape[-1])
@@ -270,7 +270,7 @@ class Likelihood(keras.losses.Loss):
         """Says where targets are labels to ignore.
 
         Args:
-        y: the targets, an array or a tensor, as they were given.
+            y: the targets, an array or a tensor, as they were given.
             outputs: the model's outputs, of which only the shape is read.
 
         Returns:

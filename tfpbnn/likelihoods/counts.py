@@ -55,7 +55,7 @@ class NegativeBinomial(Likelihood):
     softplus(raw dispersion)`, `E[y] = mean` and `Var[y] = mean + mean^2 / r`.
 
     Args:
-    reduction, name, dtype: as in any Keras loss.
+        reduction, name, dtype: as in any Keras loss.
 
     Example:
     ```python

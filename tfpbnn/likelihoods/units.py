@@ -20,7 +20,7 @@ class Units(NamedTuple):
 
     Attributes:
         mean: one number for each target, or a single one for all of them.
-    stddev: one positive number for each target, or a single one.
+        stddev: one positive number for each target, or a single one.
     """
 
     mean: tuple[float, ...] = (0.0,)

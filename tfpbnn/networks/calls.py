@@ -57,7 +57,7 @@ class Call(NamedTuple):
         """Returns the positional and keyword arguments with tensors in them.
 
         Args:
-        get: a function that returns the tensor for a KerasTensor, and any
+            get: a function that returns the tensor for a KerasTensor, and any
                 other object as it is.
         """
         return keras.tree.map_structure(get, (self.args, self.kwargs))

@@ -81,7 +81,7 @@ class Posterior(abc.ABC):
         """Makes KerasTensors like what `draw` returns, for inputs like x.
 
         Args:
-        x: the inputs, as KerasTensors.
+            x: the inputs, as KerasTensors.
         """
         network = self.template()
         own = getattr(network, "inputs", None)

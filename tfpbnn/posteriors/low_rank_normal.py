@@ -135,7 +135,7 @@ class SWAGPosterior(NetworkPosterior):
         With the same seed they are the draws of `tfpbnn.predict`.
 
         Args:
-        num_samples: the number of draws.
+            num_samples: the number of draws.
             x: the inputs over which the statistics of BatchNorm layers are
                 computed for each draw, best the training data; see
                 `update_batch_norm`. Only networks with BatchNorm need it.

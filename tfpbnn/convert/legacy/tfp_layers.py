@@ -212,7 +212,7 @@ def plan_tfp(layer: Any) -> Plan:
     """Plans our layer for one of tfp's Dense or Convolution layers.
 
     Raises:
-    Unmappable: if a callable can't be mapped; the message names it.
+        Unmappable: if a callable can't be mapped; the message names it.
     """
     cls = getattr(layers, type(layer).__name__)
     if getattr(layer, "_callable_losses", None):

@@ -158,10 +158,10 @@ def _rebuild(
 
     Args:
         model: a model of tf_keras.
-    plans: the plans by the ids of its layers, and of those of inner models.
+        plans: the plans by the ids of its layers, and of those of inner models.
         inner: the inner models that have been rebuilt, by id.
         sequential: the class of the result for a Sequential.
-    functional: the class of the result for other models.
+        functional: the class of the result for other models.
     """
 
     def new_layer(layer: Any) -> keras.layers.Layer:

@@ -82,7 +82,7 @@ class SnapshotEnsemble(keras.callbacks.Callback):
         """Starts with the members of an earlier process.
 
         Args:
-        posterior: the posterior of that process, loaded from a file.
+            posterior: the posterior of that process, loaded from a file.
         """
         self._snapshots = [member.get_weights() for member in posterior.members]
 

@@ -90,7 +90,7 @@ class SWA(Collector):
         """Goes on from the average of an earlier process.
 
         Args:
-        model: the average, loaded from a file.
+            model: the average, loaded from a file.
             num_collected: the number of sets of weights in the average.
         """
         self._moments.count = checks.positive_integer(

@@ -97,7 +97,7 @@ class SWAG(Collector):
         """Goes on from the weights that an earlier process has collected.
 
         Args:
-        posterior: the posterior of that process, loaded from a file.
+            posterior: the posterior of that process, loaded from a file.
         """
         moments, count = Moments(self.rank), posterior.num_collected
         to_numpy = keras.ops.convert_to_numpy

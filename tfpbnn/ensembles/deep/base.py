@@ -51,7 +51,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
     """A Keras model of M networks, whose weights are stacks `[M, ...]`.
 
     Attributes:
-    num_members: the number of members M.
+        num_members: the number of members M.
         member_history: the members' losses in the last `fit`: "loss" and,
             if there is validation data, "val_loss", with an array `[M]` for
             each epoch.
@@ -211,10 +211,10 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         """Sets the weights of members that jobs have left in a folder.
 
         Args:
-        directory: the `directory` that `fit` was given.
+            directory: the `directory` that `fit` was given.
 
         Returns:
-        The indices of the members that are not there.
+            The indices of the members that are not there.
         """
         return executors.load_members(self, directory)
 

@@ -18,14 +18,14 @@ class MemberBatch:
     """The inputs, targets and weights of a batch's rows, in one of `LAYOUTS`.
 
     Attributes:
-    own: the parts that differ between members, `[M, B, ...]` each.
+        own: the parts that differ between members, `[M, B, ...]` each.
     """
 
     def __init__(self, layout: str, x: Tree, y: Tree, weights: Tree):
         """Takes a batch as `fit` gives it.
 
         Args:
-        layout: one of `LAYOUTS`, which says what has an axis of members.
+            layout: one of `LAYOUTS`, which says what has an axis of members.
             x: the inputs.
             y: the targets.
             weights: the weights of the rows, or None. Where members have
@@ -70,7 +70,7 @@ class MemberBatch:
         another.
 
         Args:
-        y_pred: the outputs of the members, `[M, B, ...]`.
+            y_pred: the outputs of the members, `[M, B, ...]`.
             mask: the masks of these outputs, with None where there is none.
         """
         if self._layout != "own":

@@ -130,7 +130,7 @@ class DeepEnsemble(StackedEnsemble):
 
         Args:
             models: built networks whose outputs have the same shapes.
-        **kwargs: the arguments of the constructor.
+            **kwargs: the arguments of the constructor.
 
         Returns:
             A `DeepEnsemble` if the models differ in nothing but their weights;

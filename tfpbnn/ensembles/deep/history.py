@@ -22,7 +22,7 @@ class MemberLosses:
         """Adds the losses of a batch.
 
         Args:
-        losses: the losses `[M]`, or `[M, B, ...]` of a loss without
+            losses: the losses `[M]`, or `[M, B, ...]` of a loss without
                 reduction.
             rows: the number of rows that each member has seen.
         """

@@ -22,7 +22,7 @@ class _Found(NamedTuple):
     """The results of a batch, for one member or a stack of members.
 
     Attributes:
-    loss: the loss, with the losses that layers add.
+        loss: the loss, with the losses that layers add.
         y_pred: the outputs.
         mask: Keras's mask of each output, or None.
         tracked: what the loss adds to each variable of the model's metrics;
@@ -48,7 +48,7 @@ class Learning:
 
         Args:
             model: the ensemble.
-        stacks: the stacks of its members.
+            stacks: the stacks of its members.
             batch: the number of members side by side; see `for_each`.
             epsilon: how far inputs are moved to make the loss larger; 0 for
                 not at all.

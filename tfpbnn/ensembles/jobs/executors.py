@@ -25,7 +25,7 @@ class MemberTrainingError(RuntimeError):
     """Says which members of an ensemble could not be trained; the others were.
 
     Attributes:
-    failures: the exceptions, by the index of the member.
+        failures: the exceptions, by the index of the member.
     """
 
     def __init__(self, failures: Mapping[int, BaseException]):

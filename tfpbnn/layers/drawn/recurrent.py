@@ -161,7 +161,7 @@ class LSTMReparameterization(BaseRecurrent, keras.layers.LSTM):
     Keras's cell.
 
     Call arguments:
-    sequences: a tensor `(batch, timesteps, features)`.
+        sequences: a tensor `(batch, timesteps, features)`.
         initial_state: a list of two tensors; None for zeros.
         mask: booleans `(batch, timesteps)`; False skips a step.
         training: whether to apply dropout.

@@ -66,7 +66,7 @@ class Predictive(abc.ABC):
         """Makes a prediction of draws that exist already.
 
         Args:
-        outputs: the outputs of a model at each draw, `[S, N, ..., P]`.
+            outputs: the outputs of a model at each draw, `[S, N, ..., P]`.
             likelihood: a `tfpbnn.likelihoods.Likelihood`.
             draws: how draws were made; see the attribute.
             mask: booleans that say which rows `[N]` or places `[N, ...]` count,
@@ -101,7 +101,7 @@ class Predictive(abc.ABC):
         """Makes a prediction that has averages over draws only.
 
         Args:
-        num_samples: the number S of draws.
+            num_samples: the number S of draws.
             summaries: the averages, as in the property of that name.
             likelihood, draws, mask: as in the constructor.
             quantiles: the known quantiles `[N, k]`, by their level.
@@ -242,7 +242,7 @@ class Predictive(abc.ABC):
         rows are correlated as they should be.
 
         Args:
-        num_samples: the number of samples, a positive integer.
+            num_samples: the number of samples, a positive integer.
             seed: an integer for the same samples each time.
 
         Raises:
@@ -261,7 +261,8 @@ class Predictive(abc.ABC):
         places that are masked or ignored.
 
         Args:
-        y: the targets, `[N, k]`, or `[N]` if there is one per row; or labels.
+            y: the targets, `[N, k]`, or `[N]` if there is one per row; or
+                labels.
 
         Raises:
             ValueError: if y does not fit the outputs or has values, such as NaN

@@ -24,7 +24,7 @@ def by_rows(
     Work that takes long has a progress bar.
 
     Args:
-    function: a function of the tensors `[S, n, .., P]` and `[n, ...]` that
+        function: a function of the tensors `[S, n, .., P]` and `[n, ...]` that
             returns a tensor `[n, ...]`, or a tuple of them.
         outputs: the outputs at all draws, `[S, N, .., P]`.
         arrays: other arrays, `[N, ...]` each.

@@ -231,7 +231,7 @@ def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
     """Averages over draws: probabilities, variance, entropy and votes.
 
     Args:
-    likelihood: the likelihood of the outputs.
+        likelihood: the likelihood of the outputs.
         outputs: the outputs at each draw, `[S, n, .., P]`.
     """
     p = class_probabilities(likelihood, outputs)

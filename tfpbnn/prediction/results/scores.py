@@ -22,7 +22,7 @@ def joined(scores: Mapping[str, Scores], is_named: bool) -> Scores:
     """Joins the scores of several outputs in one dict.
 
     Args:
-    scores: the scores, by the names of the outputs.
+        scores: the scores, by the names of the outputs.
         is_named: whether names begin with that of the output.
     """
 

@@ -13,7 +13,7 @@ def table(head: str, columns: Mapping[str, Array], num_rows: int) -> str:
     """Formats the first rows of a prediction, below a line of description.
 
     Args:
-    head: the line of description.
+        head: the line of description.
         columns: the values of the rows that are shown, by name.
         num_rows: the number of all rows.
     """
