@@ -139,7 +139,7 @@ class _Maker:
         estimator: the estimator that the user chose.
         distributions: posteriors and priors, by the names of `Variational`.
         kl_weight: the factor of the KL that the user gave, or None.
-        copier: makes the layers in `Variational`.
+        copier: the copier that makes the layers in `Variational`.
         tied: the ids of layers that share weights with others. They are put
             into `Variational` as they are, since others read their weights.
     """

@@ -25,7 +25,7 @@ def weight_decay(
         precision: None for a loss that is a negative log-likelihood: any of
             `tfpbnn.likelihoods`, or a cross entropy. For the loss "mse", the
             precision of the targets' noise, 1 / variance.
-        num_outputs: how many targets "mse" averages over.
+        num_outputs: the number of targets that "mse" averages over.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -67,7 +67,7 @@ def precision(
         rate: the rate of the dropout before the layer.
         weight_decay: the number in `keras.regularizers.L2`.
         length_scale: the inverse of the standard deviation of the prior.
-        num_outputs: how many targets "mse" averages over.
+        num_outputs: the number of targets that "mse" averages over.
 
     Raises:
         ValueError: if a number is out of its range.

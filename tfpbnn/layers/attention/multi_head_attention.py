@@ -67,8 +67,8 @@ class BaseMultiHeadAttention(BaseAttention):
                 projection.
             use_gate: whether to multiply the heads' outputs with a sigmoid of
                 one more projection of the query.
-            seed: of the noise and the dropout; each projection gets its own
-                from it.
+            seed: the seed of the noise and the dropout; each projection gets
+                its own from it.
 
         Raises:
             ValueError: if a size is not positive, a name is unknown, or the
