@@ -1,4 +1,4 @@
-"""What belongs to a model's outputs: targets, losses and weights, by name."""
+"""Assigns targets, losses and weights to a model's outputs, by name."""
 
 import itertools
 from collections.abc import Mapping, Sequence
@@ -8,12 +8,12 @@ import keras
 
 
 def names_of(outputs: Any, names: Sequence[str]) -> list[str]:
-    """The name of each output, each one once.
+    """Returns a distinct name for each output.
 
     Args:
-        outputs: a model's outputs, in their structure.
-        names: those that Keras gives them, as far as it knows the model. Of a
-            dict the keys are the names.
+        outputs: a model's outputs, in their structure. If it is a dict, its
+            keys are the names.
+        names: the names that Keras gives them, as far as it knows the model.
     """
     paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
     if isinstance(outputs, Mapping):
@@ -38,15 +38,15 @@ def by_output(
     names: Sequence[str],
     needed: Sequence[str] | None = None,
 ) -> list[Any]:
-    """What an argument has for each output.
+    """Returns an argument's entry for each output.
 
     Args:
-        argument: its name, for errors.
+        argument: the name of the argument, for errors.
         given: a dict by the outputs' names; a list in the order of all
-            outputs, or of those that need an entry; or, if one output needs
-            one, its entry.
-        names: of all outputs, in their order.
-        needed: of the outputs that need an entry; default all.
+            outputs, or of those that need an entry; or, if only one output
+            needs an entry, that entry.
+        names: the names of all outputs, in their order.
+        needed: the names of the outputs that need an entry; None for all.
 
     Returns:
         An entry for each output; None for those that need none.
@@ -82,7 +82,7 @@ def by_output(
 
 
 def _flat(given: Mapping[Any, Any]) -> dict[str, Any]:
-    """Entries by name; of nested outputs by the path, joined by "/"."""
+    """Flattens a dict; the names of nested entries are paths, joined by "/"."""
     found: dict[str, Any] = {}
     for key, entry in given.items():
         if isinstance(entry, Mapping):
@@ -94,7 +94,7 @@ def _flat(given: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _entries(given: Any, count: int) -> list[Any]:
-    """A list's entries. A list of numbers is one output's array."""
+    """Lists the entries; a list of numbers is the array of one output."""
     if not isinstance(given, list | tuple):
         return [given]
     flat = keras.tree.flatten(given)

@@ -1,7 +1,7 @@
-"""Checks of arguments: each raises an error that names the argument.
+"""Checks arguments; each check raises an error that names the argument.
 
-A check takes the argument's name and its value, and gives the value back, as a
-plain `int` or `float` where it is a number.
+A check takes the argument's name and its value, and returns the value, as a
+plain `int` or `float` if it is a number.
 """
 
 import dataclasses
@@ -22,9 +22,9 @@ class Check(Generic[T]):
     """A check of one argument, called with its name and value.
 
     Attributes:
-        expected: what follows "must be" in the error.
-        fits: whether a value is such.
-        convert: makes what the check returns.
+        expected: the words after "must be" in the error.
+        fits: a function that says whether a value is allowed.
+        convert: a function that converts the value to what is returned.
     """
 
     expected: str
@@ -39,12 +39,12 @@ class Check(Generic[T]):
         return self.convert(value)
 
     def optional(self, name: str, value: Any, meaning: str = "") -> T | None:
-        """The same check of an argument that may be None.
+        """Checks an argument that may be None too.
 
         Args:
-            name: the argument's.
-            value: the argument.
-            meaning: what None stands for, for the error.
+            name: the name of the argument.
+            value: its value.
+            meaning: the meaning of None, for the error.
         """
         if value is None:
             return None
@@ -54,7 +54,7 @@ class Check(Generic[T]):
 
 
 def number(expected: str, fits: Callable[[Any], bool]) -> Check[float]:
-    """A check that the argument is a real number in some range."""
+    """Makes a check that the argument is a real number in some range."""
     return Check(
         expected, lambda v: isinstance(v, numbers.Real) and fits(v), float
     )
@@ -91,7 +91,7 @@ def integer(name: str, value: Any, *, least: int) -> int:
 def integers(
     name: str, value: Any, rank: int, *, least: int = 1
 ) -> tuple[int, ...]:
-    """Gives `rank` integers, from one integer or a sequence of them."""
+    """Returns `rank` integers, from one integer or a sequence of them."""
     try:
         values = (value,) * rank if _is_integer(value) else tuple(value)
         fits = len(values) == rank and all(
@@ -117,7 +117,7 @@ def one_of(name: str, value: T, known: Sequence[T]) -> T:
 
 
 def seed(value: Any) -> int | None:
-    """Checks that a seed is None or an integer; else it is a TypeError."""
+    """Checks that a seed is None or an integer; else raises a TypeError."""
     if value is not None and not isinstance(value, int | np.integer):
         raise TypeError(
             f"`seed` must be None or an integer. Received: seed={value!r}"
@@ -126,12 +126,12 @@ def seed(value: Any) -> int | None:
 
 
 def agree(a: Sequence[int | None], b: Sequence[int | None]) -> bool:
-    """Whether two shapes are equal as far as they are known."""
+    """Says whether two shapes are equal, as far as they are known."""
     return len(a) == len(b) and all(
         x is None or y is None or x == y for x, y in zip(a, b, strict=True)
     )
 
 
 def broadcasts(shape: Shape, to: Shape) -> bool:
-    """Whether `shape` has size 1 wherever it differs."""
+    """Says whether `shape` has size 1 wherever it differs from `to`."""
     return agree([n if n != 1 else None for n in shape], to)

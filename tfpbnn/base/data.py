@@ -1,4 +1,4 @@
-"""Reads the forms of data that Keras takes."""
+"""Reads data in the forms that Keras takes."""
 
 import functools
 import math
@@ -19,9 +19,9 @@ _KINDS = (
 
 
 def is_stream(x: Any) -> bool:
-    """Whether x brings its own batches (and targets).
+    """Says whether x brings its own batches (and targets).
 
-    So does whatever can be iterated over and is neither an array nor a
+    Everything does that can be iterated over and is neither an array nor a
     structure of arrays: a dataset, a loader of batches, a generator.
     """
     if isinstance(x, keras.utils.PyDataset):
@@ -33,33 +33,33 @@ def is_stream(x: Any) -> bool:
 
 
 def as_rows(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
-    """The same structure with leaves that can be cut into rows.
+    """Converts leaves to forms that can be cut into rows.
 
     Args:
-        name: the argument's.
+        name: the name of the argument.
         data: an array of any library, or a structure of arrays of one length;
-            None among them stands for an optional input.
-        inputs: names of the inputs that the arrays are for, in their order; ""
-            for one without a name of the user's.
+            None stands for an optional input.
+        inputs: the names of the inputs that the arrays are for, in their
+            order; "" for one that the user did not name.
 
     Returns:
-        The structure with leaves as `forms.standard` gives them.
+        The same structure, with leaves that `forms.standard` returns.
 
     Raises:
-        TypeError: for data of another form, such as nested lists of numbers.
+        TypeError: if data have another form, such as nested lists of numbers.
         ValueError: if lengths differ or are 0, or there is a NaN.
     """
     return _checked(name, data, forms.standard, inputs)
 
 
 def as_keras_takes(given: dict[str, Any]) -> None:
-    """Puts arrays that Keras doesn't read, but could, into forms that it does.
+    """Converts arrays that Keras could but doesn't read to forms that it does.
 
     These are strings of NumPy and pandas, pandas columns of several types or of
     its own, and sparse matrices in the order of their columns.
 
     Args:
-        given: arguments of Keras's `fit` or `evaluate`, which are changed.
+        given: the arguments of Keras's `fit` or `evaluate`, changed in place.
 
     Raises:
         TypeError: if an array of x holds neither numbers nor strings.
@@ -87,10 +87,10 @@ def as_keras_takes(given: dict[str, Any]) -> None:
 
 
 def as_arrays(name: str, data: Any) -> Any:
-    """The same structure with NumPy arrays as leaves, all of one length.
+    """Converts leaves to NumPy arrays, all of one length.
 
     Raises:
-        TypeError: for data of another form, such as nested lists of numbers,
+        TypeError: if data have another form, such as nested lists of numbers,
             or sparse and ragged tensors.
         ValueError: if lengths differ or are 0, or there is a NaN.
     """
@@ -116,7 +116,7 @@ def _checked(
     read: Callable[[str, Any], Any],
     inputs: Sequence[str],
 ) -> Any:
-    """The structure with each leaf read, all of one length and finite."""
+    """Reads each leaf; checks that all have one length and are finite."""
     paths = [] if callable(data) else keras.tree.flatten_with_path(data)
     if is_stream(data) or all(leaf is None for _, leaf in paths):
         raise TypeError(f"`{name}` must be {_KINDS}. Received: {name}={data!r}")
@@ -140,7 +140,7 @@ def _checked(
 def labels_of(
     name: str, paths: Sequence[Sequence[Any]], inputs: Sequence[str] = ()
 ) -> list[str]:
-    """What errors call each array of a structure, such as `x["tokens"]`."""
+    """Makes the names of arrays in errors, such as `x["tokens"]`."""
     found = [f"{name}{''.join(f'[{key!r}]' for key in path)}" for path in paths]
     if len(found) != len(inputs):
         return [f"`{one}`" for one in found]
@@ -174,9 +174,9 @@ def check_finite(name: str, data: Any, of: str = "") -> None:
     """Raises if an array has NaN or infinite values; other forms pass.
 
     Args:
-        name: the argument's.
-        data: an array, or a structure of them.
-        of: what it is part of, for the message.
+        name: the name of the argument.
+        data: an array, or a structure of arrays.
+        of: the words for what it is part of, for the message.
     """
     if data is None or is_stream(data):
         return
@@ -201,10 +201,10 @@ def _check_finite(label: str, leaf: Any) -> None:
 
 
 def check_numbers(name: str, values: Array) -> None:
-    """Raises if an array of targets holds names, or objects.
+    """Raises if an array of targets holds strings or other objects.
 
     Raises:
-        TypeError: with the first of them.
+        TypeError: if it does; the message has the first one.
     """
     if values.dtype.kind in "OSTU" and values.size:
         first = values.ravel().tolist()[0]
@@ -217,7 +217,7 @@ def check_numbers(name: str, values: Array) -> None:
 
 
 def to_numpy(leaf: Any) -> Array | None:
-    """A leaf as an array; None if it can't be one."""
+    """Converts a leaf to an array; None if that is not possible."""
     try:
         array = np.asarray(leaf)
     except (TypeError, ValueError):
@@ -227,29 +227,29 @@ def to_numpy(leaf: Any) -> Array | None:
 
 
 def first(batch: Any) -> Any:
-    """The first array of a structure that is given; others may be None."""
+    """Returns the first array of a structure, in which some may be None."""
     return next(leaf for leaf in keras.tree.flatten(batch) if leaf is not None)
 
 
 def length(arrays: Any) -> int:
-    """The number of rows of what `as_rows` or `as_arrays` gave."""
+    """Counts the rows of what `as_rows` or `as_arrays` has returned."""
     return forms.length(first(arrays))
 
 
 def num_rows(batch: Any) -> Any:
-    """The number of rows of a batch's tensors, of which some may be None."""
+    """Counts the rows of a batch's tensors, of which some may be None."""
     first = next(t for t in keras.tree.flatten(batch) if t is not None)
     return tf.shape(first)[0]
 
 
 def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
-    """(inputs, targets or None) of each batch, inputs as `as_rows` gives."""
+    """Yields (inputs, targets or None) for each batch."""
     for inputs, targets, _ in weighted_batches(x, batch_size):
         yield inputs, targets
 
 
 def weighted_batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
-    """(inputs, targets or None, weights or None) of each batch."""
+    """Yields (inputs, targets or None, weights or None) for each batch."""
     if isinstance(x, keras.utils.PyDataset):
         for index in range(x.num_batches or 0):
             yield _unpacked(x[index])
@@ -262,12 +262,12 @@ def weighted_batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
 
 
 def rows(x: Any, start: int, stop: int) -> Any:
-    """The rows from `start` to `stop` of what `as_rows` gave."""
+    """Takes the rows from `start` to `stop` of what `as_rows` has returned."""
     return keras.tree.map_structure(lambda a: forms.rows(a, start, stop), x)
 
 
 def num_batches(x: Any, batch_size: int) -> int | None:
-    """How many batches `batches` will give; None if unknown."""
+    """Counts the batches that `batches` will yield; None if unknown."""
     if isinstance(x, tf.data.Dataset):
         count = int(x.cardinality())
         if count == tf.data.INFINITE_CARDINALITY:
@@ -294,7 +294,7 @@ def _unpacked(element: Any) -> tuple[Any, Any, Any]:
 
 
 def count_examples(x: Any, validation_split: float = 0.0) -> int:
-    """How many training examples `fit` makes of arrays.
+    """Counts the training examples that `fit` takes from arrays.
 
     Args:
         x: an array, or a structure of them. (Batches of a stream are read to be
@@ -302,7 +302,7 @@ def count_examples(x: Any, validation_split: float = 0.0) -> int:
         validation_split: the share of rows that `fit` keeps for validation.
 
     Raises:
-        ValueError: if x has no known number of rows.
+        ValueError: if the number of rows of x is unknown.
     """
     if is_stream(x) or not forms.is_array(one := first(x)):
         raise unknown_length(f"{type(x).__name__} object")
@@ -310,7 +310,7 @@ def count_examples(x: Any, validation_split: float = 0.0) -> int:
 
 
 def unknown_length(received: str) -> ValueError:
-    """The error for data that don't tell how many examples there are."""
+    """Makes the error for data with an unknown number of examples."""
     return ValueError(
         "`x` must have a known number of examples for `fit` to weight the KL. "
         f"Received: x is {received}. Pass `callbacks=[tfpbnn.callbacks."

@@ -1,4 +1,4 @@
-"""The forms of one array of data that Keras takes: what can be cut into rows.
+"""Converts one array of data to a form that can be cut into rows.
 
 Whatever a user brings becomes one of these: a NumPy array of numbers, a tensor
 (of strings, for example), a `tf.SparseTensor`, a `tf.RaggedTensor`, or None for
@@ -16,24 +16,24 @@ from tfpbnn.base.types import Array
 
 
 def is_array(leaf: Any) -> bool:
-    """Whether it is an array of some library, and not a number or a list."""
+    """Says whether a leaf is an array of some library, not a number or list."""
     is_like = hasattr(leaf, "shape") or hasattr(leaf, "__array__")
     return is_like and not isinstance(leaf, np.generic)
 
 
 def standard(label: str, leaf: Any) -> Any:
-    """The same data in a form that has rows, as Keras reads it.
+    """Converts data to a form that has rows, as Keras reads it.
 
     Floats have Keras's default type, a pandas Series is a column `[N, 1]`, and
     the elements of sparse data are in the order of their rows, without
     duplicates.
 
     Args:
-        label: what the array is, for errors.
+        label: the name of the array, for errors.
         leaf: an array of any library, or None.
 
     Raises:
-        TypeError: if it holds neither numbers nor strings, or both.
+        TypeError: if the array holds neither numbers nor strings, or both.
     """
     if leaf is None:
         return None
@@ -61,13 +61,13 @@ def standard(label: str, leaf: Any) -> Any:
 
 
 def length(leaf: Any) -> int:
-    """The number of rows; 0 of what has none."""
+    """Counts the rows; 0 for a leaf without rows."""
     shape = leaf.shape
     return int(shape[0]) if len(shape) else 0
 
 
 def rows(leaf: Any, start: int, stop: int) -> Any:
-    """The rows from `start` to `stop` of what `standard` gave."""
+    """Takes the rows from `start` to `stop` of what `standard` has returned."""
     if leaf is None or not isinstance(leaf, tf.SparseTensor):
         return None if leaf is None else leaf[start:stop]
     stop = min(stop, length(leaf))
@@ -85,7 +85,7 @@ def rows(leaf: Any, start: int, stop: int) -> Any:
 
 
 def numbers(leaf: Any) -> Array | None:
-    """All the numbers that are stored; None if it holds none."""
+    """Returns all numbers that are stored; None if there are none."""
     if isinstance(leaf, tf.SparseTensor):
         return np.asarray(leaf.values)
     if isinstance(leaf, tf.RaggedTensor):
@@ -97,7 +97,7 @@ def numbers(leaf: Any) -> Array | None:
 
 
 def place(leaf: Any, index: Array) -> str:
-    """Where one of `numbers` stands, in words."""
+    """Describes in words where one of `numbers` is."""
     if isinstance(leaf, tf.SparseTensor):
         index = np.asarray(leaf.indices)[index[0]]
     of = "values" if isinstance(leaf, tf.RaggedTensor) else "index"
@@ -105,7 +105,7 @@ def place(leaf: Any, index: Array) -> str:
 
 
 def spec(leaf: Any, shape: Any) -> Any:
-    """The `tf.TypeSpec` of data as `standard` gives them, of another shape."""
+    """Makes the `tf.TypeSpec` of what `standard` returns, of another shape."""
     if leaf is None:
         return None
     if isinstance(leaf, tf.SparseTensor):
@@ -118,14 +118,14 @@ def spec(leaf: Any, shape: Any) -> Any:
 
 
 def present(x: Any) -> Any:
-    """X without None in it, which functions of graphs don't take."""
+    """Leaves out None, which functions of graphs don't take."""
     leaves = keras.tree.flatten(x)
     some = [leaf for leaf in leaves if leaf is not None]
     return x if len(some) == len(leaves) else some
 
 
 def restored(some: Any, like: Any) -> Any:
-    """From what `present` gave, the structure of `like` with its None."""
+    """Puts what `present` has returned into the structure of `like`."""
     leaves = iter(keras.tree.flatten(some))
     return keras.tree.map_structure(
         lambda leaf: None if leaf is None else next(leaves), like
@@ -133,7 +133,7 @@ def restored(some: Any, like: Any) -> Any:
 
 
 def sizes(leaf: Any) -> tuple[int, ...]:
-    """The sizes behind the rows; the largest ones of ragged rows."""
+    """Returns the sizes behind the rows; the largest ones of ragged rows."""
     if leaf is None:
         return ()
     if isinstance(leaf, tf.RaggedTensor):
@@ -158,7 +158,7 @@ def _in_order(leaf: tf.SparseTensor) -> tf.SparseTensor:
 
 
 def from_pandas(frame: Any) -> Any:
-    """A DataFrame's or a Series's values, a Series as one column.
+    """Takes the values of a DataFrame or Series; a Series is one column.
 
     Anything else stays as it is.
     """

@@ -1,4 +1,4 @@
-"""Every private attribute of Keras that this package reads, each in one place.
+"""Reads Keras's private attributes, each in one place.
 
 Each function says which public way was tried and why it does not do, and has
 its test in `tests/base/test_keras_private.py`, which names the version of Keras
@@ -25,10 +25,10 @@ APPLY_SCORES = "_apply_scores"
 
 
 def held_layers(layer: Any, *, recursive: bool = True) -> list[Any]:
-    """The layers that a layer holds, in Keras's order.
+    """Lists the layers that a layer holds, in Keras's order.
 
-    The public `layers` is there for models alone, and leaves out what a layer
-    such as `Bidirectional` or a user's own holds.
+    Only models have the public `layers`, which leaves out what a layer such as
+    `Bidirectional` or a user's own holds.
 
     Args:
         layer: any layer or model.
@@ -38,7 +38,7 @@ def held_layers(layer: Any, *, recursive: bool = True) -> list[Any]:
 
 
 def mask_of(tensor: Any) -> Any:
-    """The mask that Keras hands on with a tensor; None if there is none.
+    """Returns the mask that Keras attached to a tensor; None if there is none.
 
     `compute_mask` of the layer that made the tensor is public, but a tensor
     does not say in public which layer that was, nor has the layer its inputs.
@@ -47,7 +47,7 @@ def mask_of(tensor: Any) -> Any:
 
 
 def with_mask(tensor: Any, mask: Any) -> Any:
-    """The tensor, with a mask for Keras to hand on; as it is for None.
+    """Attaches a mask to a tensor; None leaves it as it is.
 
     A layer whose `compute_mask` returns the mask would do so in public, but
     calls of layers cast, name and trace what they are given.
@@ -58,7 +58,7 @@ def with_mask(tensor: Any, mask: Any) -> Any:
 
 
 def is_seed_state(variable: Any) -> bool:
-    """Whether a variable is the state of a `keras.random.SeedGenerator`.
+    """Says whether a variable is the state of a `keras.random.SeedGenerator`.
 
     A layer's public `variables` has the states of its own generators, which are
     not among its `weights`, but not that of the one that `keras.random` takes
@@ -68,7 +68,7 @@ def is_seed_state(variable: Any) -> bool:
 
 
 def compile_arguments(model: Any) -> Mapping[str, Any]:
-    """The objects that `compile` was given, by their arguments' names.
+    """Returns the objects that `compile` was given, by the argument's name.
 
     `get_compile_config` is public, but holds configs, which cannot be made
     objects again where classes of the user's are not registered.
@@ -77,7 +77,7 @@ def compile_arguments(model: Any) -> Mapping[str, Any]:
 
 
 def is_called_by_fit(evaluate_kwargs: Mapping[str, Any]) -> bool:
-    """Whether `evaluate` was called by `fit`, with data that `fit` has kept.
+    """Says whether `fit` called `evaluate`, with data that it keeps.
 
     A callback hears in public that a test begins, but not on which data.
     """
@@ -85,7 +85,7 @@ def is_called_by_fit(evaluate_kwargs: Mapping[str, Any]) -> bool:
 
 
 def loss_tracker(model: Any) -> Any:
-    """The metric that a compiled model reports as `loss`.
+    """Returns the metric that a compiled model reports as `loss`.
 
     The public `metrics` begins with it, unless a user's model has a `metrics`
     of its own, as Keras's guides write them.
@@ -94,7 +94,7 @@ def loss_tracker(model: Any) -> Any:
 
 
 def loss_of_outputs(model: Any, y: Any, y_pred: Any, weights: Any) -> Any:
-    """The loss of a compiled model's outputs, without what layers add to it.
+    """Computes the loss of a compiled model's outputs, without layers' losses.
 
     The public `compute_loss` adds the losses of the layers each time that it
     is called, which is too often where a step takes the mean of several.
@@ -103,7 +103,7 @@ def loss_of_outputs(model: Any, y: Any, y_pred: Any, weights: Any) -> Any:
 
 
 def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
-    """The first and second moments that Adam keeps for a variable.
+    """Returns the first and second moments that Adam keeps for a variable.
 
     The public `variables` holds them too, but their order differs between
     versions of Keras, and their names are those of paths, which two variables
@@ -111,7 +111,7 @@ def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
 
     Args:
         optimizer: a built Adam.
-        variable: one that it trains.
+        variable: a variable that it trains.
 
     Returns:
         None if the optimizer has none, or not of the variable's shape.
@@ -128,14 +128,14 @@ def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
 def nodes_by_depth(
     model: Any, exchanged: Callable[[Any], Any]
 ) -> dict[str, Any]:
-    """The calls that a Functional model makes, of other layers.
+    """Finds the calls that a Functional model makes, with other layers in them.
 
     `keras.models.clone_model` is public, and would put other layers into the
     calls, but it leaves traces in all layers that it calls.
 
     Args:
         model: a Functional model, which stays as it is.
-        exchanged: gives the layer that is to be called in a layer's place.
+        exchanged: a function that returns the layer to call in a layer's place.
 
     Returns:
         The attribute that the model's `call` walks along, by its name; the
@@ -157,7 +157,7 @@ def nodes_by_depth(
 
 
 def lambda_arguments(layer: keras.layers.Lambda) -> dict[str, Any]:
-    """The arguments that a `Lambda` was made with, its functions themselves.
+    """Returns the arguments that a `Lambda` was made with, functions as such.
 
     The public `get_config` has functions as bytecode, which has lost the
     modules that the functions name.
@@ -186,17 +186,17 @@ _CONFIGS = "shared_objects/id_to_config_map"
 
 @contextlib.contextmanager
 def sharing(layers: Iterable[Any], copies: dict[int, Any]) -> Iterator[None]:
-    """Within it, configs tell layers from one another, as in a saved file.
+    """Makes configs tell layers from one another, as in a saved file.
 
-    A config that is made within it says of each of the layers which one it is,
-    wherever a layer holds another. A config that is read within it makes each
-    of them once. Keras does so in `save` and `load_model`; in public it does
-    not for a config in memory, whose layers are made anew at each place.
+    A config that is made inside of this context says which one each layer is,
+    wherever a layer holds another. A config that is read inside of it makes
+    each layer once. Keras does so in `save` and `load_model`, but in public not
+    for a config in memory, whose layers are made anew at each place.
 
     Args:
-        layers: the layers that configs may be made of. They must live on.
-        copies: by the ids of layers, what is to be taken for them. What is made
-            of others is added to it.
+        layers: the layers that configs may be made of, which must stay alive.
+        copies: the copies to take for layers, by the ids of these. Copies of
+            other layers are added to it.
     """
     # Others than the layers may be gone before the next one gets their id.
     values = {
@@ -214,7 +214,7 @@ def sharing(layers: Iterable[Any], copies: dict[int, Any]) -> Iterator[None]:
 
 
 def tell_apart(layers: Iterable[Any]) -> None:
-    """Has a config that is being saved say of the layers which ones they are.
+    """Makes a config that is being saved tell layers from one another.
 
     Keras says so from the second place on at which it finds a layer, and adds
     it to the config of the first; but not where that is in the config of a
@@ -226,6 +226,6 @@ def tell_apart(layers: Iterable[Any]) -> None:
 
 
 def _state() -> Any:
-    """Where Keras keeps what a thread is about."""
+    """Returns the module in which Keras keeps the state of a thread."""
     module: Any = inspect.getmodule(keras.saving.serialize_keras_object)
     return module.global_state

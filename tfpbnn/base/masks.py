@@ -1,7 +1,7 @@
-"""Keras's masks, which say which places of an output count.
+"""Handles Keras's masks, which say which places of an output count.
 
-Keras hands a mask on with the tensor that it belongs to, and a tensor that is
-computed from others by hand has none. What is done to the rows of outputs is
+Keras attaches a mask to the tensor that it belongs to, and a tensor that is
+computed from others by hand has none. So what is done to the rows of outputs is
 done to their masks here.
 """
 
@@ -17,12 +17,12 @@ from tfpbnn.base.types import Tensor, Tree
 
 
 def masks_of(outputs: Tree) -> Tree:
-    """The masks of a structure of tensors, with None where there is none."""
+    """Returns the masks of a structure of tensors; None where there is none."""
     return keras.tree.map_structure(keras_private.mask_of, outputs)
 
 
 def masked(outputs: Tree, masks: Tree) -> Tree:
-    """The same tensors, which have these masks from now on.
+    """Attaches masks to tensors, and returns these.
 
     Args:
         outputs: a structure of tensors that nobody else holds.
@@ -35,7 +35,7 @@ def over_rows(function: Callable[[Tensor], Tensor], outputs: Tree) -> Tree:
     """Applies a function that moves or takes rows to outputs and their masks.
 
     Args:
-        function: takes a tensor and gives a new one.
+        function: a function that takes a tensor and returns a new one.
         outputs: a structure of tensors, which may have masks.
     """
 
@@ -48,7 +48,7 @@ def over_rows(function: Callable[[Tensor], Tensor], outputs: Tree) -> Tree:
 
 
 def mean_of_stack(outputs: Tree, masks: Tree) -> Tree:
-    """The mean of a stack of networks' outputs: `[S, B, ...]` to `[B, ...]`.
+    """Averages a stack of networks' outputs: `[S, B, ...]` to `[B, ...]`.
 
     Args:
         outputs: `[S, B, ...]` each.
@@ -62,7 +62,7 @@ def mean_of_stack(outputs: Tree, masks: Tree) -> Tree:
 
 
 def mean_of(outputs: Sequence[Tree]) -> Tree:
-    """The mean of the outputs of several networks, each `[B, ...]`.
+    """Averages the outputs of several networks, each `[B, ...]`.
 
     A place counts if it does for all networks that have a mask.
     """

@@ -1,4 +1,4 @@
-"""Places: the rows of a model's outputs, or the steps or pixels in them.
+"""Handles places: the rows of outputs, or the steps or pixels in them.
 
 Outputs `[B, ..., P]` have the places `[B, ...]`. Masks and weights belong to
 places, and are often given with fewer axes. The functions take arrays and
@@ -12,12 +12,12 @@ from tfpbnn.base import checks
 
 
 def over_places(array: Any, shape: Sequence[int | None]) -> Any:
-    """A mask or weights with as many axes as places have.
+    """Gives a mask or weights as many axes as places have.
 
     Args:
         array: one number for all, for each row, or for each place; it may have
             a last axis of size 1 beside those of the places.
-        shape: that of the places.
+        shape: the shape of the places.
 
     Returns:
         The array, which broadcasts to the shape; None if it can't.
@@ -32,10 +32,10 @@ def over_places(array: Any, shape: Sequence[int | None]) -> Any:
 
 
 def over_targets(places: Any, y: Any) -> Any:
-    """What belongs to places, with the axes of their targets.
+    """Gives an array over places the axes of their targets.
 
     Args:
-        places: `[B, ...]`.
-        y: targets `[B, ...]` or `[B, ..., k]`.
+        places: an array of places, `[B, ...]`.
+        y: the targets, `[B, ...]` or `[B, ..., k]`.
     """
     return places[..., None] if len(y.shape) > len(places.shape) else places

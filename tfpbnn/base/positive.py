@@ -1,4 +1,4 @@
-"""Positive parameters and where they start."""
+"""Transforms positive parameters, and computes where they start."""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +9,12 @@ from tfpbnn.base.types import Tensor
 
 
 def positive(untransformed: Tensor) -> Tensor:
-    """The scales that belong to untransformed scales."""
+    """Computes scales from untransformed scales."""
     return SCALE_FLOOR + tf.math.softplus(untransformed)
 
 
 def untransformed(scale: Tensor | float) -> Tensor:
-    """The inverse of softplus, stable for small and large scales.
+    """Computes the inverse of softplus, stable for small and large scales.
 
     It is `tfp.math.softplus_inverse` without the second that its import takes.
     """
@@ -23,16 +23,19 @@ def untransformed(scale: Tensor | float) -> Tensor:
 
 
 def he(shape: Sequence[int]) -> float:
-    """He's standard deviation, `sqrt(2 / fan_in)`, for weights of `shape`.
+    """Computes He's standard deviation, `sqrt(2 / fan_in)`.
 
-    Fan-in is what it is to Keras's initializers: all axes but the last.
+    Fan-in is defined as in Keras's initializers, by all axes but the last.
     """
     fan_in = math.prod(shape[:-1]) if len(shape) > 1 else math.prod(shape)
     return math.sqrt(2.0 / max(1, fan_in))
 
 
 def matrix_shape(shape: Sequence[int]) -> tuple[int, int]:
-    """Weights as a matrix `[inputs, units]`: the last axis are the units."""
+    """Computes the shape `[inputs, units]` of weights seen as a matrix.
+
+    The last axis are the units.
+    """
     *inputs, units = shape
     return math.prod(inputs), units
 

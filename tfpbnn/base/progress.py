@@ -1,4 +1,4 @@
-"""Keras's progress bar for work of the package's own."""
+"""Shows Keras's progress bar for work of the package's own."""
 
 import math
 import time
@@ -12,7 +12,7 @@ _QUIET = 2.0
 
 
 class Bar:
-    """Keras's progress bar, shown at once, never, or when work is long."""
+    """A progress bar of Keras's, shown at once, never, or when work is long."""
 
     def __init__(self, verbose: Any):
         """Starts the clock.
@@ -21,7 +21,7 @@ class Bar:
             verbose: "auto" (if it takes over 2 s), 0 or 1.
 
         Raises:
-            ValueError: if `verbose` is something else.
+            ValueError: if `verbose` has another value.
         """
         if verbose not in ("auto", 0, 1, 2, True, False):
             raise ValueError(
@@ -36,20 +36,20 @@ class Bar:
         self._bar = keras.utils.Progbar(None, verbose=1)
 
     def expect(self, total: int | None) -> None:
-        """Says how many steps there will be, if it was not said yet."""
+        """Sets the number of steps, unless a step was done."""
         if self._done == 0:
             self._total = total
             self._bar = keras.utils.Progbar(total, verbose=1)
 
     def step(self) -> None:
-        """Says that one more is done."""
+        """Counts one more step."""
         self._done += 1
         self._is_shown = self._is_shown or self._is_due()
         if self._is_shown:
             self._bar.update(self._done, finalize=False)
 
     def _is_due(self) -> bool:
-        """Whether there is something to show: not of work that is done."""
+        """Says whether the bar is to be shown: not when work is done."""
         if self._verbose != "auto":
             return bool(self._verbose)
         elapsed = time.monotonic() - self._started
@@ -57,6 +57,6 @@ class Bar:
         return min(elapsed, left) > _QUIET / 2
 
     def close(self) -> None:
-        """Ends the line, if there is a bar."""
+        """Ends the bar's line, if it is shown."""
         if self._is_shown:
             self._bar.update(self._done, finalize=True)

@@ -1,4 +1,4 @@
-"""Registration and look-up of the objects that layers take by name."""
+"""Registers and looks up the objects that layers take by name."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -19,7 +19,7 @@ def register(concept: str) -> Callable[[type[T]], type[T]]:
     the module that the class is in.
 
     Args:
-        concept: what the class is one of, such as "priors": a prior and a
+        concept: the kind of class, such as "priors", since a prior and a
             likelihood are both called `Normal`.
     """
 
@@ -31,7 +31,7 @@ def register(concept: str) -> Callable[[type[T]], type[T]]:
 
 
 def snake_case(name: str) -> str:
-    """A class name in snake case, as strings name classes."""
+    """Converts a class name to snake case, as strings name classes."""
     return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).lower()
 
 
@@ -48,12 +48,13 @@ def get(
             "mean_field_normal"), a Keras config of a registered object, an
             instance, or None.
         base: the class that the result must be an instance of.
-        known: what makes an instance, usually its class, by snake-case name.
+        known: the functions that make instances, usually classes, by their
+            snake-case names.
         argument: the argument's name, for error messages.
 
     Raises:
-        ValueError: for a name that is not known.
-        TypeError: for anything else that is not an instance of `base`.
+        ValueError: if a name is not known.
+        TypeError: if anything else is not an instance of `base`.
     """
     if identifier is None or isinstance(identifier, base):
         return identifier

@@ -1,4 +1,4 @@
-"""Stacks `[S, B, ...]` of draws or members as rows `[S * B, ...]`, and back."""
+"""Turns stacks `[S, B, ...]` into rows `[S * B, ...]`, and back."""
 
 from collections.abc import Callable
 from typing import Any
@@ -10,14 +10,14 @@ from tfpbnn.base.types import Tensor, Tree
 
 
 def reshape(x: Tensor, shape: Any) -> Tensor:
-    """`tf.reshape`, of sparse tensors too."""
+    """Reshapes a tensor like `tf.reshape`, sparse tensors too."""
     if isinstance(x, tf.SparseTensor):
         return tf.sparse.reshape(x, tf.cast(shape, tf.int64))
     return tf.reshape(x, shape)
 
 
 def dense(x: Tensor) -> Tensor:
-    """A sparse tensor with its zeros; any other as it is."""
+    """Converts a sparse tensor to a dense one; any other stays as it is."""
     return tf.sparse.to_dense(x) if isinstance(x, tf.SparseTensor) else x
 
 
@@ -42,8 +42,8 @@ def unflatten(x: Tensor, count: int | Tensor) -> Tensor:
     """Splits the first axis: `[S * B, ...]` becomes `[S, B, ...]`.
 
     Args:
-        x: rows, those of one draw or member after those of another.
-        count: how many draws or members there are, S.
+        x: the rows, those of one draw or member after those of another.
+        count: the number S of draws or members.
     """
     y = reshape(x, tf.concat([[count, -1], tf.shape(x)[1:]], 0))
     known, size = tf.get_static_value(count), x.shape[0]
@@ -56,8 +56,9 @@ def over_rows(function: Callable[[Tensor], Tree], x: Tensor) -> Tree:
     """Applies a function of rows to a stack.
 
     Args:
-        function: takes `[S * B, ...]` and gives tensors of as many rows.
-        x: `[S, B, ...]`.
+        function: a function that takes `[S * B, ...]` and returns tensors of as
+            many rows.
+        x: the stack, `[S, B, ...]`.
 
     Returns:
         The function's results, each as a stack.
@@ -74,7 +75,7 @@ def over_rows(function: Callable[[Tensor], Tree], x: Tensor) -> Tree:
 
 
 def repeated(x: Tensor, count: int | Tensor) -> Tensor:
-    """`[B, ...]` once for each of `count` draws: `[S * B, ...]`."""
+    """Repeats `[B, ...]` for each of `count` draws: `[S * B, ...]`."""
     x = dense(x)
     # Not `tf.tile`, which LiteRT's converter takes for a broadcast of rows.
     sizes = tf.concat([[count], tf.shape(x)], 0)
@@ -82,14 +83,15 @@ def repeated(x: Tensor, count: int | Tensor) -> Tensor:
 
 
 def loop(function: Callable[[Any], Tree], numbers: range) -> Tree:
-    """The results of a function for each number, stacked, `[S, ...]`.
+    """Stacks the results of a function for each number: `[S, ...]`.
 
-    In a graph it is a loop in the graph.
+    In a graph, this is a loop in the graph.
 
     Args:
-        function: takes a number, in a graph a tensor, and gives a structure of
-            tensors of the same shapes for each; what is None is so for all.
-        numbers: at least one.
+        function: a function that takes a number, in a graph a tensor, and
+            returns a structure of tensors of the same shapes for each; what
+            is None is None for all.
+        numbers: the numbers, at least one.
     """
     if tf.executing_eagerly():
         return map_tensors(lambda *a: tf.stack(a), *map(function, numbers))

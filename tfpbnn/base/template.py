@@ -1,4 +1,4 @@
-"""Parts of layers that own variables: posterior families and priors."""
+"""Defines parts of layers that own variables: posterior families and priors."""
 
 import inspect
 from typing import Any
@@ -10,7 +10,7 @@ from tfpbnn.base.types import Config
 
 
 def _check_complete(cls: type, config: Config) -> None:
-    """Raises if a copy by the config would lose an argument in silence."""
+    """Raises if a copy by the config would silently lose an argument."""
     parameters = inspect.signature(cls).parameters.values()
     lost = sorted(
         parameter.name
@@ -40,7 +40,7 @@ class Template(keras.layers.Layer):
         super().__init__(name=name, **kwargs)
 
     def copy(self: T, *, name: str, dtype: Any, **overrides: Any) -> T:
-        """An unbuilt copy; `overrides` replace arguments of the constructor.
+        """Makes an unbuilt copy; `overrides` replace constructor arguments.
 
         Raises:
             ValueError: if a subclass takes arguments that its config lacks.
@@ -56,22 +56,22 @@ class Template(keras.layers.Layer):
         )
 
     def serialize(self) -> Config:
-        """The config that `get` reads, without the built shape."""
+        """Returns the config that `get` reads, without the built shape."""
         template = self.copy(name=self.name, dtype=self.dtype_policy)
         return keras.saving.serialize_keras_object(template)
 
     @property
     def parameter_dtype(self) -> str:
-        """Float32 under every half-precision policy, pure or mixed.
+        """The dtype of variables: float32 in place of half precision.
 
-        A step of a scale, or a sum over a kernel, is lost in 16 bits.
+        A small step of a scale, or a sum over a kernel, is lost in 16 bits.
         """
         return "float64" if self.variable_dtype == "float64" else "float32"
 
     def add_parameter(
         self, name: str, shape: Any, initializer: Any, **kwargs: Any
     ) -> keras.Variable:
-        """A variable of `parameter_dtype`, exempt from autocasting."""
+        """Adds a variable of `parameter_dtype`, exempt from autocasting."""
         return self.add_weight(
             name=name,
             shape=shape,

@@ -1,4 +1,4 @@
-"""TensorFlow Probability, imported at the first use: it takes a second."""
+"""Imports TensorFlow Probability at its first use, since it takes a second."""
 
 import importlib
 from typing import Any

@@ -1,4 +1,4 @@
-"""Type aliases of the package."""
+"""Defines type aliases of the package."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""Callbacks of `fit`, one a file.
+"""Defines callbacks of `fit`, one in each file.
 
 To add one: a file with a Keras callback, and its name below. Callbacks that
 collect weights and leave a posterior behind are in

@@ -1,4 +1,4 @@
-"""Keras callbacks."""
+"""Weights the KL during training, by a Keras callback."""
 
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -30,39 +30,40 @@ _SCHEDULES = {"cyclical": _cyclical, "linear": _linear}
 
 
 class KLWeight(keras.callbacks.Callback):
-    """Weights the KL as the loss needs it, and logs it.
+    """Weights the KL in the loss during `fit`, and logs it.
 
-    Keras averages the likelihood over examples, so the KL counts 1 /
-    `num_examples` there; a warm-up starts it at nothing. In all, the weight is
-    `temperature * max(floor, schedule) / divisor`, where `divisor` is what the
+    Keras averages the likelihood over examples, so the KL must be divided by
+    their number; a warm-up lets it rise from 0. The weight is `temperature *
+    max(floor, schedule) / divisor`. Here `divisor` is the number that the
     losses of an epoch's batches are divided by: `num_examples` for the losses
-    of `tfpbnn.likelihoods`, times the places where a loss of Keras's averages
-    over time steps or pixels too, and the number of batches under
-    `reduction="sum"`. Adds `kl` (of all layers, in nats, without its weight; of
-    an ensemble the mean over members) and `kl_weight` to the logs, for the
-    callbacks that come after it in the list. (`tfpbnn.Model` and
-    `tfpbnn.Sequential` put it first.) Layers that were given a `kl_weight` of
-    their own keep it. When training ends the weight is `temperature /
-    divisor`, wherever the schedule was, and so it is in all weights that are
-    saved or kept in between.
+    of `tfpbnn.likelihoods`; `num_examples` times the number of places for
+    losses of Keras's that average over time steps or pixels too; the number of
+    batches for `reduction="sum"`.
+
+    The logs get `kl` (the sum over all layers, in nats, without the weight; for
+    an ensemble the mean over members) and `kl_weight`, for the callbacks that
+    come later in the list. (`tfpbnn.Model` and `tfpbnn.Sequential` put this one
+    first.) Layers that were given their own `kl_weight` keep it. After
+    training, and in all weights that are saved on the way, the weight is
+    `temperature / divisor`, wherever the schedule was.
 
     Args:
-        num_examples: how many examples the training data has. (Not batches.)
-        warmup_epochs: over how many epochs the weight rises from 0; 0 for none.
-        schedule: "linear": rises once. "cyclical": rises over `warmup_epochs`,
-            stays for as long, starts anew. Or a function from the epoch, which
-            counts from 0, to what the weight is multiplied with, such as a
+        num_examples: the number of training examples (not of batches).
+        warmup_epochs: the number of epochs in which the weight rises from 0; 0
+            for no warm-up.
+        schedule: "linear" rises once; "cyclical" rises over `warmup_epochs`,
+            stays for as many, and starts anew. Or a function of the epoch,
+            counted from 0, that returns the factor of the weight, such as a
             `keras.optimizers.schedules.LearningRateSchedule`.
-        temperature: what the KL is multiplied with in the end. Below 1 the
-            posterior is cold: narrower, as if each example counted
-            1 / `temperature` times. At 1 it is Bayes's.
-        floor: the least that the schedule multiplies with, so that the KL
-            never counts nothing.
-        divisor: what the losses of an epoch's batches are divided by, added up
-            over the batches. None, the default, works it out from
+        temperature: the final factor of the KL. Below 1 the posterior is cold:
+            narrower, as if each example counted 1 / `temperature` times. At 1
+            it is the Bayesian posterior.
+        floor: the least factor of the schedule, so that the KL always counts.
+        divisor: the number that the losses of an epoch's batches are divided
+            by, summed over the batches. None, the default, computes it from
             `num_examples`, the loss and the outputs. It must be given where
-            these don't tell: for losses of Keras's that average over places
-            without a mask (then it is their number), and for
+            these don't tell: for losses of Keras's that average over the
+            places that a mask leaves (their number), and for
             `reduction="mean_with_sample_weight"` (the sum of the weights).
             `tfpbnn.Model` and `tfpbnn.Sequential` count both in the data.
 
@@ -128,7 +129,7 @@ class KLWeight(keras.callbacks.Callback):
         self._set: set[int] = set()  # the weights that have it
 
     def factor(self, epoch: int) -> float:
-        """The schedule's factor of the weight in an epoch."""
+        """Computes the schedule's factor of the weight in an epoch."""
         if callable(self.schedule):
             value = float(self.schedule(epoch))
         else:
@@ -141,7 +142,7 @@ class KLWeight(keras.callbacks.Callback):
         return max(self.floor, value)
 
     def see(self, given: Mapping[str, Any]) -> None:
-        """Looks at the data of the next `fit`.
+        """Reads the data of the next `fit`.
 
         They tell what `num_examples` does not, such as the sum of weights.
 
@@ -151,14 +152,14 @@ class KLWeight(keras.callbacks.Callback):
         self._data = TrainingData(given)
 
     def weigh(self, weight: keras.Variable) -> None:
-        """Sets a weight of the model that was not there when training began."""
+        """Sets a KL weight that was not there when training began."""
         if id(weight) in self._set:
             return
         if any(weight is own for own in kl.managed_weights(self.model)):
             self._assign()
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Sees that there is something to weight."""
+        """Raises if there is no KL to weight."""
         self._forget()
         kl.take_charge(self)
         if self._is_built() and not self._has_kl():
@@ -179,7 +180,7 @@ class KLWeight(keras.callbacks.Callback):
             logs["kl_weight"] = self._factor * self._full_weight()
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leaves the full weight behind, for `evaluate` and more training."""
+        """Sets the full weight, for `evaluate` and more training."""
         kl.give_up_charge(self)
         self._factor = 1.0
         self._assign()
@@ -189,23 +190,23 @@ class KLWeight(keras.callbacks.Callback):
         return bool(kl.managed_weights(self.model) or kl.kl_terms(self.model))
 
     def _is_built(self) -> bool:
-        """Whether all layers are there. Some are made as a model is called."""
+        """Says whether all layers are there; a call may make more."""
         held = keras_private.held_layers(self.model)
         return self.model.built and all(layer.built for layer in held)
 
     def _outputs(self) -> Any:
-        """The model's symbolic outputs; None if they can't be known yet."""
+        """Finds the model's symbolic outputs; None if they are unknown yet."""
         x = None if self._data is None else self._data.example()[0]
         return divisors.outputs_of(self.model, x)
 
     def _full_weight(self) -> float:
-        """The weight without its schedule."""
+        """Computes the weight without its schedule."""
         if self._found is None:
             self._found = self.divisor or self._divisor()
         return self.temperature / self._found
 
     def _divisor(self) -> float:
-        """What the losses of an epoch's batches are divided by, in all."""
+        """Computes the sum of what an epoch's losses are divided by."""
         seen = self._data
         outputs = self._outputs()
         y = None if seen is None else seen.example()[1]
@@ -224,12 +225,12 @@ class KLWeight(keras.callbacks.Callback):
         return divisors.joint(self.model, parts, values)
 
     def _must_count(self, parts: Sequence[divisors.Divisor]) -> bool:
-        """Whether the data must tell what `num_examples` does not."""
+        """Says whether the data must tell what `num_examples` does not."""
         assert self._data is not None
         return self._data.can_read() and any(map(self._data.adds_to, parts))
 
     def _examples(self, counted: int) -> int:
-        """The number of examples, if so many were counted in an epoch."""
+        """Returns the number of examples, where so many were counted."""
         return self.num_examples
 
     def _assign(self) -> None:
@@ -246,10 +247,10 @@ class KLWeight(keras.callbacks.Callback):
 
 
 class DataLengthKLWeight(KLWeight):
-    """The `KLWeight` of a `fit` that was given none, by what its data say.
+    """A `KLWeight` for a `fit` without one, which counts the data.
 
-    It does nothing to a model that has no KL to weight, which is known when a
-    step is traced and no sooner: `fit` may build the model.
+    It does nothing to a model without a KL. This is known only when a step is
+    traced, since `fit` may build the model.
 
     Args:
         given: the arguments of `fit`, by name.
@@ -281,10 +282,10 @@ class DataLengthKLWeight(KLWeight):
 
 
 def with_kl_weight(given: Mapping[str, Any]) -> list[keras.callbacks.Callback]:
-    """The callbacks of a `fit`, with the KL's weight first.
+    """Lists the callbacks of a `fit`, with the KL's weight first.
 
-    The others so find the KL in their logs. A `KLWeight` of the user's is left
-    in charge, and told the data.
+    So the others find the KL in their logs. A user's own `KLWeight` is kept,
+    and reads the data.
 
     Args:
         given: the arguments of `fit`, by name.
@@ -298,7 +299,7 @@ def with_kl_weight(given: Mapping[str, Any]) -> list[keras.callbacks.Callback]:
 
 
 def data_length_weights(given: Mapping[str, Any]) -> list[DataLengthKLWeight]:
-    """The callback that `fit` adds, unless there is a `KLWeight` already."""
+    """Makes the `KLWeight` that `fit` adds, unless one was given."""
     callbacks = keras.tree.flatten(given.get("callbacks"))
     is_given = any(isinstance(callback, KLWeight) for callback in callbacks)
     return [] if is_given else [DataLengthKLWeight(given)]

@@ -1,4 +1,4 @@
-"""What the data of a `fit` say of the weight of its KL."""
+"""Counts in the data of a `fit` what the weight of its KL depends on."""
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
@@ -17,11 +17,11 @@ _ROWS_AT_ONCE = 1024
 
 
 class Counts(NamedTuple):
-    """What was counted in an epoch's data.
+    """The counts of an epoch's data.
 
     Attributes:
-        rows: how many examples there are.
-        divisors: what each loss is divided by, in all.
+        rows: the number of examples.
+        divisors: the number that each loss is divided by, in all.
     """
 
     rows: int
@@ -29,7 +29,7 @@ class Counts(NamedTuple):
 
 
 class TrainingData:
-    """The data of a `fit`, as its arguments give them.
+    """The data of a `fit`, read from its arguments.
 
     Args:
         given: the arguments of `fit`, by name.
@@ -43,20 +43,20 @@ class TrainingData:
             self._split = 0.0
 
     def can_read(self) -> bool:
-        """Whether the data can be read before they are trained on.
+        """Says whether the data can be read before they are trained on.
 
-        Generators can't: they give each batch once.
+        Generators can't, since they give each batch only once.
         """
         leaves = keras.tree.flatten(self._x)
         leaf = next((leaf for leaf in leaves if leaf is not None), None)
         return _is_stream(self._x) or hasattr(leaf, "shape")
 
     def adds_to(self, part: Divisor) -> bool:
-        """Whether the data say more of a divisor than the number of rows."""
+        """Says whether a divisor depends on more than the number of rows."""
         return part.reduction == "sum" or self._must_read(part)
 
     def example(self) -> tuple[Any, Any]:
-        """Inputs and targets that tell shapes and types."""
+        """Returns inputs and targets that tell shapes and dtypes."""
         if isinstance(self._x, tf.data.Dataset):
             spec = self._x.element_spec
             x, y, _ = keras.utils.unpack_x_y_sample_weight(spec)
@@ -77,15 +77,15 @@ class TrainingData:
     ) -> Counts:
         """Counts rows, and what the losses of the outputs are divided by.
 
-        Sizes of arrays are known, and of datasets of which all batches are
-        alike. Other data are read once, before they are trained on.
+        The sizes are known for arrays, and for datasets with equal batches.
+        Other data are read once, before they are trained on.
 
         Args:
             model: the model that is trained.
-            names: of its outputs, in the order of targets that are lists.
-            divisors: those of the outputs' losses.
-            is_part_enough: whether `steps_per_epoch` batches will do of data
-                that don't end, since only proportions are asked for.
+            names: the names of its outputs, in the order of lists of targets.
+            divisors: the divisors of the outputs' losses.
+            is_part_enough: whether `steps_per_epoch` batches of endless data
+                are enough, since only proportions are needed.
 
         Raises:
             ValueError: if the number of rows cannot be known.
@@ -114,7 +114,7 @@ class TrainingData:
         return part.needs_data or (by_weights and has_weights)
 
     def _known_sizes(self) -> tuple[int, int] | None:
-        """The numbers of rows and of batches, if sizes alone tell them."""
+        """Finds the numbers of rows and batches, if sizes alone tell them."""
         if not _is_stream(self._x):
             rows = data.count_examples(self._x, self._split)
             return rows, math.ceil(rows / self._batch_size())
@@ -173,7 +173,7 @@ class TrainingData:
     def _with_sums(
         self, divisors: Sequence[Divisor], totals: Any, rows: int
     ) -> list[float]:
-        """Totals where the losses of batches that add up count for 1 each."""
+        """Counts each batch as 1 for losses of `reduction="sum"`."""
         if _is_stream(self._x):
             return list(map(float, totals))
         batches = math.ceil(rows / self._batch_size())
@@ -188,15 +188,15 @@ def _is_stream(x: Any) -> bool:
 
 
 def _num_rows(x: Any) -> int:
-    """The number of rows of a batch's inputs, or of their specs."""
+    """Finds the number of rows of a batch's inputs, or of their specs."""
     leaves = keras.tree.flatten(x)
     return next(leaf.shape[0] for leaf in leaves if leaf is not None)
 
 
 def _alike(x: Any) -> tuple[int, int]:
-    """The numbers of batches and of rows in each, if a dataset tells both.
+    """Finds the numbers of batches and of rows in each, if they are known.
 
-    Zeros if it doesn't.
+    They are 0 if the dataset does not tell them.
     """
     if not isinstance(x, tf.data.Dataset) or int(x.cardinality()) < 0:
         return 0, 0
@@ -205,11 +205,10 @@ def _alike(x: Any) -> tuple[int, int]:
 
 
 def _elements(x: Any, steps: int | None, is_part_enough: bool) -> Iterator[Any]:
-    """The batches of one pass over a stream.
+    """Yields the batches of one pass over a stream.
 
     Raises:
-        ValueError: if it isn't known where a pass ends, and so how many rows
-            there are.
+        ValueError: if the end of a pass, and so the number of rows, is unknown.
     """
     if isinstance(x, keras.utils.PyDataset):
         count = x.num_batches or (steps if is_part_enough else None)
@@ -238,7 +237,7 @@ def _elements(x: Any, steps: int | None, is_part_enough: bool) -> Iterator[Any]:
 
 
 class _Masks:
-    """The masks of a model's outputs, for batches of inputs.
+    """Computes the masks of a model's outputs, for batches of inputs.
 
     TensorFlow leaves out of the graph what the masks don't depend on, which is
     all of the network's work.
@@ -263,7 +262,7 @@ class _Masks:
 
 
 def _mask_or_none(output: Any) -> Any:
-    """An output's mask; a number if there is none: graphs have no None."""
+    """Returns an output's mask; a number for None, which graphs don't take."""
     mask = keras_private.mask_of(output)
     return tf.zeros([]) if mask is None else tf.cast(mask, tf.bool)
 
@@ -275,7 +274,7 @@ def _cut(part: Any, rows: slice) -> Any:
 
 
 def _class_weights(y: Any, class_weight: Mapping[int, float]) -> Any:
-    """The weights that Keras gives rows by the classes of their targets."""
+    """Computes the weights that Keras gives rows by their classes."""
     labels = np.asarray(y)
     if labels.ndim > 1 and labels.shape[-1] > 1:
         labels = np.argmax(labels, axis=-1)

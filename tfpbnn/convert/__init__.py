@@ -1,4 +1,4 @@
-"""From plain Keras models to variational ones and back; pruning; migration.
+"""Converts Keras models to variational ones and back; prunes; migrates.
 
 `counterparts` knows which of our layers stands for which of Keras's and how
 their weights correspond; to add one, an entry there. To add a way to change a

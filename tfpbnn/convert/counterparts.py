@@ -75,8 +75,8 @@ class Counterpart:
 
     Attributes:
         plain: the Keras class.
-        variational: ours, by estimator; not every layer has every estimator.
-        weights: our name of each weight, and how Keras's path of it ends.
+        variational: our classes, by estimator; some layers lack some of them.
+        weights: the ending of Keras's path of each weight, by our name.
     """
 
     plain: type[keras.layers.Layer]
@@ -84,13 +84,13 @@ class Counterpart:
     weights: Mapping[str, str]
 
     def cls(self, estimator: str) -> type[keras.layers.Layer]:
-        """Ours with this estimator, or else the general one."""
+        """Returns our class with this estimator, or else the general one."""
         return self.variational.get(
             estimator, self.variational["reparameterization"]
         )
 
     def variables(self, layer: keras.layers.Layer) -> dict[str, keras.Variable]:
-        """The variables of a built Keras layer, by our names."""
+        """Finds the variables of a built Keras layer, by our names."""
         return {
             name: variable
             for name, end in self.weights.items()
@@ -99,7 +99,7 @@ class Counterpart:
         }
 
     def read(self, layer: keras.layers.Layer) -> dict[str, Tensor]:
-        """The values of a built Keras layer's weights, by our names."""
+        """Reads the values of a built Keras layer's weights, by our names."""
         # The attribute, if there is one, has LoRA's part in it.
         return {
             name: getattr(layer, self.weights[name], variable)
@@ -107,7 +107,7 @@ class Counterpart:
         }
 
     def locs(self, layer: keras.layers.Layer) -> dict[str, keras.Variable]:
-        """The locations of a built variational layer's weights."""
+        """Finds the locations of a built variational layer's weights."""
         # Points of a layer that is a Keras layer too are variables of that.
         locs = self.variables(layer) if isinstance(layer, self.plain) else {}
         posteriors = self.distributions(layer)
@@ -116,7 +116,7 @@ class Counterpart:
     def distributions(
         self, layer: keras.layers.Layer
     ) -> dict[str, tuple[Any, Any]]:
-        """The posterior and the prior of each weight that has a posterior."""
+        """Finds (posterior, prior) of each weight that has a posterior."""
         found = {}
         for name in self.weights:
             inner, _, weight = name.rpartition(".")
@@ -145,17 +145,17 @@ _BY_VARIATIONAL = {
 
 
 def of_plain(layer: Any) -> Counterpart | None:
-    """The counterpart of a Keras layer, if it has one."""
+    """Finds the counterpart of a Keras layer; None if it has none."""
     return _BY_PLAIN.get(type(layer))
 
 
 def of_variational(layer: Any) -> Counterpart | None:
-    """The counterpart of one of our layers, if it has one."""
+    """Finds the counterpart of one of our layers; None if it has none."""
     return _BY_VARIATIONAL.get(type(layer))
 
 
 def distributions(layer: Any) -> list[tuple[Any, Any]]:
-    """The (posterior, prior) of each weight of a built variational layer."""
+    """Lists (posterior, prior) for each weight of a built variational layer."""
     counterpart = of_variational(layer)
     if counterpart is not None:
         return list(counterpart.distributions(layer).values())
@@ -177,7 +177,7 @@ def set_locs(plain: keras.layers.Layer, variational: Any) -> None:
 
 
 def set_scale(posterior: MeanFieldNormal, scale: Array) -> None:
-    """Sets standard deviations, by the inverse of `posterior.scale`."""
+    """Sets the standard deviations of a mean-field Normal to given values."""
     above = np.maximum(
         np.asarray(scale, "float64") - positive.SCALE_FLOOR, 1e-30
     )

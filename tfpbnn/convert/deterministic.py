@@ -1,4 +1,4 @@
-"""From variational layers back to plain Keras ones."""
+"""Turns variational layers back into plain Keras ones."""
 
 import functools
 import warnings
@@ -15,12 +15,12 @@ from tfpbnn.networks import copying, reading, rewriting
 
 
 def to_deterministic(model: keras.Model) -> keras.Model:
-    """A copy of a model in plain Keras layers, at the posterior mean.
+    """Copies a model into plain Keras layers, at the posterior means.
 
-    It needs no tfpbnn to load and run. It is compiled as `model` is, if loss,
-    metrics and optimizer are all Keras's own. Else it is not, since it would
-    need what they are of: `compile` it to evaluate or train it. The inverse of
-    `to_variational`.
+    The copy needs no tfpbnn to load and run. It is compiled as `model` is if
+    loss, metrics and optimizer are all Keras's own. Otherwise it is not
+    compiled, since it would need the package that they are from: call
+    `compile` to evaluate or train it. This is the inverse of `to_variational`.
 
     Args:
         model: a built Functional or Sequential model, which is not changed.
@@ -72,7 +72,7 @@ def _compile_config(model: keras.Model) -> Config:
 
 
 def _is_of_keras(config: Any) -> bool:
-    """Whether there is nothing but Keras's own objects in a config."""
+    """Says whether a config has nothing but Keras's own objects in it."""
     if isinstance(config, list | tuple):
         return all(map(_is_of_keras, config))
     if not isinstance(config, dict):
@@ -97,7 +97,7 @@ def _has_plain(layer: keras.layers.Layer) -> bool:
 
 
 def _plain(copier: copying.Copier, layer: Any) -> keras.layers.Layer:
-    """The plain layer for one of ours, without its weights."""
+    """Makes the plain layer for one of ours, without its weights."""
     counterpart = counterparts.of_variational(layer)
     if counterpart is not None:
         config = copying.arguments(layer.get_config(), counterpart.plain)
@@ -128,19 +128,19 @@ def _set_weights(old: Any, new: keras.layers.Layer) -> None:
 
 
 def freeze_scales(model: keras.layers.Layer) -> None:
-    """Leaves only the locations of the posteriors to be trained.
+    """Freezes all variables of the posteriors but their locations.
 
-    Of all variational layers of a built model, in place: scales, and whatever
-    else a posterior has beside its `loc`, stay as they are. To be called
-    before `compile`, and again after loading: as in Keras, what is frozen
-    among a layer's weights is not saved. `model.trainable = False` and then
-    `True` undoes it.
+    This changes all variational layers of a built model in place: the scales,
+    and whatever else a posterior has beside its `loc`, are no longer trained.
+    Call it before `compile`, and again after loading, since Keras does not
+    save which of a layer's weights are frozen. Setting `model.trainable` to
+    `False` and then to `True` undoes it.
 
     Args:
         model: a built model or layer of any kind.
 
     Raises:
-        ValueError: if there is no posterior in it.
+        ValueError: if the model is not built, or has no posterior with scales.
 
     Example:
     ```python
@@ -160,6 +160,9 @@ def freeze_scales(model: keras.layers.Layer) -> None:
 
 
 def _is_of_posterior(variable: keras.Variable) -> bool:
-    """A family's variable other than `loc`; layers name their families so."""
+    """Says whether a variable is one of a posterior's, other than its `loc`.
+
+    Layers name their posteriors so that the path tells.
+    """
     owner, _, name = variable.path.rpartition("/")
     return owner.endswith("_posterior") and name != "loc"

@@ -14,17 +14,18 @@ _check_kept = checks.number(
 
 
 def prune(model: keras.Model, keep: float) -> keras.Model:
-    """A copy of a model with its least certain weights set to zero.
+    """Copies a model, with its least certain weights set to zero.
 
     Weights are ranked by signal-to-noise, `|loc| / scale`, over the whole
-    model. The `keep` fraction with the highest stays as it is; the others
-    become 0, without noise (but for a scale of about 1e-7), in draws and at
-    the mean. Arrays keep their shapes: this tells what could be left out, and
-    makes nothing faster. Points (biases, unless given a posterior) and layers
-    without distributions stay, and are not counted.
+    model. The fraction `keep` with the highest ratios stays as it is; the
+    others become 0, without noise (but for a scale of about 1e-7), in draws
+    and at the mean. Arrays keep their shapes: pruning tells what could be
+    left out, and makes nothing faster. Points (biases, unless given a
+    posterior) and layers without distributions are kept, and not counted.
 
-    Training the copy further lets the pruned weights return. Its KL is no
-    longer a bound: a weight without noise is infinitely far from its prior.
+    Training the copy further lets the pruned weights return. Its loss is no
+    longer a bound of the evidence: a weight without noise is infinitely far
+    from its prior.
 
     Args:
         model: a built Keras model with variational layers, left as it is.
@@ -66,7 +67,7 @@ def prune(model: keras.Model, keep: float) -> keras.Model:
 
 
 def _highest(ratios: list[Array], keep: float) -> list[Array]:
-    """Masks of the highest, exactly the fraction `keep` of them all."""
+    """Makes masks of the highest ratios: the fraction `keep` of them all."""
     joined = np.concatenate([np.ravel(ratio) for ratio in ratios])
     count = max(1, round(keep * joined.size))
     mask = np.zeros(joined.size, bool)

@@ -1,4 +1,4 @@
-"""From plain Keras layers to variational ones."""
+"""Turns plain Keras layers into variational ones."""
 
 import dataclasses
 from typing import Any
@@ -33,51 +33,55 @@ def to_variational(
     kl_weight: float | None = None,
     copy: bool = True,
 ) -> keras.Model:
-    """A copy of a model with distributions over weights of chosen layers.
+    """Copies a model, with distributions over the weights of chosen layers.
 
-    The weights of `model` are the posteriors' `loc`. `Dense` becomes
+    The weights of `model` become the `loc` of the posteriors. `Dense` becomes
     `DenseFlipout`, and so on; layers without such a counterpart are put into
     `tfpbnn.layers.Variational`. The graph stays: nested models, shared layers,
-    several inputs and outputs, names. A compiled model's copy is compiled
-    likewise, with a fresh optimizer.
+    several inputs and outputs, names. If `model` is compiled, so is the copy,
+    with a fresh optimizer.
 
     Args:
         model: a built Functional or Sequential model, which is not changed.
-        layers: which ones: "all" that have kernels (or embeddings) and are not
-            frozen; "last"; a name (of an inner model: all in it), a class, a
-            layer, a function of a layer that says whether it is chosen, or a
-            list of these. Layers that are variational already stay.
+        layers: the layers to convert: "all" for those that have kernels (or
+            embeddings) and are not frozen; "last"; a name (that of an inner
+            model chooses all layers in it), a class, a layer, a function that
+            takes a layer and says whether it is chosen, or a list of these.
+            Layers that are variational already stay.
         estimator: "flipout", "local_reparameterization" or
-            "reparameterization". Layers that don't have it, and those in
-            `Variational`, get the last.
-        posterior: of kernels and embeddings: a name, a config or a
-            `tfpbnn.families.Family`, with its own initial scales. None, the
-            default, for independent Normals with scales that are small beside
-            the weights: `delta` times the root mean square of each kernel. So
-            the result begins near `model`.
-        prior: a name, a config or a `tfpbnn.priors.Prior`; None for no KL.
-        bias_posterior: of biases and other vectors: as `posterior`, but None,
-            the default, is for points.
-        bias_prior: of the same; None, the default, for no KL.
+            "reparameterization". The last is used for layers that don't have
+            the one asked for, and for those in `Variational`.
+        posterior: the posterior of kernels and embeddings: a name, a config or
+            a `tfpbnn.families.Family`, with its own initial scales. None, the
+            default, means independent Normals with scales that are small
+            beside the weights: `delta` times the root mean square of each
+            kernel, so that the result begins near `model`.
+        prior: the prior of kernels and embeddings: a name, a config or a
+            `tfpbnn.priors.Prior`; None for no KL.
+        bias_posterior: the posterior of biases and other vectors, given like
+            `posterior`; None, the default, means points.
+        bias_prior: the prior of biases and other vectors; None, the default,
+            for no KL.
         moped: whether to take scales and prior from the weights (Krishnan et
             al., 2020): a scale is `delta` times its weight's size, and the
             prior, which must be Normal, is moved to the weights.
         delta: the relative size of the initial scales, a positive number.
-        kl_weight: as in `DenseFlipout`. None leaves it to `fit` of the result,
-            which is a `tfpbnn.Sequential` or `tfpbnn.Model`.
+        kl_weight: the factor of the KL in the loss, as in `DenseFlipout`. None
+            leaves it to `fit` of the result.
         copy: whether the other layers are copied with their weights; False to
             share them with `model`.
 
     Returns:
-        A `tfpbnn.Sequential` or a `tfpbnn.Model`; of an inner model of a
-        class of its own, such as a KerasHub backbone, in which layers were
-        chosen, a plain Keras one.
+        A `tfpbnn.Sequential` or a `tfpbnn.Model`. An inner model of a class
+        of its own, such as a KerasHub backbone, becomes a plain Keras model
+        if layers in it were chosen.
 
     Raises:
-        TypeError: if `model` is subclassed, or `layers` of no known type.
-        ValueError: if `model` is not built, a name is not in it (those that
-            are are listed), no layer is chosen, an estimator does not hold for
-            a layer, or `moped` does not go with the posterior or the prior.
+        TypeError: if `model` is subclassed, or `layers` is of no known type.
+        ValueError: if `model` is not built, a name is not in it (the message
+            lists those that are), no layer is chosen, an estimator does not
+            hold for a layer, or `moped` does not go with the posterior or the
+            prior.
 
     Example:
     ```python
@@ -129,15 +133,15 @@ def to_variational(
 
 @dataclasses.dataclass(frozen=True)
 class _Maker:
-    """Makes variational layers of plain ones, without their weights.
+    """Makes variational layers for plain ones, without their weights.
 
     Attributes:
-        estimator: the user's.
+        estimator: the estimator that the user chose.
         distributions: posteriors and priors, by the names of `Variational`.
-        kl_weight: the user's.
-        copier: makes the layers in `Variational`.
-        tied: the ids of layers that share weights with others. These stay
-            what they are, in `Variational`: others look into them.
+        kl_weight: the factor of the KL that the user gave, or None.
+        copier: the copier that makes the layers in `Variational`.
+        tied: the ids of layers that share weights with others. They are put
+            into `Variational` as they are, since others read their weights.
     """
 
     estimator: str
@@ -179,7 +183,7 @@ class _Maker:
 
 
 def _moved(prior: Identifier, argument: str) -> Identifier:
-    """A prior as wide, but about the weights that are yet to come."""
+    """Makes a prior of the same width about weights that are set later."""
     resolved = priors.get(prior, argument)
     if resolved is None or isinstance(resolved, priors.MOPED):
         return resolved
@@ -194,7 +198,7 @@ def _moved(prior: Identifier, argument: str) -> Identifier:
 def _set_scales(
     layer: keras.layers.Layer, relative: bool, moped: bool, delta: float
 ) -> None:
-    """Sets what is known only when the locs are: initial scales, priors."""
+    """Sets what depends on the locations: initial scales, and MOPED priors."""
     for posterior, prior in counterparts.distributions(layer):
         loc = keras.ops.convert_to_numpy(posterior.loc).astype("float64")
         if isinstance(prior, priors.MOPED):

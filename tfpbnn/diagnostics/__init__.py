@@ -1,7 +1,8 @@
-"""What a trained posterior says of itself, without data.
+"""Examines trained posteriors, without data.
 
-Signal-to-noise ratios of weights. To add a diagnostic: a file with a function
-of a model or of its layers. Scores against data are in `tfpbnn.metrics`.
+There are signal-to-noise ratios of weights. To add a diagnostic: a file with a
+function of a model or of its layers. Scores against data are in
+`tfpbnn.metrics`.
 """
 
 from tfpbnn.diagnostics.signal_to_noise import signal_to_noise

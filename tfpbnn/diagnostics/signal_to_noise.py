@@ -1,4 +1,4 @@
-"""How large weights are beside their noise."""
+"""Compares the size of weights with their noise."""
 
 import keras
 import numpy as np
@@ -9,7 +9,7 @@ from tfpbnn.families import Family
 
 
 def signal_to_noise(model: keras.Model) -> dict[str, Array]:
-    """`|loc| / scale` of each random weight of a model.
+    """Computes `|loc| / scale` of each random weight of a model.
 
     Args:
         model: a built Keras model with variational layers.
@@ -60,7 +60,7 @@ def _ratio(posterior: Family, name: str) -> Array:
 
 
 def _posteriors(model: keras.Model) -> list[Family]:
-    """The posteriors that are random, in the order of the model's weights."""
+    """Lists the posteriors that are random, in the order of the weights."""
     found = [
         part
         for part in held_layers(model)

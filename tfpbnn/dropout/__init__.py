@@ -1,7 +1,7 @@
 """Monte Carlo dropout of trained models, and the prior that it implies.
 
 The layers are in `tfpbnn.layers.dropout`; here whole models get them.
-To add a rule of what a rate says of the prior: a function of `implied_prior`.
+To add a rule for what a rate says of the prior: a function in `implied_prior`.
 """
 
 from tfpbnn.dropout.implied_prior import precision, weight_decay

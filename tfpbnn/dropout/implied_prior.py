@@ -11,20 +11,21 @@ def weight_decay(
     precision: float | None = None,
     num_outputs: int = 1,
 ) -> float:
-    """The decay of a kernel that goes with a Normal prior, under dropout.
+    """Computes the weight decay that stands for a Normal prior under dropout.
 
-    For `kernel_regularizer=keras.regularizers.L2(...)` of a layer with dropout
-    before it. The prior of the kernel's elements is Normal(0, 1 /
-    `length_scale`); a larger length scale is for slower functions.
+    Give the result to `kernel_regularizer=keras.regularizers.L2(...)` of a
+    layer with dropout before it. The prior of the kernel's elements is a
+    Normal with mean 0 and standard deviation `1 / length_scale`; a larger
+    length scale stands for functions that vary more slowly.
 
     Args:
-        num_examples: how many examples the training data has.
-        rate: of the dropout before the layer.
-        length_scale: see above.
+        num_examples: the number of training examples.
+        rate: the rate of the dropout before the layer.
+        length_scale: the inverse of the prior's standard deviation.
         precision: None for a loss that is a negative log-likelihood: any of
             `tfpbnn.likelihoods`, or a cross entropy. For the loss "mse", the
             precision of the targets' noise, 1 / variance.
-        num_outputs: how many targets "mse" averages over.
+        num_outputs: the number of targets that "mse" averages over.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -55,18 +56,18 @@ def precision(
     length_scale: float = 1.0,
     num_outputs: int = 1,
 ) -> float:
-    """The precision of the noise that a decay and a prior imply, for "mse".
+    """Computes the precision of the noise that dropout and weight decay imply.
 
-    The inverse of `weight_decay`: for a model that was trained with dropout, a
-    decay of its kernels and the loss "mse". 1 / `precision` is the aleatoric
-    variance of its predictions.
+    This is the inverse of `weight_decay`, for a model that was trained with
+    dropout, weight decay of its kernels and the loss "mse". The aleatoric
+    variance of the model's predictions is `1 / precision`.
 
     Args:
-        num_examples: how many examples the training data had.
-        rate: of the dropout before the layer.
+        num_examples: the number of training examples.
+        rate: the rate of the dropout before the layer.
         weight_decay: the number in `keras.regularizers.L2`.
-        length_scale: 1 / (standard deviation of the kernel's prior).
-        num_outputs: how many targets "mse" averages over.
+        length_scale: the inverse of the standard deviation of the prior.
+        num_outputs: the number of targets that "mse" averages over.
 
     Raises:
         ValueError: if a number is out of its range.
@@ -87,7 +88,7 @@ def precision(
 
 
 def _prior_decay(num_examples: int, rate: float, length_scale: float) -> float:
-    """As `ConcreteDropout` has it: length_scale^2 / (2 (1 - rate)), over N."""
+    """Computes `length_scale**2 / (2 (1 - rate) N)`; see `ConcreteDropout`."""
     checks.positive_number("num_examples", num_examples)
     checks.positive_number("length_scale", length_scale)
     kept = 1 - checks.rate("rate", rate)

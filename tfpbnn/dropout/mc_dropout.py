@@ -22,28 +22,29 @@ from tfpbnn.networks.rewriting import NewLayers, Place, rewrite
 
 
 def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
-    """A copy of a model whose dropout stays random in prediction.
+    """Copies a model, with dropout that stays random in prediction.
 
-    `tfpbnn.predict` of it is Monte Carlo dropout: each draw has masks of its
-    own, which are the same for all rows. Dropout layers become their `MC`
+    `tfpbnn.predict` of the copy is Monte Carlo dropout: each draw has its own
+    masks, which are the same for all rows. Dropout layers become their `MC`
     counterparts (`Dropout` an `MCDropout`), and layers with dropout inside,
     recurrent, attention or of any other kind, are put into an `MCWrapper`;
-    names stay. Nothing else changes: a BatchNorm stays in inference mode, and
-    `fit` trains as before, though what it reports of validation data is now
-    with dropout too.
+    names stay. Nothing else changes: BatchNorm stays in inference mode, and
+    `fit` trains as before, though its scores of validation data are now with
+    dropout too.
 
     Args:
-        model: a built Functional or Sequential model, with others in it or not.
-        rate: of all dropout layers, instead of the rates that the model was
-            trained with. For a model without dropout: of a dropout that is put
-            before each layer with a kernel but the first ones, those that
-            see no other such layer's outputs. Layers in others, of attention,
-            wrappers or blocks of your own, get it by an `MCWrapper`; of a block
-            that is itself a first layer, all but the one that it calls first.
-            Choose it by the score on validation data.
+        model: a built Functional or Sequential model; models in it are
+            converted too.
+        rate: the rate of all dropout layers, in place of those that the model
+            was trained with. In a model without dropout, it is the rate of new
+            dropout before each layer with a kernel, except for the first ones,
+            which see no other such layer's outputs. Layers inside of others
+            (attention, wrappers, your own blocks) get it by an `MCWrapper`;
+            in a block that is itself a first layer, all get it but the layer
+            that is called first. Choose it by the score on validation data.
 
     Returns:
-        A compiled model if the model was. Weights are copied, not shared:
+        A model that is compiled if `model` is. Weights are copied, not shared:
         training one does not change the other.
 
     Raises:
@@ -108,7 +109,7 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
 
 
 def _is_noise(layer: Any) -> bool:
-    """Whether a layer's noise is to be random, also if its rate is zero."""
+    """Says whether a layer has noise to be made random, even at rate zero."""
     return has_twin(layer) or isinstance(layer, MCWrapper) or has_noise(layer)
 
 
@@ -119,12 +120,12 @@ def _place(
     call: Call,
     new: NewLayers,
 ) -> Place:
-    """What takes the place of a call.
+    """Finds what takes the place of a call.
 
     Args:
-        rate: of all dropout; None for that of each layer.
+        rate: the rate of all dropout; None for that of each layer.
         hidden: the layers that get dropout before kernels, by their ids.
-        before: that dropout, by these ids.
+        before: the dropout put before layers, by the same ids; filled here.
         call: a call of the model.
         new: the layers of the new model.
     """
@@ -151,7 +152,7 @@ def _place(
 def _random(
     rate: float | None, copier: copying.Copier, layer: Any
 ) -> RandomLayer:
-    """A layer of the same noise that is random in prediction too."""
+    """Makes a layer of the same noise that is random in prediction too."""
     noise = twin(layer, rate)
     if noise is not None:
         return noise
@@ -177,16 +178,16 @@ def _wrapped(
 
 
 def _inner(layer: Any) -> Any:
-    """The layer in a wrapper."""
+    """Returns the layer in a wrapper; any other layer as it is."""
     return layer.layer if isinstance(layer, MCWrapper) else layer
 
 
 def _hidden_kernels(model: keras.Model) -> dict[int, str]:
-    """The layers that get dropout before kernels, by their ids.
+    """Finds the layers that get dropout before kernels, by their ids.
 
     Returns:
-        "before" for one dropout in front of the layer, which has the kernel
-        itself, and else what `MCWrapper` calls it.
+        For each, "before" if one dropout goes in front of the layer, which has
+        the kernel itself, or else the `before_kernels` of `MCWrapper`.
     """
     behind: set[int] = set()  # tensors
     found: dict[int, str] = {}

@@ -1,4 +1,4 @@
-"""Posterior families: the distributions that a layer's weights can have.
+"""Defines posterior families, the distributions that weights can have.
 
 How to add one: subclass `Family`, give it `build`, `loc`, `sample` and
 `distribution` (and `noise`, `variance` and `entropy` where they have a closed
@@ -35,16 +35,16 @@ _FAMILIES: dict[str, Callable[[], Family]] = {
 
 
 def get(identifier: Identifier, argument: str = "posterior") -> Family | None:
-    """A posterior family by name, config or object; None stays None.
+    """Finds a posterior family by name, config or object; None stays None.
 
     Args:
         identifier: a name ("mean_field_normal", "he_normal", "delta", the
             other classes'), a config, an instance of `Family`, or None.
-        argument: how error messages call the argument.
+        argument: the name of the argument, for errors.
 
     Raises:
-        ValueError: for an unknown name; the message lists the known ones.
-        TypeError: for something that is not a family.
+        ValueError: if a name is unknown; the message lists the known ones.
+        TypeError: if the identifier is not a family.
     """
     return registry.get(identifier, Family, _FAMILIES, argument)
 

@@ -1,4 +1,4 @@
-"""What all posterior families share."""
+"""Defines what all posterior families share."""
 
 import abc
 import math
@@ -21,7 +21,7 @@ _DEFINING = ("sample", "noise", "variance", "scale", "entropy", "distribution")
 
 
 class Family(template.Template):
-    """A distribution over one weight tensor, with variables of its own.
+    """A distribution over one weight tensor, with its own variables.
 
     Attributes:
         is_random: whether draws differ.
@@ -57,19 +57,19 @@ class Family(template.Template):
 
     @abc.abstractmethod
     def sample(self, key: Tensor) -> Tensor:
-        """One draw of the weights, differentiable in the variables."""
+        """Draws the weights once, differentiable in the variables."""
 
     @abc.abstractmethod
     def distribution(self) -> Any:
-        """The TFP distribution; its event is the whole weight tensor."""
+        """Makes the TFP distribution; its event is the whole weight tensor."""
 
     def noise(self, key: Tensor) -> Tensor:
-        """The noise of the draw with this key: `sample(key) - loc`."""
+        """Draws the noise with this key: `sample(key) - loc`."""
         return self.sample(key) - tf.convert_to_tensor(self.loc)
 
     @property
     def has_own_draws(self) -> bool:
-        """Whether a user's class is drawn otherwise, without our shortcuts."""
+        """Whether a user's class has its own draws, without our shortcuts."""
         cls = type(self)
         ours = next(
             c for c in cls.__mro__ if c.__module__.startswith("tfpbnn.")
@@ -77,13 +77,14 @@ class Family(template.Template):
         return any(getattr(cls, n) is not getattr(ours, n) for n in _DEFINING)
 
     def before_draws(self) -> Any:
-        """What `draws` finds as `random.known(self)`, computed once."""
+        """Computes once what `draws` finds as `random.known(self)`."""
         return None
 
     def draws(self, keys: Tensor) -> Tensor:
-        """One draw for each of `keys [S, 2]`: `[S, *shape]`, for prediction.
+        """Draws the weights for each of `keys [S, 2]`: `[S, *shape]`.
 
-        The noise has the signs of the current scope's draws.
+        This is for prediction; the noise has the signs of the current scope's
+        draws.
         """
         loc = tf.convert_to_tensor(self.loc)
         found = tf.map_fn(self.sample, keys, fn_output_signature=loc.dtype)
@@ -92,36 +93,36 @@ class Family(template.Template):
         return loc + random.signed(found - loc)
 
     def variance(self) -> Tensor:
-        """The variance of each element, for families whose mean is `loc`."""
+        """Computes elementwise variances, for families whose mean is `loc`."""
         raise NotImplementedError(
             f"`{type(self).__name__}` has no elementwise variance."
         )
 
     def prune(self, keep: Array) -> None:
-        """Makes the elements where `keep` is False 0, without noise."""
+        """Sets the elements where `keep` is False to 0, without noise."""
         raise NotImplementedError(
             f"`{type(self).__name__}` cannot lose single weights."
         )
 
     def entropy(self) -> Tensor:
-        """The entropy in nats; 0 for a point.
+        """Computes the entropy in nats; 0 for a point.
 
         Raises:
-            NotImplementedError: if it has no closed form. Divergences then
-                take `distribution().log_prob` of a draw.
+            NotImplementedError: if it has no closed form. Divergences then use
+                `distribution().log_prob` of a draw.
         """
         return self.distribution().entropy()
 
     def loc_and_variance(self) -> tuple[Tensor, Tensor]:
-        """Both moments in one call, so that they can be one fused pass."""
+        """Computes both moments, for which one fused pass may be enough."""
         return tf.convert_to_tensor(self.loc), self.variance()
 
     def kl_to_normal(self, loc: Tensor, scale: Tensor) -> Tensor | None:
-        """The KL to Normals of one scale, where a fused pass computes it.
+        """Computes the KL to Normals of one scale, if a fused pass does so.
 
         Args:
             loc: the means of the Normals, of the weights' shape or a number.
-            scale: the standard deviation of all of them.
+            scale: the standard deviation of all of these.
 
         Returns:
             The KL in nats, or None if the family has no such pass, or is too
@@ -136,19 +137,19 @@ class Family(template.Template):
     def sample_and_kl(
         self, key: Tensor, scale: float | None
     ) -> tuple[Tensor, Tensor | None]:
-        """One draw, and the KL if it is part of the pass."""
+        """Draws the weights, and computes the KL if it is part of the pass."""
         return self.sample(key), None
 
     def noise_and_kl(
         self, key: Tensor, scale: float | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The location, the noise, and the KL if it is part of the pass."""
+        """Computes location and noise, and the KL if it is part of the pass."""
         return tf.convert_to_tensor(self.loc), self.noise(key), None
 
     def variance_and_kl(
         self, scale: float | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The location, the variance, and the KL if it is part of the pass."""
+        """Computes location and variance, and the KL if the pass has it."""
         return *self.loc_and_variance(), None
 
 
@@ -203,11 +204,11 @@ class LocFamily(Family):
 
 
 class ScaleFamily(LocFamily):
-    """A family with a free location and scales that start somewhere.
+    """A family with a free location and initial scales.
 
-    Where they start is the same argument in all of them, in the space of
-    `scale = 1.2e-7 + softplus(untransformed_scale)`, whatever a family makes
-    of it.
+    The argument for initial scales is the same in all of these families, in the
+    space of `scale = 1.2e-7 + softplus(untransformed_scale)`, whatever
+    variables a family has.
     """
 
     def __init__(
@@ -235,12 +236,12 @@ class ScaleFamily(LocFamily):
         )
 
     def _initial_scale(self, shape: Any, dtype: Any) -> Tensor:
-        """Scales to start from, for weights of `shape`."""
+        """Makes initial scales, for weights of `shape`."""
         raw = self.untransformed_scale_initializer(shape, dtype=dtype)
         return positive.positive(tf.convert_to_tensor(raw))
 
     def _typical_scale(self, shape: Any, dtype: Any) -> Tensor:
-        """The geometric mean of scales to start from.
+        """Computes the geometric mean of initial scales.
 
         It is for families with fewer scales than weights.
         """
@@ -254,7 +255,7 @@ class ScaleFamily(LocFamily):
     def noise(self, key: Tensor) -> Tensor: ...
 
     def _standard(self, key: Tensor, shape: Any) -> Tensor:
-        """Standard normals in the dtype of the variables."""
+        """Draws standard normals in the dtype of the variables."""
         return random.normal(key, shape, self.parameter_dtype)
 
     @property
@@ -296,7 +297,7 @@ class RankFamily(ScaleFamily):
 
 
 class IndependentNormal(Family):
-    """Independent Normals, whose subclasses say what `loc` and `scale` are."""
+    """Independent Normals, whose `loc` and `scale` subclasses define."""
 
     is_normal = True
     independent_normal = True
@@ -328,7 +329,7 @@ class IndependentNormal(Family):
 
 
 def reshaped(distribution: Any, shape: Any) -> Any:
-    """A distribution over vectors or matrices as one over `shape`."""
+    """Converts a distribution over vectors or matrices to one over `shape`."""
     reshape = tfp.bijectors.Reshape(
         tuple(shape), tuple(distribution.event_shape)
     )

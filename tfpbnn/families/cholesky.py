@@ -1,4 +1,4 @@
-"""Triangular factors of covariance matrices."""
+"""Defines triangular factors of covariance matrices."""
 
 from collections.abc import Callable
 from typing import Any
@@ -28,8 +28,8 @@ class CholeskyFactor:
 
         Args:
             family: the family that owns the variables.
-            name: what the variables' names start with.
-            size: how many rows the matrix has.
+            name: the beginning of the variables' names.
+            size: the number of rows of the matrix.
             initial_scale: a function of (shape, dtype) that returns one scale,
                 or one for each row.
         """
@@ -66,9 +66,9 @@ class CholeskyFactor:
         return scale[:, tf.newaxis] * unit
 
     def variance(self) -> Tensor:
-        """The diagonal of the covariance."""
+        """Computes the diagonal of the covariance."""
         return tf.reduce_sum(tf.square(self.matrix()), axis=1)
 
     def log_determinant(self) -> Tensor:
-        """The log determinant of the factor, half that of the covariance."""
+        """Computes the log determinant of the factor, half the covariance's."""
         return tf.reduce_sum(tf.math.log(self._scale()))

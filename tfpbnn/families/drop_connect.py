@@ -1,4 +1,4 @@
-"""Weights that are there or not."""
+"""Defines weights that are randomly dropped."""
 
 import math
 from typing import Any
@@ -14,15 +14,15 @@ from tfpbnn.families.base import LocFamily
 
 @registry.register("families")
 class DropConnect(LocFamily):
-    """Each weight is 0 with probability `rate`, else `loc / (1 - rate)`.
+    """Weights that are 0 with probability `rate`, else `loc / (1 - rate)`.
 
     The mean is `loc`. As the posterior of a `Reparameterization` layer this is
-    DropConnect, in prediction too, for every operation that has such layers. A
-    prior then acts as a decay of the weights.
+    DropConnect, in prediction too. A prior then acts as a decay of the weights.
 
     Args:
-        rate: from 0 to below 1.
-        loc_initializer: default "glorot_uniform", as in Keras.
+        rate: the probability to drop a weight, from 0 to below 1.
+        loc_initializer: the initializer of `loc`; None for "glorot_uniform",
+            as in Keras.
         loc_regularizer: a Keras regularizer.
         loc_constraint: a Keras constraint.
 
@@ -85,7 +85,7 @@ class DropConnect(LocFamily):
         self.loc.assign(tf.where(keep, tf.convert_to_tensor(self.loc), 0))
 
     def entropy(self) -> Tensor:
-        """The entropy of which weights are dropped: a constant."""
+        """Computes the entropy of which weights are dropped: a constant."""
         terms = [p * math.log(p) for p in (self.rate, 1 - self.rate) if p]
         size = math.prod(self.loc.shape)
         return tf.constant(-size * sum(terms), self.parameter_dtype)

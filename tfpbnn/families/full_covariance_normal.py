@@ -1,4 +1,4 @@
-"""A Normal with any covariance, for small kernels."""
+"""Defines a Normal with any covariance, for small kernels."""
 
 import math
 from typing import Any
@@ -20,19 +20,21 @@ MAX_SIZE = 2048
 class FullCovarianceNormal(ScaleFamily):
     """A Normal with covariance `factor factor^T`, for up to 2,048 weights.
 
-    `w = loc + factor eps` with a triangular factor: every correlation, as in
-    the exact posterior of a linear regression. n weights have `n (n + 3) / 2`
-    variables, and a draw takes `n^2` steps.
+    `w = loc + factor eps` with a triangular factor can have every correlation,
+    as the exact posterior of a linear regression does. There are `n (n + 3) /
+    2` variables for n weights, and a draw takes `n^2` steps.
 
     Args:
-        loc_initializer: default `RandomNormal(stddev=0.1)`.
-        untransformed_scale_initializer: where standard deviations start, as in
-            `MeanFieldNormal`; weights are uncorrelated at the start.
-        loc_regularizer: a Keras regularizer, beside the KL.
+        loc_initializer: the initializer of `loc`; None for
+            `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: the initializer of standard
+            deviations, as in `MeanFieldNormal`; weights are uncorrelated at
+            the start.
+        loc_regularizer: a Keras regularizer, in addition to the KL.
         loc_constraint: a Keras constraint.
 
     Raises:
-        ValueError: when built for more than 2,048 weights.
+        ValueError: if it is built for more than 2,048 weights.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Where the scales of deep networks start."""
+"""Sets initial scales for deep networks."""
 
 from typing import Any
 
@@ -12,14 +12,14 @@ from tfpbnn.families.mean_field_normal import MeanFieldNormal
 
 @registry.register("families")
 class HeScale(keras.initializers.Initializer):
-    """Scales that start at `fraction * sqrt(2 / fan_in)`.
+    """An initializer of scales at `fraction * sqrt(2 / fan_in)`.
 
-    An `untransformed_scale_initializer`. The noise of a unit's input is then a
-    small part of its signal in layers of any width, as deep networks need;
-    fan-in is what it is to Keras's initializers.
+    Use it as an `untransformed_scale_initializer`. The noise of a unit's input
+    is then a small part of its signal in layers of any width, as deep networks
+    need. Fan-in is defined as in Keras's initializers.
 
     Args:
-        fraction: which part of He's standard deviation scales start at, a
+        fraction: the initial scales, relative to He's standard deviation; a
             positive number.
 
     Raises:
@@ -50,11 +50,11 @@ class HeScale(keras.initializers.Initializer):
 
 
 def he_normal() -> MeanFieldNormal:
-    """Independent Normals that start as deep ReLU networks need.
+    """Makes independent Normals with initial values for deep ReLU networks.
 
-    `loc` as Keras's `HeNormal`, and scales at a tenth of its standard
-    deviation (`HeScale`). By name: `kernel_posterior="he_normal"`, which goes
-    with `kernel_prior="he_normal"`.
+    `loc` starts like Keras's `HeNormal`, and scales start at a tenth of its
+    standard deviation (`HeScale`). Its name is `kernel_posterior="he_normal"`,
+    which goes with `kernel_prior="he_normal"`.
     """
     return MeanFieldNormal(
         loc_initializer="he_normal", untransformed_scale_initializer=HeScale()

@@ -1,4 +1,4 @@
-"""Independent Normals whose scales are tied by a low-rank factorization."""
+"""Defines independent Normals whose scales have a low-rank factorization."""
 
 from typing import Any
 
@@ -16,21 +16,22 @@ _SPREAD = 0.1
 
 @registry.register("families")
 class KTiedNormal(IndependentNormal, RankFamily):
-    """Independent Normals with `scale = rows columns`, of rank `rank`.
+    """Independent Normals whose scales are a product of low rank.
 
     The kernel is seen as a matrix `[inputs, units]` (its last axis are the
     units). Its scales are a product of positive matrices `[inputs, rank]` and
-    `[rank, units]`: hardly more variables than a plain layer has, and
-    gradients of the scales that are less noisy, since many weights share each.
-    With `rank=1` the scales are those of a matrix Normal with diagonal
+    `[rank, units]`. So there are hardly more variables than in a plain layer,
+    and gradients of the scales are less noisy, since many weights share each
+    factor. With `rank=1` the scales are those of a matrix Normal with diagonal
     covariances (`MatrixNormal` has full ones).
 
     Args:
-        rank: how many terms the product has, a positive integer.
-        loc_initializer: default `RandomNormal(stddev=0.1)`.
-        untransformed_scale_initializer: where scales start, as in
-            `MeanFieldNormal`; the geometric mean of what it gives is taken.
-        loc_regularizer: a Keras regularizer, beside the KL.
+        rank: the rank of the product, a positive integer.
+        loc_initializer: the initializer of `loc`; None for
+            `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: the initializer of scales, as in
+            `MeanFieldNormal`, of which the geometric mean is taken.
+        loc_regularizer: a Keras regularizer, in addition to the KL.
         loc_constraint: a Keras constraint.
 
     Raises:

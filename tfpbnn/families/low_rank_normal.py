@@ -1,4 +1,4 @@
-"""Normals whose weights are correlated through a few shared factors."""
+"""Defines Normals whose weights share a few random factors."""
 
 import math
 from typing import Any
@@ -23,16 +23,18 @@ class LowRankNormal(RankFamily):
     """A Normal with covariance `diag(scale^2) + factor factor^T`.
 
     `w = loc + scale * eps + factor z`, with `rank` numbers z that all weights
-    share: the directions in which weights trade off against each other, which
-    independent Normals miss. `rank + 2` variables per weight.
+    share. The columns of `factor` are directions in which weights trade off
+    against each other, which independent Normals miss. There are `rank + 2`
+    variables per weight.
 
     Args:
-        rank: how many columns `factor` has, a positive integer.
-        loc_initializer: default `RandomNormal(stddev=0.1)`.
-        untransformed_scale_initializer: where `scale` starts, as in
-            `MeanFieldNormal`; `factor` starts at random with a tenth of its
+        rank: the number of columns of `factor`, a positive integer.
+        loc_initializer: the initializer of `loc`; None for
+            `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: the initializer of `scale`, as in
+            `MeanFieldNormal`; `factor` starts at random with a tenth of that
             variance.
-        loc_regularizer: a Keras regularizer, beside the KL.
+        loc_regularizer: a Keras regularizer, in addition to the KL.
         loc_constraint: a Keras constraint.
 
     Raises:
@@ -77,7 +79,7 @@ class LowRankNormal(RankFamily):
         return tf.square(self.scale) + tf.reduce_sum(tf.square(factor), axis=-1)
 
     def entropy(self) -> Tensor:
-        """The entropy, by the determinant lemma from `rank` rows."""
+        """Computes the entropy, by the determinant lemma."""
         scale = self.scale
         relative = tf.convert_to_tensor(self.factor) / scale[..., tf.newaxis]
         relative = tf.reshape(relative, [-1, self.rank])

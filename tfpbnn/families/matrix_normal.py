@@ -1,4 +1,4 @@
-"""Normals whose covariance is one of the inputs times one of the units."""
+"""Defines Normals with one covariance of inputs and one of units."""
 
 from typing import Any
 
@@ -18,15 +18,17 @@ class MatrixNormal(ScaleFamily):
 
     The kernel is seen as a matrix `[inputs, units]` (its last axis are the
     units). `W = loc + rows E columns^T` with standard normals E and triangular
-    factors: any correlation among inputs, and any among units.
-    `(inputs^2 + units^2) / 2` variables and two products of matrices per draw;
-    for diagonal factors see `KTiedNormal(rank=1)`.
+    factors can have any correlation among inputs, and any among units. It takes
+    `(inputs^2 + units^2) / 2` variables, and two matrix products per draw; for
+    diagonal factors see `KTiedNormal(rank=1)`.
 
     Args:
-        loc_initializer: default `RandomNormal(stddev=0.1)`.
-        untransformed_scale_initializer: where standard deviations start, as in
-            `MeanFieldNormal`; the geometric mean of what it gives is taken.
-        loc_regularizer: a Keras regularizer, beside the KL.
+        loc_initializer: the initializer of `loc`; None for
+            `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: the initializer of standard
+            deviations, as in `MeanFieldNormal`, of which the geometric mean is
+            taken.
+        loc_regularizer: a Keras regularizer, in addition to the KL.
         loc_constraint: a Keras constraint.
 
     Example:

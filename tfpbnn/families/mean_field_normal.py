@@ -1,4 +1,4 @@
-"""Independent Normals."""
+"""Defines independent Normals."""
 
 import math
 from typing import Any
@@ -18,19 +18,20 @@ _SILENT = -50.0
 
 @registry.register("families")
 class MeanFieldNormal(IndependentNormal, ScaleFamily):
-    """Independent Normals: `w = loc + scale * eps`, one pair per weight.
+    """Independent Normals, `w = loc + scale * eps`, with a scale per weight.
 
     `scale = 1.2e-7 + softplus(untransformed_scale)`. The defaults are those of
     TFP's `default_mean_field_normal_fn`: scales start at about 0.0486.
 
     Args:
-        loc_initializer: default `RandomNormal(stddev=0.1)`.
-        untransformed_scale_initializer: default
+        loc_initializer: the initializer of `loc`; None for
+            `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: the initializer of
+            `untransformed_scale`; None for
             `RandomNormal(mean=-3.0, stddev=0.1)`.
-        loc_regularizer: a Keras regularizer, beside the KL.
-        loc_constraint: a Keras constraint.
-        untransformed_scale_regularizer: a Keras regularizer.
-        untransformed_scale_constraint: a Keras constraint.
+        loc_regularizer, untransformed_scale_regularizer: Keras regularizers,
+            in addition to the KL.
+        loc_constraint, untransformed_scale_constraint: Keras constraints.
 
     Example:
     ```python
@@ -143,7 +144,7 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
         return loc, variance, self._whole(kl, scale)
 
     def _whole(self, kl: Tensor, scale: float | None) -> Tensor | None:
-        """The KL of a pass with its constants; None if it was not asked for."""
+        """Adds the constants to the KL of a pass; None without a scale."""
         if scale is None:
             return None
         return kl + self._size() * (math.log(scale) - 0.5)

@@ -1,4 +1,4 @@
-"""A single point."""
+"""Defines a posterior that is a single point."""
 
 from typing import Any
 
@@ -18,7 +18,8 @@ class PointEstimate(LocFamily):
     the point, so that the point is a maximum-a-posteriori estimate.
 
     Args:
-        loc_initializer: default `RandomNormal(stddev=0.1)`.
+        loc_initializer: the initializer of `loc`; None for
+            `RandomNormal(stddev=0.1)`.
         loc_regularizer: a Keras regularizer.
         loc_constraint: a Keras constraint.
 

@@ -1,4 +1,4 @@
-"""The radial posterior: the direction and the length of the noise, apart."""
+"""Defines the radial posterior: noise with a direction and a length."""
 
 import functools
 import math
@@ -20,7 +20,7 @@ _RADIUS_ENTROPY = 0.5 * math.log(math.pi * math.e / 2.0)
 
 @registry.register("families")
 class Radial(ScaleFamily):
-    """`w = loc + scale * direction * r`: noise whose length is that of one.
+    """A posterior of `w = loc + scale * direction * r`, with one length r.
 
     The direction is uniform on the unit sphere of the whole weight tensor and
     r is one standard Normal. Draws of independent Normals lie on a shell far
@@ -30,10 +30,11 @@ class Radial(ScaleFamily):
     which only flips signs, is exact.
 
     Args:
-        loc_initializer: default `RandomNormal(stddev=0.1)`.
-        untransformed_scale_initializer: where `scale` starts, as in
+        loc_initializer: the initializer of `loc`; None for
+            `RandomNormal(stddev=0.1)`.
+        untransformed_scale_initializer: the initializer of `scale`, as in
             `MeanFieldNormal`.
-        loc_regularizer: a Keras regularizer, beside the KL.
+        loc_regularizer: a Keras regularizer, in addition to the KL.
         loc_constraint: a Keras constraint.
 
     Example:
@@ -61,7 +62,7 @@ class Radial(ScaleFamily):
         return tf.square(self.scale) / math.prod(self.loc.shape)
 
     def entropy(self) -> Tensor:
-        """Exact: of the length, the sphere that it spans, and the scales."""
+        """Computes the exact entropy, from length, direction and scales."""
         size = math.prod(self.loc.shape)
         standard = (
             _RADIUS_ENTROPY + _log_sphere(size) + (size - 1) * _MEAN_LOG_RADIUS
@@ -73,7 +74,7 @@ class Radial(ScaleFamily):
 
 
 def _log_sphere(size: int) -> float:
-    """The logarithm of the surface of the unit sphere in `size` dimensions."""
+    """Computes the logarithm of the surface of the unit sphere."""
     return (
         math.log(2.0) + 0.5 * size * math.log(math.pi) - math.lgamma(size / 2)
     )
@@ -81,7 +82,7 @@ def _log_sphere(size: int) -> float:
 
 @functools.cache
 def _distribution_class() -> Any:
-    """TFP has no such distribution; made at first use, as TFP is imported."""
+    """Makes the class at its first use, when TFP is imported; TFP has none."""
 
     class Radial(tfp.distributions.Distribution):
         def __init__(self, loc: Tensor, scale: Tensor):

@@ -1,4 +1,4 @@
-"""One XLA pass over the weights in place of many operations.
+"""Fuses operations on the weights into one pass of XLA.
 
 A training step reads and writes every weight many times; as graph operations
 that is most of its time (benchmarks/README.md). Each function here has a plain

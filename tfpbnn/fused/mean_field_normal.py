@@ -1,4 +1,4 @@
-"""The mean-field Normal's passes over the weights, each one XLA function.
+"""Fuses the mean-field Normal's passes over the weights.
 
 A training step reads and writes every weight many times; as graph operations
 that is most of its time (benchmarks/README.md). Here each pass is compiled into
@@ -19,7 +19,7 @@ from tfpbnn.fused.mode import VARIANCE_FLOOR, compiled
 
 
 def _scale_and_slope(untransformed: Tensor) -> tuple[Tensor, Tensor]:
-    """Softplus (with its floor) and sigmoid, from one exponential.
+    """Computes softplus (with its floor) and sigmoid, from one exponential.
 
     log1p(t) is 2 artanh(t / (2 + t)), whose argument is at most 1/3: seven
     terms of the series are exact to float32, and twice as fast as `log1p`.
@@ -44,10 +44,12 @@ def _sample(loc: Tensor, untransformed: Tensor, key: Tensor) -> Any:
 def _kl_terms(
     loc: Tensor, scale: Tensor, slope: Tensor, precision: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The KL to a Normal about zero, but for constants, and d KL / d raw.
+    """Computes the KL to a Normal about zero, and its gradient.
 
-    Sums over the last axis only: XLA adds one by one, and a float32 sum over a
-    large kernel would lose digits. The caller adds up the rest.
+    The KL lacks its constants, and the gradient is that by the untransformed
+    scale. The KL is summed over the last axis only: XLA adds one by one, and a
+    float32 sum over a large kernel would lose digits. The caller adds up the
+    rest.
     """
     squares = tf.square(scale) + tf.square(loc)
     rows = tf.reduce_sum(
@@ -78,7 +80,7 @@ def _noise_and_kl(
 
 @compiled
 def normal_variance(untransformed: Tensor) -> Tensor:
-    """`scale**2` alone, where no KL is asked for."""
+    """Computes `scale**2` alone, where no KL is asked for."""
     scale, _ = _scale_and_slope(untransformed)
     return tf.square(scale)
 
@@ -109,7 +111,7 @@ def _combine(
     upstream: Tensor,
     precision: Tensor,
 ) -> Any:
-    """The gradients of an estimator and of the KL, added up in one pass."""
+    """Adds up the gradients of an estimator and of the KL, in one pass."""
     return (
         d_loc + (upstream * precision) * loc,
         d_value * slope + upstream * d_kl,
@@ -131,7 +133,7 @@ def _perturbed(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
 
 @tf.custom_gradient
 def normal_sample(loc: Tensor, untransformed: Tensor, key: Tensor) -> Any:
-    """`loc + scale * random.normal(key)`."""
+    """Draws `loc + scale * random.normal(key)`."""
     sample, slope = _sample(loc, untransformed, key)
     return sample, lambda upstream: (upstream, upstream * slope, None)
 
@@ -140,9 +142,10 @@ def normal_sample(loc: Tensor, untransformed: Tensor, key: Tensor) -> Any:
 def normal_sample_and_kl(
     loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
-    """A draw and `0.5 * precision * sum(scale^2 + loc^2) - sum(log(scale))`.
+    """Draws the weights, and computes the KL without constants.
 
-    The second is the KL to Normal(0, precision^-1/2) but for constants.
+    The KL to Normal(0, precision^-1/2) is, but for constants,
+    `0.5 * precision * sum(scale^2 + loc^2) - sum(log(scale))`.
     """
     sample, slope, rows, d_kl = _sample_and_kl(
         loc, untransformed, key, precision
@@ -161,9 +164,10 @@ def normal_sample_and_kl(
 def normal_noise_and_kl(
     loc: Tensor, untransformed: Tensor, key: Tensor, precision: Tensor
 ) -> Any:
-    """loc, `scale * random.normal(key)`, and the KL of `normal_sample_and_kl`.
+    """Computes loc, noise, and the KL of `normal_sample_and_kl`.
 
-    loc goes through so that its gradients meet here too.
+    The noise is `scale * random.normal(key)`. loc is returned too, so that all
+    its gradients meet here.
     """
     noise, slope, rows, d_kl = _noise_and_kl(loc, untransformed, key, precision)
 
@@ -180,7 +184,7 @@ def normal_noise_and_kl(
 def normal_variance_and_kl(
     loc: Tensor, untransformed: Tensor, precision: Tensor
 ) -> Any:
-    """loc, `scale**2`, and the KL of `normal_sample_and_kl`."""
+    """Computes loc, `scale**2`, and the KL of `normal_sample_and_kl`."""
     variance, slope, rows, d_kl = _variance_and_kl(
         loc, untransformed, precision
     )
@@ -196,7 +200,7 @@ def normal_variance_and_kl(
 
 @tf.custom_gradient
 def normal_kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
-    """The KL of `normal_sample_and_kl`, on its own."""
+    """Computes the KL of `normal_sample_and_kl` on its own."""
     rows, d_kl, squares = _kl(loc, untransformed, precision)
 
     def grad(upstream: Tensor) -> Any:
@@ -211,6 +215,6 @@ def normal_kl(loc: Tensor, untransformed: Tensor, precision: Tensor) -> Any:
 
 @tf.custom_gradient
 def add_noise(mean: Tensor, variance: Tensor, key: Tensor) -> Any:
-    """`mean + sqrt(variance + VARIANCE_FLOOR) * eps` with normal eps."""
+    """Draws `mean + sqrt(variance + VARIANCE_FLOOR) * eps`, normal eps."""
     result, slope = _perturbed(mean, variance, key)
     return result, lambda upstream: (upstream, upstream * slope, None)

@@ -1,4 +1,4 @@
-"""Where passes over weights are fused into one XLA function, and where not."""
+"""Decides where passes over weights are fused into one XLA function."""
 
 import contextlib
 from collections.abc import Callable, Iterator
@@ -20,7 +20,7 @@ _plain: ContextVar[str | None] = ContextVar("plain", default=None)
 
 @contextlib.contextmanager
 def _set(decision: ContextVar[Any], value: Any) -> Iterator[None]:
-    """One of this thread's decisions inside; the outer one after it."""
+    """Sets one of this thread's decisions inside of the context."""
     token = decision.set(value)
     try:
         yield
@@ -45,12 +45,12 @@ def plain(addressed: bool) -> contextlib.AbstractContextManager[None]:
 
 
 def plain_kind() -> str | None:
-    """How `plain` says to draw: "addressed" or "fast"; None outside of it."""
+    """Returns how `plain` says to draw: "addressed", "fast", or None."""
     return _plain.get()
 
 
 def applies(untransformed_scale: Tensor) -> bool:
-    """Whether fusing pays for a weight with this dtype and size."""
+    """Says whether fusing pays for a weight of this dtype and size."""
     size = untransformed_scale.shape.num_elements()
     return (
         untransformed_scale.dtype == tf.float32 and size >= thresholds.MIN_SIZE
@@ -58,19 +58,19 @@ def applies(untransformed_scale: Tensor) -> bool:
 
 
 def is_on() -> bool:
-    """Whether draws are to be fused here and now, if it pays for them."""
+    """Says whether draws are to be fused here and now, if it pays."""
     return plain_kind() is None and _draws.get()
 
 
 def is_enabled(untransformed_scale: Tensor) -> bool:
-    """Whether a draw with this scale is to be fused here and now."""
+    """Says whether a draw with this scale is to be fused here and now."""
     return is_on() and applies(untransformed_scale)
 
 
 def perturbs(outputs: Tensor, variance: Tensor) -> bool:
-    """Whether the noise on these outputs is to be fused here and now.
+    """Says whether the noise on these outputs is to be fused here and now.
 
-    XLA compiles anew for each new shape: only the batch may vary.
+    XLA compiles anew for each new shape, so only the batch size may vary.
     """
     size = outputs.shape[1:].num_elements()
     return (
@@ -82,5 +82,5 @@ def perturbs(outputs: Tensor, variance: Tensor) -> bool:
 
 
 def compiled(function: Callable[..., Any]) -> Callable[..., Any]:
-    """The function as one pass of XLA."""
+    """Compiles a function into one pass of XLA."""
     return tf.function(function, jit_compile=True, autograph=False)

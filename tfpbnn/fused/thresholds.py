@@ -1,7 +1,7 @@
-"""From which sizes on a fused pass is faster, its compilation counted.
+"""Sets the sizes from which a fused pass is faster, compilation included.
 
-Measured on two CPU cores with AVX-512 (benchmarks/parts.py). A machine with
-more cores, or an accelerator, would have other numbers.
+They were measured on two CPU cores with AVX-512 (benchmarks/parts.py). A
+machine with more cores, or an accelerator, would have other numbers.
 """
 
 # Weights of a tensor, for a training step's passes over them.

@@ -1,4 +1,4 @@
-"""Layers that draw: their weights, or noise on their inputs or outputs.
+"""Defines layers that draw their weights, or noise on inputs or outputs.
 
 A folder for each kind: `linear` (dense, convolutions, embedding), `attention`,
 `drawn` (recurrent, and any Keras layer), `dropout`, `members` (of an ensemble

@@ -1,4 +1,4 @@
-"""How a KL reaches the loss: its term, its weight, the sums over a model.
+"""Brings a KL into the loss: its term, its weight, the sum over a model.
 
 The KL is a weight regularizer of the posterior's `loc`: Keras evaluates it
 once per step, however often the layer is called, and drops it when the layer
@@ -28,7 +28,7 @@ _warned: "weakref.WeakSet[Any]" = weakref.WeakSet()
 
 
 class Manager(Protocol):
-    """Who sets the KL weights of a model while it is trained."""
+    """An object that sets the KL weights of a model while it is trained."""
 
     model: Any
 
@@ -45,10 +45,10 @@ _in_charge: "weakref.WeakSet[Manager]" = weakref.WeakSet()
 
 
 def take_charge(manager: Manager) -> None:
-    """Lets a manager set the weights of layers that a step makes.
+    """Makes a manager set the weights of layers that a step makes.
 
-    One of the same model that is still in charge was left behind by a training
-    that broke off.
+    Another manager of the same model was left behind by a training that was
+    interrupted, and is replaced.
     """
     for other in list(_in_charge):
         if other.model is manager.model:
@@ -82,21 +82,21 @@ def check_weight(value: float | None, argument: str = "kl_weight") -> None:
 
 
 def add_weight(layer: Any, value: float | None) -> keras.Variable:
-    """The variable that a layer's KL is multiplied with.
+    """Adds the variable that a layer's KL is multiplied with.
 
     A layer makes it in `__init__`, not in `build`, so that a callback can set
     it before the first training step builds and runs the model at once. Where
     the layer itself is made in such a step, the variable is lifted out of the
     step's graph, so that it has its value at once.
 
-    What a schedule multiplies the weight with is a variable apart, which is
-    no weight of the layer. So nothing that saves and restores weights in the
-    middle of a training can bring back an epoch of a warm-up.
+    The factor of a schedule is a separate variable, which is no weight of the
+    layer. So nothing that saves and restores weights in the middle of a
+    training can bring back an epoch of a warm-up.
 
     Args:
         layer: the layer that owns the variable.
-        value: the user's number, or None to leave it to callbacks, which
-            find it by its `is_managed`.
+        value: the user's number, or None to leave it to callbacks, which find
+            the variable by its `is_managed`.
     """
     check_weight(value)
     with tf.init_scope():
@@ -117,12 +117,12 @@ def add_weight(layer: Any, value: float | None) -> keras.Variable:
 
 
 def is_weight(variable: keras.Variable) -> bool:
-    """Whether a variable is one that a KL is multiplied with."""
+    """Says whether a variable is one that a KL is multiplied with."""
     return hasattr(variable, "is_managed")
 
 
 def managed_weights(model: keras.layers.Layer) -> list[keras.Variable]:
-    """The KL weights in a model, built or not, that callbacks are to set."""
+    """Lists the KL weights in a model, built or not, that callbacks set."""
     return [
         variable
         for variable in model.non_trainable_variables
@@ -131,13 +131,15 @@ def managed_weights(model: keras.layers.Layer) -> list[keras.Variable]:
 
 
 class KLTerm(keras.regularizers.Regularizer):
-    """`weight * divergence`, hung on a variable that it depends on.
+    """The loss `weight * divergence`, attached to a variable.
 
-    Made by layers in `build`, and remade there on loading; never serialized.
+    It depends on this variable. Layers make it in `build`, also when they are
+    loaded, so it is never serialized.
 
     Attributes:
         weight: the variable that the KL is multiplied with, from `add_weight`.
-        free_nats: a KL below this counts as this, and so is not pushed down.
+        free_nats: the KL below which it counts as this number, and so is not
+            pushed down.
     """
 
     def __init__(
@@ -149,7 +151,7 @@ class KLTerm(keras.regularizers.Regularizer):
         variable.regularizer = self
 
     def divergence(self) -> Tensor:
-        """The KL without its weight, in nats."""
+        """Computes the KL without its weight, in nats."""
         raise NotImplementedError
 
     def __call__(self, x: Any) -> Tensor:
@@ -166,7 +168,7 @@ class KLTerm(keras.regularizers.Regularizer):
         return tf.cast(loss, keras.config.floatx())
 
     def _current_weight(self) -> Tensor:
-        """The weight with its schedule's factor, set in time if it is new."""
+        """Returns the weight times its schedule's factor; sets new ones."""
         if not self.weight.is_managed:
             return tf.cast(tf.convert_to_tensor(self.weight), tf.float32)
         for manager in list(_in_charge):
@@ -178,7 +180,7 @@ class KLTerm(keras.regularizers.Regularizer):
 class Offer:
     """A tensor that one part of a graph offers to a later part.
 
-    It is given out once, and only in the graph and the replica that it was made
+    It can be taken once, and only in the graph and the replica that it was made
     in; whoever gets None computes it anew.
     """
 
@@ -192,7 +194,7 @@ class Offer:
             self._of_threads[threading.get_ident()] = tensor
 
     def take(self) -> Tensor | None:
-        """The tensor offered last, if it is of the current graph."""
+        """Takes the tensor offered last, if it is of the current graph."""
         tensor = self._of_threads.pop(threading.get_ident(), None)
         if tensor is None or tf.executing_eagerly():
             return None
@@ -201,7 +203,7 @@ class Offer:
 
 
 class KLRegularizer(KLTerm):
-    """`weight * KL(posterior || prior)`, hung on the posterior's `loc`.
+    """The loss `weight * KL(posterior || prior)`, attached to `loc`.
 
     Attributes:
         offer: the KL of the weights from an estimator's pass, computed in a
@@ -231,10 +233,10 @@ class KLRegularizer(KLTerm):
 
 
 class TrainedWeight:
-    """A weight as an estimator meets it in training.
+    """A weight as an estimator uses it in training.
 
-    It answers what an estimator asks of a posterior. A KL that comes out of the
-    same pass over the weights goes to the term that adds it to the loss.
+    It has the methods of a posterior that estimators call. A KL that the same
+    pass over the weights computes goes to the term that adds it to the loss.
     """
 
     def __init__(self, posterior: Family):
@@ -255,19 +257,19 @@ class TrainedWeight:
         return self.posterior.loc
 
     def sample(self, key: Tensor) -> Tensor:
-        """One draw of the weights."""
+        """Draws the weights once."""
         draw, kl = self.posterior.sample_and_kl(key, self._scale)
         self._offer(kl)
         return draw
 
     def loc_and_noise(self, key: Tensor) -> tuple[Tensor, Tensor]:
-        """The location, and the noise of one draw about it."""
+        """Returns the location, and draws the noise about it."""
         loc, noise, kl = self.posterior.noise_and_kl(key, self._scale)
         self._offer(kl)
         return loc, noise
 
     def loc_and_variance(self) -> tuple[Tensor, Tensor]:
-        """The mean and the variance of each weight."""
+        """Computes the mean and the variance of each weight."""
         loc, variance, kl = self.posterior.variance_and_kl(self._scale)
         self._offer(kl)
         return loc, variance
@@ -278,7 +280,7 @@ class TrainedWeight:
 
 
 class ClosedFormKL(KLTerm):
-    """`weight * function()`, for layers whose noise is not that of weights."""
+    """The loss `weight * function()`, for layers without random weights."""
 
     def __init__(
         self,
@@ -294,10 +296,10 @@ class ClosedFormKL(KLTerm):
 
 
 def kl_terms(model: Any) -> list[Any]:
-    """The KL terms of all trainable layers of a built model, nested or not.
+    """Lists the KL terms of all trainable layers of a built model.
 
-    Each has its `divergence()`. A model whose variables are not those of its
-    layers, such as an ensemble, knows its terms itself.
+    Each has a `divergence()`. A model whose variables are not those of its
+    layers, such as an ensemble, has its own method `kl_terms`.
     """
     if hasattr(model, "kl_terms"):
         return model.kl_terms()
@@ -306,7 +308,7 @@ def kl_terms(model: Any) -> list[Any]:
 
 
 def total_kl(terms: Iterable[Any]) -> Tensor:
-    """The sum of the divergences, without their weights, in nats."""
+    """Sums the divergences, without their weights, in nats."""
     return tf.add_n([tf.zeros([]), *(term.divergence() for term in terms)])
 
 

@@ -1,4 +1,4 @@
-"""The random numbers of a layer: a seed, and how many draws were made."""
+"""Makes the random numbers of a layer, from a seed and the number of draws."""
 
 import sys
 from typing import Any
@@ -14,15 +14,15 @@ _VECTORIZER = "ops.parallel_for.control_flow_ops"
 
 
 class Noise:
-    """A part of a layer: the seed and the count of its draws.
+    """The part of a layer with the seed and the number of its draws.
 
     They are a weight of the layer, so that they are saved with it. The layer
     makes the part when it is made, and builds it when it is built.
 
     Args:
-        layer: whose part it is; gets the seed as its attribute.
-        seed: the user's. None takes one from Python's `random`.
-        stream: the index of one of the streams of numbers that a seed gives.
+        layer: the layer, which gets the seed as its attribute.
+        seed: the user's seed; None takes one from Python's `random`.
+        stream: the index of a stream of random numbers of the seed.
         in_inference: whether there are draws in inference too.
 
     Attributes:
@@ -61,7 +61,7 @@ class Noise:
         return tf.constant([seed ^ (self.stream << 32), 0], dtype)
 
     def next_key(self) -> Tensor:
-        """The key of the next draw; each call gives another one.
+        """Returns the key of the next draw; each call returns another one.
 
         Raises:
             RuntimeError: under `tf.vectorized_map`, which counts once for all
@@ -81,7 +81,7 @@ class Noise:
 
 
 def _is_vectorized() -> bool:
-    """Whether code is being traced by `tf.vectorized_map`.
+    """Says whether code is being traced by `tf.vectorized_map`.
 
     TensorFlow has no public name for that, so the callers are looked at, when a
     graph is made.

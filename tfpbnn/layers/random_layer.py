@@ -1,4 +1,4 @@
-"""What prediction knows of a layer whose outputs differ between draws."""
+"""Defines layers whose outputs differ between draws, for prediction."""
 
 import math
 from typing import Any
@@ -12,7 +12,7 @@ from tfpbnn.layers.noise import Noise
 
 
 def is_variational(layer: keras.layers.Layer) -> bool:
-    """Whether the layer is, or contains, a variational one."""
+    """Says whether the layer is, or contains, a variational one."""
     # Every variational layer has a KL weight.
     return any(map(is_weight, layer.variables))
 
@@ -22,18 +22,18 @@ class RandomLayer(keras.layers.Layer):
 
     Attributes:
         noise: the layer's random numbers; None where draws are members.
-        num_members: the count of networks that share the layer.
+        num_members: the number of networks that share the layer.
     """
 
     noise: Noise | None = None
     num_members = 1
 
     def drawing(self, input_shape: Any = None) -> random.Drawing:
-        """What the layer can do in a `random.DrawScope`.
+        """Says what the layer can do in a `random.DrawScope`.
 
         Args:
-            input_shape: of a call, with the batch's axis; if None, only
-                whether it is random, and its count of draws, are sure.
+            input_shape: the shape of a call's inputs, with the batch's axis; if
+                None, only `is_random` and `num_draws` of the result are sure.
         """
         weights = self.trainable_variables
         return random.Drawing(
@@ -41,7 +41,7 @@ class RandomLayer(keras.layers.Layer):
         )
 
     def _draw_key(self) -> Tensor | None:
-        """The key of this call's draw; None asks for what has no noise."""
+        """Returns the key of this call's draw; None for no noise."""
         scope = random.current_scope()
         if scope is not None:
             return scope.key_for(self)

@@ -1,4 +1,4 @@
-"""What a layer has whose weights have distributions: noise, and a KL."""
+"""Defines what layers with random weights have: noise, and a KL."""
 
 import math
 from typing import Any
@@ -14,15 +14,15 @@ from tfpbnn.layers.noise import Noise
 
 
 class RandomWeights(Noise):
-    """A part of a layer: the noise of its weights, and the weight of their KL.
+    """The part of a layer with the noise and the KL weight of its weights.
 
     Args:
-        layer: whose part it is; gets `kl_weight`, the variable that callbacks
+        layer: the layer, which gets `kl_weight`, the variable that callbacks
             set, and the other arguments as its attributes.
-        kl_weight: the user's, or None to leave it to callbacks.
-        free_bits: a KL of each weight below this counts as this.
+        kl_weight: the user's number, or None to leave it to callbacks.
+        free_bits: the KL of each weight below which it counts as this number.
         seed: as in `Noise`.
-        term: what the KL of a weight is added to the loss with.
+        term: the class that adds the KL of a weight to the loss.
         stream: as in `Noise`.
     """
 
@@ -45,7 +45,7 @@ class RandomWeights(Noise):
         self.term = term
 
     def add_kl(self, posterior: Family, prior: priors.Prior | None) -> None:
-        """Hangs the KL of a built posterior on its `loc`."""
+        """Attaches the KL of a built posterior to its `loc`."""
         if prior is None:
             return
         prior.build_for(posterior)
@@ -58,7 +58,7 @@ class RandomWeights(Noise):
         )
 
     def config(self) -> Config:
-        """The layer's arguments, as plain data."""
+        """Returns the layer's arguments, as plain data."""
         return {
             "kl_weight": self.initial_kl_weight,
             "free_bits": self.free_bits,

@@ -1,4 +1,4 @@
-"""Keras losses that are distributions of the targets.
+"""Defines Keras losses that are distributions of the targets.
 
 A likelihood is the loss that a model is compiled with: its value is the
 negative log-likelihood of each example. It also turns the model's outputs into

@@ -1,4 +1,4 @@
-"""What all likelihoods share."""
+"""Defines what all likelihoods share."""
 
 import abc
 import copy
@@ -23,12 +23,12 @@ LikelihoodT = TypeVar("LikelihoodT", bound="Likelihood")
 
 
 def positive(raw: Tensor) -> Tensor:
-    """softplus, kept off zero: how raw outputs become scales."""
+    """Makes scales of raw outputs, by softplus and a small floor."""
     return _SCALE_FLOOR + tf.math.softplus(raw)
 
 
 class Support(NamedTuple):
-    """What targets must be: numbers from `low` to `high`."""
+    """The values that targets may have: numbers from `low` to `high`."""
 
     words: str  # for errors
     low: float = -math.inf
@@ -38,22 +38,23 @@ class Support(NamedTuple):
 class Likelihood(keras.losses.Loss):
     """A Keras loss that is the negative log-likelihood of a distribution.
 
-    As a loss it gives one value per example, summed over targets and, for
+    The loss has one value per example, in nats, summed over targets and, for
     outputs of rank 3 and more, over positions, since all of them belong to the
-    example. Keras averages over examples, so the KL is to be weighted with 1 /
+    example. Keras averages over examples, so the KL must be weighted by 1 /
     (number of training examples).
 
     Positions that Keras's mask leaves out, that have a weight of 0, or that
-    are ignored add nothing, whatever stands there. Weights are those of the
-    examples, `[B]`, or of their positions, `[B, ...]`.
+    are ignored add nothing, whatever values they have. Weights are those of
+    the examples, `[B]`, or of their positions, `[B, ...]`.
 
     Attributes:
-        is_classification: which kind of `Predictive` it makes.
+        is_classification: whether targets are labels, so that predictions are
+            `ClassificationPredictive`s.
         is_discrete: whether targets are counts, 0, 1, 2, ...
         is_location_scale: whether `_marginals` has a `loc` and a `scale`, or is
-            a mixture of such, so that it may be in other units (`adapt`).
-        units: the `mean` and `stddev` of each target, if it was adapted to
-            some; else None.
+            a mixture of such, so that `adapt` can change its units.
+        units: the `mean` and `stddev` of each target that the likelihood was
+            adapted to; else None.
     """
 
     is_classification: ClassVar[bool] = False
@@ -72,29 +73,30 @@ class Likelihood(keras.losses.Loss):
     @property
     @abc.abstractmethod
     def parameters(self) -> tuple[str, ...]:
-        """The parameters of one target, in the order of the outputs."""
+        """The names of one target's parameters, in the order of the outputs."""
 
     @abc.abstractmethod
     def _marginals(self, *parameters: Tensor) -> Any:
-        """The TFP distribution of each target, from `[..., k]` parameters.
+        """Makes the TFP distribution of targets, of parameters `[..., k]`.
 
-        Of an adapted likelihood it is that of the standardized targets.
+        If the likelihood is adapted, it is that of the standardized targets.
         """
 
     @property
     def standard(self) -> Standard | None:
-        """The distribution of location 0 and scale 1, if `_marginals` is one.
+        """The closed forms of the distribution of location 0 and scale 1.
 
-        It makes quantiles and scores of many draws fast, and is not needed.
+        They make quantiles and scores of many draws fast. None if there are no
+        such forms, so that TFP's functions are used.
         """
         return None
 
     def params_size(self, event_size: int = 1) -> int:
-        """How many outputs the model needs for `event_size` targets."""
+        """Counts the outputs that the model needs for `event_size` targets."""
         return len(self.parameters) * event_size
 
     def event_size(self, num_outputs: int) -> int:
-        """How many targets `num_outputs` outputs describe.
+        """Counts the targets that `num_outputs` outputs describe.
 
         Raises:
             ValueError: if the outputs don't divide into parameters.
@@ -115,22 +117,22 @@ class Likelihood(keras.losses.Loss):
     def adapt(
         self: LikelihoodT, y: Any, sample_weight: Any = None
     ) -> LikelihoodT:
-        """Takes the units of the targets, as Keras's Normalization does.
+        """Learns the units of the targets, like Keras's Normalization.
 
         The network is then trained in standardized units: its first output is
         `(loc - mean(y)) / stddev(y)`, with a mean and a standard deviation for
-        each target. All that is said of targets is in their own units: the
-        loss, which is minus the log density of y as it is given (so it has the
-        logarithm of stddev(y) in it, a constant that trains nothing), and
-        predictions, intervals, samples, scores and exports. They are saved
-        with the model. Call it before `compile`, with the targets of training.
+        each target. Predictions, intervals, samples, scores and exports are in
+        the targets' own units. So is the loss, the negative log density of y
+        as it is given, which includes the constant log(stddev(y)). The units
+        are saved with the model. Call this before `compile`, with the targets
+        of training.
 
         Args:
-            y: targets `[N]` or `[N, ..., k]`, where the last axis is that of
+            y: the targets `[N]` or `[N, ..., k]`, whose last axis is that of
                 the k targets: an array or tensor, or a tf.data.Dataset or
                 PyDataset of targets, of (x, y) or of (x, y, weight). NaN is
-                left out; a target that has one value only keeps its unit.
-            sample_weight: weights of the rows or steps, `[N, ...]`.
+                left out; a target whose values are all equal keeps its unit.
+            sample_weight: the weights of the rows or steps, `[N, ...]`.
 
         Returns:
             The likelihood itself.
@@ -154,7 +156,7 @@ class Likelihood(keras.losses.Loss):
     def rescale(
         self: LikelihoodT, scale: Any, offset: Any = 0.0
     ) -> LikelihoodT:
-        """The likelihood of `scale * y + offset`, given the same outputs.
+        """Makes the likelihood of `scale * y + offset`, given the same outputs.
 
         Args:
             scale: a positive number, or one for each target.
@@ -180,23 +182,23 @@ class Likelihood(keras.losses.Loss):
             )
 
     def marginals(self, outputs: Tensor) -> Any:
-        """The TFP distribution of each target, of batch shape `[..., k]`.
+        """Makes the TFP distribution of each target, of batch shape `[..., k]`.
 
         Args:
-            outputs: the model's outputs, `[..., params_size(k)]`: all first
-                parameters, then all second ones, and so on.
+            outputs: the model's outputs, `[..., params_size(k)]`: the first
+                parameter of all targets, then the second, and so on.
         """
         outputs = tf.convert_to_tensor(outputs)
         found = self._standardized(outputs)
         return found if self.units is None else self.units.restored(found)
 
     def _standardized(self, outputs: Tensor) -> Any:
-        """`marginals`, of the targets in the units of the network."""
+        """Makes `marginals` of the targets in the units of the network."""
         self.event_size(outputs.shape[-1])
         return self._marginals(*tf.split(outputs, self.params_size(1), axis=-1))
 
     def distribution(self, outputs: Tensor) -> Any:
-        """The TFP distribution of an example's targets, of event shape `[k]`.
+        """Makes the TFP distribution of an example, of event shape `[k]`.
 
         Args:
             outputs: the model's outputs, `[..., params_size(k)]`.
@@ -210,7 +212,7 @@ class Likelihood(keras.losses.Loss):
         return tfp.distributions.Independent(self.marginals(outputs), 1)
 
     def align(self, y: Tensor, outputs: Tensor) -> Tensor:
-        """Targets in the shape and dtype that `distribution` takes.
+        """Converts targets to the shape and dtype that `distribution` takes.
 
         Raises:
             ValueError: if the targets are not as many as the outputs describe.
@@ -227,7 +229,7 @@ class Likelihood(keras.losses.Loss):
         return tf.cast(y, outputs.dtype)
 
     def support(self, num_outputs: int) -> Support:
-        """What targets of a model with so many outputs must be."""
+        """Says what targets must be, for so many outputs."""
         if self.is_discrete:
             return Support("counts, 0 or more, whole and not NaN", low=0.0)
         return Support("finite numbers, not NaN")
@@ -236,15 +238,15 @@ class Likelihood(keras.losses.Loss):
         """Raises if a model's outputs can't be parameters of this kind."""
 
     def is_integral(self, y: Any, outputs: Tensor) -> bool:
-        """Whether targets of this shape must be whole numbers."""
+        """Says whether targets of this shape must be whole numbers."""
         return self.is_discrete
 
     def supports(self, y: Array, outputs: Any) -> Array:
-        """Where targets, in NumPy, are what they must be, or ignored.
+        """Says where targets, in NumPy, are valid or ignored.
 
         Args:
-            y: targets of any shape that fits.
-            outputs: the model's, of which the shape is read only.
+            y: the targets, of any shape that fits.
+            outputs: the model's outputs, of which only the shape is read.
         """
         support = self.support(outputs.shape[-1])
         valid = np.isfinite(y) & (y >= support.low) & (y <= support.high)
@@ -254,7 +256,7 @@ class Likelihood(keras.losses.Loss):
         return valid if ignored is None else valid | ignored
 
     def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
-        """The log-likelihood at each position, `[...]` of `[..., P]`."""
+        """Computes the log-likelihood of positions, `[...]` of `[..., P]`."""
         y = self.align(y, outputs)
         if self.units is None:
             return self.distribution(outputs).log_prob(y)
@@ -265,14 +267,14 @@ class Likelihood(keras.losses.Loss):
         return tf.reduce_sum(found, axis=-1)
 
     def ignored(self, y: Any, outputs: Any) -> Any:
-        """Where targets say that their place does not count.
+        """Says where targets are labels to ignore.
 
         Args:
-            y: targets, an array or a tensor, as they were given.
-            outputs: the model's, of which the shape is read only.
+            y: the targets, an array or a tensor, as they were given.
+            outputs: the model's outputs, of which only the shape is read.
 
         Returns:
-            Booleans of the shape of y; None if no target says so.
+            Booleans of the shape of y; None if there are no such labels.
         """
         return None
 
@@ -288,10 +290,9 @@ class Likelihood(keras.losses.Loss):
         return super().__call__(y_true, y_pred, places.row_weights)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """The negative log-likelihood of each example, `[B]`.
+        """Computes the negative log-likelihood of each example, `[B]`.
 
-        What stands at places that are masked, ignored or of weight 0 is not
-        looked at.
+        Values at places that are masked, ignored or of weight 0 don't matter.
         """
         places = getattr(y_pred, "_places", Places())
         places = places.without(self.ignored(y_true, y_pred), y_pred)
@@ -344,7 +345,7 @@ class Likelihood(keras.losses.Loss):
 
 
 def check_fixed(name: str, value: float | None) -> float | None:
-    """Checks a parameter that is fixed, or None where the model gives it."""
+    """Checks a fixed parameter; None where the model gives it."""
     return checks.positive_number.optional(
         name, value, "an output of the model"
     )

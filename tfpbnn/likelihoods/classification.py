@@ -1,4 +1,4 @@
-"""Likelihoods of class labels."""
+"""Defines likelihoods of class labels."""
 
 from typing import Any
 
@@ -15,7 +15,7 @@ _ROUNDING = 1e-2
 
 
 class _Labels(Likelihood):
-    """Outputs are logits, or probabilities."""
+    """A likelihood whose outputs are logits, or probabilities."""
 
     is_classification = True
 
@@ -24,7 +24,7 @@ class _Labels(Likelihood):
         self.from_logits = bool(from_logits)
 
     def check_outputs(self, outputs: Array) -> None:
-        """Raises if what should be probabilities are none.
+        """Raises if outputs that should be probabilities are none.
 
         Raises:
             ValueError: if one is below 0 or above 1, as logits are.
@@ -45,20 +45,18 @@ class _Labels(Likelihood):
 
 @registry.register("likelihoods")
 class Categorical(_Labels):
-    """One of K classes; the model gives K logits.
+    """The distribution of one of K classes; the model gives K logits.
 
-    Targets are integer labels, `[...]` or `[..., 1]`, or one row of K
-    probabilities (one-hot) each, `[..., K]`.
+    Targets are integer labels, `[...]` or `[..., 1]`, or probabilities of the K
+    classes (one-hot or soft), `[..., K]`.
 
     Args:
-        from_logits: False if the outputs are probabilities (of a softmax). The
-            default is not Keras's: logits are numerically safer.
-        ignore_class: an integer, such as 255 or -1, which as a label says that
-            its place does not count, neither in the loss nor in any score;
-            None if there is no such label.
-        reduction: as in any Keras loss.
-        name: as in any Keras loss.
-        dtype: as in any Keras loss.
+        from_logits: whether the outputs are logits; False if they are
+            probabilities (of a softmax). The default differs from Keras's,
+            since logits are numerically safer.
+        ignore_class: the label, such as 255 or -1, of places that don't count,
+            neither in the loss nor in any score; None if there is none.
+        reduction, name, dtype: as in any Keras loss.
 
     Raises:
         ValueError: if `ignore_class` is no integer; in use, on fewer than 2
@@ -91,7 +89,7 @@ class Categorical(_Labels):
         return ("logit",) if self.from_logits else ("probability",)
 
     def params_size(self, event_size: int = 1) -> int:
-        """How many outputs the model needs for `event_size` classes."""
+        """Returns the number of outputs for `event_size` classes, the same."""
         return event_size
 
     def event_size(self, num_outputs: int) -> int:
@@ -104,7 +102,7 @@ class Categorical(_Labels):
         return num_outputs
 
     def marginals(self, outputs: Tensor) -> Any:
-        """The TFP distribution of the label, of batch shape `[...]`."""
+        """Makes the TFP distribution of the label, of batch shape `[...]`."""
         outputs = tf.convert_to_tensor(outputs)
         self.event_size(outputs.shape[-1])
         return self._marginals(outputs)
@@ -116,7 +114,7 @@ class Categorical(_Labels):
         return tfp.distributions.Categorical(probs=values)
 
     def distribution(self, outputs: Tensor) -> Any:
-        """The TFP distribution of the label, of batch shape `[...]`."""
+        """Makes the TFP distribution of the label, of batch shape `[...]`."""
         return self.marginals(outputs)
 
     def align(self, y: Tensor, outputs: Tensor) -> Tensor:
@@ -156,7 +154,7 @@ class Categorical(_Labels):
         return tf.gather(log_probabilities, y, axis=-1, batch_dims=len(y.shape))
 
     def log_probabilities(self, outputs: Tensor) -> Tensor:
-        """Normalized log-probabilities of the classes, `[..., K]`."""
+        """Computes normalized log-probabilities of the classes, `[..., K]`."""
         if self.from_logits:
             return tf.nn.log_softmax(outputs)
         tiny = tf.constant(1e-7, outputs.dtype)
@@ -169,13 +167,12 @@ class Categorical(_Labels):
 
 @registry.register("likelihoods")
 class Bernoulli(_Labels):
-    """Yes or no, for each of the outputs (several are independent labels).
+    """The distribution of independent yes-or-no labels, one for each output.
 
     Args:
-        from_logits: False if the outputs are probabilities (of a sigmoid).
-        reduction: as in any Keras loss.
-        name: as in any Keras loss.
-        dtype: as in any Keras loss.
+        from_logits: whether the outputs are logits; False if they are
+            probabilities (of a sigmoid).
+        reduction, name, dtype: as in any Keras loss.
 
     Raises:
         tf.errors.InvalidArgumentError: in `fit`, for targets outside of [0, 1].

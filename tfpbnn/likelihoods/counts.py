@@ -1,4 +1,4 @@
-"""Likelihoods of counts."""
+"""Defines likelihoods of counts."""
 
 from typing import Any
 
@@ -12,15 +12,13 @@ from tfpbnn.likelihoods.base import Likelihood, positive
 
 @registry.register("likelihoods")
 class Poisson(Likelihood):
-    """`y ~ Poisson(rate)`; the model gives the log rate.
+    """The Poisson distribution of counts; the model gives the log rate.
 
     Args:
-        from_log_rate: False if the model's outputs are rates already (of a
-            softplus or exponential activation), as Keras's `Poisson` loss has
-            it.
-        reduction: as in any Keras loss.
-        name: as in any Keras loss.
-        dtype: as in any Keras loss.
+        from_log_rate: whether the outputs are logarithms of rates; False if
+            they are rates (of a softplus or exponential activation), which
+            Keras's `Poisson` loss takes.
+        reduction, name, dtype: as in any Keras loss.
 
     Example:
     ```python
@@ -51,15 +49,13 @@ class Poisson(Likelihood):
 
 @registry.register("likelihoods")
 class NegativeBinomial(Likelihood):
-    """Counts that scatter more than a Poisson's.
+    """The negative binomial distribution: counts more spread than a Poisson's.
 
-    The model gives the log mean and a raw dispersion r = 1e-6 + softplus(raw):
-    `E[y] = mean`, `Var[y] = mean + mean^2 / r`.
+    The outputs are the log mean and a raw dispersion. With `r = 1e-6 +
+    softplus(raw dispersion)`, `E[y] = mean` and `Var[y] = mean + mean^2 / r`.
 
     Args:
-        reduction: as in any Keras loss.
-        name: as in any Keras loss.
-        dtype: as in any Keras loss.
+        reduction, name, dtype: as in any Keras loss.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Which likelihood a plain Keras loss is."""
+"""Finds the likelihood that a plain Keras loss belongs to."""
 
 import math
 from collections.abc import Callable
@@ -27,9 +27,9 @@ _KNOWN = sorted([*_BY_NUM_OUTPUTS, *_BY_FROM_LOGITS, "poisson"])
 
 
 def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
-    """The likelihood that a compiled loss is the negative logarithm of.
+    """Finds the likelihood whose negative logarithm a compiled loss is.
 
-    Cross-entropies are Categorical or Bernoulli, `from_logits` honoured. Mean
+    Cross-entropies are Categorical or Bernoulli, with their `from_logits`. Mean
     squared error is a Normal of variance k / 2 for k outputs, since that is
     what minimizing it together with a KL assumes; if the noise is not of that
     size, use `tfpbnn.likelihoods.Normal`.
@@ -45,7 +45,7 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
         num_outputs: the size of the last axis of the model's outputs.
 
     Raises:
-        ValueError: for a loss that is no known likelihood, or None.
+        ValueError: if the loss belongs to no known likelihood, or is None.
 
     Example:
     ```python
@@ -73,7 +73,7 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
 
 
 def targets_per_value(loss: Any, num_outputs: int) -> int:
-    """How many log-likelihoods one value of a loss is the mean of.
+    """Computes how many targets' log-likelihoods a loss's value averages.
 
     Keras averages elementwise losses over the last axis of the outputs. A
     squared or absolute error is the negative logarithm of a likelihood even so,
@@ -81,7 +81,7 @@ def targets_per_value(loss: Any, num_outputs: int) -> int:
     classes, which have one target.
 
     Args:
-        loss: one of Keras's losses, or any other, for which the answer is 1.
+        loss: one of Keras's losses; for any other the answer is 1.
         num_outputs: the size of the last axis of the model's outputs.
     """
     name = getattr(loss, "__name__", type(loss).__name__)

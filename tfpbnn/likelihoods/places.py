@@ -1,4 +1,4 @@
-"""Which places of a batch count for a loss, and for how much."""
+"""Finds which places of a batch count for a loss, and with what weight."""
 
 from typing import Any, NamedTuple
 
@@ -24,7 +24,7 @@ class Places(NamedTuple):
     row_weights: Tensor | None = None
 
     def without(self, ignored: Tensor | None, y_pred: Tensor) -> "Places":
-        """The same, without the places at which targets are ignored."""
+        """Leaves out the places at which targets are ignored."""
         if ignored is None:
             return self
         kept = over_places(~ignored, y_pred.shape[:-1])
@@ -32,7 +32,7 @@ class Places(NamedTuple):
         return self._replace(counted=both)
 
     def filled(self, y_true: Tensor, y_pred: Tensor) -> tuple[Tensor, Tensor]:
-        """Targets and outputs with harmless numbers where nothing counts.
+        """Puts harmless targets and outputs where nothing counts.
 
         Padding is often -1 or NaN, of which even 0 times the gradient is NaN.
         """
@@ -45,10 +45,10 @@ class Places(NamedTuple):
         )
 
     def sum(self, nll: Tensor) -> Tensor:
-        """The sum over each row's places, `[B]`, of what counts.
+        """Sums over each row's places that count: `[B]`.
 
-        Where steps have weights it is divided by their sum, which comes back as
-        the weight of the row: so each of Keras's reductions is right.
+        Where steps have weights, the sum is divided by theirs, which Keras then
+        multiplies with as the row's weight: so all its reductions are right.
         """
         if self.counted is not None:
             nll = tf.where(self.counted, nll, tf.zeros_like(nll))
@@ -62,14 +62,15 @@ class Places(NamedTuple):
 def places_of(
     y_pred: Tensor, mask: Any, sample_weight: Any, name: str
 ) -> Places:
-    """The places of outputs that count by Keras's mask and by their weights.
+    """Finds the places that count by Keras's mask and by the weights.
 
     Args:
-        y_pred: outputs, `[B, ..., P]`.
-        mask: Keras's mask, or None. One that has other steps than the outputs
-            is of steps that a layer has joined, and is left aside.
-        sample_weight: weights of rows `[B]` or of places `[B, ...]`, or None.
-        name: the likelihood's, for errors.
+        y_pred: the outputs, `[B, ..., P]`.
+        mask: Keras's mask, or None. A mask that has other steps than the
+            outputs is of steps that a layer has joined, and is left out.
+        sample_weight: the weights of rows `[B]` or of places `[B, ...]`, or
+            None.
+        name: the name of the likelihood, for errors.
 
     Raises:
         ValueError: if weights fit neither rows nor places.
@@ -99,5 +100,5 @@ def places_of(
 
 
 def fits(array: Any, shape: Any) -> bool:
-    """Whether a shape is as expected, as far as both are known."""
+    """Says whether a shape is as expected, as far as both are known."""
     return tf.TensorShape(array.shape).is_compatible_with(shape)

@@ -1,4 +1,4 @@
-"""Likelihoods of real-valued targets."""
+"""Defines likelihoods of real-valued targets."""
 
 from collections.abc import Sequence
 from typing import Any, TypeVar
@@ -17,7 +17,7 @@ _LocScaleT = TypeVar("_LocScaleT", bound="_LocScale")
 
 
 class _LocScale(Likelihood):
-    """A location, and a scale that is an output or a constant."""
+    """A likelihood with a location, and a scale that is an output or fixed."""
 
     is_location_scale = True
 
@@ -59,7 +59,7 @@ class _LocScale(Likelihood):
 
 
 def _checked_scale(scale: Any) -> Any:
-    """A scale that is fixed, a list of one for each target, or None."""
+    """Checks a scale: a number, a list of one for each target, or None."""
     if isinstance(scale, list | tuple | np.ndarray) and np.size(scale):
         return [checks.positive_number("scale", one) for one in scale]
     return check_fixed("scale", scale)
@@ -67,22 +67,20 @@ def _checked_scale(scale: Any) -> Any:
 
 @registry.register("likelihoods")
 class Normal(_LocScale):
-    """`y ~ Normal(loc, scale)`, for each target.
+    """The Normal distribution of each target, by its location and scale.
 
-    For noise that depends on the input (heteroscedastic), the model gives loc
-    and raw scale, `scale = 1e-6 + softplus(raw)`. For noise that is the same
-    everywhere (homoscedastic): give `scale` if it is known; to learn it, end
+    If the noise depends on the input (heteroscedastic), the model gives loc and
+    a raw scale, with `scale = 1e-6 + softplus(raw scale)`. If it is the same
+    everywhere (homoscedastic), give `scale` if it is known. To learn it, end
     the model with `tfpbnn.layers.HomoscedasticScale()` and leave `scale` unset.
-    Networks learn fast where targets are about standardized: for others,
+    Networks learn fast if targets are roughly standardized; for others use
     `Normal().adapt(y_train)`.
 
     Args:
-        scale: None, or the known standard deviation of the noise, in the units
-            of y (also of an adapted likelihood), or a list of one for each
-            target.
-        reduction: as in any Keras loss.
-        name: as in any Keras loss.
-        dtype: as in any Keras loss.
+        scale: the known standard deviation of the noise, in the units of y
+            (also if the likelihood is adapted), or a list of one for each
+            target; None if the model gives it.
+        reduction, name, dtype: as in any Keras loss.
 
     Raises:
         ValueError: if `scale` is not positive; in use, if the number of
@@ -106,14 +104,14 @@ class Normal(_LocScale):
 
 @registry.register("likelihoods")
 class Laplace(_LocScale):
-    """`y ~ Laplace(loc, scale)`: heavier tails; its loc is the median.
+    """The Laplace distribution: heavier tails than a Normal's.
+
+    The location is the median of the targets.
 
     Args:
-        scale: None (an output: `1e-6 + softplus(raw)`), or the known scale in
-            the units of y, or a list of one for each target.
-        reduction: as in any Keras loss.
-        name: as in any Keras loss.
-        dtype: as in any Keras loss.
+        scale: the known scale in the units of y, or a list of one for each
+            target; None if the model gives it, as `1e-6 + softplus(raw scale)`.
+        reduction, name, dtype: as in any Keras loss.
 
     Example:
     ```python
@@ -133,16 +131,15 @@ class Laplace(_LocScale):
 
 @registry.register("likelihoods")
 class StudentT(_LocScale):
-    """`y ~ StudentT(df, loc, scale)`: outliers don't pull the mean.
+    """Student's t distribution: outliers hardly pull the mean.
 
     Args:
-        df: the degrees of freedom, above 0; the variance is infinite up to 2.
-            None makes it the last output, `df = 2 + softplus(raw)`.
-        scale: None (an output: `1e-6 + softplus(raw)`), or the known scale in
-            the units of y, or a list of one for each target.
-        reduction: as in any Keras loss.
-        name: as in any Keras loss.
-        dtype: as in any Keras loss.
+        df: the degrees of freedom, above 0; up to 2 the variance is infinite.
+            None if the model gives them, as `2 + softplus(raw df)`, in the
+            last outputs.
+        scale: the known scale in the units of y, or a list of one for each
+            target; None if the model gives it, as `1e-6 + softplus(raw scale)`.
+        reduction, name, dtype: as in any Keras loss.
 
     Raises:
         ValueError: if `df` or `scale` is not positive and finite.
@@ -194,10 +191,8 @@ class MixtureNormal(Likelihood):
     locs, then all raw scales; targets are independent given the outputs.
 
     Args:
-        num_components: how many Normals, a positive integer.
-        reduction: as in any Keras loss.
-        name: as in any Keras loss.
-        dtype: as in any Keras loss.
+        num_components: the number of Normals, a positive integer.
+        reduction, name, dtype: as in any Keras loss.
 
     Raises:
         ValueError: if `num_components` is not a positive integer.

@@ -1,7 +1,7 @@
-"""Standard distributions, of location 0 and scale 1, in closed forms.
+"""Computes distributions of location 0 and scale 1 in closed forms.
 
-They are cheaper than TFP's distribution functions, which are careful where
-float32 would lose a tail; a mixture over draws asks for millions.
+They are cheaper than TFP's distribution functions, which take care not to lose
+tails in float32; a mixture over draws needs millions of values.
 """
 
 import functools
@@ -15,12 +15,12 @@ from tfpbnn.base.types import Tensor
 
 
 class Standard(NamedTuple):
-    """What is asked of a distribution, symmetric about 0, at u.
+    """The closed forms of a distribution that is symmetric about 0.
 
     Attributes:
-        centered: the probability below u, less a half.
+        centered: the probability below u, minus a half, as a function of u.
         pdf: the density at u.
-        distance: the mean distance from u.
+        distance: the mean distance of draws from u.
     """
 
     centered: Callable[[Tensor], Tensor]
@@ -58,7 +58,7 @@ LAPLACE = Standard(_laplace_centered, _laplace_pdf, _laplace_distance)
 
 @functools.cache
 def student_t(df: int) -> Standard:
-    """Student's t of few and whole degrees of freedom.
+    """Makes the closed forms of Student's t with few, whole degrees of freedom.
 
     Reference:
         Abramowitz and Stegun, 1964, 26.7.3 and 26.7.4

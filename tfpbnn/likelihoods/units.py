@@ -1,4 +1,4 @@
-"""The units of the targets, beside those in which a network is trained."""
+"""Converts between units of the targets and those of the network."""
 
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
@@ -16,11 +16,11 @@ _CONSTANT = 1e-12
 
 
 class Units(NamedTuple):
-    """What turns standardized targets z into targets, `y = mean + stddev * z`.
+    """The units of targets y: `y = mean + stddev * z` with standardized z.
 
     Attributes:
         mean: one number for each target, or a single one for all of them.
-        stddev: likewise, and positive.
+        stddev: one positive number for each target, or a single one.
     """
 
     mean: tuple[float, ...] = (0.0,)
@@ -38,7 +38,7 @@ class Units(NamedTuple):
             )
 
     def rescale(self, scale: Any, offset: Any) -> "Units":
-        """The units of `scale * y + offset`."""
+        """Computes the units of `scale * y + offset`."""
         scale, offset = _factor(scale), _numbers("offset", offset)
         mean, stddev, scale, offset = np.broadcast_arrays(
             self.mean, self.stddev, scale, offset
@@ -49,15 +49,15 @@ class Units(NamedTuple):
         )
 
     def standardized(self, y: Tensor) -> Tensor:
-        """Targets `[..., k]` in the units of the network."""
+        """Converts targets `[..., k]` to the units of the network."""
         return (y - tf.constant(self.mean, y.dtype)) / self.stddevs(y)
 
     def stddevs(self, like: Tensor) -> Tensor:
-        """The standard deviations, `[k]` or `[1]`, in the dtype of a tensor."""
+        """Returns standard deviations, `[k]` or `[1]`, in a tensor's dtype."""
         return tf.constant(self.stddev, like.dtype)
 
     def restored(self, distribution: Any) -> Any:
-        """A distribution of standardized targets, as one of the targets.
+        """Converts a distribution of standardized targets to their units.
 
         Args:
             distribution: a TFP distribution of batch shape `[..., k]` that has
@@ -79,7 +79,7 @@ class Units(NamedTuple):
 
 
 def of(y: Any, sample_weight: Any = None) -> Units:
-    """The mean and the standard deviation of each target.
+    """Computes the mean and the standard deviation of each target.
 
     Args:
         y: see `Likelihood.adapt`.
@@ -107,7 +107,7 @@ def of(y: Any, sample_weight: Any = None) -> Units:
 
 
 def _batches(y: Any, sample_weight: Any) -> Iterator[tuple[Array, Array]]:
-    """Targets `[n, k]` without NaN, and their weights, of each batch."""
+    """Reads targets `[n, k]` without NaN, and their weights, batch by batch."""
     if not data.is_stream(y):
         yield _rows(y, sample_weight)
         return
@@ -159,7 +159,7 @@ def _rows(y: Any, sample_weight: Any) -> tuple[Array, Array]:
 
 
 def _weights(y: Array, sample_weight: Any) -> Array:
-    """The weights of the targets, in the shape of these."""
+    """Broadcasts weights to the shape of the targets."""
     if sample_weight is None:
         return np.ones(y.shape)
     weights = np.asarray(sample_weight, np.float64)
@@ -186,7 +186,7 @@ def _factor(scale: Any) -> Array:
 
 
 def _numbers(name: str, value: Any) -> Array:
-    """A number, or one for each target, as an array `[1]` or `[k]`."""
+    """Converts a number, or one for each target, to an array `[1]` or `[k]`."""
     array = np.atleast_1d(np.asarray(value))
     if (
         array.ndim != 1

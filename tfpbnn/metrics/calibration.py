@@ -1,4 +1,4 @@
-"""How well predicted quantiles fit the targets."""
+"""Scores how well predicted quantiles fit the targets."""
 
 from typing import Any
 
@@ -15,15 +15,18 @@ def calibration_curve(
     sample_weight: Any = None,
     below: Array | None = None,
 ) -> Array:
-    """How often a target fell below its predicted quantile, for each level.
+    """Computes how often targets fell below their predicted quantiles.
 
     Args:
-        pit: predictive distribution functions at the targets, any shape.
-        levels: nominal levels between 0 and 1, `[L]`.
-        sample_weight: weights with the first axes of `pit`.
-        below: of counts, the functions just below the targets, of the same
-            shape. A target then is below its quantile as often as a random
-            place between the two is below the level.
+        pit: the predictive distribution functions at the targets, of any shape.
+        levels: the nominal levels between 0 and 1, `[L]`.
+        sample_weight: the weights, with the first axes of `pit`.
+        below: for counts, the distribution functions just below the targets,
+            of the same shape. The share below a level is then that of random
+            numbers between `below` and `pit`.
+
+    Returns:
+        The observed share for each level, `[L]`.
 
     Reference:
         [Kuleshov et al., 2018](https://arxiv.org/abs/1807.00263); for counts
@@ -43,15 +46,15 @@ def calibration_curve(
 def calibration_error(
     pit: Array, sample_weight: Any = None, below: Array | None = None
 ) -> float:
-    """Mean distance of the calibration curve from the diagonal, in [0, 0.5].
+    """Averages the calibration curve's distance from the diagonal.
 
-    Over the levels 0.05, 0.10, ..., 0.95. About 0.25 at worst for predictions
-    that are right in the middle.
+    The mean is over the levels 0.05, 0.10, ..., 0.95. It lies in [0, 0.5], and
+    is about 0.25 at most for predictions whose median is right.
 
     Args:
-        pit: predictive distribution functions at the targets, any shape.
-        sample_weight: weights with the first axes of `pit`.
-        below: as for `calibration_curve`.
+        pit: the predictive distribution functions at the targets, of any shape.
+        sample_weight: the weights, with the first axes of `pit`.
+        below: as in `calibration_curve`.
     """
     levels = np.linspace(0.05, 0.95, 19)
     curve = calibration_curve(pit, levels, sample_weight, below)

@@ -1,4 +1,4 @@
-"""Scores of class probabilities."""
+"""Scores class probabilities."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tfpbnn.metrics import weights
 def accuracy(
     labels: Array, probabilities: Array, sample_weight: Any = None
 ) -> float:
-    """The share of rows whose most probable class is the label.
+    """Computes the share of rows whose most probable class is the label.
 
     Args:
         labels: integers, `[...]`.
@@ -27,12 +27,15 @@ def accuracy(
 def brier(
     labels: Array, probabilities: Array, sample_weight: Any = None
 ) -> float:
-    """The Brier score: mean squared distance to the one-hot label, in [0, 2].
+    """Computes the Brier score: the squared distance to the one-hot label.
 
     Args:
         labels: integers, `[...]`.
         probabilities: `[..., K]`.
         sample_weight: weights with the first axes of the labels.
+
+    Returns:
+        The mean over rows, in [0, 2]; lower is better.
 
     Reference:
         Brier, 1950, Verification of forecasts expressed in terms of probability
@@ -51,13 +54,16 @@ def ece(
     num_bins: int = 15,
     sample_weight: Any = None,
 ) -> float:
-    """Expected calibration error of the most probable class, in [0, 1].
+    """Computes the expected calibration error of the most probable class.
 
     Args:
         labels: integers, `[...]`.
         probabilities: `[..., K]`.
-        num_bins: how many bins of equal width the confidences are put into.
-        sample_weight: weights with the first axes of the labels.
+        num_bins: the number of bins of equal width for the confidences.
+        sample_weight: the weights, with the first axes of the labels.
+
+    Returns:
+        The error, in [0, 1].
 
     Reference:
         [Guo et al., 2017](https://arxiv.org/abs/1706.04599)

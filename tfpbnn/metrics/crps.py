@@ -1,4 +1,4 @@
-"""The continuous ranked probability score, from distribution functions."""
+"""Computes the CRPS from distribution functions."""
 
 import itertools
 from collections.abc import Callable
@@ -19,15 +19,17 @@ _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 
 
 def crps(cdf: Cdf, y: Tensor, edges: Tensor, lowest: float = -np.inf) -> Tensor:
-    """The continuous ranked probability score: integral of (F - 1{z >= y})^2.
+    """Computes the CRPS, the integral of (F - 1{z >= y})^2.
 
-    By Gauss-Legendre quadrature between quantiles of F, split at y.
+    This is the continuous ranked probability score. The integral is done by
+    Gauss-Legendre quadrature between quantiles of F, split at y.
 
     Args:
-        cdf: takes and gives `[Q, n, .., k]`.
-        y: targets, `[n, .., k]`.
-        edges: about the quantiles of F at the levels `BREAKS`.
-        lowest: where the integral begins.
+        cdf: the distribution function F, from `[Q, n, .., k]` to the same
+            shape.
+        y: the targets, `[n, .., k]`.
+        edges: the approximate quantiles of F at the levels `BREAKS`.
+        lowest: the lower end of the integral.
 
     Reference:
         [Gneiting and Raftery, 2007](https://doi.org/10.1198/016214506000001437)
@@ -50,12 +52,13 @@ def crps(cdf: Cdf, y: Tensor, edges: Tensor, lowest: float = -np.inf) -> Tensor:
 def discrete_crps(
     cdf: Cdf, y: Tensor, edges: Callable[[Cdf], Tensor], top: int
 ) -> Tensor:
-    """The score of counts: the sum over z of (F(z) - 1{z >= y})^2.
+    """Computes the CRPS of counts: the sum over z of (F(z) - 1{z >= y})^2.
 
     Args:
-        cdf: takes and gives `[Q, n, .., k]`; smooth between large counts.
-        y: counts, `[n, .., k]`.
-        edges: finds the edges that `crps` takes, for any function.
+        cdf: the distribution function F, from `[Q, n, .., k]` to the same
+            shape, which is smooth between large counts.
+        y: the counts, `[n, .., k]`.
+        edges: a function that finds the `edges` of `crps` for a `cdf`.
         top: a count beyond all targets and all but 1e-6 of the probability.
     """
     score = tf.zeros_like(y)

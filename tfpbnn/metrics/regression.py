@@ -1,4 +1,4 @@
-"""Scores of predictions of numbers."""
+"""Scores predictions of numbers."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from tfpbnn.metrics import weights
 
 
 def rmse(y: Array, mean: Array, sample_weight: Any = None) -> float:
-    """Root mean squared error, in the units of y.
+    """Computes the root mean squared error, in the units of y.
 
     Args:
         y: targets, any shape.
@@ -24,7 +24,7 @@ def rmse(y: Array, mean: Array, sample_weight: Any = None) -> float:
 def coverage(
     y: Array, lower: Array, upper: Array, sample_weight: Any = None
 ) -> float:
-    """The share of targets inside of their intervals, ends included.
+    """Computes the share of targets inside of their intervals, ends included.
 
     Args:
         y: targets, any shape.

@@ -1,4 +1,4 @@
-"""Weighted means of scores."""
+"""Averages scores with weights."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from tfpbnn.base.types import Array
 
 
 def mean(values: Array, sample_weight: Any = None) -> float:
-    """The mean of values, of which some may weigh more than others.
+    """Averages values, of which some may weigh more than others.
 
     Args:
-        values: one for each row, or place or target of a row, `[N, ...]`.
-        sample_weight: weights with the first axes of the values; None if all
-            weigh the same.
+        values: one value for each row, or place or target of a row, `[N, ...]`.
+        sample_weight: the weights, with the first axes of the values; None if
+            all weigh the same.
     """
     if sample_weight is None:
         return float(np.mean(values))
@@ -22,7 +22,7 @@ def mean(values: Array, sample_weight: Any = None) -> float:
 
 
 def spread(sample_weight: Any, values: Array) -> Array:
-    """The weight of each value.
+    """Broadcasts weights to the values.
 
     Raises:
         ValueError: if the weights don't have the first axes of the values.

@@ -1,4 +1,4 @@
-"""Keras models as such, whatever their layers: read, copied, rewritten.
+"""Reads, copies and rewrites Keras models, whatever their layers.
 
 `reading` says what a model is made of, `calls` lists the calls that it does,
 `copying` makes more of a layer or model, `states` knows what they have beside

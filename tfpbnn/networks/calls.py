@@ -1,4 +1,4 @@
-"""A Keras model as a list of calls."""
+"""Reads a Keras model as a list of calls."""
 
 import math
 from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +30,7 @@ class Call(NamedTuple):
         args: its arguments, with KerasTensors in place of tensors.
         kwargs: its keyword arguments, in the same way, but for `training`.
         outputs: its outputs as a flat list of KerasTensors.
-        mode: the argument `training`, where the model's code says it.
+        mode: the argument `training`, if the model's code gives it.
     """
 
     op: Any
@@ -45,24 +45,25 @@ class Call(NamedTuple):
 
     @property
     def is_alias(self) -> bool:
-        """Whether it only leads into or out of a model in the model."""
+        """Whether the call only leads into or out of a model in the model."""
         return self.op is same
 
     def do(self, get: Callable[[Any], Any], tensors: Tensors) -> None:
-        """Calls the layer, and puts its outputs among the tensors."""
+        """Calls the layer, and adds its outputs to the tensors."""
         args, kwargs = self.arguments(get)
         self.put(callee(self.op)(*args, **kwargs), tensors)
 
     def arguments(self, get: Callable[[Any], Any]) -> Any:
-        """The positional and keyword arguments with tensors in them.
+        """Returns the positional and keyword arguments with tensors in them.
 
         Args:
-            get: gives the tensor for a KerasTensor, and other objects back.
+            get: a function that returns the tensor for a KerasTensor, and any
+                other object as it is.
         """
         return keras.tree.map_structure(get, (self.args, self.kwargs))
 
     def put(self, outputs: Any, tensors: Tensors) -> None:
-        """Puts tensors like the outputs among the tensors."""
+        """Adds tensors like the outputs to the tensors."""
         found = keras.tree.flatten(outputs)
         for key, tensor in zip(self.outputs, found, strict=True):
             tensors[id(key)] = tensor
@@ -86,8 +87,8 @@ class Graph:
                 calls, in place of those of the models.
 
         Raises:
-            ValueError: if its calls can't be known, as those of a subclassed
-                model; see `can_read`.
+            ValueError: if the calls can't be known, such as those of a
+                subclassed model; see `can_read`.
         """
         self.calls: list[Call] = []
         self._opened = opened
@@ -98,13 +99,13 @@ class Graph:
         self.outputs = self._walk(model, inputs)
 
     def enter(self, x: Any) -> Tensors:
-        """The tensors to begin with, of inputs as the model takes them."""
+        """Returns the tensors to begin with, for inputs of the model."""
         entered = keras.tree.flatten(self._entry(x))
         pairs = zip(self.inputs, entered, strict=True)
         return {id(key): tensor for key, tensor in pairs}
 
     def unknown_size(self, x: Any) -> int:
-        """The number of elements of x along axes of unknown size.
+        """Computes the number of elements of x along axes of unknown size.
 
         These are the axes of time and of images, for example.
         """
@@ -123,7 +124,7 @@ class Graph:
         )
 
     def is_used_once(self, op: Any) -> bool:
-        """Whether one call uses a layer, or a layer that holds it."""
+        """Says whether only one call uses a layer, or a layer that holds it."""
         own = {id(variable) for variable in op.variables}
         held = (getattr(call.op, "variables", ()) for call in self.calls)
         return sum(any(id(v) in own for v in found) for found in held) == 1
@@ -165,14 +166,14 @@ class Graph:
 
 
 def same(x: Any, dtype: str) -> Any:
-    """A tensor on its way into or out of a model in the model."""
+    """Passes a tensor into or out of a model in the model."""
     if x.dtype == dtype:
         return x
     return with_mask(keras.ops.cast(x, dtype), mask_of(x))
 
 
 def _can_open(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:
-    """Whether a call is of a model in the model, and of its inputs alone."""
+    """Says whether a call is of a model in the model, with only its inputs."""
     # Keras gives models a mask, mostly of None.
     has_more = bool(_keras_tensors(kwargs)) or not set(kwargs) <= {"mask"}
     if has_more or not can_read(op) or not same_structure(input_of(op), *args):

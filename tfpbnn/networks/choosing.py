@@ -1,4 +1,4 @@
-"""Which layers of a model a user means."""
+"""Finds which layers of a model a user means."""
 
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
@@ -14,19 +14,20 @@ def choose(
     vectors: bool,
     is_taken: Callable[[keras.layers.Layer], bool],
 ) -> list[keras.layers.Layer]:
-    """The layers that "all", "last", names, classes or a predicate choose.
+    """Finds the layers that "all", "last", names, classes or a function choose.
 
     Args:
         model: a built model.
-        layers: the user's argument.
-        vectors: whether weights of rank 1 get a distribution too, and so
-            layers that have no others can be chosen.
-        is_taken: whether a layer has a distribution already.
+        layers: the argument that the user gave.
+        vectors: whether weights of rank 1 get a distribution too, so that
+            layers which have no others can be chosen.
+        is_taken: a function that says whether a layer has a distribution
+            already.
 
     Raises:
-        ValueError: if a name is not known (those that are are listed), a
+        ValueError: if a name is not known (the message lists those that are), a
             named layer can't be chosen, or nothing is chosen.
-        TypeError: if `layers` is of another type.
+        TypeError: if `layers` has another type.
     """
     least = 1 if vectors else 2
     every = list(reading.leaves(model))
@@ -53,14 +54,14 @@ def choose(
 
 
 def _rank(layer: keras.layers.Layer) -> int:
-    """The highest of a layer's weights."""
+    """Finds the highest rank of a layer's weights."""
     return max([len(v.shape) for v in layer.weights], default=0)
 
 
 def _notes(
     kernels: list[keras.layers.Layer], taken: list[keras.layers.Layer]
 ) -> str:
-    """Why layers that a user may think of are not among the chosen."""
+    """Says why layers that a user may think of are not among the chosen."""
     frozen = [x.name for x in kernels if not x.trainable]
     done = [x.name for x in taken]
     notes = f". {frozen} are frozen: name them to have them" if frozen else ""
@@ -127,7 +128,7 @@ def _inside(
     leaves: list[keras.layers.Layer],
     taken: list[keras.layers.Layer],
 ) -> list[keras.layers.Layer]:
-    """The layer itself, or of a model what can be chosen in it."""
+    """Returns the layer itself, or the layers in a model that can be chosen."""
     if reading.can_read(layer):
         inner = {id(x) for x in reading.leaves(layer)}
     else:

@@ -1,4 +1,4 @@
-"""Copies of layers and models, and of how they are compiled."""
+"""Copies layers and models, and how they are compiled."""
 
 import contextlib
 import inspect
@@ -31,7 +31,7 @@ def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
 
     Args:
         model: the model to compile.
-        other: the Keras model that says how.
+        other: the Keras model whose arguments of `compile` are taken.
         optimizer: the optimizer; None for a new one like the other's.
     """
     config = other.get_compile_config()
@@ -58,7 +58,7 @@ def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
 
 
 def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
-    """A model of the same class, layers, weights and compile arguments.
+    """Copies a model, with its class, layers, weights and compile arguments.
 
     `keras.models.clone_model` would turn subclasses of Sequential into that.
 
@@ -92,7 +92,7 @@ def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
 
 
 def _check_parts(model: keras.Model, copy: keras.Model) -> None:
-    """Raises if Keras has made another network of a model's config."""
+    """Raises if Keras has made another network from a model's config."""
     own, others = (list(map(type, states.parts(m))) for m in (model, copy))
     if own != others:
         raise ValueError(
@@ -104,7 +104,7 @@ def _check_parts(model: keras.Model, copy: keras.Model) -> None:
 
 
 def copy_compiled(model: keras.Model, new: keras.Model) -> None:
-    """Compiles a copy as the model is, if it is and can be."""
+    """Compiles a copy like the model, if that is compiled and this works."""
     if not model.compiled:
         return
     try:
@@ -120,20 +120,21 @@ def copy_compiled(model: keras.Model, new: keras.Model) -> None:
 class Copier:
     """Copies layers, without their weights, for `copy_state` when built.
 
-    A layer is copied once, wherever others hold it: so layers that share a
-    weight have copies that do.
+    A layer is copied once, wherever others hold it. So copies of layers that
+    share a weight share one too.
     """
 
     def __init__(self) -> None:
-        """Nothing is copied yet."""
+        """Begins without copies."""
         self._copies: dict[int, Any] = {}
         self._originals: list[Any] = []  # their ids are not to be used again
 
     def __call__(self, layer: keras.layers.Layer) -> keras.layers.Layer:
-        """The copy of a layer.
+        """Copies a layer, once.
 
         Raises:
-            ValueError: if its config doesn't make it; names the layer.
+            ValueError: if the layer can't be made from its config; the message
+                names it.
         """
         if id(layer) not in self._copies:
             self._originals.append(layer)
@@ -145,7 +146,7 @@ class Copier:
         return self._copies[id(layer)]
 
     def know(self, layer: Any, new: Any) -> None:
-        """Takes another one for the copy of a layer."""
+        """Registers a layer as the copy of another."""
         self._originals.append(layer)
         self._copies[id(layer)] = new
 
@@ -169,7 +170,7 @@ def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
 
 @contextlib.contextmanager
 def _of(layer: Any, copies: dict[int, Any] | None = None) -> Iterator[None]:
-    """Within it, configs make copies of a layer or model and all in it."""
+    """Makes configs copy a layer or model, and all layers in it."""
     held = states.parts(layer)
     copies = {} if copies is None else copies
     for part in held:
@@ -184,11 +185,11 @@ def _of(layer: Any, copies: dict[int, Any] | None = None) -> Iterator[None]:
 
 
 def _lambda_like(layer: keras.layers.Lambda) -> keras.layers.Lambda:
-    """A Lambda of the same function, which a config would have as bytecode.
+    """Copies a Lambda with its function itself, which configs lack.
 
     Raises:
-        ValueError: if the function reads weights: the copy would read those of
-            the layers that are copied.
+        ValueError: if the function reads weights, since the copy would read
+            those of the original layers.
     """
     named: dict[str, Any] = {}
     if inspect.isfunction(layer.function):
@@ -207,7 +208,7 @@ def _lambda_like(layer: keras.layers.Lambda) -> keras.layers.Lambda:
 
 
 def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
-    """Makes a built copy of a layer or model the same function as it is."""
+    """Copies the state of a layer or model to its built copy."""
     shapes = [[tuple(v.shape) for v in x.weights] for x in (layer, new)]
     if shapes[0] == shapes[1]:
         new.set_weights(layer.get_weights())
@@ -217,9 +218,9 @@ def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
 
 
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
-    """The part of a layer's config that another class of layers takes.
+    """Takes the part of a layer's config that another class accepts.
 
-    None is left out: it stands for the default, in both.
+    None is left out, since it stands for the default in both classes.
     """
     takes: set[str] = set()
     for base in cls.__mro__:
@@ -229,9 +230,10 @@ def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
 
 
 def fresh(network: keras.Model) -> keras.Model:
-    """Another network like one, with new initial weights.
+    """Makes another network like one, with new initial weights.
 
-    What is not trained (frozen layers, adapted preprocessing) keeps its values.
+    Weights that are not trained (frozen layers, adapted preprocessing) keep
+    their values.
     """
     check_built(network)
     with _of(network):
@@ -249,7 +251,7 @@ def fresh(network: keras.Model) -> keras.Model:
 
 
 def settle(model: keras.Model) -> None:
-    """Lets layers find what follows from their weights, after these are set.
+    """Lets layers compute what follows from their weights, once these are set.
 
     An adapted normalization has such constants, for example.
     """
@@ -257,7 +259,7 @@ def settle(model: keras.Model) -> None:
 
 
 def config_of(network: keras.Model) -> Config:
-    """What `from_config` makes the network from again."""
+    """Returns the config from which `from_config` makes the network."""
     with keras_private.sharing(states.parts(network)[1:], {}):
         config = keras.saving.serialize_keras_object(network)
     config.pop("compile_config", None)
@@ -265,7 +267,7 @@ def config_of(network: keras.Model) -> Config:
 
 
 def from_config(config: Config) -> keras.Model:
-    """A built network, with new initial weights, of layers of its own."""
+    """Makes a built network, with its own layers and new initial weights."""
     with keras_private.sharing([], {}):
         return _made(deepcopy(config))  # making one takes from it
 

@@ -1,4 +1,4 @@
-"""Which layers have kernels, as a rule of their weights."""
+"""Finds which layers have kernels, by a rule of their weights."""
 
 from typing import Any
 
@@ -9,10 +9,11 @@ from tfpbnn.networks.reading import is_ours
 
 
 def has_kernel(layer: Any) -> bool:
-    """Whether a layer multiplies its inputs with a kernel of its own.
+    """Says whether a layer multiplies its inputs with its own kernel.
 
-    A recurrent layer has those of its cells. Of Keras's layers the names of
-    weights say so; of others any weight that is no vector is taken for one.
+    A recurrent layer has the kernels of its cells. For Keras's layers the names
+    of weights decide; in other layers every weight that is no vector is a
+    kernel.
     """
     if is_cell(layer):
         return False
@@ -27,12 +28,12 @@ def has_kernel(layer: Any) -> bool:
 
 
 def kernels_in(layer: Any) -> list[Any]:
-    """The layers with kernels that a layer holds, itself left out."""
+    """Lists the layers with kernels that a layer holds, without itself."""
     return [part for part in held_layers(layer) if has_kernel(part)]
 
 
 def is_cell(layer: Any) -> bool:
-    """Whether a layer is what a recurrent layer calls at each time step."""
+    """Says whether a recurrent layer calls this layer at each time step."""
     return hasattr(layer, "state_size") and not isinstance(
         layer, keras.layers.RNN
     )

@@ -1,4 +1,4 @@
-"""What a model is whose draws are more than draws of its layers."""
+"""Defines models whose draws are more than draws of their layers."""
 
 import abc
 from collections.abc import Sequence
@@ -14,16 +14,16 @@ from tfpbnn.base.types import Tensor
 class Posterior(abc.ABC):
     """A mixin for Keras models that are distributions over whole networks.
 
-    An ensemble, SWAG, chains: `tfpbnn.predict` and all that builds on it ask
-    nothing of them but `draw`. Within another model they draw too: each draw of
-    that model is one of theirs.
+    Ensembles, SWAG and chains are such models. `tfpbnn.predict` and all that
+    builds on it need only their method `draw`. Inside of another model they
+    draw too: each draw of that model is one of theirs.
 
     Attributes:
-        num_draws: how many draws there are, so that number s and s +
-            `num_draws` are the same; None if there is no end.
-        has_mean: whether there is one network that stands for all.
-        num_means: how many networks stand for all: one, or as many as there
-            are members, each at its own means.
+        num_draws: the number of different draws, so that draws s and s +
+            `num_draws` are the same; None if there is no limit.
+        has_mean: whether one network stands for all draws.
+        num_means: the number of networks that stand for all draws: one, or
+            one for each member, at its own means.
     """
 
     num_draws: int | None = None
@@ -32,31 +32,32 @@ class Posterior(abc.ABC):
 
     @property
     def output_names(self) -> list[str]:
-        """Keras's names of the outputs, by which losses and targets go."""
+        """Keras's names of the outputs, which losses and targets go by."""
         return self.template().output_names
 
     @abc.abstractmethod
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
-        """The outputs of one network, as a graph.
+        """Computes the outputs of one network, as a graph.
 
         Args:
-            x: inputs, B rows.
-            number: the draw's, an integer tensor.
-            key: the draw's, `[2]`, for what is random in it; None asks for the
-                network of this number of those that stand for all.
+            x: the inputs, B rows.
+            number: the index of the draw, an integer tensor.
+            key: the key of the draw, `[2]`, for what is random in it; None
+                asks for the network of this index among those that stand for
+                all.
 
         Returns:
-            `[B, ...]`, in the structure of one network's outputs.
+            The outputs `[B, ...]`, in the structure of one network's outputs.
         """
 
     def average(self, inputs: Any, training: bool = False) -> Any:
-        """What a plain call gives: the outputs of what stands for all."""
+        """Computes the outputs of a plain call, such as those of the mean."""
         raise NotImplementedError(
             f"{type(self).__name__} must define `average` to be called."
         )
 
     def call(self, inputs: Any, training: bool = False) -> Any:
-        """One draw where draws are made, else the average."""
+        """Computes one draw inside of a scope of draws, else the average."""
         scope = random.current_scope()
         if scope is None:
             return self.average(inputs, training=training)
@@ -66,21 +67,21 @@ class Posterior(abc.ABC):
 
     @abc.abstractmethod
     def template(self) -> keras.Model:
-        """A network whose inputs and outputs are like those of all draws."""
+        """Returns a network with inputs and outputs like those of draws."""
 
     def templates(self) -> Sequence[keras.Model]:
-        """All the networks that draws are traced with."""
+        """Returns all the networks that draws are traced with."""
         return [self.template()]
 
     def compute_output_shape(self, input_shape: Any) -> Any:
-        """The shape of one network's outputs, and of their average."""
+        """Returns the shape of one network's outputs, and of their average."""
         return self.template().compute_output_shape(input_shape)
 
     def draw_spec(self, x: Any) -> Any:
-        """KerasTensors like what `draw` returns, for inputs of a spec like x.
+        """Makes KerasTensors like what `draw` returns, for inputs like x.
 
         Args:
-            x: KerasTensors.
+            x: the inputs, as KerasTensors.
         """
         network = self.template()
         own = getattr(network, "inputs", None)
@@ -92,7 +93,7 @@ class Posterior(abc.ABC):
 
 
 def keras_spec(x: Any) -> Any:
-    """KerasTensors like tensors or their specs; None stays."""
+    """Makes KerasTensors like tensors or their specs; None stays."""
 
     def spec(t: Any) -> keras.KerasTensor | None:
         if t is None:

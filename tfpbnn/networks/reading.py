@@ -1,4 +1,4 @@
-"""What can be read off a Keras model: whether it is built, inputs, layers."""
+"""Reads what a Keras model is: whether it is built, its inputs and layers."""
 
 import inspect
 import math
@@ -31,7 +31,7 @@ def check_readable(model: Any) -> None:
 
 
 def _has_own_call(model: Any) -> bool:
-    """Whether a class of its own calls the layers in another way."""
+    """Says whether a user's class calls the layers in its own way."""
     is_list = isinstance(model, keras.Sequential)
     return (
         type(model).call
@@ -40,9 +40,10 @@ def _has_own_call(model: Any) -> bool:
 
 
 def is_plain(model: Any) -> bool:
-    """Whether a model is made of inputs and outputs, or layers, and no more.
+    """Says whether a model is of Keras's plain classes, or of this package's.
 
-    Other classes can't be made from these: they have code of their own.
+    Other classes have their own code, and can't be made from inputs and outputs
+    alone.
     """
     cls = type(model)
     is_keras = cls.__module__.split(".")[0] == "keras"
@@ -51,13 +52,13 @@ def is_plain(model: Any) -> bool:
 
 
 def plain_class(model: keras.Model) -> Any:
-    """Keras's class of models like one, Sequential or Functional."""
+    """Returns Keras's class of models like one, Sequential or Functional."""
     is_list = isinstance(model, keras.Sequential)
     return keras.Sequential if is_list else keras.Model
 
 
 def own_class(model: keras.Model) -> Any:
-    """A model's class, if its constructor is like Keras's; else Keras's."""
+    """Returns a model's class; Keras's if its constructor is not like that."""
     init = type(model).__init__
     if init in (keras.Sequential.__init__, FUNCTIONAL.__init__):
         return type(model)
@@ -70,12 +71,12 @@ def own_class(model: keras.Model) -> Any:
 
 
 def is_graph(layer: Any) -> bool:
-    """Whether a layer is a model whose layers and graph Keras knows."""
+    """Says whether a layer is a model whose layers and graph Keras knows."""
     return isinstance(layer, keras.Sequential | FUNCTIONAL)
 
 
 def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers of a model and of the models in it, each one once."""
+    """Yields the layers of a model and of the models in it, each one once."""
     seen: set[int] = set()
     for layer in model.layers:
         inner = leaves(layer) if can_read(layer) else [layer]
@@ -86,7 +87,7 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
 
 
 def tied(model: keras.Model) -> set[int]:
-    """The ids of the layers of a model that share weights with others."""
+    """Finds the ids of the layers of a model that share weights with others."""
     holders: dict[int, list[int]] = {}
     for layer in leaves(model):
         for weight in layer.weights:
@@ -98,7 +99,7 @@ def check_built(model: Any) -> None:
     """Raises unless `model` is a Keras model with weights.
 
     Raises:
-        TypeError: if it is no model.
+        TypeError: if `model` is no Keras model.
         ValueError: if it was never built.
     """
     if not isinstance(model, keras.Model):
@@ -113,15 +114,15 @@ def check_built(model: Any) -> None:
 
 
 def template_of(model: Any) -> Any:
-    """The network that tells what a model is made of: a posterior's template.
+    """Returns the template of a posterior; any other model itself.
 
-    Models that are no posteriors are such networks themselves.
+    It is the network that tells what a model is made of.
     """
     return model.template() if isinstance(model, Posterior) else model
 
 
 def output_names(model: keras.Model) -> list[str]:
-    """The names of a model's outputs: keys of a dict, or Keras's names."""
+    """Lists the names of a model's outputs: a dict's keys, or Keras's names."""
     model = template_of(model)
     outputs = getattr(model, "output", None)
     if isinstance(outputs, Mapping):
@@ -130,18 +131,18 @@ def output_names(model: keras.Model) -> list[str]:
 
 
 def keys_of(structure: Mapping[Any, Any]) -> list[str]:
-    """The keys of a dict in the order in which Keras flattens its values.
+    """Lists the keys of a dict in the order in which Keras flattens it.
 
-    That is the order of the alphabet, but an OrderedDict's own.
+    That is alphabetical order, except for an OrderedDict, which has its own.
     """
     paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
     return list(dict.fromkeys(str(path[0]) for path in paths))
 
 
 def input_names(model: keras.Model) -> list[str]:
-    """The names of a model's inputs in Keras's order; [] if unknown.
+    """Lists the names of a model's inputs in Keras's order; [] if unknown.
 
-    They are "" where the name is Keras's own.
+    A name is "" if Keras made it up.
     """
     inputs = getattr(template_of(model), "inputs", None) or []
     names = [x.name for x in inputs]
@@ -149,10 +150,10 @@ def input_names(model: keras.Model) -> list[str]:
 
 
 def compiled_loss(model: keras.Model) -> Any:
-    """The loss that a model was compiled with.
+    """Returns the loss that a model was compiled with.
 
     Raises:
-        ValueError: if there is none.
+        ValueError: if there is no loss.
     """
     loss = getattr(model, "loss", None)
     if loss is None:
@@ -171,7 +172,7 @@ _HOLDERS = (keras.layers.Lambda, keras.Model)
 
 
 def input_like(x: keras.KerasTensor) -> keras.KerasTensor:
-    """An input of the same shape, type and name."""
+    """Makes an input of the same shape, dtype and name."""
     # Older versions of Keras know no ragged inputs.
     form = {"ragged": True} if getattr(x, "ragged", False) else {}
     return keras.Input(
@@ -184,7 +185,7 @@ def input_like(x: keras.KerasTensor) -> keras.KerasTensor:
 
 
 def inputs_like(model: Any) -> Any:
-    """Inputs as a model's, in its own structure, for another graph."""
+    """Makes inputs like a model's, in its structure, for another graph."""
     if isinstance(model, keras.Sequential):
         return input_like(model.inputs[0])
     copies = {
@@ -196,13 +197,13 @@ def inputs_like(model: Any) -> Any:
 
 
 def input_of(model: Any) -> Any:
-    """A model's inputs in its own structure."""
+    """Returns a model's inputs in its own structure."""
     is_one = isinstance(model, keras.Sequential)
     return model.inputs[0] if is_one else model.input
 
 
 def can_read(model: Any) -> bool:
-    """Whether the calls of a model can be known: not if it is subclassed."""
+    """Says whether a model's calls can be known; not if it is subclassed."""
     if not is_graph(model) or _has_own_call(model):
         return False
     return not isinstance(model, keras.Sequential) or bool(
@@ -211,11 +212,11 @@ def can_read(model: Any) -> bool:
 
 
 def open_spec(model: Any, x: Any) -> Any:
-    """The specs of inputs like x, with any number of rows.
+    """Makes the specs of inputs like x, with any number of rows.
 
     Sizes are open too where a readable model takes any, for sequences and
-    images that differ from call to call. The number of rows is that of x for a
-    model that keeps state of each row from call to call.
+    images that differ from call to call. For a model that keeps a state of each
+    row from call to call, the number of rows is that of x.
     """
     has_rows = is_stateful(model)
 
@@ -244,7 +245,7 @@ def open_spec(model: Any, x: Any) -> Any:
 
 
 def layers_of(model: Any) -> list[Any]:
-    """The layers of a model, and of the models in it."""
+    """Lists the layers of a model, and of the models in it."""
     found: list[Any] = []
     for layer in getattr(model, "layers", []):
         found += [layer, *layers_of(layer)]
@@ -252,7 +253,7 @@ def layers_of(model: Any) -> list[Any]:
 
 
 def attributes(layer: Any, cls: type) -> dict[str, Any]:
-    """The attributes of a layer that are of a class, by name."""
+    """Finds the attributes of a layer that are of a class, by name."""
     return {
         name: value
         for name, value in vars(layer).items()
@@ -261,25 +262,25 @@ def attributes(layer: Any, cls: type) -> dict[str, Any]:
 
 
 def is_noise(variable: keras.Variable) -> bool:
-    """Whether a variable is the state of a layer's random numbers.
+    """Says whether a variable is the state of a layer's random numbers.
 
-    The layer has marked it so, by an attribute of this name.
+    The layer has marked it by an attribute of this name.
     """
     return hasattr(variable, "is_noise")
 
 
 def size(shape: Iterable[int | None], unknown: int) -> int:
-    """The number of elements, if axes of unknown size have so many in all."""
+    """Computes the number of elements, given that along unknown axes."""
     sizes = list(shape)
     known = math.prod(n for n in sizes if n is not None)
     return known * (unknown if None in sizes else 1)
 
 
 def is_own(op: Any) -> bool:
-    """Whether an operation is Keras's, or this package's, with all in it.
+    """Says whether an operation, and all in it, is Keras's or this package's.
 
-    Models, and functions as layers, may join the rows of a batch in ways of
-    their own, and are not counted.
+    Models, and functions as layers, may join the rows of a batch in their own
+    ways, so they do not count as such.
     """
     return is_known(op) and not any(
         isinstance(part, _HOLDERS) for part in parts_of(op)
@@ -287,10 +288,10 @@ def is_own(op: Any) -> bool:
 
 
 def is_known(op: Any) -> bool:
-    """Whether all code that an operation runs is Keras's or this package's.
+    """Says whether an operation runs only Keras's or this package's code.
 
-    The classes of the layers in it are, and so are functions that they were
-    given, such as activations; these may also be TensorFlow's.
+    This holds if the classes of all layers in it are, and also the functions
+    that they were given, such as activations; these may be TensorFlow's too.
     """
     return all(
         _is_from(type(part), "keras", "tfpbnn")
@@ -306,21 +307,21 @@ def is_known(op: Any) -> bool:
 
 
 def is_ours(op: Any) -> bool:
-    """Whether an operation's class is Keras's, or this package's."""
+    """Says whether an operation's class is Keras's, or this package's."""
     return _is_from(type(op), "keras", "tfpbnn")
 
 
 def _is_from(code: Any, *packages: str) -> bool:
-    """Whether a class or function is a package's, and no random function."""
+    """Says whether code is a package's, and no random function."""
     module = getattr(code, "__module__", None) or ""
     is_random = ".random." in module or "random_ops" in module
     return module.split(".")[0] in packages and not is_random
 
 
 def parts_of(op: Any) -> list[Any]:
-    """An operation, and all layers that it holds.
+    """Lists an operation, and all layers that it holds.
 
-    Of a posterior these are the layers of its networks too, which Keras need
+    For a posterior these include the layers of its networks, which Keras need
     not know.
     """
     if not isinstance(op, keras.layers.Layer):
@@ -336,12 +337,12 @@ def parts_of(op: Any) -> list[Any]:
 
 
 def is_stateful(op: Any) -> bool:
-    """Whether a layer of Keras's keeps state from one call to the next."""
+    """Says whether a layer of Keras's keeps state from one call to the next."""
     return any(getattr(part, "stateful", False) for part in parts_of(op))
 
 
 def same_structure(expected: Any, *args: Any) -> bool:
-    """Whether arguments are lists, tuples and dicts of the same form."""
+    """Says whether arguments are lists, tuples and dicts of the same form."""
     try:
         keras.tree.assert_same_structure(expected, *args)
     except (TypeError, ValueError):

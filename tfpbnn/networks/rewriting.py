@@ -1,4 +1,4 @@
-"""Models made anew from the calls of others."""
+"""Makes models anew from the calls of others."""
 
 import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -11,10 +11,10 @@ from tfpbnn.networks.calls import Call, Graph
 
 
 class Place(NamedTuple):
-    """What is called in the place of one call of a model.
+    """The layers to call in the place of one call of a model.
 
     Attributes:
-        layer: takes the call's arguments.
+        layer: the layer that takes the call's arguments.
         before: layers that the first argument goes through first.
         after: layers that the outputs go through.
     """
@@ -36,7 +36,7 @@ Make = Callable[[Any], Any]
 
 
 class NewLayers:
-    """The layers of a new model, by those of another.
+    """The layers of a new model, by the layers of another.
 
     Attributes:
         made: pairs of a layer and what `make` made of it.
@@ -46,10 +46,10 @@ class NewLayers:
     def __init__(
         self, copier: copying.Copier | None = None, shares: bool = False
     ):
-        """Begins with none.
+        """Begins without layers.
 
         Args:
-            copier: None for a new one.
+            copier: the copier of layers; None for a new one.
             shares: whether a layer that stays is shared, not copied.
         """
         self.made: list[tuple[Any, Any]] = []
@@ -61,30 +61,30 @@ class NewLayers:
         self._reserved: set[str] = set()
 
     def copy(self, op: Any) -> Any:
-        """The copy of a layer, the same for all its calls.
+        """Copies a layer, the same for all its calls.
 
-        Its weights are copied when the model is whole. An operation is itself.
+        Its weights are copied when the model is complete. An operation stays.
         """
         if not isinstance(op, keras.layers.Layer):
             return op
         return self._once(op, self._copy, self._copied)
 
     def make(self, layer: Any, make: Make) -> Any:
-        """What `make` makes of a layer, the same for all its calls."""
+        """Makes a layer's replacement, the same for all its calls."""
         return self._once(layer, make, self.made)
 
     def make_each(self, layer: Any, make: Make) -> Any:
-        """What `make` makes of a layer, another for each of its calls."""
+        """Makes a layer's replacement, another one for each of its calls."""
         new = self._named(layer, make(layer))
         self.made.append((layer, new))
         return new
 
     @contextlib.contextmanager
     def named_for(self, names: Iterable[str]) -> Iterator[None]:
-        """Within it layers are of one model: their names differ.
+        """Gives layers that are made inside of it different names.
 
         Args:
-            names: those that are not for others than layers that have them.
+            names: the names that only layers which have them may use.
         """
         outer = self._taken, self._reserved
         self._taken, self._reserved = set(), set(names)
@@ -92,11 +92,11 @@ class NewLayers:
         self._taken, self._reserved = outer
 
     def copy_weights(self) -> None:
-        """Gives the copied layers the weights of the model's.
+        """Copies the weights of the model's layers to their copies.
 
         Raises:
-            ValueError: if layers of the model have weights in common that the
-                new ones don't.
+            ValueError: if layers of the model share weights, but the new ones
+                don't.
         """
         for old, new in self._copied:
             if new is not old:
@@ -104,7 +104,7 @@ class NewLayers:
         check_tied([*self._copied, *self.made])
 
     def copy_frozen(self, models: list[tuple[Any, Any]]) -> None:
-        """Freezes models that are; that sets `trainable` of their layers."""
+        """Freezes the copies of frozen models, but no other layers."""
         frozen = [new for old, new in models if not old.trainable]
         for new in reversed(frozen):
             new.trainable = False
@@ -144,25 +144,28 @@ def rewrite(
     graph: Graph | None = None,
     enter: Callable[[Any], Any] = lambda x: x,
 ) -> Any:
-    """A model of class `cls` that does a model's calls in its own way.
+    """Makes a model of class `cls` that replaces each call of a model.
 
-    Each layer has one in its place, so layers of several calls, also of calls
-    in different models in the model, stay shared. What is frozen stays frozen.
+    Each layer has one layer in its place, so layers of several calls, also in
+    different models in the model, stay shared. Frozen layers stay frozen.
     The new model is not compiled: `copying.copy_compiled` does that.
 
-    Models in the model stay such, and are made anew if they are plain or have
-    layers that are touched; others are visited as layers are.
+    Models in the model stay models, and are made anew if they are plain or have
+    layers that are changed; other models are visited like layers.
 
     Args:
         model: a built Functional or Sequential model.
-        cls: of the new model: of Sequential, to be made of layers (then
-            `model` must be Sequential too), or else of inputs and outputs.
-        visit: gives what is called in the place of a call of the model.
-        touches: whether a layer, or what is around it, is changed.
-        inner_class: gives the class that a model in the model is to have.
-        new: keeps the new layers, also for other uses.
-        graph: the calls of the model, for the models in it to be laid open.
-        enter: what is called on each input first.
+        cls: the class of the new model, Sequential for one of layers (then
+            `model` must be Sequential too), or one of inputs and outputs.
+        visit: a function that returns the `Place` of a call of the model.
+        touches: a function that says whether a layer, or what is around it,
+            is changed.
+        inner_class: a function that returns the new class of a model in the
+            model.
+        new: the object that keeps the new layers; None for a new one.
+        graph: the calls of the model; if given, the models in it become part
+            of the new model's graph.
+        enter: a function that is called on each input first.
     """
     new = NewLayers() if new is None else new
     rewriting = _Rewriting(visit, touches, inner_class, new, graph is not None)
@@ -181,14 +184,14 @@ def replace(
     copier: copying.Copier,
     shares: bool = False,
 ) -> tuple[Any, list[tuple[Any, Any]]]:
-    """A model like another, with others in the place of some layers.
+    """Makes a model like another, with other layers in place of some.
 
     Args:
         model: as in `rewrite`.
         cls: as in `rewrite`.
-        is_replaced: whether a layer is.
-        make: makes the other one, without its weights.
-        copier: with which `make` copies what it needs of a layer.
+        is_replaced: a function that says whether a layer is replaced.
+        make: a function that makes the other layer, without its weights.
+        copier: the copier, with which `make` copies parts of a layer.
         shares: as in `NewLayers`.
 
     Returns:
@@ -260,14 +263,14 @@ class _Rewriting:
         return Place(self._inner[id(op)])
 
     def _is_rebuilt(self, op: Any) -> bool:
-        """A model of a class of its own stays one, if nothing in it changes."""
+        """Says whether a model in the model is made anew."""
         return reading.can_read(op) and (
             reading.is_plain(op) or any(map(self._touches, reading.leaves(op)))
         )
 
 
 def _replay(read: Graph, inputs: Iterable[Any], places: Iterable[Place]) -> Any:
-    """The outputs of what takes the place of the calls of a graph."""
+    """Computes outputs by calling what takes the place of a graph's calls."""
     tensors = dict(zip(map(id, read.inputs), inputs, strict=True))
 
     def get(leaf: Any) -> Any:
@@ -281,10 +284,10 @@ def _replay(read: Graph, inputs: Iterable[Any], places: Iterable[Place]) -> Any:
 
 
 def check_tied(pairs: Iterable[tuple[Any, Any]]) -> None:
-    """Raises unless layers share weights as those do that they are made of.
+    """Raises unless new layers share weights like the layers they replace.
 
     Args:
-        pairs: of a layer, and the one in its place.
+        pairs: pairs of a layer and the one in its place.
     """
     pairs = list(pairs)
     holders: dict[int, list[tuple[Any, Any]]] = {}
@@ -311,6 +314,6 @@ def check_tied(pairs: Iterable[tuple[Any, Any]]) -> None:
 
 
 def name_of(call: Call) -> str:
-    """What is called, for error messages."""
+    """Names what is called, for error messages."""
     name = getattr(call.op, "name", "an operation")
     return f"The layer {name!r} ({type(call.op).__name__})"

@@ -1,4 +1,4 @@
-"""Objects that stand in for layers, with some methods of their own.
+"""Makes objects that stand in for layers, with some other methods.
 
 A stand-in has the weights, the class and all else of its layer. So one call can
 do something in the midst of a user's layer that Keras has no argument for, and
@@ -27,17 +27,18 @@ class StandIns:
     """
 
     def __init__(self, attributes: Callable[[Any], Attributes | None]):
-        """Nothing is made yet.
+        """Begins without stand-ins.
 
         Args:
-            attributes: gives what is other in a layer's stand-in: nothing for
-                most, and None for a layer that is not even to be looked into.
+            attributes: a function that returns the attributes of a layer's
+                stand-in that differ: none for most layers, and None for a layer
+                whose parts are not to be looked at.
         """
         self._attributes = attributes
         self._made: dict[int, Any] = {}
 
     def of(self, layer: Any) -> Any:
-        """The stand-in of a built layer; the layer itself if it needs none."""
+        """Returns the stand-in of a built layer; itself if it needs none."""
         if id(layer) not in self._made:
             self._made[id(layer)] = layer  # for what refers back to it
             self._made[id(layer)] = self._make(layer)
@@ -62,7 +63,7 @@ class StandIns:
         return new
 
     def _exchanged(self, part: Any) -> Any:
-        """An attribute's value, with stand-ins for the layers in it."""
+        """Puts stand-ins for layers into an attribute's value."""
         if isinstance(part, keras.layers.Layer):
             return self.of(part)
         if isinstance(part, MethodType):
@@ -90,7 +91,7 @@ _local = threading.local()
 
 @contextlib.contextmanager
 def calling(stand_ins: StandIns) -> Iterator[None]:
-    """Lets this thread call stand-ins, wherever it asks for `callee`."""
+    """Makes this thread call stand-ins, wherever it asks for `callee`."""
     _local.stand_ins = stand_ins
     try:
         yield
@@ -99,7 +100,7 @@ def calling(stand_ins: StandIns) -> Iterator[None]:
 
 
 def callee(layer: Any) -> Any:
-    """What this thread is to call in place of a layer: mostly the layer."""
+    """Returns what this thread is to call in place of a layer."""
     stand_ins = getattr(_local, "stand_ins", None)
     is_layer = isinstance(layer, keras.layers.Layer)
     return stand_ins.of(layer) if is_layer and stand_ins else layer

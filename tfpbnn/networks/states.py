@@ -1,8 +1,8 @@
-"""What layers have beside weights, such as vocabularies: read, copied, kept.
+"""Reads, copies and saves layers' states beside weights, like vocabularies.
 
-Keras saves it by methods of the layers, `save_own_variables` and `save_assets`,
-and so it is read and copied here. What a user's code puts into plain attributes
-of a layer, as arrays and numbers, Keras doesn't save; copies have it too.
+Keras saves them by methods of the layers, `save_own_variables` and
+`save_assets`, which are used here too. Keras doesn't save arrays and numbers in
+plain attributes of a user's layer; copies get them too.
 """
 
 import copy
@@ -21,16 +21,16 @@ from tfpbnn.networks import reading
 
 
 def parts(layer: Any) -> list[Any]:
-    """A layer or model, and all the layers in it, in whatever they are."""
+    """Lists a layer or model, and all layers that it holds."""
     return [layer, *keras_private.held_layers(layer)]
 
 
 def copy_own(layer: Any, copied: Any) -> None:
-    """Gives a copy what its layer has beside weights.
+    """Copies to a copy what its layer has beside weights.
 
-    That is what layers save by methods of their own, what they compute when
-    they load their weights, and a user's own attributes. Layers that are not
-    built yet have no weights to be told of.
+    This is what layers save by their own methods, what they compute when they
+    load their weights, and a user's own attributes. The second is left out for
+    layers that are not built yet.
 
     Args:
         layer: a layer or model.
@@ -53,10 +53,10 @@ def copy_own(layer: Any, copied: Any) -> None:
 
 
 def copy_variables(layer: Any, new: Any) -> None:
-    """Copies weights layer by layer, as each of them saves and loads its own.
+    """Copies weights layer by layer, as each layer saves and loads them.
 
     Raises:
-        ValueError: if the copy has other layers, or they other weights.
+        ValueError: if the copy has other layers, or these have other weights.
     """
     pairs = list(_pairs(layer, new))
     if not pairs:
@@ -71,7 +71,7 @@ def copy_variables(layer: Any, new: Any) -> None:
 
 
 def are_same(first: Any, second: Any) -> bool:
-    """Whether copies have the same states beside what is trained."""
+    """Says whether copies have the same states beside trained weights."""
     pairs = list(_pairs(first, second))
     return bool(pairs) and all(
         _is_same(_state(part), _state(other)) for part, other in pairs
@@ -79,7 +79,7 @@ def are_same(first: Any, second: Any) -> bool:
 
 
 def frozen_in(network: Any) -> dict[int, str]:
-    """Weights that layers have made constants of, and these layers' names."""
+    """Finds weights from which layers computed constants, and their names."""
     return {
         id(weight): part.name
         for part in parts(network)
@@ -89,7 +89,7 @@ def frozen_in(network: Any) -> dict[int, str]:
 
 
 def save(network: Any, folder: pathlib.Path) -> None:
-    """Writes what a network has beside weights into a folder that is there."""
+    """Saves what a network has beside weights into an existing folder."""
     for number, part in enumerate(parts(network)):
         if store := _own_variables(part):
             np.savez(folder / f"{number}.npz", **store)
@@ -100,7 +100,7 @@ def save(network: Any, folder: pathlib.Path) -> None:
 
 
 def load(network: Any, folder: pathlib.Path) -> None:
-    """Reads what `save` has written of a network like this one."""
+    """Loads what `save` has saved of a network like this one."""
     for number, part in enumerate(parts(network)):
         path = folder / str(number)
         if (stored := path.with_suffix(".npz")).exists():
@@ -111,14 +111,14 @@ def load(network: Any, folder: pathlib.Path) -> None:
 
 
 def _pairs(layer: Any, new: Any) -> Iterator[tuple[Any, Any]]:
-    """The parts of a layer and of its copy; none if some are not made yet."""
+    """Pairs the parts of a layer and of its copy; none if these differ."""
     own, others = parts(layer), parts(new)
     if list(map(type, own)) == list(map(type, others)):
         yield from zip(own, others, strict=True)
 
 
 def _state(part: Any) -> Any:
-    """What a layer computes with that is no variable."""
+    """Reads what a layer computes with that is no variable."""
     state: dict[str, Any] = {"constants": _constants(part) | _computed(part)}
     if not reading.is_ours(part):
         state["variables"] = _own_variables(part)
@@ -134,7 +134,7 @@ def _state(part: Any) -> Any:
 
 
 def _computed(part: Any) -> dict[str, Any]:
-    """The tensors that a layer keeps, as those of its weights."""
+    """Finds the tensors that a layer keeps, such as constants of weights."""
     return {
         name: value
         for name, value in vars(part).items()
@@ -143,7 +143,7 @@ def _computed(part: Any) -> dict[str, Any]:
 
 
 def _own_variables(part: Any) -> dict[str, Any]:
-    """What a layer saves in place of weights that are trained."""
+    """Reads what a layer without trained weights saves in their place."""
     if not _has_own(part, "load_own_variables") or part.trainable_variables:
         return {}
     store: dict[str, Any] = {}
@@ -152,7 +152,7 @@ def _own_variables(part: Any) -> dict[str, Any]:
 
 
 def _constants(part: Any) -> dict[str, Any]:
-    """Arrays and numbers among the attributes of a layer of the user's."""
+    """Finds arrays and numbers among the attributes of a user's layer."""
     if reading.is_ours(part):
         return {}
     common = _common_names()
@@ -165,7 +165,7 @@ def _constants(part: Any) -> dict[str, Any]:
 
 @functools.cache
 def _common_names() -> frozenset[str]:
-    """The attributes that layers and models have, whatever their class."""
+    """Lists the attributes that layers and models of all classes have."""
     bare, layer = keras.layers.Layer(), keras.layers.Identity()
     bare.add_weight(shape=())
     inputs = keras.Input((1,))
@@ -206,6 +206,6 @@ def _is_same(a: Any, b: Any) -> bool:
 
 
 def _has_own(layer: Any, method: str) -> bool:
-    """Whether a layer's class has more than all layers have."""
+    """Says whether a layer's class overrides a method of all layers."""
     common = getattr(keras.layers.Layer, method, None)
     return getattr(type(layer), method, None) is not common

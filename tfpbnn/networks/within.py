@@ -1,4 +1,4 @@
-"""What Keras sets up around the call of a layer, for any function."""
+"""Calls functions in the context that Keras makes for calls of layers."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,9 +9,10 @@ import keras
 class _Within(keras.layers.Layer):
     """Calls a function as if it were a layer's code.
 
-    It sees variables as they are stored: under a mixed-precision policy Keras
-    casts what the layer around it reads. Layers that it calls train or not
-    as `training` says; if nothing is said, as around it.
+    The function reads variables as they are stored, where under a
+    mixed-precision policy Keras casts what the layer around it reads. Layers
+    that it calls are in the mode `training`; if that is None, in the mode
+    around it.
     """
 
     def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""Many draws of a model's weights for the price of few.
+"""Makes many draws of a model's weights for the price of few.
 
 `engine` finds the function that computes a model's draws: `layer_draws` of
 networks whose layers draw, `posterior_draws` of posteriors over whole

@@ -1,4 +1,4 @@
-"""What draws of a model cost, counted from its graph."""
+"""Counts what draws of a model cost, from its graph."""
 
 import dataclasses
 import math
@@ -32,12 +32,12 @@ _SMALL_IF_SHARED = 2**29
 
 @dataclasses.dataclass(frozen=True)
 class Work:
-    """What one draw takes, of all that is not the same for all draws.
+    """The work of one draw, without what is the same for all draws.
 
     Attributes:
-        normals: how many normals are drawn for all rows together.
-        normals_per_row: how many more are drawn for each row.
-        flops_per_row: floating-point operations of products.
+        normals: the number of normals that are drawn for all rows together.
+        normals_per_row: the number of normals that are drawn for each row.
+        flops_per_row: the floating-point operations of products, for each row.
     """
 
     normals: int = 0
@@ -45,26 +45,26 @@ class Work:
     flops_per_row: int = 0
 
     def at(self, rows: int) -> int:
-        """The work as a count of floating-point operations."""
+        """Converts the work to a number of floating-point operations."""
         normals = self.normals + self.normals_per_row * rows
         return _NORMAL * normals + self.flops_per_row * rows
 
 
 @dataclasses.dataclass(frozen=True)
 class Costs:
-    """Counts for one draw; for one row where the name says so.
+    """The costs of one draw, and per row where the name says so.
 
     Attributes:
         can_stack: whether all draws can go through the network at once.
-        shares_inputs: whether random layers are given the same by all draws.
+        shares_inputs: whether random layers have the same inputs in all draws.
         works: the work of each kind of draws that is exact. Marginal draws are
-            there where they have the distribution of each row; mixed ones
-            where some random layers are given the same by all draws, and
-            marginal draws are not the same.
-        obstacle: what is in the way of marginal draws, in words.
-        shared_flops_per_row: operations of what is the same for all draws.
-        bytes_per_row: the size of what differs between draws: outputs of
-            layers.
+            exact if they have the distribution of each row; mixed draws are
+            there if some random layers have the same inputs in all draws, and
+            if they differ from marginal draws.
+        obstacle: the reason against marginal draws, in words.
+        shared_flops_per_row: the operations that are the same for all draws.
+        bytes_per_row: the size of the outputs of layers that differ between
+            draws.
         shared_bytes_per_row: the size of other layers' outputs.
         output_bytes_per_row: the size of the model's outputs.
     """
@@ -81,22 +81,22 @@ class Costs:
     output_bytes_per_row: int = 0
 
     def cheapest(self, rows: int) -> Draws:
-        """The kind of draws that takes least, for this count of rows."""
+        """Finds the kind of draws with the least work for so many rows."""
         return min(self.works, key=lambda draws: self.works[draws].at(rows))
 
     def way(self, draws: Draws, rows: int) -> Way:
-        """The way to make draws of a kind that takes least time."""
+        """Finds the way to make draws of a kind in the least time."""
         is_marginal = draws is Draws.MARGINAL
         return Way(draws, is_marginal or self.stacking_pays(rows, draws))
 
     def stacking_pays(self, rows: int, draws: Draws = Draws.COHERENT) -> bool:
-        """Whether to do all draws at once, rather than one by one."""
+        """Says whether all draws at once are faster than one by one."""
         is_wide = self.shares_inputs and draws is Draws.COHERENT
         limit = _SMALL_IF_SHARED if is_wide else _SMALL
         return self.can_stack and self.works[draws].at(rows) < limit
 
     def sharing_noise_pays(self, rows: int) -> bool:
-        """Whether marginal draws that all rows share pay, if not fused."""
+        """Says whether marginal draws that all rows share pay, if not fused."""
         marginal = self.works.get(Draws.MARGINAL)
         if marginal is None:
             return False
@@ -106,12 +106,12 @@ class Costs:
         return more * rows < _PLAIN_NORMAL * less
 
     def draws_per_call(self, way: Way, rows: int, budget: int) -> int:
-        """How many draws to make in one call, one or more.
+        """Computes how many draws to make in one call, one or more.
 
         Args:
-            way: how they are made.
-            rows: how many rows there are.
-            budget: the bytes that they may take.
+            way: how draws are made.
+            rows: the number of rows.
+            budget: the number of bytes that the draws may take.
         """
         if way.is_stacked:
             normals = self.works[Draws.COHERENT].normals
@@ -132,7 +132,7 @@ def count(graph: DrawGraph | None, x: Any) -> Costs:
 
     Args:
         graph: the model's calls; None if they can't be known.
-        x: inputs, for the sizes that the model leaves open.
+        x: the inputs, for the sizes that the model leaves open.
     """
     if graph is None:
         return Costs()
@@ -177,7 +177,7 @@ def count(graph: DrawGraph | None, x: Any) -> Costs:
 
 
 def _work(graph: DrawGraph, noisy: list[Call], unknown: int) -> Work:
-    """The work of a draw for which the outputs of `noisy` calls are drawn."""
+    """Counts the work of a draw with noise on the outputs of `noisy` calls."""
     normals = normals_per_row = flops = 0
     for call in graph.touched_calls:
         products = 2 * weights_per_row(call, unknown)

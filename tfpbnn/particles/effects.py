@@ -1,4 +1,4 @@
-"""What a call does beside outputs that depend on its inputs alone.
+"""Finds what a call does beside outputs that depend on its inputs alone.
 
 The code of Keras and of this package is known: its random layers say so
 themselves, in inference nothing else in it draws, and state is kept where a
@@ -38,15 +38,15 @@ _SEEDED = re.compile("Stateless(?!If|While|Case)|RandomIndexShuffle")
 
 @dataclasses.dataclass(frozen=True)
 class Effects:
-    """What a call, or a model, does beside outputs of its inputs alone.
+    """The effects of a call, or a model, beside outputs of its inputs alone.
 
     Attributes:
         sources: the random layers and the posteriors in it.
-        is_noisy: whether anything else in it draws, or may.
-        in_order: whether draws are to be one after another, since what one of
-            them writes decides what the next one draws.
-        counters: variables that seeds are made of, and that each draw changes.
-        states: all other variables of Keras's that it writes.
+        is_noisy: whether anything else in it draws, or may draw.
+        in_order: whether draws must be made one after another, since what one
+            draw writes decides what the next one draws.
+        counters: the variables that seeds are made of, and each draw changes.
+        states: all other Keras variables that it writes.
     """
 
     sources: tuple[Any, ...] = ()
@@ -62,12 +62,12 @@ class Effects:
 
     @property
     def is_pure(self) -> bool:
-        """Whether random layers and posteriors are all that there is."""
+        """Whether there is nothing but random layers and posteriors."""
         return not (self.is_noisy or self.states)
 
     @property
     def num_draws(self) -> int | None:
-        """How many draws differ; None if there is no end of them."""
+        """The number of different draws; None if there is no limit."""
         counts: list[Any] = [
             part.num_draws
             if isinstance(part, Posterior)
@@ -86,7 +86,7 @@ class Effects:
 
     @property
     def num_means(self) -> int:
-        """How many networks stand for all, each at means of its own."""
+        """The number of networks that stand for all, each at its own means."""
         return math.lcm(
             *(
                 part.num_means
@@ -98,7 +98,7 @@ class Effects:
 
 
 def joined(effects: Iterable[Effects]) -> Effects:
-    """The effects of several calls together."""
+    """Joins the effects of several calls."""
     all_effects = list(effects)
 
     def each(name: str) -> tuple[Any, ...]:
@@ -116,12 +116,12 @@ def joined(effects: Iterable[Effects]) -> Effects:
 def effects_of(
     op: Any, function: Callable[[Any], Any], inputs: Callable[[], Any]
 ) -> Effects:
-    """The effects of a call.
+    """Finds the effects of a call.
 
     Args:
         op: the layer, model or other operation that is called.
-        function: does the call, for tensors.
-        inputs: gives the TensorSpecs of these.
+        function: a function that does the call, for tensors.
+        inputs: a function that returns the TensorSpecs of these tensors.
     """
     if is_known(op) and not is_stateful(op):
         return Effects(tuple(_sources(op)))
@@ -141,14 +141,14 @@ def effects_of(
 
 
 def is_random(op: Any) -> bool:
-    """Whether an operation is or holds a random layer or a posterior."""
+    """Says whether an operation is or holds a random layer or a posterior."""
     return any(True for _ in _sources(op))
 
 
 def check_posteriors(op: Any) -> None:
     """Raises if a posterior can't be drawn from within another model.
 
-    That is if a class has a `call` of its own in place of `Posterior.call`.
+    This is so if its class overrides `Posterior.call`.
     """
     for part in parts_of(op):
         is_posterior = isinstance(part, Posterior)
@@ -161,7 +161,7 @@ def check_posteriors(op: Any) -> None:
 
 
 def _sources(op: Any) -> Iterator[Any]:
-    """The random layers and posteriors that a layer is or holds."""
+    """Yields the random layers and posteriors that a layer is or holds."""
     for part in parts_of(op):
         is_layer = isinstance(part, RandomLayer) and part.drawing().is_random
         if is_layer or isinstance(part, Posterior):
@@ -169,7 +169,7 @@ def _sources(op: Any) -> Iterator[Any]:
 
 
 class _Asked(random.DrawScope):
-    """A scope that notes who asks it for keys."""
+    """A scope that records which layers and posteriors ask for keys."""
 
     def __init__(self) -> None:
         first = tf.constant(0, tf.int64)
@@ -186,7 +186,7 @@ class _Asked(random.DrawScope):
 
 
 class _Written(KeptState):
-    """Notes the variables that are written, and writes none."""
+    """Records the variables that are written, and writes none."""
 
     def __init__(self, variables: list[keras.Variable]) -> None:
         super().__init__()
@@ -231,8 +231,8 @@ class _Operations:
     """The operations of a graph, and of the functions in it.
 
     Attributes:
-        are_random: whether any of them draws, or does what can't be known: it
-            is stateful, and more than a look at a variable or table.
+        are_random: whether any of them draws, or may draw: a stateful operation
+            that does more than read a variable or table.
     """
 
     def __init__(self, graph: Any):
@@ -245,7 +245,7 @@ class _Operations:
         )
 
     def seeded_by(self, variable: keras.Variable) -> bool:
-        """Whether a seed is made of an integer variable."""
+        """Says whether a seed is made of an integer variable."""
         if not keras.backend.is_int_dtype(variable.dtype):
             return False
         handle = variable.value.handle
@@ -259,7 +259,7 @@ class _Operations:
         return False
 
     def _kinds(self, op: Any) -> Iterator[str]:
-        """The type of an operation, and of those in its functions."""
+        """Yields the type of an operation, and of those in its functions."""
         yield op.type
         seen: set[str] = set()
         names = _functions(op.node_def)
@@ -287,7 +287,7 @@ def _is_random(kind: str) -> bool:
 
 
 def _functions(node: Any) -> list[str]:
-    """The names of the functions that a node calls."""
+    """Lists the names of the functions that a node calls."""
     return [
         function.name
         for value in node.attr.values()
@@ -297,5 +297,5 @@ def _functions(node: Any) -> list[str]:
 
 
 def _distinct(found: Iterable[Any]) -> tuple[Any, ...]:
-    """Each object once, in the order of first appearance."""
+    """Keeps each object once, in the order of first appearance."""
     return tuple({id(x): x for x in found}.values())

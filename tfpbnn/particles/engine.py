@@ -17,7 +17,7 @@ _compiled: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 def draw_function(
     model: keras.Model, x: Any, antithetic: bool = False
 ) -> DrawFunction:
-    """The model's `DrawFunction` for inputs like x, made once.
+    """Returns the model's `DrawFunction` for inputs like x, made once.
 
     A model that was rebuilt (layers added or exchanged) gets a new one.
     """

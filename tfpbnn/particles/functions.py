@@ -1,4 +1,4 @@
-"""A model's outputs for draws of its weights, compiled once."""
+"""Computes a model's outputs for draws of its weights, compiled once."""
 
 import abc
 import contextlib
@@ -31,16 +31,16 @@ TRACING = threading.RLock()
 
 
 class DrawFunction(abc.ABC):
-    """Outputs for draws of a posterior, compiled for one kind of x.
+    """Computes outputs for draws of a posterior, for one kind of x.
 
-    A draw depends on the key and its own index alone and, if it is by row, on
-    the row's index: it is the same in whichever way it is made.
+    A draw depends only on the key, its index and, if it is by row, on the row's
+    index. So it is the same in whichever way it is made.
 
     Attributes:
-        effects: what the model does beside outputs of its inputs alone.
-        num_draws: how many draws there are; None if there is no end.
-        has_mean: whether one network stands for all.
-        num_means: how many networks do, if draws have no end: one at the
+        effects: the model's effects beside outputs of its inputs alone.
+        num_draws: the number of different draws; None if there is no limit.
+        has_mean: whether one network stands for all draws.
+        num_means: the number of networks that stand for all draws: one at the
             posterior means, or each member of an ensemble at its own.
     """
 
@@ -49,12 +49,12 @@ class DrawFunction(abc.ABC):
     num_means = 1
 
     def __init__(self, inputs: Any, antithetic: bool, effects: Effects):
-        """Compiles nothing yet.
+        """Prepares the function; nothing is compiled yet.
 
         Args:
-            inputs: TensorSpecs, in the structure of x.
+            inputs: the TensorSpecs of the inputs, in the structure of x.
             antithetic: whether draws come in pairs with opposite noise.
-            effects: those of the model.
+            effects: the effects of the model.
         """
         self._inputs = inputs
         self.effects = effects
@@ -65,7 +65,7 @@ class DrawFunction(abc.ABC):
 
     @abc.abstractmethod
     def costs(self, x: Any) -> Costs:
-        """What draws cost, counted, for inputs like x."""
+        """Counts what draws cost, for inputs like x."""
 
     @abc.abstractmethod
     def trace(
@@ -77,13 +77,13 @@ class DrawFunction(abc.ABC):
         stop: Tensor,
         rows: Tensor | None = None,
     ) -> Any:
-        """The outputs of draws as a graph, with no function around it.
+        """Computes the outputs of draws as a graph, without a function.
 
         Args:
-            way: how draws are made; not those of the means.
-            x: inputs, B rows.
-            key: that of all draws, `[2]`; of marginal draws it may be `[B, 2]`,
-                one for each row.
+            way: how draws are made; not `MEAN`.
+            x: the inputs, B rows.
+            key: the key of all draws, `[2]`; for marginal draws it may be
+                `[B, 2]`, one for each row.
             start: the index of the first draw.
             stop: one past the index of the last.
             rows: the indices of the rows, `[B]`, for draws that are by row;
@@ -97,18 +97,18 @@ class DrawFunction(abc.ABC):
     def trace_one(
         self, x: Any, key: Tensor | None, index: Tensor, leaves: bool = False
     ) -> Any:
-        """The outputs `[B, ...]` of the coherent draw of an index, likewise.
+        """Computes the outputs `[B, ...]` of the coherent draw of an index.
 
         Args:
-            x: inputs, B rows.
-            key: that of all draws, `[2]`; None for the means.
-            index: the draw's.
+            x: the inputs, B rows.
+            key: the key of all draws, `[2]`; None for the means.
+            index: the index of the draw.
             leaves: whether the draw writes the states that it ends with.
         """
 
     @abc.abstractmethod
     def trace_mean(self, x: Any) -> Any:
-        """Outputs at the posterior means, `[num_means, B, ...]`, likewise."""
+        """Computes outputs at the posterior means, `[num_means, B, ...]`."""
 
     def draws(
         self,
@@ -119,16 +119,16 @@ class DrawFunction(abc.ABC):
         draws: Draws = Draws.COHERENT,
         first_row: int = 0,
     ) -> Any:
-        """Outputs of the draws from `start` to `stop`.
+        """Computes the outputs of the draws from `start` to `stop`.
 
-        They are made in the way that takes least.
+        They are made in the way that takes the least time.
 
         Args:
-            x: inputs, B rows.
-            key: that of all draws.
+            x: the inputs, B rows.
+            key: the key of all draws, `[2]`.
             start: the index of the first draw.
             stop: one past the index of the last.
-            draws: what is drawn; see `Costs.works` for what the model allows.
+            draws: the kind of draws, one of those in `Costs.works`.
             first_row: the index of x's first row, for draws that are by row.
 
         Returns:
@@ -143,7 +143,7 @@ class DrawFunction(abc.ABC):
         return _to_numpy(self.compiled(way)(*arguments))
 
     def masks(self, x: Any) -> list[Array | None]:
-        """Which places of the outputs count, as Keras's masks say.
+        """Computes which places of the outputs count, by Keras's masks.
 
         Args:
             x: inputs, B rows.
@@ -179,20 +179,20 @@ class DrawFunction(abc.ABC):
 
     @abc.abstractmethod
     def network(self) -> Any:
-        """A network whose outputs have the masks that those of draws have."""
+        """Returns a network whose outputs have the masks of the draws'."""
 
     def mean(self, x: Any) -> Any:
-        """Outputs at the posterior means, `[num_means, B, ...]`."""
+        """Computes outputs at the means, `[num_means, B, ...]`, compiled."""
         return _to_numpy(self.compiled(MEAN)(forms.present(x)))
 
     def leave_state(self, x: Any, key: Tensor | None) -> None:
-        """Writes the states that one call leaves: that of the first draw.
+        """Writes the states that one call leaves, those of the first draw.
 
-        Draws themselves start from the states that there are, and write none.
+        Draws themselves start from the existing states, and write none.
 
         Args:
-            x: inputs, B rows.
-            key: that of all draws; None for a call at the means.
+            x: the inputs, B rows.
+            key: the key of all draws; None for a call at the means.
         """
         if not self.effects.states:
             return
@@ -212,10 +212,10 @@ class DrawFunction(abc.ABC):
         self.trace_one(x, key, tf.constant(0, tf.int64), leaves=True)
 
     def compiled(self, way: Way) -> Any:
-        """The function of a way, made when first asked for.
+        """Returns the function of a way, which is compiled at its first use.
 
         It takes the arguments of `trace` after the way, or of `trace_mean`,
-        with x as `forms.present` gives it.
+        with x as `forms.present` returns it.
         """
         if way not in self._functions:
             with TRACING:
@@ -246,7 +246,7 @@ class DrawFunction(abc.ABC):
         rows: Tensor | None = None,
         known: dict[int, Any] | None = None,
     ) -> random.DrawScope:
-        """The scope of a draw, or of stacked draws, of these indices."""
+        """Makes the scope of a draw, or of stacked draws, of these indices."""
         if key is None:
             return random.DrawScope(None, indices=indices)
         pairs = indices // 2 if self._antithetic else indices
@@ -260,7 +260,7 @@ class DrawFunction(abc.ABC):
     def _in_draw(
         self, scope: random.DrawScope, leaves: bool = False
     ) -> Iterator[None]:
-        """Where one draw is made: its keys, and the state that it finds."""
+        """Enters the scope of one draw, and the state that it starts from."""
         with random.entered(scope):
             if self.effects.is_pure:
                 yield
@@ -277,7 +277,7 @@ class DrawFunction(abc.ABC):
         stop: Tensor,
         output_types: Any,
     ) -> Any:
-        """What `run` gives for each index, in a loop in the graph."""
+        """Stacks the results of `run` for each index, in a graph's loop."""
         # Two at a time: the noise of one hides behind the products of another.
         return tf.map_fn(
             run,
@@ -288,14 +288,14 @@ class DrawFunction(abc.ABC):
 
 
 def wide(model: keras.Model) -> tf.DType:
-    """The type of a model's outputs: at least float32."""
+    """Returns the dtype of a model's outputs: at least float32."""
     return tf.float64 if model.compute_dtype == "float64" else tf.float32
 
 
 def over_means(
     run: Callable[[random.DrawScope], Any], num_means: int, output_types: Any
 ) -> Any:
-    """What `run` gives in the scope of each mean, `[num_means, B, ...]`."""
+    """Stacks the results of `run` for each mean, `[num_means, B, ...]`."""
 
     def at(index: Tensor) -> Any:
         return run(random.DrawScope(None, indices=index))

@@ -1,4 +1,4 @@
-"""Draws of a model's layers."""
+"""Draws a model's layers."""
 
 import weakref
 from collections.abc import Callable
@@ -28,11 +28,11 @@ After = Callable[[random.DrawScope], Any]
 
 
 class LayerDraws(DrawFunction):
-    """A model's outputs for draws of its random layers.
+    """Computes a model's outputs for draws of its random layers.
 
-    What no random layer has touched is computed once for all draws. From there
-    on, draws go through the network one by one, in a loop in the graph, or all
-    at once, `[S * B, ...]`, where operations are so small that the loop would
+    Layers before the first random ones are computed once for all draws. After
+    that, draws go through the network one by one, in a loop in the graph, or
+    all at once, `[S * B, ...]`, if operations are so small that the loop would
     take longer than its work.
     """
 
@@ -100,7 +100,7 @@ class LayerDraws(DrawFunction):
     def _split(
         self, x: Any, leaves: bool = False
     ) -> tuple[Tensors | None, After]:
-        """What all draws have in common, done, and the rest of the network."""
+        """Computes what all draws share; returns it, and the rest to do."""
         model, graph = self._model(), self._graph
         assert model is not None
         dtype = wide(model)
@@ -127,7 +127,7 @@ class LayerDraws(DrawFunction):
         return keras.tree.map_structure(lambda _: wide(model), outputs)
 
     def _before_draws(self) -> dict[int, Any]:
-        """What draws of a posterior have in common, by its id."""
+        """Computes what draws of each posterior have in common, by its id."""
         calls = self._graph.random_calls if self._graph else []
         posteriors = [
             posterior
@@ -138,7 +138,7 @@ class LayerDraws(DrawFunction):
         return {id(p): p.before_draws() for p in posteriors}
 
     def _output_noise(self, tensors: Any, rows: Tensor) -> dict[int, Any]:
-        """What first random layers need to draw outputs, by the layer's id."""
+        """Computes the first random layers' output noise, by layer id."""
         assert self._graph is not None
         found = {}
         for call in of_rows.first_calls(self._graph):

@@ -1,4 +1,4 @@
-"""Draws of a posterior that has a way of its own to draw."""
+"""Draws a posterior that has its own way to draw."""
 
 import math
 import weakref
@@ -20,7 +20,7 @@ from tfpbnn.particles.ways import Way
 
 
 class PosteriorDraws(DrawFunction):
-    """The outputs of a `Posterior`'s networks, in a loop in the graph."""
+    """Computes the outputs of a `Posterior`'s networks, in a loop."""
 
     def __init__(self, model: Any, x: Any, antithetic: bool):
         specs = open_spec(model, x)
@@ -85,7 +85,7 @@ class PosteriorDraws(DrawFunction):
     def _run(
         self, x: Any, scope: random.DrawScope, leaves: bool = False
     ) -> Any:
-        """The outputs of the network that the scope asks for."""
+        """Computes the outputs of the network that the scope asks for."""
         model: Any = self._model()
         with self._in_draw(scope, leaves):
             outputs = callee(model).draw(x, scope.indices, scope.key)

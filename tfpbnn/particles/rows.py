@@ -1,8 +1,8 @@
-"""Says what the calls of a model do with the rows of a batch.
+"""Finds what the calls of a model do with the rows of a batch.
 
-Draws that share a batch, and draws of each row's own, are right only where rows
-stay apart. A call that is not known to keep them apart counts as one that does
-not.
+Draws that share a batch, and separate draws of each row, are right only where
+rows stay apart. A call that is not known to keep them apart counts as one that
+does not.
 """
 
 import math

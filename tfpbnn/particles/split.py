@@ -1,4 +1,4 @@
-"""A model's calls, split where its randomness begins."""
+"""Splits a model's calls where its randomness begins."""
 
 import inspect
 import math
@@ -19,11 +19,11 @@ from tfpbnn.particles.effects import Effects, effects_of, joined
 
 
 def weights_per_row(call: Call, unknown: int) -> int:
-    """The count of products of a row with a weight in one call.
+    """Counts the products of a row with a weight in one call.
 
     Args:
-        call: a call of a model's.
-        unknown: what axes of unknown size have, in all.
+        call: a call of a model.
+        unknown: the number of elements along axes of unknown size.
     """
     if not isinstance(call.op, keras.layers.Layer):
         return 0
@@ -38,12 +38,12 @@ def weights_per_row(call: Call, unknown: int) -> int:
 
 
 class DrawGraph(Graph):
-    """A model's calls, some of which differ between draws.
+    """The calls of a model, some of which differ between draws.
 
     `before` does the calls that are the same for all draws, `after` the rest.
 
     Attributes:
-        effects: those of all calls together.
+        effects: the effects of all calls together.
         random_calls: the calls whose outputs differ between draws of one input.
         touched_calls: the calls that differ between draws: random ones, those
             that keep state, and those that come after.
@@ -72,15 +72,15 @@ class DrawGraph(Graph):
                 self.untouched_calls.append(call)
 
     def is_touched(self, tensor: keras.KerasTensor) -> bool:
-        """Whether a tensor differs between draws."""
+        """Says whether a tensor differs between draws."""
         return id(tensor) in self._touched
 
     def has_touched_inputs(self, call: Call) -> bool:
-        """Whether any input of a call differs between draws."""
+        """Says whether any input of a call differs between draws."""
         return any(map(self.is_touched, call.inputs))
 
     def drawing(self, call: Call) -> random.Drawing:
-        """What the layer of a call can do in a draw scope, for its inputs."""
+        """Says what a call's layer can do in a draw scope, for its inputs."""
         if id(call) not in self._drawings:
             self._drawings[id(call)] = self._drawing(call)
         return self._drawings[id(call)]
@@ -100,7 +100,7 @@ class DrawGraph(Graph):
         )
 
     def before(self, x: Any) -> Tensors:
-        """Does what is the same for all draws, with inputs x."""
+        """Does the calls that are the same for all draws, with inputs x."""
         tensors = self.enter(x)
 
         def get(leaf: Any) -> Any:
@@ -115,9 +115,9 @@ class DrawGraph(Graph):
         return tensors
 
     def after(self, tensors: Tensors, scope: random.DrawScope) -> Any:
-        """Does the rest in a scope; gives the model's outputs.
+        """Does the other calls in a scope; returns the model's outputs.
 
-        In a stacked scope they are `[S * B, ...]`.
+        In a stacked scope the outputs are `[S * B, ...]`.
         """
         tensors, copies = dict(tensors), {}
 
@@ -149,7 +149,7 @@ class DrawGraph(Graph):
 
 
 def _effects(call: Call) -> Effects:
-    """The effects of a call, for inputs of the shapes in the graph."""
+    """Finds the effects of a call, for inputs of the shapes in the graph."""
     inputs = call.inputs
     mask = mask_of(inputs[0]) if inputs else None
     takes_mask = "mask" not in call.kwargs and mask is not None

@@ -23,22 +23,22 @@ def stack_predict(
     x: Any,
     batch_size: int | None = None,
 ) -> Any:
-    """A model's outputs for each of S sets of values of its variables.
+    """Computes a model's outputs for each of S sets of its variables' values.
 
-    Compiled once for a model; values of other variables are those that the
-    model has. Variational layers draw one kernel each for a set, unless their
-    variables say otherwise: stacks are meant for plain layers.
+    The function is compiled once for a model. Other variables have the model's
+    values. Variational layers draw their kernels for each set, so stacks are
+    meant for plain layers.
 
     Args:
         model: a built Keras model.
-        stacked_variables: arrays `[S, *shape]`, one for each of
-            `model.trainable_variables`, or by path (`"dense/kernel"`) for any
-            of `model.variables`.
-        x: inputs: an array, a tensor, or a list or dict of them, N rows.
-        batch_size: rows at a time; default 1024.
+        stacked_variables: arrays `[S, *shape]`: a list with one for each of
+            `model.trainable_variables`, or a dict by path (`"dense/kernel"`)
+            for any of `model.variables`.
+        x: the inputs: an array, a tensor, or a list or dict of these, N rows.
+        batch_size: the number of rows in a batch; None for 1024.
 
     Returns:
-        `[S, N, ...]`, in the structure of the model's outputs.
+        The outputs `[S, N, ...]`, in the structure of the model's outputs.
 
     Raises:
         ValueError: if a path is unknown, or an array does not have its
@@ -68,7 +68,7 @@ def stack_predict(
 def _matched(
     model: keras.Model, stacked: Sequence[Any] | Mapping[str, Any]
 ) -> tuple[list[keras.Variable], list[Tensor]]:
-    """The variables, and their stacks as tensors of their types."""
+    """Returns the variables, and their stacks as tensors of their dtypes."""
     if isinstance(stacked, Mapping):
         known = {v.path: v for v in model.variables}
         if unknown := set(stacked) - set(known):
@@ -103,7 +103,7 @@ def _matched(
 def _function(
     model: keras.Model, variables: list[keras.Variable], x: Any
 ) -> Any:
-    """The compiled function for stacks of these variables and inputs like x."""
+    """Returns the compiled function for these variables and inputs like x."""
     specs = keras.tree.map_structure(
         lambda a: tf.TensorSpec([None, *a.shape[1:]], a.dtype), x
     )

@@ -1,4 +1,4 @@
-"""The state of Keras's variables while draws are made."""
+"""Keeps the state of Keras's variables while draws are made."""
 
 from collections.abc import Iterable
 
@@ -17,9 +17,9 @@ _SEEDS = 2**31 - 2**20
 class KeptState(DrawnValues):
     """Keeps what is written in one graph.
 
-    In loops, branches and functions in that graph variables are read and
-    written as ever: a loop's steps find what the last one wrote, and functions
-    of the user's are traced as they will be called again.
+    In loops, branches and functions in that graph, variables are read and
+    written as usual: a loop's steps find what the last one wrote, and a user's
+    functions are traced as they will be called again.
     """
 
     def __init__(self) -> None:
@@ -28,7 +28,7 @@ class KeptState(DrawnValues):
 
     @property
     def is_left(self) -> bool:
-        """Whether code runs in a graph within the one that this began in."""
+        """Whether code runs in a graph inside of the one that this began in."""
         return tf.compat.v1.get_default_graph() is not self._graph
 
     def add_update(self, update: tuple[keras.Variable, Tensor]) -> None:
@@ -39,16 +39,16 @@ class KeptState(DrawnValues):
             self.state_mapping[id(variable)] = value
 
     def keeps(self, variable: keras.Variable) -> bool:
-        """Whether what is written to a variable is kept."""
+        """Says whether what is written to a variable is kept."""
         return True
 
     def has_seeds(self, variable: keras.Variable) -> bool:
-        """Whether a variable is of random numbers, which draws differ in."""
+        """Says whether a variable is of random numbers, other for each draw."""
         return is_seed_state(variable)
 
 
 class DrawState(KeptState):
-    """State that one draw finds, and that ends with it.
+    """The state that one draw starts from, and that ends with it.
 
     Each draw starts from the values that variables have. What it writes is seen
     by what comes after it in the same draw, and by nothing else. Keras's
@@ -57,9 +57,9 @@ class DrawState(KeptState):
     code makes seeds of go on from draw to draw.
 
     Args:
-        key: the draw's, `[2]`; None for that of the means, which draw too what
-            is no random layer.
-        counters: variables that seeds are made of.
+        key: the key of the draw, `[2]`; None for the means, where other code
+            than random layers still draws.
+        counters: the variables that seeds are made of.
     """
 
     def __init__(self, key: Tensor | None, counters: Iterable[keras.Variable]):
@@ -95,10 +95,10 @@ class DrawState(KeptState):
 
 
 class MemberValues(DrawnValues):
-    """The values of one of several networks that are traced with one.
+    """The values of one of several networks, in the network to trace with.
 
-    What the network writes ends with the call. Where draws are made, random
-    numbers are the draw's.
+    What the network writes ends with the call. Inside of a draw, random numbers
+    are those of the draw.
     """
 
     def get_current_value(self, variable: keras.Variable) -> Tensor | None:

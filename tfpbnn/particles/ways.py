@@ -1,18 +1,18 @@
-"""The ways in which draws of a model are made."""
+"""Defines the ways in which draws of a model are made."""
 
 import dataclasses
 import enum
 
 
 class Draws(enum.Enum):
-    """What is drawn, under the names that users know.
+    """The kinds of draws, by the names that users know.
 
     Attributes:
-        COHERENT: weights, the same for every row.
-        MARGINAL: outputs of all random layers, each row's apart.
-        MIXED: outputs of those layers whose inputs all draws share, and weights
-            of the others.
-        MEAN: nothing; the weights are the posterior means.
+        COHERENT: weights are drawn, the same for every row.
+        MARGINAL: outputs of all random layers are drawn, for each row apart.
+        MIXED: outputs are drawn of those layers whose inputs all draws share,
+            and weights of the others.
+        MEAN: nothing is drawn; the weights are the posterior means.
     """
 
     COHERENT = "coherent"
@@ -28,10 +28,10 @@ class Draws(enum.Enum):
 
 @dataclasses.dataclass(frozen=True)
 class Way:
-    """What is drawn, and how draws go through the network.
+    """A kind of draws, and how draws go through the network.
 
     Attributes:
-        draws: what is drawn.
+        draws: the kind of draws.
         is_stacked: whether all draws go through at once, `[S * B, ...]`; else
             one by one, in a loop. Marginal draws are always stacked.
     """

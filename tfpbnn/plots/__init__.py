@@ -1,4 +1,4 @@
-"""Figures of predictions: arrays in, a matplotlib figure out.
+"""Draws predictions: takes arrays, returns a matplotlib figure.
 
 The functions take any object with the methods of a `tfpbnn.Predictive`. They
 need matplotlib: `pip install tfpbnn[plots]`. To add one: a function in the

@@ -1,4 +1,4 @@
-"""Predicted against observed frequencies."""
+"""Plots predicted against observed frequencies."""
 
 from typing import Any
 
@@ -21,24 +21,25 @@ def calibration_curve(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """How often targets fell below their predicted quantiles.
+    """Plots how often targets fell below their predicted quantiles.
 
-    On the diagonal the prediction is calibrated. The grey band holds 95 % of
-    what chance does to a calibrated prediction of as many rows, at each level.
-    Places that the prediction's mask leaves out are left out.
+    A calibrated prediction lies on the diagonal. The grey band holds, at each
+    level, the curve of a calibrated prediction of as many rows with a
+    probability of 95 %. Places that the prediction's mask leaves out are left
+    out here too.
 
     Args:
         predictive: a regression prediction of N rows.
-        y: observed targets, `[N]` or `[N, k]`.
-        title: of the axes.
-        ax: matplotlib axes to draw on; None makes a figure.
+        y: the observed targets, `[N]` or `[N, k]`.
+        title: the title of the axes.
+        ax: the matplotlib axes to draw on; None makes a figure.
 
     Returns:
         The matplotlib figure.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if it is no regression prediction.
+        TypeError: if `predictive` is no regression prediction.
 
     Example:
     ```python
@@ -77,25 +78,26 @@ def reliability_diagram(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """Accuracy against confidence, in bins of equal width.
+    """Plots the accuracy against the confidence, in bins of equal width.
 
-    Bars on the diagonal are calibrated. Each bar's line is the 95 % interval of
-    its accuracy (Wilson's); the shade of a bar is its share of the rows. Places
-    that are masked, or have a label that the likelihood ignores, are left out.
+    Bars of a calibrated prediction end on the diagonal. The line of a bar is
+    the 95 % interval of its accuracy (Wilson's); the shade of a bar is its
+    share of the rows. Places that are masked, or have a label that the
+    likelihood ignores, are left out.
 
     Args:
         predictive: a classification prediction of N rows.
-        y: labels, one row for each predicted row.
-        num_bins: how many bins.
-        title: of the axes.
-        ax: matplotlib axes to draw on; None makes a figure.
+        y: the labels, one row for each predicted row.
+        num_bins: the number of bins.
+        title: the title of the axes.
+        ax: the matplotlib axes to draw on; None makes a figure.
 
     Returns:
         The matplotlib figure.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if it is no classification prediction.
+        TypeError: if `predictive` is no classification prediction.
         ValueError: if `num_bins` is not positive.
 
     Example:
@@ -139,7 +141,7 @@ def reliability_diagram(
 
 
 def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Wilson's interval of a binomial proportion."""
+    """Computes Wilson's interval of a binomial proportion."""
     center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = (
         z

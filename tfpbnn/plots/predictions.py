@@ -1,4 +1,4 @@
-"""Predictions, and how uncertain they are."""
+"""Plots predictions, and how uncertain they are."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -26,25 +26,26 @@ def predictive_band(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """The predictive mean with its central intervals.
+    """Plots the predictive mean with its central intervals.
 
     Args:
         predictive: a regression prediction of N rows.
-        x: `[N]` positions on the horizontal axis, in any order, or `[N, ...]`
-            where rows have steps; None orders the rows by their predicted mean.
-            Places that the prediction's mask leaves out are not drawn.
-        y: observed targets, `[N]` or `[N, k]`, drawn as points.
-        levels: probabilities of the intervals, the narrowest first.
-        target: which of k targets to draw.
-        title: of the axes.
-        ax: matplotlib axes to draw on; None makes a figure.
+        x: the positions on the horizontal axis, `[N]` in any order, or
+            `[N, ...]` where rows have steps; None orders the rows by their
+            predicted mean. Places that the prediction's mask leaves out are
+            not drawn.
+        y: the observed targets, `[N]` or `[N, k]`, drawn as points.
+        levels: the probabilities of the intervals.
+        target: the index of the target to draw, of k.
+        title: the title of the axes.
+        ax: the matplotlib axes to draw on; None makes a figure.
 
     Returns:
         The matplotlib figure.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if it is no such prediction.
+        TypeError: if `predictive` is no regression prediction.
         ValueError: if x or y do not have one number for each row.
 
     Example:
@@ -89,28 +90,30 @@ def member_predictions(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """What each member of an ensemble, or draw of the weights, predicts.
+    """Plots what each member of an ensemble, or draw of the weights, predicts.
 
-    Where the lines part the members disagree: the epistemic uncertainty.
+    Where the lines part, the members disagree; this is the epistemic
+    uncertainty.
 
     Args:
-        predictive: a prediction of N rows; of draws of weights made with
-            draws="coherent", else rows have draws of their own and lines jump.
-        x: `[N]` positions on the horizontal axis, in any order, or `[N, ...]`
-            where rows have steps; None orders the rows by their predicted mean.
-            Places that the prediction's mask leaves out are not drawn.
-        y: observed targets, `[N]` or `[N, k]`, drawn as points.
-        max_members: how many of the draws get a line; the first ones.
-        target: which of k targets, or classes, to draw.
-        title: of the axes.
-        ax: matplotlib axes to draw on; None makes a figure.
+        predictive: a prediction of N rows. Draws of weights should be made with
+            `draws="coherent"`: else each row has its own, and lines jump.
+        x: the positions on the horizontal axis, `[N]` in any order, or
+            `[N, ...]` where rows have steps; None orders the rows by their
+            predicted mean. Places that the prediction's mask leaves out are
+            not drawn.
+        y: the observed targets, `[N]` or `[N, k]`, drawn as points.
+        max_members: the number of draws to plot, the first ones.
+        target: the index of the target, or class, to draw, of k.
+        title: the title of the axes.
+        ax: the matplotlib axes to draw on; None makes a figure.
 
     Returns:
         The matplotlib figure.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if it is no such prediction.
+        TypeError: if `predictive` is no prediction.
         ValueError: if x or y do not have one number for each row.
 
     Example:
@@ -145,7 +148,7 @@ def member_predictions(
 
 
 def _of_target(predictive: Any, values: Any, target: int) -> Any:
-    """One target's values at the places that count, `[n]` of `[N, ..., k]`."""
+    """Takes one target's values at the places that count, `[n]`."""
     return np.ravel(counted(predictive, values)[..., target])
 
 
@@ -160,7 +163,7 @@ def _observed(predictive: Any, y: Any, target: int) -> Any:
 
 
 def _positions(predictive: Any, x: Any, mean: Any) -> tuple[Any, Any, str]:
-    """Where rows are drawn, in which order, and what the axis is called."""
+    """Finds where rows are drawn, in which order, and the axis's label."""
     label = "x"
     if x is None:
         x = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
@@ -186,14 +189,15 @@ def uncertainty_histogram(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """How uncertain the rows are, epistemically; groups are overlaid.
+    """Plots a histogram of the epistemic uncertainty of the rows.
 
     Args:
-        predictive: a prediction, or a dict of them by the name of the group
-            (such as seen and unseen classes). Classification shows mutual
-            information, regression the epistemic standard deviation.
-        title: of the axes.
-        ax: matplotlib axes to draw on; None makes a figure.
+        predictive: a prediction, or a dict of predictions by the name of their
+            group (such as seen and unseen classes), which are overlaid. The
+            uncertainty is the mutual information for classification, and the
+            epistemic standard deviation for regression.
+        title: the title of the axes.
+        ax: the matplotlib axes to draw on; None makes a figure.
 
     Returns:
         The matplotlib figure.

@@ -1,4 +1,4 @@
-"""What all figures share."""
+"""Defines what all figures share."""
 
 from typing import Any
 
@@ -16,19 +16,19 @@ def check_kind(predictive: Any, kind: str, method: str) -> None:
 
 
 def counted(predictive: Any, values: Any) -> Any:
-    """Values of the places that count, `[n, ...]` of `[N, ...]`.
+    """Takes the values of the places that count: `[n, ...]` of `[N, ...]`.
 
     Args:
         predictive: a prediction; its `mask` says which places count, if it has
             one.
-        values: one for each place, and more axes.
+        values: the values `[N, ...]`, whose first axes are those of places.
     """
     mask = getattr(predictive, "mask", None)
     return values if mask is None else values[mask]
 
 
 def new_axes(ax: Any, figsize: tuple[float, float] = (6.0, 4.0)) -> Any:
-    """The given axes, or those of a new figure outside of pyplot's list."""
+    """Returns the given axes, or those of a new figure outside of pyplot."""
     if ax is not None:
         return ax
     try:
@@ -43,7 +43,7 @@ def new_axes(ax: Any, figsize: tuple[float, float] = (6.0, 4.0)) -> Any:
 def finish(
     ax: Any, xlabel: str, ylabel: str, title: str | None, **legend: Any
 ) -> Any:
-    """Labels, a legend if there is something to tell; the figure."""
+    """Adds labels, a title and a legend to the axes; returns the figure."""
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     if title:

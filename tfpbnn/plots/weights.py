@@ -1,4 +1,4 @@
-"""Posteriors of weights."""
+"""Plots posteriors of weights."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -14,25 +14,27 @@ def weight_snr(
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
-    """The signal-to-noise of weights, by layer, and how many exceed it.
+    """Plots the signal-to-noise ratios of weights, and the share above each.
 
-    The curve tells what pruning at a ratio would leave of all weights together.
+    Ratios are shown by layer. The curve tells which share of all weights would
+    be left by pruning below a ratio.
     Ratios are in decibels, `20 log10(|loc| / scale)`: at 0 dB a weight is as
     large as its uncertainty, at 20 dB ten times as large.
 
     Args:
-        snr: arrays of `|loc| / scale` by the name of the weight, such as
-            `tfpbnn.signal_to_noise(model)`. Weights of ratio 0 (pruned ones)
-            have no place on the axis, and the curve starts below 1.
-        title: of the axes.
-        ax: matplotlib axes to draw on; None makes a figure.
+        snr: arrays of `|loc| / scale` by the name of the weight, as
+            `tfpbnn.signal_to_noise(model)` returns them. Weights of ratio 0
+            (pruned ones) have no place on the axis, and the curve starts
+            below 1.
+        title: the title of the axes.
+        ax: the matplotlib axes to draw on; None makes a figure.
 
     Returns:
         The matplotlib figure.
 
     Raises:
         ImportError: if matplotlib is not installed.
-        TypeError: if `snr` is not a mapping, such as a model.
+        TypeError: if `snr` is not a mapping; a model is none.
         ValueError: if all ratios are 0, or there are none.
 
     Example:
@@ -88,7 +90,7 @@ def _decibels(ratios: Any) -> Any:
 
 
 def _by_depth(names: list[str]) -> list[tuple[Any, Any, str | None]]:
-    """Face, edge and label of each; of many, outlines from light to dark."""
+    """Chooses each weight's face, edge and label; of many, light to dark."""
     from matplotlib import colormaps, colors
 
     if len(names) <= len(GROUPS):
@@ -105,7 +107,7 @@ def _by_depth(names: list[str]) -> list[tuple[Any, Any, str | None]]:
 
 
 def _share_curve(ax: Any, x: Any, share: Any) -> None:
-    """A curve on an axis of its own, with room above it for the legend."""
+    """Draws a curve on its own axis, with room above it for the legend."""
     curve = ax.twinx()
     curve.plot(x, share, color="black")
     curve.set_ylabel("share of all weights above (line)")

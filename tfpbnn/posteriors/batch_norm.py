@@ -1,4 +1,4 @@
-"""Statistics of BatchNorm layers for weights that were not trained with."""
+"""Computes statistics of BatchNorm layers for weights not met in training."""
 
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
@@ -23,23 +23,23 @@ def update_batch_norm(
 ) -> None:
     """Recomputes the statistics of BatchNorm layers over data.
 
-    Averaged weights give other activations than any that training saw, so
-    the moving averages of training are wrong for them. Each layer gets the
-    mean and the variance of its inputs, in training mode, over all rows.
-    Layers that are frozen keep what they have, and other weights stay.
+    Averaged weights give other activations than those of training, so the
+    moving averages of training are wrong for them. Each layer gets the mean
+    and the variance of its inputs, in training mode, over all rows. Frozen
+    layers keep their statistics, and other weights stay.
 
     Args:
-        model: a built model, or a `SWAGPosterior`, of which it is done at the
-            mean. For draws of one see `SWAGPosterior.materialize`.
-        x: inputs, best those of training: an array, a tensor, a list or dict
-            of them, or a tf.data.Dataset or PyDataset, whose targets are
-            ignored.
-        batch_size: rows at a time, of arrays; default 1024. Layers normalize
-            by each batch's statistics, as in training.
+        model: a built model, or a `SWAGPosterior`, whose mean gets the
+            statistics. For its draws see `SWAGPosterior.materialize`.
+        x: the inputs, best those of training: an array, a tensor, a list or
+            dict of these, or a tf.data.Dataset or PyDataset, whose targets
+            are ignored.
+        batch_size: the number of rows in a batch, for arrays; None for 1024.
+            Layers normalize by each batch's statistics, as in training.
 
     Raises:
-        ValueError: if x is empty, infinite or has NaN; if the posterior has
-            members, whose statistics are their own.
+        ValueError: if x is empty, endless or has NaN; if the posterior has
+            members, which have their own statistics.
 
     Example:
     ```python
@@ -77,7 +77,7 @@ def check_statistics(network: keras.Model, x: Any) -> None:
 
 
 def batch_norms(network: keras.Model) -> list[Any]:
-    """The layers whose statistics training moves."""
+    """Lists the layers whose statistics training moves."""
     return [
         layer
         for layer in held_layers(network)
@@ -107,12 +107,14 @@ class BatchStatistics:
     def over(
         self, x: Any, batch_size: int | None = None, drawn: Values = ()
     ) -> Iterator[tuple[keras.Variable, Array]]:
-        """The moving variables of all layers, and their values.
+        """Computes the values of all layers' moving statistics.
+
+        Yields (variable, value) for each.
 
         Args:
             x: as in `update_batch_norm`.
-            batch_size: likewise.
-            drawn: other values of some of the network's weights.
+            batch_size: as in `update_batch_norm`.
+            drawn: pairs of weights of the network and other values for them.
         """
         if not self._layers:
             return
@@ -162,7 +164,7 @@ class BatchStatistics:
     def _one(
         self, x: Any, drawn: Values, values: list[Tensor], states: list[Tensor]
     ) -> tuple[list[Any], list[Tensor]]:
-        """(Mean, variance) of a batch for each layer, and the new states."""
+        """Computes each layer's (mean, variance) of a batch, and new states."""
         pairs = [
             *zip((v for v, _ in drawn), values, strict=True),
             *zip(self._states, states, strict=True),

@@ -1,4 +1,4 @@
-"""A Normal over the weights of one network, of low rank plus diagonal."""
+"""Defines a Normal of low rank plus diagonal over a network's weights."""
 
 import math
 from collections.abc import Sequence
@@ -26,22 +26,23 @@ _OWN_KEYS = 2**31 - 1
 
 @registry.register("ensembles")
 class SWAGPosterior(NetworkPosterior):
-    """What the callback `SWAG` collects: a Normal over a network's weights.
+    """The posterior that `SWAG` collects: a Normal over a network's weights.
 
     Its mean is `network`, its covariance `scale / 2 (diag(variances) + D D^T /
     (K - 1))`, where the K columns of D are the last deviations of the weights
-    from their running mean. Calling it, as `predict` and `evaluate` of
-    Keras do, is the network at the mean; `tfpbnn.predict` draws.
+    from their running mean. A call of the model, as by Keras's `predict` and
+    `evaluate`, gives the network at the mean; `tfpbnn.predict` takes draws.
 
     A network with BatchNorm needs statistics for its mean and for each draw,
-    which only data can give. Without, calls raise: `update_batch_norm` is for
-    the mean, and `materialize` makes a posterior whose draws have them.
+    which are computed from data; without them calls raise. `update_batch_norm`
+    computes those of the mean, and `materialize` makes a posterior whose draws
+    have their own.
 
     Args:
-        network: a built model, at the mean.
-        indices: which of `network.weights` are random.
-        num_columns: K, 2 or more.
-        num_collected: how many sets of weights it is from.
+        network: a built model, whose weights are the mean.
+        indices: the indices of the random weights in `network.weights`.
+        num_columns: the number K of deviations, 2 or more.
+        num_collected: the number of sets of weights that were collected.
         has_statistics: whether statistics of BatchNorm are those of the mean.
 
     Raises:
@@ -129,17 +130,18 @@ class SWAGPosterior(NetworkPosterior):
         batch_size: int | None = None,
         seed: int | None = None,
     ) -> WeightSamples:
-        """A finite posterior: draws of the weights, taken once and kept.
+        """Makes a finite posterior of draws that are taken once and kept.
 
-        Draws of the same seed are those of `tfpbnn.predict`.
+        With the same seed they are the draws of `tfpbnn.predict`.
 
         Args:
-            num_samples: how many.
-            x: inputs, best those of training, over which the statistics of
-                BatchNorm layers are computed for each draw; as in
-                `update_batch_norm`. Other networks don't need it.
-            batch_size: rows at a time, of arrays; default 1024.
-            seed: an integer; None as in `tfpbnn.predict`.
+            num_samples: the number of draws.
+            x: the inputs over which the statistics of BatchNorm layers are
+                computed for each draw, best the training data; see
+                `update_batch_norm`. Only networks with BatchNorm need it.
+            batch_size: the number of rows in a batch, for arrays; None for
+                1024.
+            seed: an integer; None takes one, as in `tfpbnn.predict`.
 
         Raises:
             ValueError: if the network has BatchNorm and x is None.
@@ -165,7 +167,7 @@ class SWAGPosterior(NetworkPosterior):
         return samples
 
     def _sample(self, key: Tensor) -> list[Tensor]:
-        """Values of the random weights, in their types."""
+        """Draws values of the random weights, in their dtypes."""
         own = random.fold(key, _OWN_KEYS)
         columns = random.normal(random.fold(own, 0), [self.num_columns])
         columns /= math.sqrt(2 * (self.num_columns - 1))

@@ -1,4 +1,4 @@
-"""Running means and deviations of sets of weights."""
+"""Computes running means and deviations of sets of weights."""
 
 import numpy as np
 
@@ -6,17 +6,18 @@ from tfpbnn.base.types import Array
 
 
 class Moments:
-    """A running mean of weights, and how far they are from it.
+    """A running mean of weights, and their deviations from it.
 
-    In float64 and by Welford's recurrence: a mean of squares less a squared
-    mean would leave nothing of a small variance.
+    They are computed in float64 and by Welford's recurrence, since a mean of
+    squares minus a squared mean would lose all digits of a small variance.
 
     Attributes:
-        count: how many sets of weights there were.
-        means: of each weight.
-        squares: sums of the squared deviations, of each weight.
-        columns: the last `rank` sets' deviations from the mean of those up to
-            them; with a rank of 0 there are neither these nor squares.
+        count: the number of sets of weights.
+        means: the mean of each weight.
+        squares: the sum of the squared deviations of each weight.
+        columns: the deviations of the last `rank` sets, each from the mean of
+            the sets up to it. With a rank of 0 there are neither columns nor
+            squares.
     """
 
     def __init__(self, rank: int = 0):
@@ -27,7 +28,7 @@ class Moments:
         self._rank = rank
 
     def add(self, values: list[Array]) -> None:
-        """Takes in one more set of weights."""
+        """Adds one more set of weights."""
         wide: list[Array] = [value.astype("float64") for value in values]
         if not self.count:
             self.means = [np.zeros_like(value) for value in wide]

@@ -1,4 +1,4 @@
-"""What posteriors over the weights of one network have in common."""
+"""Defines what posteriors over the weights of one network share."""
 
 import abc
 from typing import Any, NoReturn
@@ -29,10 +29,10 @@ class NetworkPosterior(Untrainable):
     """A distribution over some weights of one network.
 
     Attributes:
-        network: a built model, whose other weights are those of all draws.
-        indices: which of `network.weights` are random.
-        has_statistics: whether those of BatchNorm layers are the network's
-            own, and not those of the training that it comes from.
+        network: a built model, whose other weights are the same in all draws.
+        indices: the indices of the random weights in `network.weights`.
+        has_statistics: whether the statistics of BatchNorm layers are right
+            for the network's weights, rather than left from training.
     """
 
     has_statistics = False
@@ -61,10 +61,10 @@ class NetworkPosterior(Untrainable):
 
     @abc.abstractmethod
     def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
-        """The random weights of the draw of this number."""
+        """Returns the random weights' values, for the draw of an index."""
 
     def drawn_weights(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
-        """All of the network's weights, for one draw."""
+        """Returns the values of all of the network's weights, for one draw."""
         weights = [tf.convert_to_tensor(v) for v in self.network.weights]
         drawn = self.drawn(number, key)
         for index, value in zip(self.indices, drawn, strict=True):
@@ -74,14 +74,14 @@ class NetworkPosterior(Untrainable):
     def run(
         self, x: Any, variables: list[keras.Variable], values: list[Tensor]
     ) -> Any:
-        """The outputs of the network with other values of some weights."""
+        """Computes the network's outputs with other values of some weights."""
         with DrawnValues(list(zip(variables, values, strict=True))):
             return self.network(x, training=False)
 
     def _add_parameter(
         self, shape: Any, variable: keras.Variable, name: str
     ) -> keras.Variable:
-        """A variable about another; float32 at least, and never cast."""
+        """Adds a variable about another; float32 at least, and never cast."""
         wide = "float64" if variable.dtype == "float64" else "float32"
         return self.add_weight(
             name=name,

@@ -1,4 +1,4 @@
-"""A posterior that is a list of weights of one network."""
+"""Defines a posterior that is a list of weights of one network."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -21,17 +21,17 @@ from tfpbnn.posteriors.network_posterior import NetworkPosterior
 class WeightSamples(NetworkPosterior):
     """A posterior of S networks that differ in their weights only.
 
-    What `SnapshotEnsemble` and `SWAGPosterior.materialize` make. Draw s is
-    member s modulo S, so `tfpbnn.predict` runs each member once. Calling it,
-    as `predict` and `evaluate` of Keras do, gives the mean of the members'
-    *outputs*: for logits the geometric mean of the probabilities, up to a
-    constant, not their mixture, which `tfpbnn.predict` is. Penalties of
-    weights are not part of the loss.
+    `SnapshotEnsemble` and `SWAGPosterior.materialize` make such posteriors.
+    Draw s is member s modulo S, so `tfpbnn.predict` runs each member once, and
+    gives the mixture of their predictions. A call of the model, as by Keras's
+    `predict` and `evaluate`, gives the mean of the members' *outputs*; for
+    logits this is no mixture, but the geometric mean of the probabilities, up
+    to a constant. Penalties of weights are not part of the loss.
 
     Args:
         network: a built model.
-        num_members: S.
-        indices: which of `network.weights` differ.
+        num_members: the number S of networks.
+        indices: the indices of the weights in `network.weights` that differ.
 
     Raises:
         ValueError: if `num_members` is not positive.
@@ -71,14 +71,15 @@ class WeightSamples(NetworkPosterior):
     def from_weights(
         cls, model: keras.Model, weights: Sequence[Sequence[Any]]
     ) -> "WeightSamples":
-        """The posterior of a model with each of several sets of weights.
+        """Makes the posterior of a model with each of several sets of weights.
 
         Args:
             model: a built model, which is copied; compiled or not.
-            weights: for each member all weights, as `model.get_weights()`.
+            weights: a list for each member, as `model.get_weights()` returns
+                it.
 
         Raises:
-            ValueError: if there are none, or they don't fit the model.
+            ValueError: if there are no weights, or they don't fit the model.
         """
         variables = model.weights
         shapes = [tuple(v.shape) for v in variables]
@@ -118,7 +119,7 @@ class WeightSamples(NetworkPosterior):
 
     @property
     def members(self) -> list[keras.Model]:
-        """Copies as plain Keras models, with the posterior's loss."""
+        """The members, as plain Keras models with the posterior's loss."""
         models = []
         for number in range(self.num_members):
             member = clone(self.network, compiled=False)

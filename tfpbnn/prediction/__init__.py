@@ -1,8 +1,9 @@
-"""From a posterior and data to a predictive distribution.
+"""Turns a posterior and data into a predictive distribution.
 
 `predict` goes over data in pieces that fit the memory and collects draws;
-`results` holds what it gives. To add what a prediction can tell: a method of
-the classes there, made of a function of `tfpbnn.metrics` where it is a score.
+`results` has the classes of its results. To add what a prediction can tell: a
+method of these classes, which calls a function of `tfpbnn.metrics` if it is a
+score.
 """
 
 from tfpbnn.prediction.predict import evaluate, predict

@@ -1,4 +1,4 @@
-"""Averages over draws that come a few at a time."""
+"""Merges averages over draws that are made a few at a time."""
 
 from collections.abc import Iterable
 
@@ -6,10 +6,10 @@ from tfpbnn.base.types import Array
 
 
 def merge(parts: Iterable[tuple[int, tuple[Array, ...]]]) -> tuple[Array, ...]:
-    """Averages over all draws, from those over some.
+    """Merges averages over some draws into averages over all of them.
 
     Args:
-        parts: pairs of a count of draws and `Predictive.summaries` over them:
+        parts: pairs of a number of draws and `Predictive.summaries` over them:
             a mean, its variance over draws, and further averages.
 
     Reference:

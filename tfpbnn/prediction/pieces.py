@@ -32,12 +32,12 @@ Collect = Callable[[Iterator[Any], list[Any]], Any]
 
 
 class Run:
-    """One pass of a model over data, in pieces of rows and draws.
+    """A pass of a model over data, in pieces of rows and draws.
 
     Attributes:
-        draws: how draws are made; None, for the cheapest way, only until the
-            first rows of a stream are there.
-        num_samples: how many draws there are.
+        draws: how draws are made; None until the first rows of a stream are
+            there, if the cheapest way was asked for.
+        num_samples: the number of draws.
     """
 
     def __init__(
@@ -67,12 +67,12 @@ class Run:
     def over(
         self, batch_size: int | None, verbose: Any, collect: Collect
     ) -> tuple[list[Any], Any]:
-        """What was collected of each piece of rows, and the targets of x.
+        """Collects what is kept of each piece of rows, and the targets of x.
 
         The targets come with their weights, as (y, sample_weight), or are None
         if x brings none.
 
-        An interrupt ends the pass, with a warning, where rows are done.
+        An interrupt ends the pass with a warning; the rows that are done stay.
         """
         size = batch_size or _BATCH_SIZE
         if not (batch_size or self._is_stream):
@@ -110,7 +110,7 @@ class Run:
         return collected, keras.tree.map_structure(_joined, *targets)
 
     def check_random(self) -> None:
-        """Raises if every draw was the same by construction."""
+        """Raises if all draws are the same because nothing is random."""
         if self.draws is Draws.MEAN:
             return
         assert self._function is not None
@@ -154,7 +154,7 @@ class Run:
         return collect(self._draws(batch, bar), masks)
 
     def _draws(self, batch: Any, bar: Bar) -> Iterator[Any]:
-        """Outputs of some draws after another, `[d, B, ...]`."""
+        """Computes the outputs of some draws after another, `[d, B, ...]`."""
         function = self._function_for(batch)
         rows = data.length(batch)
         start = 0
@@ -173,7 +173,7 @@ class Run:
         self._first_row += rows
 
     def _stops(self, function: functions.DrawFunction, batch: Any) -> list[int]:
-        """Where the steps of draws end."""
+        """Lists the ends of the steps of draws."""
         if self.draws is Draws.MEAN:
             return [1]
         assert self.draws is not None
@@ -187,7 +187,7 @@ class Run:
         return len(self._stops(self._function_for(pieces[0]), pieces[0]))
 
     def _most_rows(self, x: Any) -> int:
-        """How many rows, at the least number of draws, fit the memory."""
+        """Counts the rows that fit the memory, at the least number of draws."""
         costs = self._function_for(x).costs(x)
         each = costs.shared_bytes_per_row + 2 * costs.bytes_per_row
         return max(1, self._budget // max(1, each))
@@ -204,7 +204,7 @@ def _array(leaf: Any) -> Any:
 
 
 def _joined(*leaves: Any) -> Any:
-    """The targets, or their weights, of all batches."""
+    """Joins the targets, or their weights, of all batches."""
     missing = sum(leaf is None for leaf in leaves)
     if missing == len(leaves):
         return None
@@ -217,7 +217,7 @@ def _joined(*leaves: Any) -> Any:
 
 
 def _check_fits(found: Any, batches: int | None) -> None:
-    """Raises if so many batches of what was collected can't be held."""
+    """Raises if the memory can't hold what is collected of all batches."""
     sizes = (getattr(x, "nbytes", 0) for x in keras.tree.flatten(found))
     total = sum(sizes) * (batches or 1)
     if total > free_memory():
@@ -229,7 +229,7 @@ def _check_fits(found: Any, batches: int | None) -> None:
 
 
 def free_memory() -> int:
-    """Bytes of memory that the machine has to spare; a guess if unknown."""
+    """Reads how many bytes of memory are free; a guess if it is unknown."""
     try:
         with open("/proc/meminfo") as file:
             line = next(x for x in file if x.startswith("MemAvailable:"))

@@ -1,4 +1,4 @@
-"""From a posterior and data to a predictive distribution."""
+"""Predicts and scores the targets of a model with random weights."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -33,70 +33,77 @@ def predict(
     memory_budget: int | None = None,
     likelihood: Any = None,
 ) -> Any:
-    """The predictive distribution of a model's targets, over draws of weights.
+    """Predicts the targets of a model, with draws of its weights.
 
-    The same seed gives the same numbers, whatever the batch size and the
-    memory, on one machine up to rounding; and whatever the number of rows, if
-    `draws` is not "auto", which chooses by it. Keras's dropout is off (see
-    `tfpbnn.mc_dropout`) and BatchNorm in inference mode. An interrupt (Ctrl-C)
-    ends with what is done, and a warning.
+    The predictive distribution is the mixture of the likelihoods at all draws.
+    On one machine the same seed gives the same numbers up to rounding, whatever
+    the batch size and the memory. The number of rows does not matter either,
+    unless `draws="auto"` chooses another way by it. Keras's dropout is off (see
+    `tfpbnn.mc_dropout`), and BatchNorm is in inference mode. An interrupt
+    (Ctrl-C) returns the rows that are done, with a warning.
 
     Args:
         model: a built Keras model with random layers in it.
-        x: inputs: an array of NumPy, pandas or SciPy (sparse), a tensor, also
-            sparse, ragged or of strings, or a list or dict of them, with None
-            for an optional input; or batches, of a tf.data.Dataset, PyDataset,
-            loader or generator that ends, whose targets are ignored.
+        x: the inputs: an array of NumPy, pandas or SciPy (sparse); a tensor,
+            which may be sparse, ragged or of strings; a list or dict of these,
+            with None for an optional input; or a tf.data.Dataset, PyDataset,
+            loader or finite generator of batches, whose targets are ignored.
         num_samples: the number of draws S of the weights. Errors of the mean
-            fall with its square root; 100 are enough for most plots. Of an
-            ensemble at most its members, and if fewer the first of them.
-        batch_size: rows at a time, of arrays; default 1024, or fewer if they
-            would not fit `memory_budget`.
+            fall with its square root; 100 are enough for most plots. For an
+            ensemble, the number of members to use, the first ones; there are
+            no more draws than members.
+        batch_size: the number of rows in a batch, for arrays; None for 1024,
+            or fewer if these would not fit `memory_budget`.
         seed: an integer; None takes one from Python's `random`, which
             `keras.utils.set_random_seed` seeds.
         verbose: "auto" (a progress bar if it takes over 2 s), 0 or 1.
-        draws: "coherent": a draw is one function, the same weights for every
-            row, so that rows are correlated as they should be. "marginal":
-            each row has draws of its own, by noise on the outputs of layers;
-            exact for what is asked of rows one by one (means, variances,
-            entropies, quantiles, scores), not for `sample` or other joint
-            statistics of rows; much faster for few rows; only for Dense-like
-            layers that a row meets once, with independent Normals. "mixed":
-            so for the layers that are given the same in all draws (the first
-            ones), and the same weights for every row in the others; exact for
-            the same questions, and faster for many rows, since those layers'
-            products are done once for all draws; only the first layers need
-            be Dense-like. "auto": the cheapest of these, counted for all rows
-            of x (for very many of a dataset), of those that are exact.
-            `Predictive.draws` tells which it was: predictions of the same seed
-            and kind have the same numbers for rows of the same index.
+        draws: how draws are made. `Predictive.draws` tells which way was
+            taken: with the same seed and way, rows of the same index have the
+            same numbers.
+            "coherent": a draw is one function, with the same weights for all
+            rows, so that rows are correlated as they should be.
+            "marginal": each row has its own draws, made by noise on the
+            outputs of layers. This is exact for all that concerns one row at
+            a time (means, variances, entropies, quantiles, scores), but not
+            for `sample` or other joint statistics of rows. It is much faster
+            for few rows, and needs Dense-like layers that a row meets once,
+            with independent Normals.
+            "mixed": marginal draws in the first random layers, whose inputs
+            are the same in all draws, and coherent draws in the others. It is
+            exact for the same questions, and faster for many rows, since the
+            products of those layers are done once for all draws. Only these
+            need to be Dense-like.
+            "auto": the cheapest of those three that are exact, as counted for
+            all rows of x (for very many if x is a stream).
             "mean": one pass at the posterior means, without epistemic
             uncertainty; also for models with nothing random.
         antithetic: whether draws come in pairs with noises of opposite signs.
             Means then have smaller errors (none at all for linear models);
             variances and quantiles hardly differ. Posteriors must be
             symmetric.
-        keep_draws: False to keep averages over draws only (means, variances,
-            entropies), for outputs too large to keep S of.
-        memory_budget: about how many bytes to work in, beside the result;
-            default a quarter of the free memory.
-        likelihood: what the outputs mean, for a model that was not compiled;
-            by default read off the compiled loss. For a model with several
-            outputs, one for each in the same structure.
+        keep_draws: whether the outputs at each draw are kept. False keeps
+            averages over draws only (means, variances, entropies), for
+            outputs too large to keep S of them.
+        memory_budget: roughly the number of bytes to work in, in addition to
+            the result; None for a quarter of the free memory.
+        likelihood: the likelihood or loss that tells what the outputs mean,
+            for a model that was not compiled; None for the compiled loss. For
+            a model with several outputs, one for each in the same structure.
 
     Returns:
         A `RegressionPredictive` or `ClassificationPredictive`; for a model
-        with several outputs, a list or dict of them in its structure. Outputs
-        without a loss are passed over: None in a list, not there in a dict.
-        Keras's mask of the outputs is the `mask` of the prediction.
+        with several outputs, a list or dict of predictions in the structure
+        of the outputs. An output without a loss has None in a list, and no
+        entry in a dict. Keras's mask of the outputs is the `mask` of the
+        prediction.
 
     Raises:
         ValueError: if the model was not built, has no likelihood for a loss,
             or has nothing random in it; if the outputs don't fit the
             likelihood; if `num_samples` is not positive; if x has NaN; if
             `draws` is not exact for the model.
-        TypeError: if x is not one of the forms above, or an input holds
-            neither numbers nor strings.
+        TypeError: if x has none of the forms above, or an input holds neither
+            numbers nor strings.
 
     Example:
     ```python
@@ -140,36 +147,39 @@ def evaluate(
     memory_budget: int | None = None,
     likelihood: Any = None,
 ) -> Scores:
-    """Scores of the predictive distribution against known targets.
+    """Scores the predictive distribution against known targets.
 
-    Regression: nll, rmse, crps, coverage_90, calibration_error.
-    Classification: nll, accuracy, brier, ece. Each is a mean over the places
-    that count, which are the rows or, if each row has several, their steps or
-    pixels; so nll is per row or per step, jointly for the targets of one.
-    `Scores.per` tells it. Places that Keras's mask leaves out, of weight 0, or
-    with a label that the loss ignores don't count, whatever stands there.
+    The scores of regression are nll, rmse, crps, coverage_90 and
+    calibration_error; those of classification are nll, accuracy, brier and ece.
+    Each is a mean over the places that count. Places are the rows or, if rows
+    have several, their steps or pixels; the nll of a place is joint for its
+    targets. `Scores.per` tells what each score is a mean over. Places that
+    Keras's mask leaves out, that have the weight 0, or whose label the loss
+    ignores don't count, whatever values they have.
 
     Args:
-        model: a built Keras model, as for `predict`; so are all arguments that
-            are not explained here.
-        x: inputs; a dataset may bring the targets, and weights.
-        y: targets or labels; None to take them from the dataset. Of a model
-            with several outputs a dict by their names, or a list in their
-            order; outputs without a loss need none.
-        sample_weight: weights of the rows `[N]` or of the places `[N, ...]`,
-            for weighted means, as Keras's `weighted_metrics` are; None for
-            those of the dataset, if it has any. Of several outputs one for all
-            or, as y, one for each.
+        model: a built Keras model with random layers in it.
+        x: the inputs, as in `predict`; a dataset may bring the targets, and
+            weights.
+        y: the targets or labels; None to take them from the dataset. For a
+            model with several outputs, a dict by their names, or a list in
+            their order; outputs without a loss need no targets.
+        num_samples, batch_size, seed, verbose: as in `predict`.
+        sample_weight: the weights of the rows `[N]` or of the places
+            `[N, ...]`, for weighted means like Keras's `weighted_metrics`;
+            None for those of the dataset, if it has any. For several outputs,
+            one array for all, or one for each in the structure of y.
+        draws, antithetic, memory_budget, likelihood: as in `predict`.
 
     Returns:
         The scores by name. If a model has several outputs, the names
         begin with those of the outputs, as in Keras: "out_1_nll".
 
     Raises:
-        ValueError: as `predict`; if there are no targets, or they don't fit
-            the outputs or are NaN or out of range; if names of outputs are
-            missing or unknown; if weights don't fit, or are negative, or leave
-            nothing to score.
+        ValueError: for the reasons of `predict`; if there are no targets, or
+            they don't fit the outputs or are NaN or out of range; if names of
+            outputs are missing or unknown; if weights don't fit, are negative,
+            or leave nothing to score.
 
     Example:
     ```python
@@ -211,7 +221,7 @@ def evaluate(
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Options:
-    """How to predict: what `predict` and `evaluate` share, as given there."""
+    """The arguments that `predict` and `evaluate` share."""
 
     num_samples: int
     batch_size: int | None
@@ -232,7 +242,7 @@ class _Options:
     def predict(
         self, model: keras.Model, x: Any
     ) -> tuple[Collector, dict[str, Predictive], tuple[Any, Any]]:
-        """Who collected, the predictions, and targets and weights of x."""
+        """Returns the collector, predictions, and (targets, weights) of x."""
         run = self._run(model, x)
         loss = self.likelihood or reading.compiled_loss(model)
         names = reading.output_names(model)

@@ -1,4 +1,4 @@
-"""Priors over a layer's weights.
+"""Defines priors over a layer's weights.
 
 How to add one: subclass `Prior`, give it `distribution` (and `cross_entropy`
 where it has a closed form), and add it to `_PRIORS`. Parameters that are
@@ -36,17 +36,17 @@ _PRIORS: dict[str, Callable[[], Prior]] = {
 
 
 def get(identifier: Identifier, argument: str = "prior") -> Prior | None:
-    """A prior by name, config or object; None stays None (no KL).
+    """Finds a prior by name, config or object; None stays None (no KL).
 
     Args:
         identifier: a name ("normal", "he_normal", "spike_and_slab" for a
             `ScaleMixture`, the other classes'), a config, an instance of
             `Prior`, or None.
-        argument: how error messages call the argument.
+        argument: the name of the argument, for errors.
 
     Raises:
-        ValueError: for an unknown name; the message lists the known ones.
-        TypeError: for something that is not a prior.
+        ValueError: if a name is unknown; the message lists the known ones.
+        TypeError: if the identifier is not a prior.
     """
     return registry.get(identifier, Prior, _PRIORS, argument)
 

@@ -1,4 +1,4 @@
-"""What all priors share."""
+"""Defines what all priors share."""
 
 import abc
 import math
@@ -15,29 +15,29 @@ _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
 
 class Prior(template.Template):
-    """A distribution over one weight tensor, before the data."""
+    """A prior distribution over one weight tensor."""
 
     def build(self, shape: Any) -> None:
         """Makes the variables, if any, for weights of `shape`."""
         self.weight_shape = tuple(shape)
 
     def build_for(self, posterior: Family) -> None:
-        """`build` for the weights of a built posterior."""
+        """Calls `build` for the weights of a built posterior."""
         self.build(posterior.loc.shape)
 
     @abc.abstractmethod
     def distribution(self) -> Any:
-        """The TFP distribution; its event is the whole weight tensor."""
+        """Makes the TFP distribution; its event is the whole weight tensor."""
 
     def cross_entropy(self, posterior: Family) -> Tensor | None:
-        """The expectation of `-log p(w)` over a posterior; None if unknown.
+        """Computes the mean of `-log p(w)` over a posterior; None if unknown.
 
         Where it is None, divergences estimate it from draws.
         """
         return None
 
     def divergence(self, posterior: Family) -> Tensor | None:
-        """The KL of a posterior, where that is known but no cross entropy.
+        """Computes the KL of a posterior, if known without a cross entropy.
 
         Improper priors have a KL up to a constant. Other priors return None,
         and the KL is computed from the cross entropy.
@@ -45,21 +45,21 @@ class Prior(template.Template):
         return None
 
     def one_scale_normal(self) -> tuple[Tensor, Tensor] | None:
-        """The means and the scale of a prior of Normals with one scale."""
+        """Returns means and scale of Normals with one scale; else None."""
         return None
 
     def scale_about_zero(self) -> float | None:
-        """The scale of Normals about zero that share a constant one."""
+        """Returns the constant scale of Normals about zero; else None."""
         return None
 
     def extra_divergence(self) -> Tensor | None:
-        """The KL of what the prior itself has a posterior of, in nats."""
+        """Computes the KL of the prior's own posteriors, in nats, or None."""
         return None
 
     def shared_divergence(self) -> Tensor | None:
-        """The part of `extra_divergence` that belongs to no single member.
+        """Computes the part of `extra_divergence` that all members share.
 
-        Weights of members have their members along their first axis; scales
+        Weights of several members have these along their first axis; scales
         that do not differ along it are shared by all.
         """
         return self.extra_divergence()
@@ -78,7 +78,7 @@ def check_scale(name: str, scale: float | str) -> float | str:
 
 
 def scale_for(scale: float | str, shape: Sequence[int]) -> float:
-    """A scale as a number: "he" is `sqrt(2 / fan_in)`."""
+    """Converts a scale to a number: "he" is `sqrt(2 / fan_in)`."""
     return positive.he(shape) if isinstance(scale, str) else scale
 
 
@@ -97,7 +97,7 @@ def check_axis(axis: Any) -> int | tuple[int, ...] | None:
 def scales_shape(
     shape: Sequence[int], axis: int | tuple[int, ...] | None
 ) -> tuple[int, ...]:
-    """The shape of scales that differ along `axis`; broadcasts to `shape`."""
+    """Computes the shape of scales that differ along `axis`."""
     if axis is None:
         return ()
     axes = (axis,) if isinstance(axis, int) else axis
@@ -114,10 +114,10 @@ def scales_shape(
 def normal_cross_entropy(
     posterior: Family, loc: Tensor, log_scale: Tensor, precision: Tensor
 ) -> Tensor | None:
-    """The cross entropy of Normals, given expectations over their scales.
+    """Computes the cross entropy of Normals with random scales.
 
-    It is exact for every posterior whose mean and variances are known, Normal
-    or not; for others it is None.
+    The scales are given by their expectations. It is exact for every posterior
+    whose mean and variances are known, Normal or not; for others it is None.
 
     Args:
         posterior: a built family.

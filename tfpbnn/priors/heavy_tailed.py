@@ -1,4 +1,4 @@
-"""Priors with heavier tails than a Normal's."""
+"""Defines priors with heavier tails than a Normal's."""
 
 import math
 from typing import Any
@@ -13,7 +13,7 @@ from tfpbnn.priors.base import Prior, check_scale, scale_for
 
 
 class ZeroCentered(Prior):
-    """Independent weights about zero, with one scale; fixed."""
+    """Independent weights about zero, with one fixed scale."""
 
     def __init__(self, scale: float | str = 1.0, **kwargs: Any):
         super().__init__(**kwargs)
@@ -30,13 +30,14 @@ class ZeroCentered(Prior):
 
 @registry.register("priors")
 class Laplace(ZeroCentered):
-    """`p(w) = exp(-|w| / scale) / (2 scale)`: small weights are drawn to zero.
+    """The Laplace prior, which draws small weights to zero.
 
-    The standard deviation is `sqrt(2) scale`. The KL of Normal posteriors is
-    exact, that of others is estimated from draws.
+    Its density is `p(w) = exp(-|w| / scale) / (2 scale)`, its standard
+    deviation `sqrt(2) scale`. The KL of Normal posteriors is exact, that of
+    others is estimated from draws.
 
     Args:
-        scale: a positive number, or "he" for `sqrt(2 / fan_in)`.
+        scale: the scale, a positive number, or "he" for `sqrt(2 / fan_in)`.
 
     Raises:
         ValueError: if `scale` is neither.
@@ -72,17 +73,17 @@ class Laplace(ZeroCentered):
 
 @registry.register("priors")
 class StudentT(ZeroCentered):
-    """Student's t about zero: most weights small, a few as large as they like.
+    """Student's t prior: most weights are small, a few as large as they like.
 
-    There is no closed-form KL: the cross entropy is estimated from draws.
+    There is no closed-form KL, so the cross entropy is estimated from draws.
 
     Args:
-        df: degrees of freedom, a positive number; the fewer the heavier the
-            tails.
-        scale: a positive number, or "he" for `sqrt(2 / fan_in)`.
+        df: the degrees of freedom, a positive number; the fewer, the heavier
+            are the tails.
+        scale: the scale, a positive number, or "he" for `sqrt(2 / fan_in)`.
 
     Raises:
-        ValueError: if one of them is not positive.
+        ValueError: if `df` or `scale` is not positive.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Priors whose scales have a posterior of their own."""
+"""Defines priors whose scales have their own posterior."""
 
 import abc
 from typing import Any
@@ -23,29 +23,29 @@ from tfpbnn.priors.hyperpriors import Hyperprior, ScalePosterior
 class ScaledPrior(Prior):
     """Normals about zero, given positive scales that have posteriors.
 
-    The joint posterior is factorized: `q(w) q(scales)`, log-normal in each
-    scale. So the expectation of `-log p(w | scales)` is exact for any family
-    of weights, and the KL of the scales is added to that of the weights.
+    The joint posterior is the product `q(w) q(scales)`, log-normal in each
+    scale. So the expectation of `-log p(w | scales)` is exact for any family of
+    weights, and the KL of the scales is added to that of the weights.
     """
 
     def _own_scale(
         self, name: str, shape: Any, hyperprior: Hyperprior
     ) -> ScalePosterior:
-        """A posterior of scales, which starts where the hyperprior says."""
+        """Makes a posterior of scales, which starts at the hyperprior's."""
         posterior = ScalePosterior(name=name, dtype=self.dtype_policy)
         posterior.build(shape, start=hyperprior.typical)
         return posterior
 
     @property
     def scale(self) -> Tensor:
-        """The weights' prior scales, at the medians of what they are made of.
+        """The prior scales of the weights, at the medians of their factors.
 
-        Broadcasts to the shape of the weights.
+        It broadcasts to the shape of the weights.
         """
         return tf.exp(self._log_scale())
 
     def distribution(self) -> Any:
-        """The Normals given the medians of the scales."""
+        """Makes the Normals given the medians of the scales."""
         scale = tf.broadcast_to(self.scale, self.weight_shape)
         normal = tfp.distributions.Normal(tf.zeros_like(scale), scale)
         return tfp.distributions.Independent(normal, len(self.weight_shape))
@@ -73,15 +73,15 @@ class ScaledPrior(Prior):
 
     @abc.abstractmethod
     def _scales(self) -> list[tuple[ScalePosterior, Hyperprior]]:
-        """All scales, and the priors of them."""
+        """Lists all scales' posteriors, and their hyperpriors."""
 
     @abc.abstractmethod
     def _log_scale(self) -> Tensor:
-        """The mean of the logarithm of the weights' scale."""
+        """Computes the mean of the logarithm of the weights' scale."""
 
     @abc.abstractmethod
     def _precision(self) -> Tensor:
-        """The mean of the weights' `scale ** -2`."""
+        """Computes the mean of the weights' `scale ** -2`."""
 
 
 @registry.register("priors")
@@ -90,19 +90,19 @@ class HierarchicalNormal(ScaledPrior):
 
     `w ~ N(0, scale^2)`, `scale ~ hyperprior`. The scale's posterior is
     log-normal, and is trained with the weights; its KL to the hyperprior is
-    part of the layer's. Unlike `Normal(learnable_scale=True)`, which finds one
-    best scale, it says how sure that is, and with few weights per scale it
+    part of the layer's KL. Unlike `Normal(learnable_scale=True)`, which finds
+    one best scale, it says how sure that is, and with few weights per scale it
     does not overfit. (Weights and scale are independent in the posterior.)
 
     Args:
-        hyperprior: "half_cauchy", "inverse_gamma", or an object such as
-            `tfpbnn.priors.HalfCauchy(0.1)`.
+        hyperprior: the prior of the scale: "half_cauchy", "inverse_gamma", or
+            an object such as `tfpbnn.priors.HalfCauchy(0.1)`.
         axis: the axes of the weight along which scales differ: None for one
             per weight tensor, -1 for one per output unit, 0 for one per input
             of a dense layer.
 
     Raises:
-        ValueError: when built, if the weight has no such axis.
+        ValueError: if it is built for a weight that has no such axis.
 
     Example:
     ```python

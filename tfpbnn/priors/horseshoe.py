@@ -1,4 +1,4 @@
-"""Horseshoe priors: most weights vanish, the others are hardly shrunk."""
+"""Defines horseshoe priors: most weights vanish, others hardly shrink."""
 
 from typing import Any
 
@@ -18,7 +18,7 @@ from tfpbnn.priors.hyperpriors import (
 
 
 class LocalGlobal(ScaledPrior):
-    """The half-Cauchy scales that horseshoes share."""
+    """A prior with the half-Cauchy scales that horseshoes share."""
 
     def __init__(
         self,
@@ -69,26 +69,27 @@ class LocalGlobal(ScaledPrior):
 
 @registry.register("priors")
 class Horseshoe(LocalGlobal):
-    """`w ~ N(0, (global local)^2)` with half-Cauchy scales, both learned.
+    """The horseshoe prior, with half-Cauchy scales that are learned.
 
-    One global scale per weight tensor draws everything to zero; local scales,
-    whose tails are heavy, let a few weights (by default: the incoming weights
-    of a unit, together) get away. The scales have log-normal posteriors that
-    are trained with the weights; their KL, exact by quadrature, is part of the
-    layer's. (In the posterior, weights and scales are independent: the centred
-    parameterization.)
+    `w ~ N(0, (global local)^2)`. One global scale per weight tensor draws
+    everything to zero; local scales, whose tails are heavy, let a few weights
+    (by default the incoming weights of a unit together) stay large. The scales
+    have log-normal posteriors that are trained with the weights; their KL,
+    exact by quadrature, is part of the layer's KL. (In the posterior, weights
+    and scales are independent: the centred parameterization.)
 
     Args:
         global_scale: the median of the global scale before the data, a
-            positive number. Less shrinks more.
-        local_scale: the median of the local scales before the data.
+            positive number; smaller ones shrink more.
+        local_scale: the median of the local scales before the data, a positive
+            number.
         axis: the axes of the weight along which local scales differ: -1 for
-            one per output unit (units are pruned), 0 for one per input of a
-            dense layer (inputs are), (0, 1) for one per weight of it.
+            one per output unit (which prunes units), 0 for one per input of a
+            dense layer (which prunes inputs), (0, 1) for one per weight of it.
 
     Raises:
-        ValueError: if a scale is not positive; when built, if the weight has
-            no such axis.
+        ValueError: if a scale is not positive, or if it is built for a weight
+            that has no such axis.
 
     Example:
     ```python
@@ -106,7 +107,7 @@ class Horseshoe(LocalGlobal):
 
 @registry.register("priors")
 class RegularizedHorseshoe(LocalGlobal):
-    """A horseshoe with a slab: weights that get away are kept to a finite size.
+    """A horseshoe with a slab, which keeps large weights finite.
 
     Precisions add up: `1 / scale^2 = 1 / (global local)^2 + 1 / slab^2`, with
     `slab^2` inverse-gamma, so that large weights are as under a Student's t
@@ -116,12 +117,13 @@ class RegularizedHorseshoe(LocalGlobal):
 
     Args:
         global_scale, local_scale, axis: as in `Horseshoe`.
-        slab_scale: how large weights that matter are, a positive number.
-        slab_df: how sure that is, a positive number.
+        slab_scale: the typical size of weights that matter, a positive number.
+        slab_df: the degrees of freedom of the slab, a positive number; more
+            make the size more certain.
 
     Raises:
-        ValueError: if a number is not positive; when built, if the weight has
-            no such axis.
+        ValueError: if a number is not positive, or if it is built for a weight
+            that has no such axis.
 
     Example:
     ```python
@@ -159,7 +161,10 @@ class RegularizedHorseshoe(LocalGlobal):
         return [*super()._scales(), (self.slab_posterior, self.slab_hyperprior)]
 
     def _log_scale(self) -> Tensor:
-        """`log(spread) - softplus(2 log(spread / slab)) / 2`, in the mean."""
+        """Computes the mean of log(scale), with `spread = global local`.
+
+        It is the mean of `log(spread) - softplus(2 log(spread / slab)) / 2`.
+        """
         spread = super()._log_scale()
         parts = (
             self.global_posterior,

@@ -1,7 +1,7 @@
-"""Priors over the scales of priors, and the posterior that scales have.
+"""Defines priors over the scales of priors, and the posterior of scales.
 
-Everything is in s = log(scale), where the posterior is Normal and densities are
-smooth and without bounds.
+All is computed in s = log(scale), where the posterior is Normal and densities
+are smooth and without bounds.
 """
 
 import abc
@@ -27,11 +27,11 @@ class Hyperprior(abc.ABC):
     @property
     @abc.abstractmethod
     def typical(self) -> float:
-        """A scale to start from."""
+        """The scale to start from."""
 
     @abc.abstractmethod
     def cross_entropy(self, loc: Tensor, sd: Tensor) -> Tensor:
-        """The mean of `-log p(s)` over `s ~ N(loc, sd^2)`, elementwise."""
+        """Computes the means of `-log p(s)` over `s ~ N(loc, sd^2)`."""
 
     @abc.abstractmethod
     def get_config(self) -> Config: ...
@@ -43,7 +43,7 @@ class Hyperprior(abc.ABC):
 
 @registry.register("priors")
 class HalfCauchy(Hyperprior):
-    """The positive half of a Cauchy: hardly a bound on large scales.
+    """The positive half of a Cauchy, which hardly bounds large scales.
 
     Args:
         scale: the median, a positive number.
@@ -72,16 +72,16 @@ class HalfCauchy(Hyperprior):
 
 @registry.register("priors")
 class InverseGamma(Hyperprior):
-    """`scale ** 2` is inverse-gamma: the conjugate prior of a variance.
+    """The inverse-gamma prior of `scale ** 2`, conjugate for a variance.
 
     Args:
-        concentration: a positive number; half the number of weights that it
-            counts as.
+        concentration: half the number of weights that the prior counts as, a
+            positive number.
         scale: the inverse gamma's scale, a positive number. The mode of the
             variance is `scale / (concentration + 1)`.
 
     Raises:
-        ValueError: if one of them is not positive.
+        ValueError: if `concentration` or `scale` is not positive.
     """
 
     def __init__(self, concentration: float = 1.0, scale: float = 1.0):
@@ -108,11 +108,12 @@ class InverseGamma(Hyperprior):
 
 
 def get(identifier: Identifier, argument: str = "hyperprior") -> Hyperprior:
-    """A hyperprior by name ("half_cauchy", "inverse_gamma"), config or object.
+    """Finds a hyperprior by name, config or object.
 
     Raises:
-        ValueError: for an unknown name; the message lists the known ones.
-        TypeError: for something that is not a hyperprior, None included.
+        ValueError: if a name is unknown; the message lists the known ones,
+            "half_cauchy" and "inverse_gamma".
+        TypeError: if the identifier is not a hyperprior; None is not.
     """
     known = {"half_cauchy": HalfCauchy, "inverse_gamma": InverseGamma}
     found = registry.get(identifier, Hyperprior, known, argument)
@@ -122,7 +123,7 @@ def get(identifier: Identifier, argument: str = "hyperprior") -> Hyperprior:
 
 
 def mean_softplus(loc: Tensor, sd: Tensor) -> Tensor:
-    """The mean of `softplus(x)` for `x ~ N(loc, sd^2)`, by quadrature."""
+    """Computes the mean of `softplus(x)` for `x ~ N(loc, sd^2)`."""
     nodes = tf.constant(_NODES, loc.dtype)
     weights = tf.constant(_WEIGHTS, loc.dtype)
     x = loc[..., tf.newaxis] + sd[..., tf.newaxis] * nodes
@@ -131,9 +132,9 @@ def mean_softplus(loc: Tensor, sd: Tensor) -> Tensor:
 
 @registry.register("priors")
 class ScalePosterior(template.Template):
-    """Independent log-normal posteriors of positive scales: part of a prior.
+    """Independent log-normal posteriors of positive scales, part of a prior.
 
-    Their KL to a hyperprior is exact: a closed form or a quadrature of a
+    Their KL to a hyperprior is exact, by a closed form or by quadrature of a
     smooth function of one dimension.
     """
 
@@ -175,7 +176,7 @@ class ScalePosterior(template.Template):
         return tf.exp(2 * tf.square(self.sd_log) - 2 * self.mean_log)
 
     def divergence(self, hyperprior: Hyperprior) -> Tensor:
-        """The KL to a hyperprior, in nats."""
+        """Computes the KL to a hyperprior, in nats."""
         sd = self.sd_log
         return tf.reduce_sum(
             hyperprior.cross_entropy(self.mean_log, sd)

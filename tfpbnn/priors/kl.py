@@ -1,4 +1,4 @@
-"""The KL divergence of a posterior to its prior, for any pair of them."""
+"""Computes the KL of a posterior to its prior, for any pair of them."""
 
 import tensorflow as tf
 
@@ -14,19 +14,19 @@ def kl_divergence(
     key: Tensor,
     of_weights: Tensor | None = None,
 ) -> Tensor:
-    """`KL(posterior || prior)` in nats, a float32 scalar.
+    """Computes `KL(posterior || prior)` in nats, a float32 scalar.
 
-    The cross entropy, exact if the prior knows it, less the entropy, exact if
-    the posterior knows it; what neither does takes TFP's registered form, or
-    else draws. For a `PointEstimate`, whose entropy counts as zero, it is the
-    negative log density of the prior. Of a prior whose own parameters have a
-    posterior, their KL is added.
+    The KL is the cross entropy, exact if the prior knows it, minus the entropy,
+    exact if the posterior knows it. If the cross entropy is unknown, it is
+    TFP's registered form, or else estimated from draws. For a `PointEstimate`,
+    whose entropy counts as zero, it is the negative log density of the prior.
+    If the prior's own parameters have a posterior, their KL is added.
 
     Args:
         posterior: a built family.
         prior: a prior built for the same shape.
         key: the key of the draw, if one is needed.
-        of_weights: the KL of the weights, where it is known already.
+        of_weights: the KL of the weights, if it is known already.
     """
     normal = prior.one_scale_normal()
     kl = of_weights
@@ -64,10 +64,10 @@ def _negative_entropy(posterior: Family, key: Tensor) -> Tensor:
 
 
 def monte_carlo_kl(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
-    """An unbiased estimate of the KL of the weights, from one draw of noise.
+    """Estimates the KL of the weights without bias, from one draw of noise.
 
-    The cross entropy is the mean over `loc + noise` and, if those are as
-    likely, `loc - noise`: odd terms cancel.
+    The cross entropy is the mean over `loc + noise` and, if that is as likely,
+    `loc - noise`, so that odd terms cancel.
     """
     loc, noise = tf.convert_to_tensor(posterior.loc), posterior.noise(key)
     signs = [1, -1] if posterior.is_normal or posterior.sign_symmetric else [1]

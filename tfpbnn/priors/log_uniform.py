@@ -1,4 +1,4 @@
-"""The scale-invariant prior, with which variational dropout finds sparsity."""
+"""Defines the scale-invariant prior of sparse variational dropout."""
 
 import math
 from typing import Any
@@ -17,11 +17,11 @@ _MAX_LOG_ALPHA = 20.0
 
 
 def kl_to_log_uniform(log_alpha: Tensor) -> Tensor:
-    """KL of Normal(m, alpha m^2) to the log-uniform distribution, elementwise.
+    """Computes the KL of Normal(m, alpha m^2) to the log-uniform distribution.
 
-    It does not depend on m. An approximation, within 0.0095 nats of the truth
-    for all alpha; the improper constant is such that it vanishes as alpha
-    grows.
+    It is elementwise and does not depend on m. It is an approximation, within
+    0.0095 nats of the truth for all alpha; the arbitrary constant of the
+    improper prior is chosen so that the KL vanishes as alpha grows.
     """
     limit, shift, slope = _FIT
     return limit * tf.sigmoid(
@@ -31,25 +31,24 @@ def kl_to_log_uniform(log_alpha: Tensor) -> Tensor:
 
 @registry.register("priors")
 class LogUniform(Prior):
-    """`p(|w|)` proportional to `1 / |w|`: no size of a weight is more likely.
+    """The scale-invariant prior, `p(|w|)` proportional to `1 / |w|`.
 
-    With it the posterior's `loc` and `scale` are those of sparse variational
-    dropout. The KL depends on the weight's own dropout alone, `alpha = scale^2
-    / loc^2`, and asks for as much of it as the data allow: where they ask for
-    nothing, alpha grows without bound and the weight is noise about zero. Those
-    with log(alpha) above 3 (a signal-to-noise ratio below 0.22) can go, by
-    `tfpbnn.prune`.
+    With it, training is sparse variational dropout. The KL depends only on the
+    weight's relative variance, `alpha = scale^2 / loc^2`, and makes it as large
+    as the data allow. If the data don't need a weight, alpha grows without
+    bound and the weight is noise about zero. Weights with log(alpha) above 3 (a
+    signal-to-noise ratio below 0.22) can be removed by `tfpbnn.prune`.
 
     The prior is improper: its KL has an arbitrary constant (it is 0 at infinite
     alpha), so that losses can't be compared with those of other priors. It
-    holds for independent Normals, `"mean_field_normal"`, `"he_normal"` and
-    `"ktied_normal"`, best in a `LocalReparameterization` layer: noise of large
-    alpha is too much for other estimators. Let the KL's weight start near 0
-    (`tfpbnn.callbacks.KLWeight`) in deep networks, or weights are dropped
+    needs independent Normals, `"mean_field_normal"`, `"he_normal"` or
+    `"ktied_normal"`, best in a `LocalReparameterization` layer, since noise of
+    large alpha is too much for other estimators. Let the KL's weight start near
+    0 (`tfpbnn.callbacks.KLWeight`) in deep networks, or weights are dropped
     before they have learned anything.
 
     Raises:
-        ValueError: when the layer is built, for a posterior that is not of
+        ValueError: if the layer is built with a posterior that is not of
             independent Normals.
 
     Example:

@@ -1,4 +1,4 @@
-"""Priors and posteriors at pretrained weights."""
+"""Defines priors and posteriors at pretrained weights."""
 
 from collections.abc import Callable
 from typing import Any
@@ -21,10 +21,10 @@ _LEAST = 1e-3
 class MOPED(NormalPrior):
     """Independent Normals about weights that were trained before.
 
-    Their means, `loc`, are a variable that training leaves alone and that is
-    saved with the model. It starts where the posterior does, so pretrained
-    weights can come by the layer's initializer; `tfpbnn.priors.moped` puts
-    prior and posterior of a built layer at given weights.
+    Their means, `loc`, are a variable that is not trained, and is saved with
+    the model. It starts at the posterior's `loc`, so the layer's initializer
+    can bring pretrained weights; `tfpbnn.priors.moped` moves prior and
+    posterior of a built layer to given weights.
 
     Args:
         scale: the standard deviation, a positive number, or "he" for
@@ -84,20 +84,20 @@ class MOPED(NormalPrior):
 
 
 def moped(layer: Any, *, delta: float = 0.1, **weights: Any) -> None:
-    """Puts posteriors, and `MOPED` priors, of a layer at pretrained weights.
+    """Moves posteriors, and `MOPED` priors, of a layer to pretrained weights.
 
-    `loc` becomes the weight, of the prior too if it is a `MOPED`; scales
-    become `delta |weight|`, but at least a thousandth of what is typical. (Of
-    families without a scale of its own for each weight, scales stay.)
+    The `loc` of the posterior, and of the prior if it is a `MOPED`, is set to
+    the weight. Scales are set to `delta |weight|`, but at least a thousandth of
+    a typical one; those of families without a scale for each weight stay.
 
     Args:
         layer: a built variational layer.
-        delta: scales relative to weights, a positive number.
-        **weights: arrays or variables by the layer's names for its weights,
+        delta: the scales relative to the weights, a positive number.
+        **weights: arrays or variables, by the layer's names of its weights,
             such as `kernel` and `bias`.
 
     Raises:
-        ValueError: if `delta` is not positive, the layer is not built, or has
+        ValueError: if `delta` is not positive, or the layer is not built or has
             no posterior of such a name or shape.
     """
     checks.positive_number("delta", delta)

@@ -1,4 +1,4 @@
-"""Normal priors."""
+"""Defines Normal priors."""
 
 from typing import Any
 
@@ -19,7 +19,7 @@ from tfpbnn.priors.base import (
 
 
 class NormalPrior(Prior):
-    """Independent Normals, whose subclasses say where and how wide.
+    """Independent Normals, whose means and scales subclasses define.
 
     Attributes:
         fixed_scale: the one scale of all weights, if it is a constant.
@@ -50,7 +50,7 @@ class NormalPrior(Prior):
 
 @registry.register("priors")
 class Normal(NormalPrior):
-    """Independent Normals with one location, and scales given or learned.
+    """Independent Normals with one mean, and scales given or learned.
 
     Args:
         loc: the mean, a number.
@@ -58,7 +58,7 @@ class Normal(NormalPrior):
             `sqrt(2 / fan_in)`, with which deep ReLU networks are functions of
             the same size at any width.
         learnable_scale: whether the scale is learned with the posterior
-            (empirical Bayes); `scale` is then where it starts.
+            (empirical Bayes); `scale` is then its initial value.
         axis: the axes of the weight along which learned scales differ. None
             learns one per weight tensor, -1 one per output unit (of dense and
             convolutional kernels), 0 one per input of a dense layer (automatic
@@ -134,5 +134,5 @@ class Normal(NormalPrior):
 
 
 def he_normal() -> Normal:
-    """`Normal(scale="he")`: by name, `kernel_prior="he_normal"`."""
+    """Makes `Normal(scale="he")`, by name `kernel_prior="he_normal"`."""
     return Normal(scale="he")

@@ -1,4 +1,4 @@
-"""A mixture of a wide and a narrow Normal."""
+"""Defines a mixture of a wide and a narrow Normal."""
 
 import math
 from typing import Any
@@ -22,7 +22,8 @@ class ScaleMixture(Prior):
     Args:
         pi: the weight of the first component, between 0 and 1.
         scale1: the standard deviation of the first component.
-        scale2: that of the second, usually much smaller.
+        scale2: the standard deviation of the second component, usually much
+            smaller.
 
     Raises:
         ValueError: if `pi` is outside of (0, 1) or a scale is not positive.

@@ -1,4 +1,4 @@
-"""The only place that draws random numbers.
+"""Draws random numbers, which no other place does.
 
 TensorFlow's draws use Philox: the default algorithm is 26 times slower under
 XLA on a CPU. The bits of a key are the same in eager mode, in a graph and under

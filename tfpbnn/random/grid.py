@@ -52,7 +52,7 @@ def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     Args:
         keys: `[S, 2]`, or `[S, B, 2]` for one of each row.
         rows: the numbers of the rows, integers `[B]`.
-        size: how many words a row has.
+        size: the number of words of a row.
 
     Returns:
         Words of uint32, `[S, B, size]`.

@@ -1,4 +1,4 @@
-"""Random numbers of one call, of the distribution that is asked for."""
+"""Makes the random numbers of one call, of any distribution."""
 
 import math
 from typing import Any
@@ -10,16 +10,15 @@ from tfpbnn.random.normals import bits, normal
 
 
 class RandomNumbers:
-    """Random numbers that broadcast to an input, of any distribution.
+    """Random numbers of any distribution, which broadcast to an input.
 
-    They are made of one key, so that one distribution is to be asked for, and
-    once.
+    They are made of one key, so ask for one distribution only, and once.
 
     Args:
-        key: `[2]`; None if there are normals.
+        key: the key, `[2]`; None if there are normals.
         sizes: the shape of the random numbers; None if there are normals.
-        normals: those of the draws of a scope, which all other random numbers
-            are made of then.
+        normals: the normals of a scope's draws, from which the other random
+            numbers are then made.
     """
 
     def __init__(
@@ -33,13 +32,13 @@ class RandomNumbers:
         self._normals = normals
 
     def normal(self, dtype: Any) -> Tensor:
-        """Standard normals."""
+        """Returns standard normals."""
         if self._normals is None:
             return normal(self._key, self._sizes, dtype)
         return tf.cast(self._normals, dtype)
 
     def kept(self, rate: float, dtype: Any) -> Tensor:
-        """0 with probability `rate`, to 2^-23 at least; else 1."""
+        """Returns 0 with probability `rate`, to 2^-23 at least; else 1."""
         if self._normals is None:
             words = bits(self._key, self._sizes)
             threshold = tf.constant(round(rate * 2**32), tf.uint32)
@@ -48,7 +47,7 @@ class RandomNumbers:
         return tf.cast(self._normals >= threshold, dtype)
 
     def logistic(self) -> Tensor:
-        """Standard logistic numbers, float32."""
+        """Returns standard logistic numbers, in float32."""
         normals = self._normals
         if normals is None:
             words = tf.bitwise.right_shift(

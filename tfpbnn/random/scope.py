@@ -1,4 +1,4 @@
-"""What random layers and `predict` say to each other about draws.
+"""Tells random layers which draws to make, and what layers can do.
 
 A `DrawScope` tells the layers that are called inside of it which draws to use,
 and a layer's `Drawing` tells what it can do in a scope.
@@ -21,20 +21,21 @@ _POSTERIORS = 2**30
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
-    """What a layer can do in a draw scope.
+    """The abilities of a layer in a draw scope.
 
     All but the first two may depend on the shape of the inputs.
 
     Attributes:
-        is_random: whether its outputs differ between draws of one input.
-        num_draws: how many draws differ; None if there is no end of them.
-        can_stack: whether it takes S draws at once.
-        can_be_marginal: whether it takes draws of each row's own, and each
-            row's outputs then have their exact distribution.
+        is_random: whether the layer's outputs differ between draws of one
+            input.
+        num_draws: the number of different draws; None if there is no limit.
+        can_stack: whether the layer can make S draws at once.
+        can_be_marginal: whether each row can have its own draws, with the exact
+            distribution of the row's outputs.
         has_output_noise: whether noise on the outputs, which the layer's
             method `output_noise` describes, can stand for its weights in mixed
             draws.
-        num_normals: how many normals the weights of one draw take.
+        num_normals: the number of normals that the weights of one draw take.
     """
 
     is_random: bool = True
@@ -53,25 +54,26 @@ class DrawScope:
     draw, and draws don't depend on the process. There are four kinds of scope:
 
     - *mean*: `key` is None, and layers use their posterior means;
-    - *coherent*, looped: `key [2]` is that of one draw, with the same weights
-      for all rows;
-    - *coherent*, stacked: `key [S, 2]` has those of S draws at once. Layers
+    - *coherent*, looped: `key [2]` is the key of one draw, with the same
+      weights for all rows;
+    - *coherent*, stacked: `key [S, 2]` has the keys of S draws at once. Layers
       give `[S * B, ...]`, draw by draw, from inputs that are stacked likewise,
       or `[B, ...]` if `is_shared`;
-    - *marginal*: the same with `rows [B]`, and each row has draws of its own.
+    - *marginal*: the same with `rows [B]`, and each row has its own draws.
       The key may be `[S, B, 2]`, one for each row.
 
-    *Mixed* draws are coherent ones, in which layers that the scope knows an
-    `OutputNoise` of draw their outputs, each row's apart.
+    *Mixed* draws are coherent ones, in which layers whose `OutputNoise` the
+    scope knows draw their outputs, for each row separately.
 
     Attributes:
-        key: as above.
+        key: the key or keys, as above.
         rows: the indices of the rows.
-        is_shared: whether the layer that is called next is given `[B, ...]`.
-        signs: of the noise of antithetic draws, 1 or -1, `[S]` (`[1]` for one
-            draw); None if all are 1.
-        known: what was computed for an object before the draws, by its id.
-        indices: those of the draws, a number or `[S]`; None if they have none.
+        is_shared: whether the next layer's inputs are `[B, ...]`.
+        signs: the signs of the noise of antithetic draws, 1 or -1, `[S]` (`[1]`
+            for one draw); None if all are 1.
+        known: the values computed for objects before the draws, by their ids.
+        indices: the indices of the draws, a number or `[S]`; None if they have
+            none.
     """
 
     def __init__(
@@ -97,15 +99,15 @@ class DrawScope:
         return self.key is not None and len(self.key.shape) > 1
 
     def key_for(self, layer: Any) -> Tensor | None:
-        """The key of a layer's draws, like the scope's; None for the means."""
+        """Returns the key of a layer's draws; None for the means."""
         index = self._layers.setdefault(id(layer), len(self._layers))
         return None if self.key is None else fold(self.key, index)
 
     def key_for_posterior(self, posterior: Any) -> Tensor | None:
-        """The key of a posterior over a whole network; None for its means.
+        """Returns the key of a network's posterior; None for its means.
 
-        The first one's is the scope's own: alone, or within another model, it
-        has the same draws.
+        The first posterior has the scope's own key, so that alone or within
+        another model it has the same draws.
         """
         index = self._posteriors.setdefault(
             id(posterior), len(self._posteriors)
@@ -119,30 +121,31 @@ _local = threading.local()
 
 
 def current_scope() -> DrawScope | None:
-    """The innermost open `DrawScope` of this thread."""
+    """Returns the innermost open `DrawScope` of this thread."""
     return getattr(_local, "scope", None)
 
 
 def known(owner: Any) -> Any:
-    """What the current scope knows of an object; None if nothing."""
+    """Returns what the current scope knows of an object; None if nothing."""
     scope = current_scope()
     return None if scope is None else scope.known.get(id(owner))
 
 
 def signs_of_draws() -> Tensor | None:
-    """The signs of the noise of the current scope's draws; None for all 1."""
+    """Returns the signs of the current draws' noise; None if all are 1."""
     scope = current_scope()
     return None if scope is None else scope.signs
 
 
 def signed(noise: Tensor) -> Tensor:
-    """Noise with the signs of the current scope's antithetic draws.
+    """Multiplies noise with the signs of the current scope's draws.
 
-    A unit that is dropped by a normal below the threshold for its rate is as
-    often dropped by minus that normal, and other ones then.
+    A unit that is dropped if a normal is below the threshold of its rate is
+    dropped as often with the opposite signs, in other draws.
 
     Args:
-        noise: symmetric about 0, `[S, ...]`, or of any shape for one draw.
+        noise: noise that is symmetric about 0, `[S, ...]`, or of any shape for
+            one draw.
     """
     signs = signs_of_draws()
     if signs is None:
@@ -153,7 +156,7 @@ def signed(noise: Tensor) -> Tensor:
 
 @contextlib.contextmanager
 def entered(scope: DrawScope) -> Iterator[DrawScope]:
-    """Makes a scope that of the layers called inside."""
+    """Makes a scope the current one of the layers called inside."""
     outer = current_scope()
     _local.scope = scope
     try:
@@ -165,5 +168,5 @@ def entered(scope: DrawScope) -> Iterator[DrawScope]:
 def draw_scope(
     key: Tensor | None,
 ) -> contextlib.AbstractContextManager[DrawScope]:
-    """A scope for one draw, or for the means, of all layers called inside."""
+    """Opens a scope for one draw, or for the means, of layers called inside."""
     return entered(DrawScope(key))

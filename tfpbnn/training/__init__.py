@@ -1,8 +1,8 @@
-"""What `tfpbnn.Model` and `tfpbnn.Sequential` do beyond Keras's in `fit`.
+"""Adds to Keras's `fit` what `tfpbnn.Model` and `tfpbnn.Sequential` need.
 
-The KL's weight by the length of the data, checks of the data, several steps a
-call, and the optimizer's step in one pass. To add what happens in a step: a
-method of `fitting.WeightedFit`.
+This is the KL's weight by the length of the data, checks of the data, several
+steps in a call, and the optimizer's step in one pass. To add what happens in a
+step: a method of `fitting.WeightedFit`.
 """
 
 from tfpbnn.training.models import Model, Sequential

@@ -1,7 +1,7 @@
-"""Looks at the data of `fit` and `evaluate` before Keras does.
+"""Checks the data of `fit` and `evaluate` before Keras reads them.
 
-A NaN is otherwise found in the logs, and a label out of range in the first
-step's graph, with TensorFlow's long traceback.
+Otherwise a NaN shows only in the logs, and a label out of range raises in the
+first step's graph, with TensorFlow's long traceback.
 """
 
 import inspect
@@ -29,13 +29,13 @@ _LABEL_LOSSES = (
 
 
 class CheckedEvaluate:
-    """A mixin for Keras models: `evaluate` that looks at its data."""
+    """A mixin for Keras models, whose `evaluate` checks its data."""
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.evaluate`.
+        """Evaluates the model like `keras.Model.evaluate`, after checks.
 
         Raises:
-            TypeError: if targets are names, or other objects.
+            TypeError: if targets are strings or other objects.
             ValueError: if arrays have NaN among them, or targets that the
                 compiled loss can't take.
         """
@@ -77,19 +77,19 @@ def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
 
 
 def _counted(model: Any, y: Any, sample_weight: Any) -> Any:
-    """Targets without those that no likelihood looks at, which may be NaN.
+    """Leaves out targets that no likelihood looks at, which may be NaN.
 
-    These are masked or have a weight of 0. Keras's own losses multiply by the
-    weight, and 0 times NaN is NaN.
+    These are masked, or have a weight of 0 under a likelihood. Keras's own
+    losses multiply by the weight, and 0 times NaN is NaN.
     """
     outputs, names = _outputs(model), reading.output_names(model)
     if y is None or data.is_stream(y) or len(outputs) != len(names):
         return y
-    losses = by_output(model.loss, names, model.loss)
-    weights = by_output(sample_weight, names, sample_weight)
+    losses = entry_per_output(model.loss, names, model.loss)
+    weights = entry_per_output(sample_weight, names, sample_weight)
     found = []
     for target, loss, weight, output in zip(
-        by_output(y, names, None), losses, weights, outputs, strict=True
+        entry_per_output(y, names, None), losses, weights, outputs, strict=True
     ):
         values = None if target is None else data.to_numpy(target)
         if values is None or not isinstance(loss, Likelihood):
@@ -108,19 +108,19 @@ def _without_weightless(y: Array, weight: Any) -> Array:
 def check(model: keras.Model, y: Any, of: str = "") -> None:
     """Raises if array targets have values that the compiled loss can't take.
 
-    What may be trained nevertheless passes: targets that are masked or belong
-    to an unknown loss, models whose training steps are a user's own or that
-    don't know their outputs yet, other forms of data.
+    Data that may be right all the same pass: targets that are masked or have an
+    unknown loss, other forms of data, and the data of models that have a user's
+    own training steps or don't know their outputs yet.
 
     Args:
         model: a compiled model.
-        y: its targets, in any form that `fit` takes.
-        of: what the targets are part of, for the message.
+        y: the targets, in any form that `fit` takes.
+        of: the words for what the targets are part of, for the message.
 
     Raises:
         TypeError: if the targets are not numbers.
-        ValueError: if the loss can't take a value; names the first such value
-            and its index.
+        ValueError: if the loss can't take a value; the message names the first
+            such value and its index.
     """
     outputs = _outputs(model)
     if not outputs or y is None or data.is_stream(y):
@@ -129,8 +129,8 @@ def check(model: keras.Model, y: Any, of: str = "") -> None:
     parts = zip(
         names,
         outputs,
-        by_output(y, names, None),
-        by_output(model.loss, names, model.loss),
+        entry_per_output(y, names, None),
+        entry_per_output(model.loss, names, model.loss),
         strict=True,
     )
     for name, output, target, loss in parts:
@@ -142,7 +142,7 @@ def check(model: keras.Model, y: Any, of: str = "") -> None:
 
 
 def _outputs(model: Any) -> list[Any]:
-    """A model's symbolic outputs; none if they don't tell what is trained."""
+    """Lists a model's symbolic outputs; none if its steps are a user's own."""
     steps = (type(model).train_step, type(model).compute_loss)
     ours = all(
         step.__module__.split(".")[0] in ("keras", "tfpbnn") for step in steps
@@ -151,8 +151,8 @@ def _outputs(model: Any) -> list[Any]:
     return getattr(network, "outputs", []) if ours else []
 
 
-def by_output(given: Any, names: list[str], default: Any) -> list[Any]:
-    """What `fit` or `compile` was given for each output."""
+def entry_per_output(given: Any, names: list[str], default: Any) -> list[Any]:
+    """Returns each output's entry of what `fit` or `compile` was given."""
     if isinstance(given, Mapping):
         return [given.get(name) for name in names]
     if isinstance(given, list | tuple):
@@ -162,7 +162,7 @@ def by_output(given: Any, names: list[str], default: Any) -> list[Any]:
 
 
 def _likelihood(loss: Any, output: Any) -> Likelihood | None:
-    """The likelihood that tells what targets a loss takes; None if unknown."""
+    """Finds the likelihood whose targets a loss takes; None if unknown."""
     masked = keras_private.mask_of(output) is not None
     if masked or loss is None or isinstance(loss, Likelihood):
         return None if masked else loss

@@ -1,4 +1,4 @@
-"""`fit` and `evaluate` that know the data: checks, and the KL by its length."""
+"""Fits and evaluates with checks of the data, and the KL weighted by length."""
 
 import inspect
 from collections.abc import Callable
@@ -19,16 +19,16 @@ from tfpbnn.training import (
 
 
 class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
-    """`fit` that weights the KL by the number of training examples."""
+    """A mixin whose `fit` weights the KL by the number of training examples."""
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
-        """As `keras.Model.fit`, with the KL weighted by the data's length.
+        """Fits like `keras.Model.fit`; the data's length weights the KL.
 
-        Layers that have a `kl_weight` of their own keep it, and a
-        `tfpbnn.callbacks.KLWeight` among the callbacks is left in charge.
+        Layers that have their own `kl_weight` keep it. A user's own
+        `tfpbnn.callbacks.KLWeight` among the callbacks sets the others.
 
         Raises:
-            TypeError: if targets are names, or other objects.
+            TypeError: if targets are strings or other objects.
             ValueError: if the number of training examples cannot be known, or
                 arrays have NaN among them, or targets that the compiled loss
                 can't take, such as a label beyond the last.
@@ -45,10 +45,10 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
             return plain(*bound.args, **bound.kwargs)
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
-        """As in Keras; large updates are one pass over the weights.
+        """Does Keras's training step; large updates take one pass.
 
-        Keras's own step ends with the optimizer's, whatever that is. So where
-        there is a faster one, and the step is Keras's, it is written out here.
+        Keras's own step ends with `optimizer.apply_gradients`. So where there
+        is a faster way, and the step is Keras's, it is written out here.
         """
         plain = super().train_step  # type: ignore[misc]
         is_keras = plain.__func__ is keras.Model.train_step
@@ -61,7 +61,7 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
 
 
 def _one_pass_step(model: Any, data: Any) -> dict[str, Tensor]:
-    """Keras's training step, with this package's step of the optimizer."""
+    """Does Keras's training step, with this package's optimizer step."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
     with tf.GradientTape() as tape:
@@ -79,6 +79,6 @@ def _one_pass_step(model: Any, data: Any) -> dict[str, Tensor]:
 
 
 def _in_training(function: Callable[..., Any]) -> dict[str, bool]:
-    """The argument `training` of functions that have it: not all do."""
+    """Returns the argument `training`, for functions that have it."""
     has_mode = "training" in inspect.signature(function).parameters
     return {"training": True} if has_mode else {}

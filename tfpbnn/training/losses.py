@@ -1,4 +1,4 @@
-"""The losses of a step, where it is not Keras's own."""
+"""Computes the losses of a step, where they are not Keras's own."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -10,12 +10,12 @@ from tfpbnn.base.types import Tensor
 
 
 def with_extra(loss: Tensor, extra: Sequence[Any]) -> Tensor:
-    """The loss of the outputs, and the losses that layers add.
+    """Adds the losses that layers add to the loss of the outputs.
 
     Args:
-        loss: of the outputs.
-        extra: what layers add, such as regularizers and KLs. As in Keras, each
-            may be one number or one for each row.
+        loss: the loss of the outputs.
+        extra: the losses of layers, such as regularizers and KLs. As in Keras,
+            each may be one number or one for each row.
 
     Raises:
         ValueError: if the loss has no reduction and there is something to add.
@@ -32,17 +32,17 @@ def with_extra(loss: Tensor, extra: Sequence[Any]) -> Tensor:
 
 
 def check_names(model: Any, y: Any, y_pred: Any) -> None:
-    """Raises unless targets have the names of outputs, and each has its own.
+    """Raises unless targets and outputs have the same names.
 
     Args:
         model: a compiled model.
-        y: targets; other forms than a dict pass.
+        y: the targets; other forms than a dict pass.
         y_pred: the outputs of the model, or of a network like it.
 
     Raises:
-        ValueError: if a target has no output, or an output that has a loss has
-            no target; or if there is one output, which goes without a name.
-            Lists the names.
+        ValueError: if a target has no output, if an output that has a loss has
+            no target, or if there is one output, which needs no name. The
+            message lists the names.
     """
     if not isinstance(y, Mapping):
         return
@@ -68,7 +68,7 @@ def check_names(model: Any, y: Any, y_pred: Any) -> None:
 
 
 def _trained(loss: Any, names: list[str]) -> list[str]:
-    """The names of the outputs that have a loss."""
+    """Lists the names of the outputs that have a loss."""
     if isinstance(loss, Mapping):
         return [name for name in names if loss.get(name) is not None]
     if isinstance(loss, list | tuple) and len(loss) == len(names):

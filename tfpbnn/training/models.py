@@ -1,4 +1,4 @@
-"""Keras's model classes, plus what Keras cannot know about a posterior."""
+"""Defines Keras's model classes with a `fit` for posteriors."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from tfpbnn.training.fitting import WeightedFit
 
 @registry.register("models")
 class Sequential(WeightedFit, keras.Sequential):
-    """`keras.Sequential` whose `fit` weights the KL by the data's length.
+    """A `keras.Sequential` whose `fit` weights the KL by the data's length.
 
     Example:
     ```python
@@ -28,9 +28,9 @@ class Sequential(WeightedFit, keras.Sequential):
 
 @registry.register("models")
 class Model(WeightedFit, keras.Model):
-    """`keras.Model` whose `fit` weights the KL by the data's length.
+    """A `keras.Model` whose `fit` weights the KL by the data's length.
 
-    Made from inputs and outputs, or subclassed, as in Keras.
+    It is made from inputs and outputs, or subclassed, as in Keras.
 
     Example:
     ```python
@@ -58,7 +58,7 @@ class Model(WeightedFit, keras.Model):
 
 @registry.register("models")
 class FunctionalModel(Model, FUNCTIONAL):
-    """What `Model(inputs, outputs)` makes.
+    """The class of `Model(inputs, outputs)`.
 
     Keras would rewrite the bases of `Model` instead, and no subclass of it
     could be written from then on.
@@ -69,10 +69,10 @@ class FunctionalModel(Model, FUNCTIONAL):
 
 
 def _make_functional(cls: type) -> None:
-    """Exchanges `Model` among the bases of a class, and of theirs.
+    """Replaces `Model` by `FunctionalModel` among the bases of a class.
 
-    As Keras does with `keras.Model` when a subclass is given inputs and
-    outputs, but only with classes of the user's.
+    Keras does so with `keras.Model` when a subclass is given inputs and
+    outputs; here it is done only with the user's own classes.
     """
     for base in cls.__bases__:
         if base is not Model and issubclass(base, Model):

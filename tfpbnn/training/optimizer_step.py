@@ -1,4 +1,4 @@
-"""An optimizer's step, as one pass over the weights where that is possible."""
+"""Does an optimizer's step in one pass over the weights, where possible."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -29,17 +29,17 @@ _MIN_SIZE = 2**17
 
 
 def is_elementwise(optimizer: Any) -> bool:
-    """Whether a step of stacked weights is the step of each part alone.
+    """Says whether a step of stacked weights is a step of each part alone.
 
-    Clipping by norms is not looked at. Only Keras's own classes are known to
-    be: a subclass may do anything.
+    Clipping by norms is not looked at. This is known only of Keras's own
+    classes, since a subclass may do anything.
     """
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     return type(inner) in ELEMENTWISE
 
 
 def is_proportional(optimizer: Any) -> bool:
-    """Whether a step is in proportion to the learning rate, a number."""
+    """Says whether steps are in proportion to the learning rate, a number."""
     is_linear = type(optimizer) is not keras.optimizers.Ftrl
     return (
         is_elementwise(optimizer)
@@ -49,7 +49,7 @@ def is_proportional(optimizer: Any) -> bool:
 
 
 def rate_setting(optimizer: Any) -> float | str:
-    """An optimizer's learning rate, or the name of its kind if no number."""
+    """Returns an optimizer's learning rate, or the name of its class."""
     inner = getattr(optimizer, "inner_optimizer", optimizer)
     with tf.init_scope():
         rate = inner.get_config().get("learning_rate")
@@ -59,10 +59,10 @@ def rate_setting(optimizer: Any) -> float | str:
 
 
 def is_one_pass(optimizer: Any, variables: Sequence[Any]) -> bool:
-    """Whether `apply_gradients` needs few passes over these variables.
+    """Says whether `apply_gradients` needs few passes over these variables.
 
-    As graph operations a step of Adam reads and writes each weight a dozen
-    times. TensorFlow has an operation for it that does so once; other
+    As graph operations, a step of Adam reads and writes each weight a dozen
+    times. TensorFlow has an operation for Adam that does so once; other
     optimizers are compiled by XLA. Replicas are left to Keras.
     """
     size = sum(math.prod(v.shape) for v in variables)
@@ -80,7 +80,7 @@ def is_one_pass(optimizer: Any, variables: Sequence[Any]) -> bool:
 def apply_gradients(
     optimizer: Any, gradients: Sequence[Any], variables: Sequence[Any]
 ) -> None:
-    """`optimizer.apply(gradients, variables)`, in few passes if it can be."""
+    """Applies gradients like `optimizer.apply`, in few passes if possible."""
     pairs = list(zip(gradients, variables, strict=True))
     kept = [g for g in gradients if g is not None]
     trained = [v for g, v in pairs if g is not None]
@@ -107,7 +107,7 @@ def apply_gradients(
 
 
 def _moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
-    """What Adam keeps for a variable; None if its step is more than plain."""
+    """Finds Adam's moments of a variable; None if its step is not plain."""
     more = ("amsgrad", "weight_decay", "use_ema", "clipvalue", "clipnorm")
     if (
         type(optimizer) is not keras.optimizers.Adam
@@ -121,7 +121,7 @@ def _moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
 def _adam_step(
     optimizer: Any, pairs: Sequence[Any], moments: Sequence[Any]
 ) -> None:
-    """Keras's step, with TensorFlow's operation for each variable."""
+    """Does Keras's Adam step, by TensorFlow's operation for each variable."""
     beta_1, beta_2 = float(optimizer.beta_1), float(optimizer.beta_2)
     count = optimizer.iterations.value + 1
     powers = [
@@ -151,13 +151,13 @@ def _adam_step(
 
 
 def _is_precise(beta: float) -> bool:
-    """Whether `1 - beta` of float32 numbers has some digits."""
+    """Says whether `1 - beta` has enough digits in float32."""
     rest, rounded = 1 - beta, 1 - float(np.float32(beta))
     return abs(rounded - rest) < 1e-4 * rest
 
 
 def _ratio(beta: float, count: Tensor) -> Tensor:
-    """The ratio of the operation's moments to Keras's.
+    """Computes the ratio of the operation's moments to Keras's.
 
     The operation takes `1 - beta` of float32 numbers, which is 1e-5 off for
     0.999, and Keras rounds the difference. The ratio is exact if gradients

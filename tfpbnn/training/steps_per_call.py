@@ -1,7 +1,7 @@
-"""Several training steps in one call of TensorFlow, where nobody looks between.
+"""Does several training steps in one call, where nobody looks between.
 
-Keras comes back to Python after each step, which takes as long as the step of a
-small network. Its `steps_per_execution` says how many steps a call does.
+Keras returns to Python after each step, which takes as long as the step of a
+small network. Its `steps_per_execution` is the number of steps in a call.
 """
 
 import contextlib
@@ -32,9 +32,9 @@ _BATCH_HOOKS = (
 
 
 class StepsPerCall:
-    """A part of Keras models that keeps compiled functions by count of steps.
+    """A mixin that keeps compiled functions by their number of steps.
 
-    Keras keeps only one function of a kind, for the count at its making.
+    Keras keeps only one function of a kind, for the number at its making.
     """
 
     def make_train_function(self, force: bool = False) -> None:
@@ -60,18 +60,18 @@ class StepsPerCall:
 def several(
     model: Any, given: dict[str, Any], networks: Sequence[Any], copies: int = 1
 ) -> Iterator[None]:
-    """Lets `fit` do several steps in a call, where that changes no number.
+    """Lets `fit` do several steps in a call, if that changes no result.
 
-    Nothing is done where the user compiled with a count of steps, callbacks
-    look at batches, replicas or eager runs are asked for, or the end of the
-    data isn't known.
+    Nothing is done if the user compiled with a number of steps, if callbacks
+    look at batches, if replicas or eager runs are asked for, or if the end of
+    the data isn't known.
 
     Args:
         model: the model whose `fit` is called inside.
         given: the arguments of `fit`, by name.
         networks: the models whose calls tell how much work a row is. This is
             the model itself, unless it stands for others.
-        copies: how many of each network there are.
+        copies: the number of copies of each network.
     """
     count = _steps_at_once(model, given, networks, copies)
     if count < 2:
@@ -103,7 +103,7 @@ def _steps_at_once(
 
 
 def _rows(given: dict[str, Any]) -> int:
-    """The count of rows in an epoch; 0 unless all data are arrays, seen whole.
+    """Counts the rows of an epoch; 0 unless all data are arrays, seen whole.
 
     If less than an epoch is asked for, several steps would go beyond it.
     """
@@ -131,7 +131,7 @@ def _is_plain(model: Any) -> bool:
 
 
 def _is_unseen(given: dict[str, Any]) -> bool:
-    """Whether no callback looks at what is between two batches."""
+    """Says whether no callback looks at batches."""
     callbacks = given.get("callbacks")
     if isinstance(callbacks, keras.callbacks.CallbackList):
         return False
@@ -157,7 +157,7 @@ def _flops_per_row(network: Any, x: Any) -> int:
 
 
 def _positions(call: Call, unknown: int) -> int:
-    """The count of a row's places (times, pixels) that weights are used at."""
+    """Counts a row's places (times, pixels) at which weights are used."""
     tensors = [*call.inputs, *call.outputs]
     return max((size(t.shape[1:-1], unknown) for t in tensors), default=1)
 

@@ -1,4 +1,4 @@
-"""Says when targets are in units that the loss was not adapted to."""
+"""Warns of targets in units that the loss was not adapted to."""
 
 import warnings
 import weakref
@@ -21,7 +21,7 @@ _warned: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
-    """Warns, once for each model, of units that `fit` would do badly with.
+    """Warns, once for each model, of units that slow down training.
 
     These are array targets far from standardized under a loss that could have
     been adapted to them, and metrics under a loss that was, since Keras gives
@@ -40,9 +40,9 @@ def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
         text
         for name, loss, target, metrics in zip(
             names,
-            data_checks.by_output(losses, names, losses),
-            data_checks.by_output(given.get("y"), names, None),
-            data_checks.by_output(compiled.get("metrics"), names, None),
+            data_checks.entry_per_output(losses, names, losses),
+            data_checks.entry_per_output(given.get("y"), names, None),
+            data_checks.entry_per_output(compiled.get("metrics"), names, None),
             strict=True,
         )
         if isinstance(loss, Likelihood) and loss.is_location_scale
@@ -56,7 +56,7 @@ def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
 
 
 def _far(of: str, loss: Likelihood, y: Any) -> str:
-    """What to say of targets far from standardized; "" if they are not."""
+    """Describes targets that are far from standardized; "" if none are."""
     values = None if y is None or data.is_stream(y) else data.to_numpy(y)
     if loss.units is not None or values is None or not values.size:
         return ""
@@ -77,7 +77,7 @@ def _far(of: str, loss: Likelihood, y: Any) -> str:
 
 
 def _metrics(of: str, loss: Likelihood, metrics: Any) -> str:
-    """What to say of metrics under an adapted loss; "" if there are none."""
+    """Describes metrics under an adapted loss; "" if there are none."""
     given = [m for m in keras.tree.flatten(metrics) if m is not None]
     if loss.units is None or not given:
         return ""

@@ -1,4 +1,4 @@
-"""Weights of edward2's layers, which are not imported."""
+"""Loads weights of edward2's layers, without importing edward2."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -16,10 +16,10 @@ _FLOOR = 1e-7
 def load_edward2_weights(model: keras.Model, weights: Sequence[Any]) -> None:
     """Sets a model's weights to those of the same model in edward2.
 
-    Layer for layer, in the order of `model.layers`. A layer of edward2 has its
-    bias, if that is a point, then mean and raw standard deviation of each
-    kernel, and of the bias if that has a distribution too. Layers that are not
-    variational have what Keras gives them.
+    The arrays go layer by layer, in the order of `model.layers`. Those of a
+    layer of edward2 are its bias, if that is a point, then the mean and the
+    untransformed standard deviation of each kernel, and of the bias if that
+    has a distribution too. Those of other layers are as in Keras.
 
     Args:
         model: a built Functional or Sequential model of our layers: Dense,
@@ -28,7 +28,7 @@ def load_edward2_weights(model: keras.Model, weights: Sequence[Any]) -> None:
 
     Raises:
         ValueError: if the number or the shapes of the weights are not the
-            model's; names the layer and the weight.
+            model's; the message names the layer and the weight.
 
     Example:
     ```python
@@ -65,12 +65,15 @@ def load_edward2_weights(model: keras.Model, weights: Sequence[Any]) -> None:
 
 
 def _variable(owner: Any) -> keras.Variable:
-    """Of a posterior its loc, which its scale has the shape of."""
+    """Returns the variable itself, or the `loc` of a posterior."""
     return owner if isinstance(owner, keras.Variable) else owner.loc
 
 
 def _targets(layer: keras.layers.Layer) -> list[tuple[str, Any, bool]]:
-    """(name, variable or posterior, whether its scale) in edward2's order."""
+    """Lists a layer's weights in the order of edward2's arrays.
+
+    Each is (name, variable or posterior, whether the array is the scale).
+    """
     counterpart = counterparts.of_variational(layer)
     if counterpart is None:
         return [(v.path, v, False) for v in layer.weights]

@@ -1,4 +1,4 @@
-"""Layers of tf_keras and tfp.layers, by what their distributions do.
+"""Plans layers for those of tf_keras and tfp.layers, by their distributions.
 
 Nothing here imports these packages: objects are looked at, not classes. A
 callable such as `kernel_posterior_fn` is mapped if the distribution that it has
@@ -26,12 +26,12 @@ _PROBES = (-1.5, 0.3, 2.0)
 
 
 class Unmappable(Exception):
-    """What of a layer has no equal here, and why."""
+    """Says what of a layer has no equal here, and why."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Plan:
-    """A new layer, and what sets its weights when it is built."""
+    """A new layer, and the function that sets its weights once it is built."""
 
     layer: keras.layers.Layer
     set_weights: Callable[[], None]
@@ -39,7 +39,7 @@ class Plan:
 
 @dataclasses.dataclass(frozen=True)
 class _Normals:
-    """Independent Normals; points where the scale is None."""
+    """Independent Normals; points if the scale is None."""
 
     loc: Array
     scale: Array | None
@@ -85,7 +85,7 @@ def _sizes(variables: Any) -> list[int]:
 def read_posterior(
     distribution: Any, variables: Any, argument: str
 ) -> _Normals:
-    """A posterior, all of whose parameters are variables."""
+    """Reads a posterior whose parameters are all variables."""
     normals = _Normals.read(distribution, argument)
     parameters = 1 if normals.scale is None else 2
     if sum(_sizes(variables)) != parameters * normals.loc.size:
@@ -102,7 +102,7 @@ def read_posterior(
 def read_prior(
     distribution: Any, variables: Any, argument: str
 ) -> tuple[priors.Prior, Array | None]:
-    """A prior of ours, and the locations that it is to be given."""
+    """Reads a prior: ours, and the locations to give it (None for none)."""
     normals = _Normals.read(distribution, argument)
     loc, scale = normals.loc, normals.scale
     trained = _sizes(v for v in variables if v.trainable)
@@ -125,7 +125,7 @@ def read_prior(
 
 
 def _read_divergence(function: Any, q: Any, p: Any, argument: str) -> float:
-    """The number that a function multiplies the KL with."""
+    """Reads the number that a divergence function multiplies the KL with."""
     other = tfp.distributions.Independent(
         tfp.distributions.Normal(q.mean() + 1.0, tf.ones_like(q.mean()) * 0.7),
         len(q.event_shape),
@@ -147,7 +147,7 @@ def _read_divergence(function: Any, q: Any, p: Any, argument: str) -> float:
 
 
 class _Sampled:
-    """Stands for a distribution that is drawn from, and nothing else."""
+    """A stand-in for a distribution, which can only be sampled."""
 
     def sample(self, *args: Any, **kwargs: Any) -> "_Sampled":
         return self
@@ -166,7 +166,7 @@ def _check_tensor_fn(function: Any, argument: str) -> None:
 
 
 class _Parts:
-    """Arguments and values of our layer, gathered from kernel and bias."""
+    """The arguments and values of our layer, gathered from kernel and bias."""
 
     def __init__(self) -> None:
         self.arguments: Config = {}
@@ -189,7 +189,7 @@ class _Parts:
             self._prior_locs[part] = loc
 
     def kl_weight(self) -> float | None:
-        """The KL's weight; None, for a callback to set, if it is 1."""
+        """Returns the KL's weight; None, for a callback to set, if it is 1."""
         found = sorted(self.kl_weights.values())
         if not found or np.allclose(found, 1.0, rtol=1e-4):
             return None
@@ -209,10 +209,10 @@ class _Parts:
 
 
 def plan_tfp(layer: Any) -> Plan:
-    """Our layer for one of tfp's Dense or Convolution layers.
+    """Plans our layer for one of tfp's Dense or Convolution layers.
 
     Raises:
-        Unmappable: names the callable that can't be mapped.
+        Unmappable: if a callable can't be mapped; the message names it.
     """
     cls = getattr(layers, type(layer).__name__)
     if getattr(layer, "_callable_losses", None):
@@ -257,9 +257,9 @@ def _read_part(layer: Any, part: str, parts: _Parts) -> None:
 
 
 def plan_dense_variational(layer: Any) -> Plan:
-    """Our layer for `DenseVariational` with independent Normals.
+    """Plans our layer for a `DenseVariational` with independent Normals.
 
-    One distribution there is of the kernel and the bias, end to end.
+    The distribution there is one over the kernel and the bias, end to end.
     """
     inputs = tf.zeros([1, layer.input_spec.axes[-1]], layer.dtype)
     shapes: dict[str, Any] = {"kernel": (inputs.shape[-1], layer.units)}
@@ -300,12 +300,12 @@ def plan_dense_variational(layer: Any) -> Plan:
 
 
 def _variables(maker: Any, distribution: Any) -> Any:
-    """Of a model that makes a distribution, or of one that is kept."""
+    """Finds the variables of a distribution, or of the model that makes it."""
     return getattr(maker, "variables", distribution.variables)
 
 
 def plan_plain(layer: Any) -> Plan:
-    """The Keras 3 layer of the same name and config, with the same weights."""
+    """Plans the Keras 3 layer of the same name and config, with its weights."""
     name = type(layer).__name__
     cls = getattr(keras.layers, name, None)
     if cls is None or not type(layer).__module__.startswith(_KERAS_2):
@@ -325,7 +325,7 @@ _KERAS_2 = ("tf_keras.", "keras.src.engine", "keras.src.layers")
 
 
 def _common(layer: Any) -> Config:
-    """The arguments that all layers have, and the activation."""
+    """Reads the arguments that all layers have, and the activation."""
     config = {
         "name": layer.name,
         "trainable": layer.trainable,
@@ -343,7 +343,7 @@ def _common(layer: Any) -> Config:
 
 
 def _activation(function: Any) -> str:
-    """The name of Keras's activation that has the same values."""
+    """Names Keras's activation that has the same values as a function."""
     name = getattr(function, "__name__", "").removesuffix("_v2")
     ours = getattr(keras.activations, name, None)
     x = tf.constant([[-4.0, -1.0, -0.2, 0.0, 0.3, 2.0, 7.0]])

@@ -1,4 +1,4 @@
-"""From models of Keras 2 and tfp.layers to ours."""
+"""Converts models of Keras 2 and tfp.layers to ours."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -24,14 +24,14 @@ _OPERATIONS = {
 
 
 def from_tfp_layers(model: Any) -> keras.Model:
-    """A copy of a tf_keras model of tfp.layers, in Keras 3 and our layers.
+    """Copies a tf_keras model of tfp.layers into Keras 3 and our layers.
 
-    With the same weights, priors and predictive distribution. Dense and
-    Convolution layers keep their estimators; `DenseVariational` with
+    The copy has the same weights, priors and predictive distribution. Dense
+    and Convolution layers keep their estimators; `DenseVariational` with
     independent Normals becomes `DenseReparameterization`; other layers become
-    those of Keras 3. Callables that the layers were made with are judged by
-    the distributions that they have made, so one's own are mapped too where
-    these are independent Normals.
+    those of Keras 3. A callable that a layer was made with is judged by the
+    distribution that it has made, so your own is converted too if that is one
+    of independent Normals.
 
     A divergence function that is a multiple of the KL, such as `lambda q, p,
     _: kl_divergence(q, p) / n`, becomes `kl_weight`. Where the KL has no
@@ -44,9 +44,9 @@ def from_tfp_layers(model: Any) -> keras.Model:
         A `tfpbnn.Sequential` or a `tfpbnn.Model`.
 
     Raises:
-        TypeError: if `model` is something else.
-        ValueError: if it is not built, or a layer can't be mapped; the message
-            names all that can't, and their callables.
+        TypeError: if `model` is not such a model.
+        ValueError: if it is not built, or a layer can't be converted; the
+            message names all that can't, and their callables.
 
     Example:
     ```python
@@ -87,7 +87,7 @@ def _check(model: Any) -> None:
 
 
 def _is_graph(layer: Any) -> bool:
-    """Whether it is a model of Keras 2 that knows its graph."""
+    """Says whether a layer is a model of Keras 2 that knows its graph."""
     return any(
         cls.__name__ == "Functional" and cls.__module__.startswith("tf_keras.")
         for cls in type(layer).__mro__
@@ -100,7 +100,7 @@ def _is_sequential(layer: Any) -> bool:
 
 
 def _is_skipped(layer: Any) -> bool:
-    """Inputs, and operations that are functions here."""
+    """Says whether it is an input, or a function of `keras.ops` here."""
     name = type(layer).__name__
     return name == "InputLayer" or (
         name == "TFOpLambda" and layer.get_config()["function"] in _OPERATIONS
@@ -116,7 +116,7 @@ def _leaves(model: Any) -> Iterator[Any]:
 
 
 def _plan_all(model: Any) -> dict[int, Plan]:
-    """New layers for all of a model's, or one error for all that fail."""
+    """Plans new layers for all of a model's; one error names all that fail."""
     plans, failures = {}, []
     for layer in _leaves(model):
         try:
@@ -154,14 +154,14 @@ def _rebuild(
     sequential: Any = keras.Sequential,
     functional: Any = keras.Model,
 ) -> keras.Model:
-    """The graph with the planned layers.
+    """Rebuilds a model's graph with the planned layers.
 
     Args:
         model: a model of tf_keras.
-        plans: by the ids of its layers, and of those of inner models.
+        plans: the plans by the ids of its layers, and of those of inner models.
         inner: the inner models that have been rebuilt, by id.
         sequential: the class of the result for a Sequential.
-        functional: that for other models.
+        functional: the class of the result for other models.
     """
 
     def new_layer(layer: Any) -> keras.layers.Layer:
@@ -197,7 +197,7 @@ def _name(tensor: Any) -> str:
 
 
 def _nodes(outputs: list[Any]) -> list[Any]:
-    """The calls that lead to the outputs, each after those it depends on."""
+    """Lists the calls that lead to the outputs, each after those it needs."""
     done: dict[int, Any] = {}
     stack = [tensor.node for tensor in outputs]
     while stack:
@@ -215,7 +215,7 @@ def _run(
     new_layer: Callable[[Any], keras.layers.Layer],
     tensors: dict[int, Any],
 ) -> None:
-    """Repeats a call, and notes its outputs."""
+    """Repeats a call with the new layer; its outputs go into `tensors`."""
     if all(id(x) in tensors for x in tf.nest.flatten(node.outputs)):
         return  # an input
     args, kwargs = tf.nest.map_structure(

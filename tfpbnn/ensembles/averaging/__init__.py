@@ -1,5 +1,5 @@
-"""Posteriors of what one training visits: SWA, SWAG, MultiSWAG, snapshots.
+"""Collects posteriors from one training: SWA, SWAG, MultiSWAG, snapshots.
 
-Callbacks that collect weights, and leave a model of `tfpbnn.posteriors`. To
-add one: a subclass of `collector.Collector` in a file of its own.
+Callbacks collect weights during `fit`, and make a model of `tfpbnn.posteriors`
+of them. To add one: a subclass of `collector.Collector` in a file of its own.
 """

@@ -27,7 +27,7 @@ def check_settable(model: keras.Model) -> None:
 
 
 class Collector(keras.callbacks.Callback, abc.ABC):
-    """Takes in weights every few epochs or steps from some epoch on."""
+    """Collects weights every few epochs or steps, from some epoch on."""
 
     def __init__(
         self,
@@ -52,11 +52,11 @@ class Collector(keras.callbacks.Callback, abc.ABC):
 
     @property
     def num_collected(self) -> int:
-        """How many sets of weights were collected so far."""
+        """The number of sets of weights that were collected so far."""
         return self._moments.count
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Sees now, not after the training, that all will be possible."""
+        """Raises before the training what would otherwise fail after it."""
         if self.learning_rate is not None:
             check_settable(self.model)
         compile_like(clone(self.model, compiled=False), self.model, "sgd")
@@ -72,7 +72,7 @@ class Collector(keras.callbacks.Callback, abc.ABC):
             )
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Sets the learning rate, if it was given one."""
+        """Sets the learning rate, if one was given."""
         self._epoch, self._seen_steps = epoch, 0
         if epoch >= self.start_epoch and self.learning_rate is not None:
             rate = self.learning_rate
@@ -80,13 +80,13 @@ class Collector(keras.callbacks.Callback, abc.ABC):
             self.model.optimizer.learning_rate = float(value)
 
     def on_train_batch_end(self, batch: int, logs: Any = None) -> None:
-        """Collects, if it is time; a batch here may be several steps."""
+        """Collects weights, if it is time; a batch may be several steps."""
         steps, self._seen_steps = batch + 1 - self._seen_steps, batch + 1
         if self.unit == "step":
             self._wait(steps)
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Collects, if it is time."""
+        """Collects weights, if it is time."""
         if self.unit == "epoch":
             self._wait(1)
 
@@ -104,7 +104,7 @@ class Collector(keras.callbacks.Callback, abc.ABC):
             )
 
     def _check_collected(self, least: int) -> None:
-        """Raises if there is too little to make something of."""
+        """Raises if fewer than `least` sets of weights were collected."""
         if self.num_collected >= least:
             return
         every = f"every {self.frequency} {self.unit}s"
@@ -117,7 +117,7 @@ class Collector(keras.callbacks.Callback, abc.ABC):
         )
 
     def _network(self) -> keras.Model:
-        """A copy of the model, not compiled, with the mean of its weights."""
+        """Copies the model, not compiled, with the mean of the weights."""
         network = clone(self.model, compiled=False)
         # Not its trainable variables: single ones may be frozen in the model,
         # which copies don't know of.

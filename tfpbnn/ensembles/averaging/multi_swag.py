@@ -1,4 +1,4 @@
-"""A mixture of posteriors."""
+"""Defines the mixture of several SWAG posteriors."""
 
 import functools
 import math
@@ -18,20 +18,20 @@ from tfpbnn.posteriors.network_posterior import NetworkPosterior, Untrainable
 
 @registry.register("ensembles")
 class MultiSWAG(Untrainable):
-    """A mixture of SWAG posteriors of several trainings, with equal weights.
+    """A mixture of the SWAG posteriors of several trainings, equally weighted.
 
-    Draw s comes from component s modulo M. Calling it, as `predict` and
-    `evaluate` of Keras do, gives the mean of the components' outputs.
-    Compiled with the loss and metrics of the first.
+    Draw s comes from component s modulo M. A call of the model, as by
+    Keras's `predict` and `evaluate`, gives the mean of the components'
+    outputs. It is compiled with the loss and metrics of the first component.
 
     Args:
-        components: `SWAGPosterior`s or, as of networks with BatchNorm, what
-            their `materialize` gives.
+        components: the M `SWAGPosterior`s. Where networks have BatchNorm,
+            the results of `SWAGPosterior.materialize`.
 
     Raises:
-        ValueError: if there is none, one is there twice, or their outputs
-            have different shapes.
-        TypeError: if one is something else.
+        ValueError: if there is no component, one is there twice, or their
+            outputs have different shapes.
+        TypeError: if a component is no posterior of a network's weights.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Snapshot ensembles."""
+"""Defines snapshot ensembles."""
 
 import math
 from typing import Any
@@ -14,20 +14,22 @@ from tfpbnn.posteriors.weight_samples import WeightSamples
 
 
 class SnapshotEnsemble(keras.callbacks.Callback):
-    """Members from one training, at the ends of cycles of its learning rate.
+    """Collects an ensemble from one training, one member in each cycle.
 
-    In each cycle the rate falls from `learning_rate` to nothing, `rate / 2 (1 +
-    cos(pi t))` at the fraction t of the cycle, step by step, and the weights
-    at its end are a member. Cycles have as many epochs each, or one more.
-    When training ends, the rate is `learning_rate` again.
+    In each cycle the learning rate falls step by step from `learning_rate` to
+    0: at the fraction t of the cycle it is `learning_rate / 2 (1 + cos(pi t))`.
+    The weights at the end of a cycle are a member. The epochs of `fit` are
+    shared out evenly among the cycles. When training ends, the rate is
+    `learning_rate` again.
 
-    `posterior` is of the cycles that are done: in training, after it, or
-    after an interrupt. Another `fit` with the same callback adds to it.
+    `posterior` has the members of the cycles that are done; it can be taken
+    during training, after it, or after an interrupt. Another `fit` with the
+    same callback adds members.
 
     Args:
-        num_cycles: in all epochs of `fit`.
-        learning_rate: at the start of each cycle; a high one, 0.1 or 0.2 for
-            SGD, lets members differ.
+        num_cycles: the number of cycles in one `fit`, so that of its members.
+        learning_rate: the rate at the start of each cycle; a high one, such
+            as 0.1 or 0.2 for SGD, lets members differ.
 
     Raises:
         ValueError: if an argument is out of range; in `fit`, if there are
@@ -56,18 +58,18 @@ class SnapshotEnsemble(keras.callbacks.Callback):
 
     @property
     def num_collected(self) -> int:
-        """How many members there are so far."""
+        """The number of members so far."""
         return len(self._snapshots)
 
     @property
     def posterior(self) -> WeightSamples:
         """A new posterior of the members so far.
 
-        With all their weights, statistics of BatchNorm too. Compiled with the
-        model's loss and metrics.
+        Members have all their weights, and their own statistics of BatchNorm.
+        The posterior is compiled with the model's loss and metrics.
 
         Raises:
-            ValueError: if no cycle is done.
+            ValueError: if no cycle is done yet.
         """
         if not self._snapshots:
             raise ValueError(
@@ -80,12 +82,12 @@ class SnapshotEnsemble(keras.callbacks.Callback):
         """Starts with the members of an earlier process.
 
         Args:
-            posterior: as loaded from a file.
+            posterior: the posterior of that process, loaded from a file.
         """
         self._snapshots = [member.get_weights() for member in posterior.members]
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Sees now, not after the training, that all will be possible."""
+        """Raises before the training what would otherwise fail after it."""
         epochs = self.params["epochs"]
         if epochs < self.num_cycles:
             raise ValueError(
@@ -96,7 +98,7 @@ class SnapshotEnsemble(keras.callbacks.Callback):
         compile_like(clone(self.model, compiled=False), self.model, "sgd")
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        """Sets the learning rate."""
+        """Sets the learning rate of the epoch's start."""
         self._epoch = epoch
         self._set(0.0)
 
@@ -106,30 +108,30 @@ class SnapshotEnsemble(keras.callbacks.Callback):
             self._set(batch / self.params["steps"])
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        """Takes in a member at the end of a cycle."""
+        """Adds a member at the end of a cycle."""
         if epoch + 1 == self._cycle(epoch)[1]:
             self._snapshots.append(self._weights())
 
     def on_train_end(self, logs: Any = None) -> None:
-        """Leaves no learning rate of nothing behind."""
+        """Sets the learning rate back from 0 to that of a cycle's start."""
         self.model.optimizer.learning_rate = self.learning_rate
 
     def _cycle(self, epoch: int) -> tuple[int, int]:
-        """The cycle's first epoch, and one past its last."""
+        """Finds the first epoch of an epoch's cycle, and one past its last."""
         epochs, cycles = self.params["epochs"], self.num_cycles
         ends = [number * epochs // cycles for number in range(cycles + 1)]
         number = next(i for i, end in enumerate(ends) if epoch < end)
         return ends[number - 1], ends[number]
 
     def _set(self, fraction: float) -> None:
-        """Sets the rate at a fraction of the epoch."""
+        """Sets the learning rate at a fraction of the epoch."""
         start, stop = self._cycle(self._epoch)
         place = (self._epoch + fraction - start) / (stop - start)
         rate = self.learning_rate / 2 * (1 + math.cos(math.pi * place))
         self.model.optimizer.learning_rate = rate
 
     def _weights(self) -> list[Array]:
-        """All weights; those that stayed share memory with the last ones."""
+        """Reads all weights; unchanged ones share the last member's memory."""
         weights = self.model.get_weights()
         if not self._snapshots:
             return weights

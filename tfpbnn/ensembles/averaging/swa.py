@@ -1,4 +1,4 @@
-"""Stochastic weight averaging."""
+"""Defines stochastic weight averaging."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,21 +16,22 @@ from tfpbnn.posteriors.moments import Moments
 class SWA(Collector):
     """Averages the weights of the last epochs of training.
 
-    One network at the price of one, with lower and wider minima than the last
-    iterate, if the learning rate is large enough for the iterates to move.
-    Collects from `start_epoch` on, at the end of every `frequency` epochs or
-    steps; only trainable weights are averaged. The model trains as it would
-    without.
+    The result is one network, in a wider and often better minimum than the
+    last weights of the training, if the learning rate is large enough for
+    these to move. Weights are collected from `start_epoch` on, at the end of
+    every `frequency` epochs or steps; only trainable weights are averaged.
+    The training itself is not changed, but for the learning rate.
 
-    The average is of what was collected so far: in training, after it, or
-    after an interrupt. Another `fit` with the same callback goes on with it.
+    `average` can be taken during training, after it, or after an interrupt.
+    Another `fit` with the same callback goes on with the average.
 
     Args:
-        start_epoch: the first epoch (the first of all is 0) that counts.
-        frequency: of how many epochs or steps each the weights are taken.
-        unit: "epoch" or "step" (one batch).
-        learning_rate: from `start_epoch` on: a number, or a function of the
-            epoch; None leaves it alone.
+        start_epoch: the first epoch to collect from, counted from 0.
+        frequency: the number of epochs or steps from one set of weights to
+            the next.
+        unit: the unit of `frequency`: "epoch" or "step" (one batch).
+        learning_rate: the learning rate from `start_epoch` on: a number, or a
+            function of the epoch. None leaves it to the optimizer.
 
     Raises:
         ValueError: if an argument is out of range; in `fit`, if the model
@@ -59,21 +60,23 @@ class SWA(Collector):
     def average(
         self, x: Any = None, batch_size: int | None = None
     ) -> keras.Model:
-        """A new model like the one in training, at the mean of its weights.
+        """Makes a model like the one in training, at the mean of its weights.
 
-        Of its class and compiled as it is, with a fresh optimizer. It is one
-        network, no distribution: `tfpbnn.predict` takes it with draws="mean".
+        It is of the same class and compiled likewise, with a fresh optimizer.
+        It is one network and no distribution, so `tfpbnn.predict` needs
+        `draws="mean"` for it.
 
         Args:
-            x: inputs, best those of training, over which the statistics of
-                BatchNorm layers are computed, since those of training are of
-                other weights; as in `update_batch_norm`. Other networks don't
+            x: the inputs over which the statistics of BatchNorm layers are
+                computed anew for the averaged weights, best the training
+                data; see `update_batch_norm`. Only networks with BatchNorm
                 need it.
-            batch_size: rows at a time, of arrays; default 1024.
+            batch_size: the number of rows in a batch, for arrays; None for
+                1024.
 
         Raises:
-            ValueError: if nothing was collected; if the model has BatchNorm
-                and x is None.
+            ValueError: if no weights were collected, or if the model has
+                BatchNorm and x is None.
         """
         self._check_collected(1)
         model = self._network()
@@ -87,8 +90,8 @@ class SWA(Collector):
         """Goes on from the average of an earlier process.
 
         Args:
-            model: the average, as loaded from a file.
-            num_collected: of how many sets of weights it is the mean.
+            model: the average, loaded from a file.
+            num_collected: the number of sets of weights in the average.
         """
         self._moments.count = checks.positive_integer(
             "num_collected", num_collected

@@ -1,4 +1,4 @@
-"""SWA-Gaussian."""
+"""Defines SWA-Gaussian (SWAG)."""
 
 from collections.abc import Callable
 
@@ -15,26 +15,27 @@ from tfpbnn.posteriors.moments import Moments
 class SWAG(Collector):
     """Fits a Normal to the weights that the last epochs of training visit.
 
-    Its mean is that of `SWA`; its covariance is half of their variances and
-    half of the covariance of the last `rank` deviations from the running
-    mean. Collects from `start_epoch` on, at the end of every `frequency`
-    epochs or steps; only trainable weights are random. Choose a learning rate
-    that is constant and high enough for the iterates to move.
+    Its mean is that of `SWA`. Its covariance is half of the variances of the
+    weights (a diagonal) plus half of the covariance of the last `rank`
+    deviations from the running mean. Weights are collected from `start_epoch`
+    on, at the end of every `frequency` epochs or steps; only trainable
+    weights are random. Choose a learning rate that is constant and high
+    enough for the weights to move.
 
-    `posterior` is of what was collected so far: in training, after it, or
-    after an interrupt. Another `fit` with the same callback goes on with it.
-    The memory is that of `rank + 4` sets of weights.
+    `posterior` can be taken during training, after it, or after an interrupt.
+    Another `fit` with the same callback goes on collecting. The memory needed
+    is that of `rank + 4` sets of weights.
 
     Args:
-        start_epoch: the first epoch (the first of all is 0) that counts.
-        rank: K, how many deviations are kept, 2 or more.
-        frequency: of how many epochs or steps each the weights are taken.
-        unit: "epoch" or "step" (one batch).
-        learning_rate: from `start_epoch` on: a number, or a function of the
-            epoch; None leaves it alone.
-        scale: what the covariance is multiplied with; it can be set on the
-            posterior too, and is worth choosing by the score on validation
-            data.
+        start_epoch: the first epoch to collect from, counted from 0.
+        rank: the number of deviations that are kept, 2 or more.
+        frequency: the number of epochs or steps from one set of weights to
+            the next.
+        unit: the unit of `frequency`: "epoch" or "step" (one batch).
+        learning_rate: the learning rate from `start_epoch` on: a number, or a
+            function of the epoch. None leaves it to the optimizer.
+        scale: the factor of the covariance. It can be set on the posterior
+            too, and is worth choosing by the score on validation data.
 
     Raises:
         ValueError: if an argument is out of range; in `fit`, if the model
@@ -68,9 +69,9 @@ class SWAG(Collector):
 
     @property
     def posterior(self) -> SWAGPosterior:
-        """A new `SWAGPosterior` of what was collected.
+        """A new `SWAGPosterior` of the weights that were collected so far.
 
-        Compiled with the model's loss and metrics.
+        It is compiled with the model's loss and metrics.
 
         Raises:
             ValueError: if fewer than two sets of weights were collected.
@@ -93,10 +94,10 @@ class SWAG(Collector):
         return posterior
 
     def resume(self, posterior: SWAGPosterior) -> None:
-        """Goes on from what was collected in an earlier process.
+        """Goes on from the weights that an earlier process has collected.
 
         Args:
-            posterior: as loaded from a file.
+            posterior: the posterior of that process, loaded from a file.
         """
         moments, count = Moments(self.rank), posterior.num_collected
         to_numpy = keras.ops.convert_to_numpy

@@ -1,4 +1,4 @@
-"""What ensembles with stacked weights share."""
+"""Defines what ensembles with stacked weights share."""
 
 import functools
 import pathlib
@@ -29,9 +29,9 @@ from tfpbnn.training.steps_per_call import StepsPerCall
 
 
 class Members(Sequence):
-    """An ensemble's members, made when asked for.
+    """The members of an ensemble, each made when it is asked for.
 
-    No list: Keras would save the models of all lists that a model has.
+    This is no list, since Keras saves all models in lists that a model has.
     """
 
     def __init__(self, ensemble: "StackedEnsemble"):
@@ -51,9 +51,10 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
     """A Keras model of M networks, whose weights are stacks `[M, ...]`.
 
     Attributes:
-        num_members: M.
-        member_history: the losses of each member and epoch of the last `fit`:
-            "loss" and, if there is validation data, "val_loss".
+        num_members: the number of members M.
+        member_history: the members' losses in the last `fit`: "loss" and,
+            if there is validation data, "val_loss", with an array `[M]` for
+            each epoch.
     """
 
     has_mean = False
@@ -67,15 +68,15 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         name: str | None,
         **kwargs: Any,
     ):
-        """From networks, whose weights are copied.
+        """Makes an ensemble of networks, whose weights are copied.
 
         Args:
             members: M networks whose variables have the same shapes.
-            alike: whether they differ in nothing else, so that one can stand
-                for all.
-            options: how they are trained.
-            name: of the model.
-            **kwargs: of any Keras model.
+            alike: whether they differ in nothing but their variables, so that
+                all can be traced with one of them.
+            options: the options of training.
+            name: the name of the model.
+            **kwargs: the arguments of any Keras model.
         """
         super().__init__(name=name, **kwargs)
         self.num_members = len(members)
@@ -102,13 +103,13 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
     def members(self) -> "Members":
         """The networks, as plain Keras models with copies of the weights.
 
-        A sequence whose items are made when asked for, compiled as the ensemble
-        is, with optimizers that start anew.
+        Each item of this sequence is made when it is asked for, and compiled as
+        the ensemble is, with a fresh optimizer.
         """
         return Members(self)
 
     def member(self, number: int) -> keras.Model:
-        """One of `members`."""
+        """Makes one of `members`."""
         network = copying.fresh(self._stacks.network(number))
         variables = self._stacks.variables(network)
         copying.set_values(variables, self.member_values(number))
@@ -136,15 +137,15 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         self.set_member_values(number, [np.asarray(v) for v in variables])
 
     def member_values(self, number: int) -> list[Any]:
-        """NumPy values of a member's variables."""
+        """Reads NumPy values of a member's variables."""
         return self._stacks.values(number)
 
     def set_member_values(self, number: int, values: Sequence[Any]) -> None:
-        """Puts back what `member_values` gave."""
+        """Sets a member's variables to what `member_values` has read."""
         self._stacks.assign(number, values)
 
     def average(self, inputs: Any, training: bool = False) -> Any:
-        """The mean of the members' outputs."""
+        """Computes the mean of the members' outputs."""
 
         def work(network: Any, state: Any, part: Any) -> Any:
             del part
@@ -179,57 +180,60 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         return tf.switch_case(member, branches)
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
-        """As `keras.Model.fit`, of all members at once.
+        """Fits all members at once, with the arguments of `keras.Model.fit`.
 
         Args:
-            *args: as in Keras.
-            **kwargs: as in Keras; and `executor`, with `submit` as those of
-                `concurrent.futures`, to fit members as jobs of their own,
-                `directory`, where these leave the finished ones, and
-                `members`, the numbers of those to fit.
+            *args: the arguments of `keras.Model.fit`.
+            **kwargs: the arguments of `keras.Model.fit`, and three more to fit
+                members as separate jobs: `executor`, an object with `submit`
+                like the executors of `concurrent.futures`; `directory`, the
+                folder where jobs leave finished members; and `members`, the
+                indices of the members to fit (default: all).
 
         Returns:
-            Keras's history: losses are averages over members, metrics are of
-            the mean of their outputs (with orders of their own, of the outputs
-            of all of them). `member_history` has each member's loss.
+            Keras's history. Losses are averages over members. Metrics are those
+            of the mean of the members' outputs; if members see rows in their
+            own orders, of the outputs of all members. Each member's loss is
+            in `member_history`.
 
         Raises:
-            TypeError: if targets are names, or other objects.
+            TypeError: if targets are strings or other objects.
             ValueError: if the ensemble was not compiled; if arrays have NaN,
                 or targets that the loss can't take; if data are not arrays
-                where members are to have an order or weights of their own, or
-                are jobs.
-            MemberTrainingError: if jobs failed; the others are taken over.
+                though members have their own orders or weights of rows, or
+                are trained as jobs.
+            MemberTrainingError: if jobs failed; the weights of the other
+                members are set all the same.
         """
         return fitting.fit(self, super().fit, args, kwargs)
 
     def load_members(self, directory: Any) -> list[int]:
-        """Takes over the members that jobs have finished, from their folder.
+        """Sets the weights of members that jobs have left in a folder.
 
         Args:
-            directory: what `fit` was given.
+            directory: the `directory` that `fit` was given.
 
         Returns:
-            The numbers of those that are not there.
+            The indices of the members that are not there.
         """
         return executors.load_members(self, directory)
 
     def templates(self) -> tuple[keras.Model, ...]:
-        """The networks that members are traced with, by weights of others."""
+        """Returns the networks that members are traced with."""
         return self._stacks.networks
 
     def members_are_same(self) -> bool:
-        """Whether there are several, and nothing that tells them apart."""
+        """Says whether all members would learn the same: they start alike."""
         is_one = self.num_members == 1 or len(self._stacks.networks) > 1
         return not is_one and self._stacks.are_same()
 
     def kl_terms(self) -> list[Learning]:
-        """The mean of the members' KL, for `divergences.kl_terms`."""
+        """Returns the term of the members' mean KL, if they have a KL."""
         has_kl = any(map(kl_terms, self.templates()))
         return [self._learning] if has_kl else []
 
     def use_layout(self, layout: str) -> None:
-        """Says what of the next data has an axis of members."""
+        """Sets which of the next data have an axis of members."""
         if layout != self._layout:
             self._layout = layout
             self.train_function = None  # It has seen the other one.
@@ -266,7 +270,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         return self.compute_metrics(None, y, outputs, weights)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
-        """Prints Keras's summary of one member: all are like it."""
+        """Prints Keras's summary of one member; the others are like it."""
         print(f"{self.name}: {self.num_members} members like")
         self.template().summary(*args, **kwargs)
 
@@ -282,15 +286,15 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         }
 
     def get_build_config(self) -> None:
-        """Built by the constructor."""
+        """Returns nothing, since the constructor builds the model."""
 
     def load_own_variables(self, store: Any) -> None:
-        """Loads the stacks, and sets the networks that they are traced with."""
+        """Loads the stacks, and sets the networks to trace members with."""
         super().load_own_variables(store)
         self._stacks.settle()
 
     def save_assets(self, dir_path: str) -> None:
-        """Saves what the networks have beside weights: Keras tracks none."""
+        """Saves what the networks have beside weights, unknown to Keras."""
         for number, network in enumerate(self._stacks.networks):
             folder = pathlib.Path(dir_path) / str(number)
             folder.mkdir()

@@ -1,4 +1,4 @@
-"""A batch of training data, as the members of an ensemble see it."""
+"""Defines a batch of training data, as the members of an ensemble see it."""
 
 from typing import Any
 
@@ -15,21 +15,21 @@ LAYOUTS = ("shared", "weights", "own")
 
 
 class MemberBatch:
-    """x, y and weights of rows, in one of `LAYOUTS`.
+    """The inputs, targets and weights of a batch's rows, in one of `LAYOUTS`.
 
     Attributes:
-        own: what differs between members, `[M, B, ...]` each.
+        own: the parts that differ between members, `[M, B, ...]` each.
     """
 
     def __init__(self, layout: str, x: Tree, y: Tree, weights: Tree):
         """Takes a batch as `fit` gives it.
 
         Args:
-            layout: what has an axis of members.
-            x: inputs.
-            y: targets.
-            weights: those of the rows. Where members have rows or weights of
-                their own, the pair of `MemberFeed`, if there are any.
+            layout: one of `LAYOUTS`, which says what has an axis of members.
+            x: the inputs.
+            y: the targets.
+            weights: the weights of the rows, or None. Where members have
+                their own rows or weights, the tuple that `MemberFeed` gives.
         """
         self._layout = layout
         trained = scored = weights
@@ -47,7 +47,7 @@ class MemberBatch:
 
     @property
     def first(self) -> tuple[Any, Any, Any]:
-        """x, y and weights of the first member."""
+        """The inputs, targets and weights of the first member."""
         return self.of(map_tensors(lambda t: t[0], self.own))
 
     @property
@@ -56,21 +56,21 @@ class MemberBatch:
         return num_rows(self._shared[0])
 
     def of(self, part: Any) -> tuple[Any, Any, Any]:
-        """x, y and weights of a member, from its part of `own`."""
+        """Returns x, y and weights of a member, from its part of `own`."""
         if self._layout == "own":
             return part
         x, y, weights = self._shared
         return x, y, part if self._layout == "weights" else weights
 
     def scored(self, y_pred: Tree, mask: Tree) -> tuple[Tree, Tree, Tree]:
-        """y, outputs and weights that metrics are to see.
+        """Returns the targets, outputs and weights to update metrics with.
 
         The outputs are the mean of the members' outputs. Where members see
         different rows, they are the rows of all members, one member after
         another.
 
         Args:
-            y_pred: outputs of the members, `[M, B, ...]`.
+            y_pred: the outputs of the members, `[M, B, ...]`.
             mask: the masks of these outputs, with None where there is none.
         """
         if self._layout != "own":
@@ -82,10 +82,10 @@ class MemberBatch:
 
 
 def flat(structure: Tree) -> Tree:
-    """`[M, B, ...]` as `[M * B, ...]`."""
+    """Joins the first two axes: `[M, B, ...]` becomes `[M * B, ...]`."""
     return map_tensors(flatten, structure)
 
 
 def members_first(leaf: Tensor) -> Tensor:
-    """`[B, M, ...]` to `[M, B, ...]`, and back."""
+    """Swaps the first two axes: `[B, M, ...]` becomes `[M, B, ...]`."""
     return tf.transpose(leaf, [1, 0, *range(2, len(leaf.shape))])

@@ -16,43 +16,47 @@ from tfpbnn.networks.copying import compile_like
 
 @registry.register("ensembles")
 class DeepEnsemble(StackedEnsemble):
-    """M networks with weights of their own, trained in one `fit`.
+    """An ensemble of M networks with their own weights, trained in one `fit`.
 
-    Their weights are stacks `[M, ...]` with one optimizer: what `fit` does is
-    the same, up to rounding, as to fit each network alone on the same batches.
-    Gradients are clipped by the norms of each member. Optimizers whose step
-    depends on whole tensors (Lamb, Muon, Adafactor) train members one after
-    the other, with a warning.
+    The members' weights are stacks `[M, ...]` with one optimizer. The result of
+    `fit` is the same, up to rounding, as that of fitting each network alone
+    on the same batches. Gradients are clipped by the norms of each member.
+    Optimizers whose step depends on whole tensors (Lamb, Muon, Adafactor)
+    train members one after the other, with a warning.
 
-    `tfpbnn.predict` and `evaluate` average over the members: what they disagree
-    in is the epistemic part. Called like any model, so in Keras's own `predict`
-    and its metrics, it gives the mean of the members' *outputs*: of logits, if
-    the model has them, which is not their mixture.
+    `tfpbnn.predict` and `tfpbnn.evaluate` use the mixture of the members'
+    predictions, whose disagreement is the epistemic uncertainty. A plain call,
+    and so Keras's own `predict` and metrics, gives the mean of the members'
+    *outputs*. If these are logits, that is not the mixture.
 
     Args:
         model: a function without arguments that builds a network, or a built
-            network: members are then like it, with new initial weights for
-            what is trained, and the same values of all else (frozen layers,
-            adapted preprocessing). If it is compiled, so is the ensemble.
-        num_members: how many members M; 5 is usual.
-        bootstrap: "poisson": each member sees rows with weights of its own,
-            Poisson of mean 1, drawn once: a bootstrap sample of the data. None:
-            all rows alike, which for deep networks is usually better.
-        shuffle: "shared": members see the same batches. "own": each has an
-            order of its own, which costs M times the copies of batches.
-        member_batch: how many members are side by side in the graph, a divisor
-            of M; the rest is a loop. "auto": up to 16.
-        adversarial_epsilon: how far inputs are moved, each by this number
-            against its gradient's sign, for the second half of the loss: 0 for
-            none. Lakshminarayanan et al. take 1 % of the inputs' range.
-        seed: of bootstrap weights and own orders; None takes one from Python's
-            `random`, which `keras.utils.set_random_seed` seeds.
-        name: of the model.
-        **kwargs: `dtype` of any Keras model.
+            network. Members are then like that network: trained weights have
+            new initial values, all else (frozen layers, adapted
+            preprocessing) has the same. If it is compiled, so is the ensemble.
+        num_members: the number of members M; 5 is usual.
+        bootstrap: "poisson" gives each member its own weights of the rows,
+            drawn once from a Poisson of mean 1, as in a bootstrap sample of
+            the data. None weights all rows alike, which is usually better for
+            deep networks.
+        shuffle: "shared" if members see the same batches; "own" if each sees
+            the rows in its own order, which copies each batch M times.
+        member_batch: the number of members that run side by side in the
+            graph, a divisor of M; a loop goes over such groups. "auto" takes
+            the largest divisor up to 16.
+        adversarial_epsilon: the step of adversarial training. Half of the loss
+            is then that of inputs moved by this number in the direction of
+            the sign of the loss's gradient. 0 for none; Lakshminarayanan et
+            al. take 1 % of the inputs' range.
+        seed: the seed of bootstrap weights and of the members' own orders.
+            None takes one from Python's `random`, which
+            `keras.utils.set_random_seed` seeds.
+        name: the name of the model.
+        **kwargs: the `dtype` of any Keras model.
 
     Call arguments:
-        inputs: as of a member.
-        training: as of a member.
+        inputs: the inputs of a member.
+        training: whether members run in training mode.
 
     Input shape:
         That of a member.
@@ -62,10 +66,10 @@ class DeepEnsemble(StackedEnsemble):
 
     Raises:
         TypeError: if `model` is neither a model nor a function.
-        ValueError: if `num_members` is not positive; if the function gives one
-            object twice, or layers, or networks that differ in more than their
-            weights; in `fit`, if there are no inputs of floating-point numbers
-            for `adversarial_epsilon` to move.
+        ValueError: if `num_members` is not positive; if the function returns
+            the same network or layers twice, or networks that differ in more
+            than their weights; in `fit`, if there are no inputs of
+            floating-point numbers for `adversarial_epsilon` to move.
 
     Example:
     ```python
@@ -122,20 +126,21 @@ class DeepEnsemble(StackedEnsemble):
     def from_models(
         cls, models: Sequence[keras.Model], **kwargs: Any
     ) -> "DeepEnsemble | MixedEnsemble":
-        """An ensemble of networks that exist, with copies of their weights.
+        """Makes an ensemble of given networks, with copies of their weights.
 
         Args:
             models: built networks whose outputs have the same shapes.
-            **kwargs: of the constructor.
+            **kwargs: the arguments of the constructor.
 
         Returns:
-            A `DeepEnsemble` if they differ in nothing but their weights; else
-            a `MixedEnsemble`, which takes no further arguments but `name`.
+            A `DeepEnsemble` if the models differ in nothing but their weights;
+            else a `MixedEnsemble`, which takes no further arguments but
+            `name` and `dtype`.
 
         Raises:
             TypeError: if `models` is no list of networks.
-            ValueError: if there is none, two share what is trained, or inputs
-                or outputs have different shapes.
+            ValueError: if there is no model, two share trainable weights, or
+                inputs or outputs have different shapes.
         """
         models = networks.check_given(models)
         if not networks.are_alike(models):

@@ -11,28 +11,29 @@ from tfpbnn.ensembles.deep.base import StackedEnsemble
 
 
 class MemberEarlyStopping(keras.callbacks.Callback):
-    """`keras.callbacks.EarlyStopping` for each member of an ensemble.
+    """Stops each member of an ensemble early, like Keras's `EarlyStopping`.
 
-    A member that has not become better for `patience` epochs keeps the weights
-    that it has then (or had at its best); the others train on. Training ends
-    when all have stopped. The weights are put in place when training ends.
+    A member whose loss has not improved for `patience` epochs keeps the weights
+    that it has then (or those of its best epoch), while the others train on.
+    Training ends when all members have stopped; these weights are set then.
 
     Args:
-        monitor: "val_loss" or "loss", of each member.
-        min_delta: by how much a loss must be smaller to count as better.
-        patience: how many epochs without that stop a member.
-        restore_best_weights: whether members end at the weights of their best
-            epoch, also those that were never stopped.
+        monitor: the loss of each member to watch: "val_loss" or "loss".
+        min_delta: the least decrease of the loss that is an improvement.
+        patience: the number of epochs without improvement that stop a member.
+        restore_best_weights: whether members end with the weights of their
+            best epoch, also those that were never stopped.
         verbose: 1 to print when a member stops.
 
     Attributes:
-        stopped_epochs: of each member, counted from 0; None if it was not.
-        best_epochs: of each member.
+        stopped_epochs: the epoch at which each member was stopped, counted from
+            0; None for a member that was not.
+        best_epochs: the epoch of each member's least loss, counted from 0.
 
     Raises:
-        ValueError: if an argument is not of these kinds; in `fit`, if the
-            model is no ensemble with stacked weights, or the losses that are
-            monitored are not there.
+        ValueError: if an argument is out of range; in `fit`, if the model is no
+            ensemble with stacked weights, or the losses to monitor are not
+            there.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Training data with an order, or weights, of each member's own."""
+"""Feeds members training data with their own orders, or weights, of rows."""
 
 import math
 from collections.abc import Mapping
@@ -15,12 +15,12 @@ from tfpbnn.base.types import Array
 
 
 class MemberFeed(keras.utils.PyDataset):
-    """Batches in which members see rows, or weights, of their own.
+    """Batches in which members see their own rows, or their own weights.
 
-    It gives (x, y), and if there are weights also a tuple of them: those that
-    members are trained with, and those that metrics are to see, if any. With an
-    order of each member's own, all have an axis of members behind that of rows,
-    `[B, M, ...]`; else only the weights that members are trained with.
+    A batch is (x, y), and if there are weights also a tuple of them: those that
+    members are trained with, and then those that metrics use, if any. If each
+    member has its own order, all arrays have an axis of members behind that of
+    rows, `[B, M, ...]`; else only the weights that members are trained with.
     """
 
     def __init__(
@@ -38,14 +38,15 @@ class MemberFeed(keras.utils.PyDataset):
         """Begins the first epoch.
 
         Args:
-            x: inputs, N rows.
-            y: targets.
-            weights: of rows, or of each of their steps, `[N, ...]`; one array
-                or a structure like that of y. None for all 1.
-            batch_size: of a batch, in rows of each member.
-            shuffle: whether there is a new order for each epoch.
-            num_orders: M for an order of each member's own, 1 for one of all.
-            seed: of the orders; None takes one from Python's `random`.
+            x: the inputs, N rows.
+            y: the targets.
+            weights: the weights of rows, or of each of their steps, `[N, ...]`;
+                one array or a structure like that of y. None for all 1.
+            batch_size: the number of rows of each member in a batch.
+            shuffle: whether rows are shuffled anew for each epoch.
+            num_orders: M if each member has its own order, 1 if all share one.
+            seed: the seed of the orders; None takes one from Python's
+                `random`.
             counts: how often each member sees each row, `[N, M]`; None for
                 once.
         """
@@ -92,17 +93,17 @@ class MemberFeed(keras.utils.PyDataset):
 
 
 def _standard(array: Array) -> Any:
-    """An array as Keras takes it in batches, where strings are tensors."""
+    """Converts an array to what Keras takes in batches: strings to tensors."""
     return tf.constant(array) if array.dtype.kind in "OSU" else array
 
 
 def counted(counts: Array, weights: Any) -> Any:
-    """Weights times the counts of rows.
+    """Multiplies weights with the counts of rows.
 
     Args:
-        counts: how often each row is there, `[B]` or `[B, M]`.
-        weights: a structure of weights, which have the axes of `counts` (or
-            some of size 1) before others, such as that of steps; None for 1.
+        counts: how often each row is seen, `[B]` or `[B, M]`.
+        weights: a structure of weights, whose first axes are those of `counts`
+            (or of size 1); others, such as that of steps, follow. None for 1.
     """
 
     def times(weight: Array | None) -> Array:
@@ -117,10 +118,10 @@ def counted(counts: Array, weights: Any) -> Any:
 def example_weights(
     y: Any, sample_weight: Any, class_weight: Mapping[int, float] | None
 ) -> Any:
-    """The weights of rows, or of their steps, of Keras's two arguments.
+    """Computes the weights of rows, or of their steps, from Keras's arguments.
 
     Returns:
-        None, or `[N, ...]` of float32 in the structure of `sample_weight`.
+        None, or float32 arrays `[N, ...]` in the structure of `sample_weight`.
 
     Raises:
         ValueError: if both are given, or there is not one label for each row.

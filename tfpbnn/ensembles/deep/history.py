@@ -1,4 +1,4 @@
-"""The losses of the members, epoch by epoch."""
+"""Keeps the losses of the members, epoch by epoch."""
 
 from typing import Any
 
@@ -9,9 +9,9 @@ from tfpbnn.base.types import Array, Tensor
 
 
 class MemberLosses:
-    """Averages of M losses over the rows seen.
+    """Averages the members' M losses over the rows seen.
 
-    No Keras metric: those are logged as one number.
+    This is no Keras metric, since those are logged as one number.
     """
 
     def __init__(self, num_members: int):
@@ -22,8 +22,9 @@ class MemberLosses:
         """Adds the losses of a batch.
 
         Args:
-            losses: `[M]`; or `[M, B, ...]` of a loss without reduction.
-            rows: how many rows each member has seen.
+            losses: the losses `[M]`, or `[M, B, ...]` of a loss without
+                reduction.
+            rows: the number of rows that each member has seen.
         """
         rows = tf.cast(rows, tf.float32)
         losses = tf.cast(losses, tf.float32)
@@ -32,7 +33,7 @@ class MemberLosses:
         self._count.assign_add(rows)
 
     def take(self) -> Array | None:
-        """The averages, `[M]`, if there are any; begins anew."""
+        """Returns the averages `[M]`, or None of no rows, and begins anew."""
         count = float(self._count.numpy())
         averages = self._total.numpy() / count if count else None
         self._total.assign(tf.zeros_like(self._total))

@@ -1,4 +1,4 @@
-"""Ensembles whose members have hyperparameters of their own."""
+"""Defines ensembles whose members have their own hyperparameters."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -20,29 +20,32 @@ _RATE = "learning_rate"
 class HyperEnsemble(StackedEnsemble):
     """A `DeepEnsemble` whose members differ in hyperparameters too.
 
-    In what does not change the shapes of their weights: rates of dropout, L2
-    penalties, activations, initializers, learning rates.
+    These are hyperparameters that don't change the shapes of the weights, such
+    as dropout rates, L2 penalties, activations, initializers and learning
+    rates.
 
     Args:
-        build_model: a function that builds a network from hyperparameters, by
-            name. It is not given `learning_rate`.
-        hyperparameters: a list with a dict for each member; or a dict, from
-            which each member draws: by name a list to choose from, or a
-            function of a NumPy generator. "learning_rate" is that of the
-            member: the optimizer's steps are scaled to it, so that changes of
-            the optimizer's own rate, by callbacks, are in proportion.
-        num_members: how many members M; only if hyperparameters are drawn.
+        build_model: a function that builds a network from hyperparameters,
+            given as keyword arguments. It is not given `learning_rate`.
+        hyperparameters: a list with a dict for each member; or a dict to draw
+            each member's from, whose values are lists to choose from, or
+            functions of a NumPy generator. "learning_rate" is the learning
+            rate of the member: the optimizer's steps are scaled to it, so
+            callbacks that change the optimizer's rate change the members'
+            rates in proportion.
+        num_members: the number of members M, if hyperparameters are drawn;
+            None if they are listed.
         bootstrap, shuffle, adversarial_epsilon: as in `DeepEnsemble`.
-        seed: as in `DeepEnsemble`, and of what is drawn.
-        name: of the model.
-        **kwargs: `dtype` of any Keras model.
+        seed: the seed of `DeepEnsemble`, and of the hyperparameters drawn.
+        name: the name of the model.
+        **kwargs: the `dtype` of any Keras model.
 
     Attributes:
         hyperparameters: a list with a dict for each member.
 
     Call arguments:
-        inputs: as of a member.
-        training: as of a member.
+        inputs: the inputs of a member.
+        training: whether members run in training mode.
 
     Input shape:
         That of a member.
@@ -52,9 +55,10 @@ class HyperEnsemble(StackedEnsemble):
 
     Raises:
         TypeError: if `build_model` is no function.
-        ValueError: if `hyperparameters` is neither of the two; if members have
-            variables of different shapes; in `fit`, if there are learning
-            rates and the optimizer's step is not in proportion to its own.
+        ValueError: if `hyperparameters` is neither such a list nor such a dict;
+            if members have variables of different shapes; in `fit`, if members
+            have learning rates and the optimizer's step is not in proportion
+            to its own.
 
     Example:
     ```python
@@ -118,7 +122,7 @@ class HyperEnsemble(StackedEnsemble):
             self._learning.use_rates(rates)
 
     def member(self, number: int) -> keras.Model:
-        """One of `members`, with its own learning rate."""
+        """Makes one of `members`, with its own learning rate."""
         network = super().member(number)
         rate = self._chosen[number].get(_RATE)
         if self.compiled and rate is not None:
@@ -147,7 +151,7 @@ class HyperEnsemble(StackedEnsemble):
 def _choose(
     hyperparameters: Any, num_members: int | None, seed: int | None
 ) -> list[dict[str, Any]]:
-    """Each member's, listed or drawn."""
+    """Returns the hyperparameters of each member, listed or drawn."""
     if isinstance(hyperparameters, Mapping):
         count = checks.positive_integer("num_members", num_members)
         generator = random.generator(seed)

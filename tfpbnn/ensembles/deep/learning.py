@@ -1,4 +1,4 @@
-"""A step of training, or of evaluation, of all members at once."""
+"""Trains or evaluates all members at once, a step at a time."""
 
 import contextlib
 import weakref
@@ -19,12 +19,12 @@ from tfpbnn.training.optimizer_step import apply_gradients, is_proportional
 
 
 class _Found(NamedTuple):
-    """What a member, or a stack of members, makes of a batch.
+    """The results of a batch, for one member or a stack of members.
 
     Attributes:
-        loss: with what layers add to it.
+        loss: the loss, with the losses that layers add.
         y_pred: the outputs.
-        mask: of each output, which of its places count; or None.
+        mask: Keras's mask of each output, or None.
         tracked: what the loss adds to each variable of the model's metrics;
             None for most.
     """
@@ -36,21 +36,22 @@ class _Found(NamedTuple):
 
 
 class Learning:
-    """The parts of a compiled ensemble's steps.
+    """The training and test steps of a compiled ensemble.
 
-    Sums of the members' losses have the gradients of each one's loss alone, so
-    one step of an optimizer that treats each weight alone is a step of M.
+    The gradients of a sum of the members' losses are those of each loss alone.
+    So one step of an optimizer that treats each weight by itself is a step of
+    each of the M members.
     """
 
     def __init__(self, model: Any, stacks: Stacks, batch: int, epsilon: Any):
-        """Prepares the steps of a model, by its `compute_loss` and optimizer.
+        """Prepares the steps, by the ensemble's `compute_loss` and optimizer.
 
         Args:
             model: the ensemble.
-            stacks: its members.
-            batch: see `for_each`.
-            epsilon: how far inputs are moved to make the loss larger; 0 to
-                leave them.
+            stacks: the stacks of its members.
+            batch: the number of members side by side; see `for_each`.
+            epsilon: how far inputs are moved to make the loss larger; 0 for
+                not at all.
         """
         self._model = model
         self._stacks = stacks
@@ -60,11 +61,11 @@ class Learning:
         self._common_rates: Any = weakref.WeakKeyDictionary()
 
     def train(self, batch: MemberBatch) -> tuple[Tensor, Any, Any]:
-        """Updates all members.
+        """Updates all members by one step.
 
         Returns:
-            Their losses, `[M]` (or `[M, B, ...]` of a loss without reduction),
-            their outputs, `[M, B, ...]`, and the masks of these.
+            The members' losses `[M]` (`[M, B, ...]` of a loss without
+            reduction), their outputs `[M, B, ...]`, and the masks of these.
         """
 
         def work(network: Any, state: MemberState, part: Any) -> Any:
@@ -84,11 +85,11 @@ class Learning:
         return self._tracked(found)
 
     def use_rates(self, rates: Sequence[float | None]) -> None:
-        """Gives members learning rates of their own; None for the common."""
+        """Gives members their own learning rates; None for the optimizer's."""
         self._rates = tuple(rates)
 
     def test(self, batch: MemberBatch) -> tuple[Tensor, Any, Any]:
-        """The members' losses, outputs and masks, as `train` gives them."""
+        """Computes what `train` returns, in test mode and without an update."""
 
         def work(network: Any, state: MemberState, part: Any) -> Any:
             found, _ = self._stacks.call(
@@ -104,7 +105,7 @@ class Learning:
         return for_each(self._stacks, self._batch, work, batch.own)
 
     def _tracked(self, found: "_Found") -> tuple[Tensor, Any, Any]:
-        """What was found, after the metrics of the loss were updated."""
+        """Updates the loss's metrics; returns losses, outputs and masks."""
         variables = self._model.metrics_variables
         for variable, more in zip(variables, found.tracked, strict=True):
             if more is not None:
@@ -112,7 +113,7 @@ class Learning:
         return found.loss, found.y_pred, found.mask
 
     def divergence(self) -> Tensor:
-        """The mean over members of their KL, without its weight, in nats."""
+        """Computes the mean of the members' KL, without its weight, in nats."""
 
         def work(network: Any, state: MemberState, part: Any) -> Tensor:
             del part
@@ -127,9 +128,10 @@ class Learning:
         return tf.reduce_mean(kls)
 
     def build(self, batch: MemberBatch) -> None:
-        """Makes the variables of losses and metrics, for outputs of a member.
+        """Makes the variables of losses and metrics, for a member's outputs.
 
-        In a graph that is never run, outside of the loops that use them.
+        This is done in a graph that is never run, before the loops that use
+        them.
         """
         x, y, weights = batch.first
 
@@ -146,7 +148,7 @@ class Learning:
         tf.function(dry, autograph=False).get_concrete_function(x, y, weights)
 
     def _update(self, gradients: list[Any]) -> None:
-        """A step of the optimizer, to each member's own rate."""
+        """Does the optimizer's step, scaled to each member's learning rate."""
         optimizer, stacks = self._model.optimizer, self._stacks.trainable
         before = [tf.identity(v.value) for v in stacks] if self._rates else []
         with _without_clipping(optimizer):
@@ -158,7 +160,7 @@ class Learning:
             variable.assign(old + factors * (variable.value - old))
 
     def _factors(self) -> Tensor:
-        """The members' rates over the optimizer's, when it first trains."""
+        """Computes the ratios of members' rates to the optimizer's first."""
         optimizer = self._model.optimizer
         if optimizer not in self._common_rates:
             if not is_proportional(optimizer):
@@ -218,7 +220,7 @@ class Learning:
         )
 
     def _clipped(self, gradients: list[Any]) -> list[Any]:
-        """Clipped by the norms of one member; None stays."""
+        """Clips gradients by the norms of one member; None stays."""
         optimizer = self._model.optimizer
         if optimizer.clipnorm:
             gradients = [
@@ -234,7 +236,7 @@ class Learning:
 
 @contextlib.contextmanager
 def _without_clipping(optimizer: Any) -> Iterator[None]:
-    """Lets an optimizer leave the norms, which were seen to, alone."""
+    """Makes an optimizer not clip by norms, which was done before."""
     norms = optimizer.clipnorm, optimizer.global_clipnorm
     optimizer.clipnorm = optimizer.global_clipnorm = None
     try:
@@ -244,7 +246,7 @@ def _without_clipping(optimizer: Any) -> Iterator[None]:
 
 
 def _floats(x: Any) -> list[Tensor]:
-    """The inputs that can be moved a little: those of real numbers."""
+    """Lists the inputs that have floating-point numbers, which can be moved."""
     leaves = keras.tree.flatten(x)
     found = [leaf for leaf in leaves if leaf.dtype.is_floating]
     if not found:

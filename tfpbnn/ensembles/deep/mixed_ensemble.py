@@ -22,20 +22,20 @@ from tfpbnn.training import data_checks, units
 
 @registry.register("ensembles")
 class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
-    """Networks that may differ in all but their inputs and outputs.
+    """An ensemble of networks of any kind, with the same inputs and outputs.
 
-    What `DeepEnsemble.from_models` makes of such. `fit` trains the members one
-    after the other, or as jobs of an `executor`; `tfpbnn.predict` averages
-    over them.
+    `DeepEnsemble.from_models` makes it of networks that differ in more than
+    their weights. `fit` trains the members one after the other, or as jobs of
+    an `executor`; `tfpbnn.predict` uses the mixture of their predictions.
 
     Args:
         models: built networks whose outputs have the same shapes. They are
             the members themselves, not copies.
-        name: of the model.
-        **kwargs: `dtype` of any Keras model.
+        name: the name of the model.
+        **kwargs: the `dtype` of any Keras model.
 
     Call arguments:
-        inputs: as of a member.
+        inputs: the inputs of a member.
 
     Input shape:
         That of a member.
@@ -45,8 +45,8 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
 
     Raises:
         TypeError: if `models` is no list of networks.
-        ValueError: if there is no model, two share what is trained, or inputs
-            or outputs have different shapes.
+        ValueError: if there is no model, two share trainable weights, or
+            inputs or outputs have different shapes.
 
     Example:
     ```python
@@ -82,7 +82,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         compile_like(self, self.members[0])
 
     def member(self, number: int) -> keras.Model:
-        """One of `members`, compiled as the ensemble is."""
+        """Returns one of `members`, compiled as the ensemble is."""
         network = self.members[number]
         compile_like(network, self)
         return network
@@ -90,7 +90,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
     def set_member(self, number: int, network: keras.Model) -> None:
         """Replaces a member's weights by those of a network like it.
 
-        What it has beside weights, such as a vocabulary, is replaced too.
+        What a member has beside weights, such as a vocabulary, is replaced too.
 
         Raises:
             ValueError: if the network has another config.
@@ -104,11 +104,11 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         copying.copy_state(network, self.members[number])
 
     def load_members(self, directory: Any) -> list[int]:
-        """As `DeepEnsemble.load_members`."""
+        """Loads members from a folder; see `DeepEnsemble.load_members`."""
         return executors.load_members(self, directory)
 
     def average(self, inputs: Any, training: bool = False) -> Any:
-        """The mean of the members' outputs."""
+        """Computes the mean of the members' outputs."""
         return mean_of([m(inputs, training=training) for m in self.members])
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
@@ -136,7 +136,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         members: Sequence[int] | None = None,
         **kwargs: Any,
     ) -> keras.callbacks.History:
-        """Fits each member; see `DeepEnsemble.fit`."""
+        """Fits each member by itself; see `DeepEnsemble.fit`."""
         given = kwargs | {"x": x, "y": y}
         check_compiled(self)
         data_checks.check_data(self, given)

@@ -1,4 +1,4 @@
-"""Networks of one architecture: whether they are, and how more are made."""
+"""Makes and compares networks of one architecture."""
 
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,15 +16,16 @@ _IGNORED = ("build_config", "compile_config", "seed", "shared_object_id")
 
 
 def make(build: Any, num_members: int) -> list[keras.Model]:
-    """`num_members` networks with weights of their own.
+    """Makes `num_members` networks, each with its own weights.
 
     Args:
-        build: a function that makes a network, or a network to make more like.
-        num_members: how many.
+        build: a function that makes a network, or a network for others to be
+            like.
+        num_members: the number of networks.
 
     Raises:
-        TypeError: if it is neither.
-        ValueError: if the function gives one object, or layer, twice.
+        TypeError: if `build` is neither.
+        ValueError: if the function returns the same network or layer twice.
     """
     if isinstance(build, keras.Model):
         return [copying.fresh(build) for _ in range(num_members)]
@@ -37,13 +38,13 @@ def make(build: Any, num_members: int) -> list[keras.Model]:
 
 
 def again(configs: Sequence[Config]) -> Callable[[], keras.Model]:
-    """A function that makes networks of configs; of one, as many as wanted."""
+    """Returns a function that makes networks of configs, over and over."""
     remaining = itertools.cycle(configs)
     return lambda: copying.from_config(next(remaining))
 
 
 def num_draws(members: Sequence[keras.Model]) -> int | None:
-    """One of each member; no end of them if one is random itself."""
+    """Counts the draws, one of each member; None if a member is random."""
     return None if any(map(is_random, members)) else len(members)
 
 
@@ -72,7 +73,7 @@ def check_alike(members: Sequence[keras.Model]) -> None:
 
 
 def check_given(models: Any) -> list[keras.Model]:
-    """A list of networks, of which members are made."""
+    """Checks a list of networks of which members are to be made."""
     is_list = isinstance(models, Iterable) and not isinstance(models, str)
     if not is_list or isinstance(models, keras.Model):
         raise TypeError(
@@ -85,7 +86,7 @@ def check_given(models: Any) -> list[keras.Model]:
 
 
 def check_distinct(networks: Sequence[Any]) -> list[keras.Model]:
-    """The networks, if they are built models that share nothing trained."""
+    """Returns the networks, if they are built and share nothing trainable."""
     for network in networks:
         check_built(network)
     parts = [
@@ -112,7 +113,7 @@ def check_distinct(networks: Sequence[Any]) -> list[keras.Model]:
 
 
 def _are_compatible(some: list[Any], others: list[Any]) -> bool:
-    """Whether shapes are the same, as far as axes are known."""
+    """Says whether shapes are the same, as far as axes are known."""
     if list(map(len, some)) != list(map(len, others)):
         return False
     pairs = zip(sum(some, ()), sum(others, ()), strict=True)
@@ -120,22 +121,22 @@ def _are_compatible(some: list[Any], others: list[Any]) -> bool:
 
 
 def are_alike(networks: Sequence[keras.Model]) -> bool:
-    """Whether one network can stand for all with other weights in it."""
+    """Says whether one network can stand for all, with their weights in it."""
     first, *others = map(_signature, networks)
     return all(other == first for other in others)
 
 
 def have_same_states(networks: Sequence[keras.Model]) -> bool:
-    """Whether what networks have beside trained weights is the same.
+    """Says whether networks have the same states beside trained weights.
 
-    One network can't stand for others with vocabularies of their own, say.
+    One network can't stand for others that have other vocabularies, say.
     """
     first, *others = networks
     return all(states.are_same(first, other) for other in others)
 
 
 def _signature(network: keras.Model) -> Any:
-    """The config, with numbers for the names in it."""
+    """Returns the config, with numbers in place of the names in it."""
     config = _stripped(network.get_config())
     numbers = {name: i for i, name in enumerate(dict.fromkeys(_names(config)))}
 

@@ -1,4 +1,4 @@
-"""The weights of M networks of one architecture, stacked `[M, ...]`."""
+"""Holds the weights of M networks of one architecture, stacked `[M, ...]`."""
 
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
@@ -21,17 +21,18 @@ class MemberState(NamedTuple):
 
 
 class Stacks:
-    """What runs a member: networks to trace with, and their weights.
+    """The networks that members are traced with, and the members' weights.
 
-    Keras must not track the networks, whose own variables are only stood in
-    for: so this is no layer, and the model that owns it owns the stacks.
+    Keras must not track the networks, since the stacks take the place of their
+    variables. So this is no layer, and the stacks belong to its owner.
 
     Attributes:
         networks: one for all members, or one for each if they differ in more
             than the values of their variables.
-        trainable: `[M, ...]`, in the order of a network's.
-        other: likewise of the variables that are not trained: statistics and
-            the states of noise.
+        trainable: the stacks `[M, ...]` of trainable variables, in the order of
+            a network's.
+        other: the stacks of the other variables: statistics, and the states
+            of random numbers.
     """
 
     def __init__(
@@ -74,31 +75,32 @@ class Stacks:
         self.other = [s for v, s in pairs if id(v) not in is_trained]
 
     def network(self, member: Any) -> keras.Model:
-        """The network that a member, by its index, is traced with."""
+        """Returns the network to trace a member, given by its index, with."""
         return self.networks[member if len(self.networks) > 1 else 0]
 
     def variables(self, network: keras.Model) -> list[keras.Variable]:
-        """The network's variables that are stacked.
+        """Lists the network's variables that are stacked.
 
-        Of networks that differ, so in the layers that draw, not the states of
-        what Keras draws: each has its own, as many as it needs.
+        If networks differ, the states of Keras's random numbers are left out,
+        since networks may have different numbers of them.
         """
         is_alone = len(self.networks) == 1
         return network.variables if is_alone else network.weights
 
     def values(self, member: int) -> list[Any]:
-        """NumPy values of one member's variables, in that order."""
+        """Reads one member's values as NumPy arrays, in `variables`' order."""
         return [np.array(stack[member]) for stack in self._all]
 
     def assign(self, member: int, values: Sequence[Any]) -> None:
-        """Replaces one member's variables, in that order."""
+        """Replaces one member's values, in `variables`' order."""
         for stack, value in zip(self._all, values, strict=True):
             stack.value.scatter_nd_update([[member]], [value])
 
     def settle(self) -> None:
-        """Gives the networks the values of members, and what follows of them.
+        """Sets the networks' variables to those of members.
 
-        Such as the constants that an adapted normalization computes.
+        Then layers compute what follows from these, such as the constants of an
+        adapted normalization.
         """
         for number, network in enumerate(self.networks):
             values = self.values(number)
@@ -106,14 +108,14 @@ class Stacks:
             copying.settle(network)
 
     def are_same(self) -> bool:
-        """Whether all members have the same weights."""
+        """Says whether all members have the same weights."""
         return all(
             bool(tf.reduce_all(stack.value == stack.value[:1]))
             for stack in self.trainable
         )
 
     def slice(self, member: int | Tensor) -> MemberState:
-        """One member's values, as tensors."""
+        """Returns one member's values, as tensors."""
         return MemberState(
             [stack.value[member] for stack in self.trainable],
             [stack.value[member] for stack in self.other],
@@ -125,11 +127,11 @@ class Stacks:
         state: MemberState,
         function: Callable[..., Any],
     ) -> tuple[Any, list[Tensor]]:
-        """`function(network)` with the member's values in its variables.
+        """Calls `function(network)` with the member's values in its variables.
 
         Returns:
-            What the function does, and the values that variables which are not
-            trained have afterwards.
+            The result of the function, and the values that the variables which
+            are not trained have afterwards.
         """
         stacked = self.variables(network)
         trained = {id(v) for v in network.trainable_variables}
@@ -148,7 +150,7 @@ class Stacks:
 
 
 class _PerMember(keras.constraints.Constraint):
-    """A constraint of each member's part of a stack."""
+    """Applies a constraint to each member's part of a stack."""
 
     def __init__(self, constraint: Any):
         self._constraint = constraint

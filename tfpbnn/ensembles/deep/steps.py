@@ -1,4 +1,4 @@
-"""The same work for all members, in one graph."""
+"""Does the same work for all members, in one graph."""
 
 from collections.abc import Callable
 from typing import Any
@@ -16,7 +16,7 @@ _MOST_SIDE_BY_SIDE = 16
 
 
 def choose_batch(num_members: int, member_batch: int | str) -> int:
-    """How many members to do side by side, of the user's argument."""
+    """Finds how many members run side by side, from the user's argument."""
     if member_batch == "auto":
         most = min(num_members, _MOST_SIDE_BY_SIDE)
         return max(n for n in range(1, most + 1) if num_members % n == 0)
@@ -34,14 +34,14 @@ def choose_batch(num_members: int, member_batch: int | str) -> int:
 
 
 def for_each(stacks: Stacks, batch: int, work: Work, own: Any = None) -> Any:
-    """The results of `work` for each member, stacked: `[M, ...]`.
+    """Stacks the results of `work` for each member: `[M, ...]`.
 
     Args:
-        stacks: the members.
-        batch: how many are side by side in the graph, which is faster; a loop
-            in the graph goes over such groups, which is shorter.
-        work: see `Work`. What is None for one member is so for all.
-        own: a structure of `[M, ...]` tensors, of each member's data.
+        stacks: the stacks of the members.
+        batch: the number of members that run side by side in the graph, which
+            is faster; a loop goes over such groups, which keeps it small.
+        work: see `Work`. A result that is None for one member is so for all.
+        own: a structure of tensors `[M, ...]`, the members' own data.
     """
     if len(stacks.networks) == 1:
         work = _traced_once(work, stacks.networks[0])
@@ -60,12 +60,12 @@ def for_each(stacks: Stacks, batch: int, work: Work, own: Any = None) -> Any:
 
 
 def _traced_once(work: Work, network: keras.Model) -> Work:
-    """In a graph: traced for the first member, and called for the others.
+    """Traces work once in a graph, and calls the trace for all members.
 
     TensorFlow puts the calls' operations in their places before it runs them.
-    So a random operation with a seed of its own, which Keras's layers don't
-    have but a user's may, would give all members the same numbers: then each
-    is traced.
+    So a random operation with its own seed, which Keras's layers don't have but
+    a user's may, would give all members the same numbers. In this case the
+    work is traced for each member.
     """
     if tf.executing_eagerly():
         return work
@@ -86,7 +86,7 @@ def _traced_once(work: Work, network: keras.Model) -> Work:
 
 
 def _has_seeds(definition: Any) -> bool:
-    """Whether a graph, or a function in it, has a seeded operation."""
+    """Says whether a graph, or a function in it, has a seeded operation."""
     functions = definition.library.function
     bodies = [definition.node, *(f.node_def for f in functions)]
     return any("seed" in node.attr for nodes in bodies for node in nodes)

@@ -1,4 +1,5 @@
-"""Members that are trained in other processes or on other machines.
+"""Trains members in other processes or on other machines.
 
-To add a way to run jobs: a class with `submit`, as `concurrent.futures` has it.
+To add a way to run jobs: a class with `submit`, like those of
+`concurrent.futures`.
 """

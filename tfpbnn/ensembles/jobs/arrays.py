@@ -1,4 +1,4 @@
-"""Arrays in files, so that jobs share them and need not be sent them."""
+"""Keeps arrays in files, so that jobs share them and need not be sent them."""
 
 import pathlib
 from typing import Any
@@ -11,15 +11,15 @@ from tfpbnn.base.types import Array
 
 
 def save_arrays(arrays: Any, folder: pathlib.Path, name: str) -> Any:
-    """Writes arrays; their structure with paths in their places.
+    """Writes arrays to files; returns the structure with the files' paths.
 
     Args:
         arrays: a structure of arrays and None.
-        folder: where to.
-        name: how the files' names begin.
+        folder: the folder of the files.
+        name: the beginning of the files' names.
 
     Raises:
-        TypeError: if something is no dense array; says where it is.
+        TypeError: if something is no dense array; the message says where.
     """
     paths: list[Any] = []
     for place, leaf in keras.tree.flatten_with_path(arrays):
@@ -31,7 +31,7 @@ def save_arrays(arrays: Any, folder: pathlib.Path, name: str) -> Any:
 
 
 def load_arrays(paths: Any) -> Any:
-    """The arrays of `save_arrays`, read as they are needed."""
+    """Opens the arrays of `save_arrays`, which are read as they are needed."""
 
     def load(path: str | None) -> Any:
         if path is None:

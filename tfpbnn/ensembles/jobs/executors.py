@@ -1,4 +1,4 @@
-"""Trains members as jobs of their own: in processes, or on machines."""
+"""Trains members as separate jobs, in processes or on other machines."""
 
 import concurrent.futures
 import multiprocessing
@@ -22,10 +22,10 @@ _SHARED = ("x", "y", "validation_data")
 
 
 class MemberTrainingError(RuntimeError):
-    """Some members of an ensemble could not be trained; the others were.
+    """Says which members of an ensemble could not be trained; the others were.
 
     Attributes:
-        failures: the exceptions by the member's number.
+        failures: the exceptions, by the index of the member.
     """
 
     def __init__(self, failures: Mapping[int, BaseException]):
@@ -43,10 +43,10 @@ class MemberTrainingError(RuntimeError):
 
 
 def process_pool(max_workers: int = 2) -> concurrent.futures.Executor:
-    """A pool of processes that share the machine's cores between them.
+    """Makes a pool of processes that share the machine's cores among them.
 
     Args:
-        max_workers: how many members are trained at a time.
+        max_workers: the number of members that are trained at a time.
 
     Returns:
         A `concurrent.futures.ProcessPoolExecutor` of new processes, each with
@@ -84,16 +84,16 @@ def fit_in_jobs(
     directory: Any = None,
     members: Sequence[int] | None = None,
 ) -> keras.callbacks.History:
-    """Fits each member by itself, and takes over its weights.
+    """Fits each member by itself, and sets the ensemble's weights to theirs.
 
     Args:
         model: the ensemble.
-        given: arguments of Keras's `fit`.
-        executor: with `submit`, as those of `concurrent.futures`; None to fit
-            one after the other here.
-        directory: where members are kept, which all jobs can reach; None for a
-            temporary one.
-        members: the numbers of those to fit; None for all.
+        given: the arguments of Keras's `fit`, by name.
+        executor: an object with `submit`, like those of `concurrent.futures`;
+            None to fit one member after the other in this process.
+        directory: the folder for the members, which all jobs can reach; None
+            for a temporary one.
+        members: the indices of the members to fit; None for all.
     """
     if model.options.adversarial_epsilon:
         raise ValueError(
@@ -130,7 +130,7 @@ def fit_in_jobs(
 
 
 def load_members(model: Any, directory: Any) -> list[int]:
-    """Takes over finished members; the numbers of those that are not there.
+    """Sets members from the files of a folder; lists those that are not there.
 
     Raises:
         FileNotFoundError: if there is no such folder.
@@ -152,13 +152,14 @@ def load_members(model: Any, directory: Any) -> list[int]:
 def train_member(
     start: str, result: str, arrays: Any, arguments: dict[str, Any]
 ) -> dict[str, list[float]]:
-    """The job: a model from a file, trained, into another file.
+    """Trains a member: the job that an executor runs.
 
     Args:
-        start: of the compiled model.
-        result: of the trained one: it is there only when it is whole.
-        arrays: what `save_arrays` gave of the data.
-        arguments: of Keras's `fit`, other than the data.
+        start: the file of the compiled model.
+        result: the file of the trained model, which appears only when it is
+            complete.
+        arrays: the paths that `save_arrays` returned for the data.
+        arguments: the arguments of Keras's `fit`, other than the data.
     """
     model = keras.saving.load_model(start)
     history = model.fit(**load_arrays(arrays), **arguments)
@@ -169,7 +170,7 @@ def train_member(
 
 
 def _check_again(given: dict[str, Any]) -> None:
-    """Raises for data that the first member would use up."""
+    """Raises if the first member would use up the data."""
     for name in ("x", "validation_data"):
         if isinstance(given.get(name), Iterator):
             raise ValueError(
@@ -263,7 +264,7 @@ def _submit(
 
 
 def _own(model: Any, given: dict[str, Any], number: int) -> dict[str, Any]:
-    """The arguments of a member's `fit`, with its weights of rows."""
+    """Makes the arguments of a member's `fit`, with its weights of rows."""
     own = dict(given)
     if model.options.bootstrap is None:
         return own
@@ -283,7 +284,10 @@ def _path(folder: pathlib.Path, number: int) -> pathlib.Path:
 
 
 def _joined(model: Any, histories: dict[int, Any]) -> keras.callbacks.History:
-    """Averages over members; epochs that one did not have don't count in it."""
+    """Averages the histories over members.
+
+    An epoch's average is over the members that had this epoch.
+    """
     names = {name for history in histories.values() for name in history}
     epochs = max((len(h["loss"]) for h in histories.values()), default=0)
     table = {

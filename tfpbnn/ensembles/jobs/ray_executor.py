@@ -1,4 +1,4 @@
-"""Jobs on a Ray cluster."""
+"""Runs jobs on a Ray cluster."""
 
 import concurrent.futures
 import signal
@@ -9,13 +9,13 @@ from typing import Any
 class RayExecutor(concurrent.futures.Executor):
     """Runs jobs as Ray tasks, for the `executor` of an ensemble's `fit`.
 
-    Needs `pip install "tfpbnn[ray]"`, and a `directory` that all machines
-    share. Uses the cluster that `ray.init` was called for, and starts one on
-    this machine if it was not.
+    It needs `pip install "tfpbnn[ray]"`, and in `fit` a `directory` that all
+    machines share. It uses the cluster that `ray.init` was called for, and
+    starts one on this machine if it was not.
 
     Args:
-        **options: of `ray.remote`, for each job: `num_cpus`, `num_gpus`,
-            `max_retries`, `runtime_env`, ...
+        **options: the options of `ray.remote` for each job: `num_cpus`,
+            `num_gpus`, `max_retries`, `runtime_env`, ...
 
     Raises:
         ImportError: if Ray is not installed.
@@ -45,7 +45,7 @@ class RayExecutor(concurrent.futures.Executor):
     def submit(
         self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any
     ) -> concurrent.futures.Future:
-        """Starts a task; its future, which stops the task if cancelled."""
+        """Starts a task; returns its future, whose `cancel` stops the task."""
         if self._is_shut:
             raise RuntimeError("`submit` after `shutdown`")
         remote = self._ray.remote(_call)
@@ -60,7 +60,7 @@ class RayExecutor(concurrent.futures.Executor):
     def shutdown(
         self, wait: bool = True, *, cancel_futures: bool = False
     ) -> None:
-        """Waits for the tasks; the cluster stays."""
+        """Waits for the tasks; the cluster goes on running."""
         self._is_shut = True
         if cancel_futures:
             for future in self._futures:
@@ -70,10 +70,10 @@ class RayExecutor(concurrent.futures.Executor):
 
 
 class _Task(concurrent.futures.Future):
-    """Ends when Ray says so: one that is cancelled with an error of Ray's.
+    """The future of a Ray task, which is done when Ray says so.
 
-    The futures of Ray's own say at once that they are cancelled, and their
-    tasks go on.
+    When the task is cancelled, it ends with an error of Ray's. Ray's own
+    futures say at once that they are cancelled, while their tasks go on.
     """
 
     def __init__(self, stop: Callable[[], None]):
@@ -86,7 +86,7 @@ class _Task(concurrent.futures.Future):
         return False
 
     def follow(self, found: concurrent.futures.Future) -> None:
-        """Takes over what another one has found."""
+        """Takes over the result, or the error, of another future."""
         if (error := found.exception()) is not None:
             self.set_exception(error)
         else:

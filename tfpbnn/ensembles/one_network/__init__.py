@@ -2,7 +2,7 @@
 
 They are BatchEnsemble, Rank-1, packed ensembles, MIMO and Masksembles.
 
-Each file makes a plain network into one with members, of the layers in
+Each file turns a plain network into one with members, made of the layers in
 `tfpbnn.layers.members`. To add a kind: a `MemberModel` and a function that
 rewrites a network.
 """

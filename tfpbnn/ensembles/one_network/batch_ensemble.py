@@ -1,4 +1,4 @@
-"""Makes BatchEnsemble and Rank-1 networks of plain Keras models."""
+"""Makes BatchEnsemble and Rank-1 networks from plain Keras models."""
 
 from typing import Any
 
@@ -17,14 +17,14 @@ from tfpbnn.networks.rewriting import replace
 
 @registry.register("ensembles")
 class BatchEnsemble(MemberModel):
-    """A model that repeats each batch for its members.
+    """A model whose members share kernels; it repeats each batch for them.
 
-    `to_batch_ensemble` and `to_rank1` make such models. It can be made of
-    layers such as `tfpbnn.layers.DenseBatchEnsemble` too.
+    `to_batch_ensemble` and `to_rank1` make such models. You can also build one
+    from layers such as `tfpbnn.layers.DenseBatchEnsemble`.
 
     `fit` repeats each batch once for each member, and takes the mean of the
-    members' losses. `predict`, `evaluate` and all metrics are of the mean of
-    the members' outputs (of logits, if those are the outputs). A plain call
+    members' losses. `predict`, `evaluate` and all metrics use the mean of
+    the members' outputs (of the logits, if those are the outputs). A plain call
     takes rows in groups, one for each member. `tfpbnn.predict` gives one draw
     for each member, and the mixture of their predictions.
 
@@ -61,16 +61,17 @@ def to_batch_ensemble(
     `Dense` becomes `DenseBatchEnsemble`, and so on, for convolutions (not
     separable ones), `EinsumDense` and `Embedding`. Weights are kept: kernels
     are shared, and each member has a copy of the biases. Other layers stay,
-    and are shared. A compiled model's copy is compiled likewise.
+    and are shared. If `model` is compiled, so is the ensemble.
 
     Args:
         model: a built Functional or Sequential model, which is not changed.
-        num_members: how many members there are, a positive integer.
-        layers: which ones, as `layers` in `tfpbnn.to_variational`.
-        fast_initializer: of the factors that make members differ. None, the
-            default, for Normal(1, 0.1), near the trained model. "random_sign"
-            for members that begin far apart, of a model that is not trained
-            yet. With "ones" all equal the model, and stay equal in `fit`.
+        num_members: the number of members, a positive integer.
+        layers: the layers to convert, as in `tfpbnn.to_variational`.
+        fast_initializer: the initializer of the factors that make members
+            differ. None, the default, means Normal(1, 0.1), near the trained
+            model. "random_sign" makes members begin far apart, for a model
+            that is not trained yet. With "ones" all members equal the model,
+            and stay equal in `fit`.
 
     Raises:
         TypeError: if `model` is subclassed.
@@ -108,7 +109,7 @@ def to_rank1(
     fast_prior: Identifier = None,
     kl_weight: float | None = None,
 ) -> BatchEnsemble:
-    """Makes a Bayesian ensemble, as `to_batch_ensemble` with `Rank1` layers.
+    """Makes a Bayesian ensemble like `to_batch_ensemble`, of `Rank1` layers.
 
     `Dense` becomes `DenseRank1`, and so on. `fit` weights the KL by the number
     of training examples.
@@ -118,8 +119,9 @@ def to_rank1(
         fast_posterior, fast_prior, kl_weight: as in `tfpbnn.layers.DenseRank1`.
 
     Raises:
-        TypeError: as `to_batch_ensemble`.
-        ValueError: as `to_batch_ensemble`, or if a name is unknown.
+        TypeError: if `model` is subclassed.
+        ValueError: if an argument of `to_batch_ensemble` is wrong, or the name
+            of a posterior or prior is unknown.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Makes Masksembles of plain Keras models."""
+"""Makes Masksembles from plain Keras models."""
 
 import keras
 
@@ -22,14 +22,14 @@ _DROPOUT = (
 
 @registry.register("ensembles")
 class Masksembles(MemberModel):
-    """A model with `tfpbnn.layers.Masksembles` in it.
+    """A model whose members see fixed, overlapping parts of its features.
 
-    `to_masksembles` makes such models. It can be made of inputs and outputs
-    too.
+    `to_masksembles` makes such models. You can also build one from layers, with
+    `tfpbnn.layers.Masksembles` among them.
 
     In `fit` the rows of a batch are shared out among the members, so that it
-    costs what that of one network does. `predict` and `evaluate` repeat each
-    batch for the members, and are of the mean of their outputs.
+    costs as much as for one network. `predict` and `evaluate` repeat each
+    batch for the members, and use the mean of their outputs.
     `tfpbnn.predict` gives one draw for each member.
 
     Example:
@@ -59,24 +59,24 @@ def to_masksembles(
     scale: float = 2.0,
     seed: int | None = None,
 ) -> Masksembles:
-    """Copies a model, so that members see fixed parts of its features.
+    """Copies a model, with members that see fixed parts of its features.
 
     `tfpbnn.layers.Masksembles` takes the place of each dropout layer. In a
-    model without, it comes before each layer with a kernel (dense or
-    convolution) but the first ones. Weights are copied; a model that was
-    trained without masks is to be trained on. A compiled model's copy is
-    compiled likewise.
+    model without dropout, it comes before each layer with a kernel (dense or
+    convolution) except for the first ones. Weights are copied; train a model
+    further that was trained without masks. If `model` is compiled, so is the
+    copy.
 
     Args:
         model: a built Functional or Sequential model, which is not changed.
-        num_members: how many members there are, a positive integer.
-        scale: as in `tfpbnn.layers.Masksembles`.
-        seed: of the masks; those of different layers differ.
+        num_members: the number of members, a positive integer.
+        scale: the `scale` of `tfpbnn.layers.Masksembles`.
+        seed: the seed of the masks, which differ between layers.
 
     Raises:
         TypeError: if `model` is subclassed.
-        ValueError: if `model` is not built or has no place for masks, or as
-            `tfpbnn.layers.Masksembles`.
+        ValueError: if `model` is not built or has no place for masks, or an
+            argument of `tfpbnn.layers.Masksembles` is wrong.
 
     Example:
     ```python
@@ -124,7 +124,7 @@ def to_masksembles(
 
 
 def _places(graph: Graph) -> list[int]:
-    """Gives the ids of the calls of dropout, or else of hidden kernels."""
+    """Finds the ids of the calls of dropout, or else of hidden kernels."""
     dropout = [id(c) for c in graph.calls if isinstance(c.op, _DROPOUT)]
     if dropout:
         return dropout

@@ -1,4 +1,4 @@
-"""What models share that have all members in one network."""
+"""Defines what models share that have all members in one network."""
 
 from typing import Any
 
@@ -19,9 +19,8 @@ from tfpbnn.training.losses import check_names, with_extra
 class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
     """A network whose outputs are in groups of rows, one for each member.
 
-    Training takes the mean of the members' losses. All else is of the mean of
-    their outputs: metrics, `evaluate`, `predict`. A plain call gives the
-    groups.
+    Training takes the mean of the members' losses. Metrics, `evaluate` and
+    `predict` use the mean of their outputs. A plain call returns the groups.
 
     Masks and weights go with the rows that they belong to.
     """
@@ -64,7 +63,7 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
 
     def _groups_in_training(self) -> int:
-        """Gives the number of groups of as many rows as there are targets."""
+        """Returns the number of groups of as many rows as there are targets."""
         return self.num_members
 
     def compute_loss(
@@ -75,9 +74,9 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """Gives the mean of the members' losses in training.
+        """Computes the mean of the members' losses, in training.
 
-        Else it is the loss of their mean output.
+        Outside of training it is the loss of the members' mean output.
         """
         if y is None or self.loss is None:
             return super().compute_loss(x, y, y_pred, sample_weight, training)
@@ -95,7 +94,7 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> Any:
-        """Gives the metrics of the members' mean output."""
+        """Updates the metrics with the members' mean output."""
         if y is not None:
             y_pred = _mean(y_pred, num_rows(y))
         return super().compute_metrics(x, y, y_pred, sample_weight)

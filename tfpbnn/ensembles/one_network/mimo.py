@@ -1,4 +1,4 @@
-"""Makes MIMO networks, whose members are several inputs and outputs of one."""
+"""Makes MIMO networks, which have the inputs and outputs of all members."""
 
 from typing import Any
 
@@ -18,13 +18,14 @@ from tfpbnn.networks.rewriting import NewLayers, Place, name_of, rewrite
 class MIMO(MemberModel):
     """A network that takes an input and gives an output for each member.
 
-    `to_mimo` makes such networks. It can be made of inputs and outputs too,
-    with `tfpbnn.layers.JoinMembers` and `SplitMembers` at their ends.
+    `to_mimo` makes such networks. You can also build one from layers, with
+    `tfpbnn.layers.JoinMembers` behind its inputs and `SplitMembers` before its
+    outputs.
 
     In `fit` the members' inputs are independent rows of the batch, and the loss
-    is the mean of theirs. Else all members have the same input: `predict` and
-    `evaluate` are of the mean of the members' outputs, and `tfpbnn.predict`
-    gives one draw for each member; all from one pass.
+    is the mean of the members' losses. Otherwise all members have the same
+    input: `predict` and `evaluate` use the mean of the members' outputs, and
+    `tfpbnn.predict` gives one draw for each member, all from one pass.
 
     Example:
     ```python
@@ -54,26 +55,27 @@ def to_mimo(
     batch_repetition: int = 1,
     seed: int | None = None,
 ) -> MIMO:
-    """Makes a network of a model's shape, with all members' inputs and outputs.
+    """Makes a network like a model, with all members' inputs and outputs.
 
-    Its inputs have the features of all members, and its last layers, dense or
-    convolutions, `num_members` times as many outputs; all else stays. Weights
-    are new: a network has to learn to tell its members apart. It has to be
-    large enough to hold them all, so a few members (2 to 4) are usual. A
-    compiled model's copy is compiled likewise.
+    Its first layers see the features of all members, and its last layers (dense
+    or convolutions) have `num_members` times as many outputs; all else stays.
+    The weights are new, since a network has to learn to tell its members
+    apart. It has to be large enough to hold them all, so 2 to 4 members are
+    usual. If `model` is compiled, so is the result.
 
     Args:
-        model: a built Functional or Sequential model with one input, of
-            numbers and not of indices, which is not changed.
-        num_members: how many members there are, a positive integer.
+        model: a built Functional or Sequential model, which is not changed. It
+            has one input, of floating-point numbers.
+        num_members: the number of members, a positive integer.
         input_repetition_probability, batch_repetition, seed: as in
             `tfpbnn.layers.JoinMembers`.
 
     Raises:
         TypeError: if `model` is subclassed.
         ValueError: if `model` is not built, has several inputs or an input of
-            integers, or outputs that are not those of dense layers or
-            convolutions, or as `tfpbnn.layers.JoinMembers`.
+            integers, or outputs that don't come from dense layers or
+            convolutions, or if an argument of `tfpbnn.layers.JoinMembers` is
+            wrong.
 
     Example:
     ```python
@@ -113,7 +115,7 @@ def to_mimo(
 
 
 class _Joining:
-    """Where members' features become those of one network, and what is new."""
+    """Joins the members' features where they enter, and splits the outputs."""
 
     def __init__(self, graph: Graph, num_members: int, join: JoinMembers):
         self.graph = graph
@@ -125,7 +127,7 @@ class _Joining:
         self._place, self._prepared = _entrance(graph)
 
     def enter(self, x: Any) -> Any:
-        """An input, joined if this is to be done at the inputs."""
+        """Returns an input, joined if members are joined at the inputs."""
         at_inputs = self._place in (None, *map(id, self.graph.inputs))
         return self._joined(_row_masks(self.graph, x)) if at_inputs else x
 
@@ -161,11 +163,11 @@ class _Joining:
 
 
 def _entrance(graph: Graph) -> tuple[int | None, set[int]]:
-    """Where the members' features are joined: behind what only prepares data.
+    """Finds where members' features are joined: behind what prepares data.
 
     Returns:
-        The tensor, or None if all of the model's inputs are joined, and the
-        calls before it, by their ids.
+        The id of the tensor, or None if the model's inputs are joined; and the
+        ids of the calls before it.
     """
     before = {id(x) for x in graph.inputs}
     leading: set[int] = set()
@@ -184,9 +186,9 @@ def _entrance(graph: Graph) -> tuple[int | None, set[int]]:
 
 
 def _row_masks(graph: Graph, x: Any) -> Any:
-    """Masks an input as the model does, so that each row has a mask of its own.
+    """Masks an input as the model does, so that each row has its own mask.
 
-    What masks the model's input stays, and masks the joined rows.
+    The model's own masking layer stays, and masks the joined rows.
     """
     inputs = {id(tensor) for tensor in keras.tree.flatten(graph.inputs)}
     for call in graph.calls:

@@ -1,4 +1,4 @@
-"""Makes packed ensembles of the shape of plain Keras models."""
+"""Makes packed ensembles from plain Keras models."""
 
 import re
 from typing import Any
@@ -31,14 +31,14 @@ _ACROSS_CHANNELS = (keras.activations.softmax, keras.activations.log_softmax)
 
 @registry.register("ensembles")
 class PackedEnsemble(MemberModel):
-    """A model whose channels are in groups, which are members.
+    """A model whose channels are in groups that are members.
 
-    `to_packed_ensemble` makes such models. It can be made of inputs and outputs
-    too, with layers such as `tfpbnn.layers.PackedDense`.
+    `to_packed_ensemble` makes such models. You can also build one from layers
+    such as `tfpbnn.layers.PackedDense`.
 
-    `fit` takes the mean of the members' losses. `predict` and `evaluate` are of
+    `fit` takes the mean of the members' losses. `predict` and `evaluate` use
     the mean of their outputs, and `tfpbnn.predict` gives one draw for each
-    member; all from one pass.
+    member, all from one pass.
 
     Example:
     ```python
@@ -64,25 +64,26 @@ def to_packed_ensemble(
     alpha: float = 2.0,
     gamma: int = 1,
 ) -> PackedEnsemble:
-    """Makes an ensemble of small networks of a model's shape, in one network.
+    """Makes an ensemble of small networks like a model, in one network.
 
-    `Dense` becomes `PackedDense`, `Conv2D` a `PackedConv2D`, and so on. What
-    comes before them stays; the last ones, of which the outputs are, give those
-    of each member. Weights from the first of them on are new: members are
-    smaller networks. A compiled model's copy is compiled likewise.
+    `Dense` becomes `PackedDense`, `Conv2D` becomes `PackedConv2D`, and so on.
+    The layers before them stay; the last of them give the outputs of each
+    member. Their weights are new, since members are smaller networks. If
+    `model` is compiled, so is the ensemble.
 
     Args:
         model: a built Functional or Sequential model, which is not changed.
-        num_members: how many members there are, a positive integer.
-        alpha: how many times as wide as the model all members together are.
-        gamma: groups of channels in each member.
+        num_members: the number of members, a positive integer.
+        alpha: the width of all members together, relative to the model's.
+        gamma: the number of groups of channels in each member.
 
     Raises:
         TypeError: if `model` is subclassed.
         ValueError: if `model` is not built, has layers that would mix channels
-            of members (as LayerNormalization, attention, Concatenate;
-            the message names them), or outputs that are not those of dense
-            layers or convolutions, or as `tfpbnn.layers.PackedDense`.
+            of members (such as LayerNormalization, attention, Concatenate;
+            the message names them), or outputs that don't come from dense
+            layers or convolutions, or if an argument of
+            `tfpbnn.layers.PackedDense` is wrong.
 
     Example:
     ```python
@@ -111,7 +112,7 @@ def to_packed_ensemble(
 
 
 class _Packing:
-    """Knows which tensors have channels of members, and what layers become."""
+    """Packs a model's layers; knows which tensors have members' channels."""
 
     def __init__(
         self, graph: Graph, num_members: int, alpha: float, gamma: int

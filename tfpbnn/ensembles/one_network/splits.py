@@ -20,7 +20,7 @@ _KERNEL_LAYERS = (
 
 
 def is_kernel(op: Any) -> bool:
-    """Says whether it is a dense layer or convolution of Keras's own."""
+    """Says whether an operation is Keras's own dense layer or convolution."""
     return type(op) in _KERNEL_LAYERS
 
 
@@ -68,7 +68,7 @@ class Splits:
         return found == {True}
 
     def after(self, layer: Any, *order: Any) -> list[Any]:
-        """Gives what comes after a last layer: a split, and its activation.
+        """Lists what comes after a last layer: a split, and its activation.
 
         The last of them has the layer's name, which losses may go by.
         """
@@ -92,9 +92,9 @@ class Splits:
 
 
 def last_config(layer: Any) -> Config:
-    """Gives the config of a last layer's copy.
+    """Makes the config of a last layer's copy.
 
-    Its activation and name are those of what comes after it.
+    What comes after the copy has the layer's activation and name.
     """
     name = f"{layer.name}_members"
     return layer.get_config() | {"activation": None, "name": name}

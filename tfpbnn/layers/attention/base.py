@@ -1,4 +1,4 @@
-"""What variational attention layers share."""
+"""Defines what variational attention layers share."""
 
 import math
 import string
@@ -43,12 +43,12 @@ _RANDOM_PARTS = ("query", "key", "value", "gate", "attention_output", "dropout")
 
 
 def shared_arguments(arguments: Mapping[str, Any]) -> Config:
-    """What `BaseAttention` takes as it is, of a constructor's `locals()`."""
+    """Picks what `BaseAttention` takes from a constructor's `locals()`."""
     return {name: arguments[name] for name in (*_SHARED, *_COMMON)}
 
 
 class BaseAttention(keras.layers.Layer):
-    """`softmax(query @ key' / sqrt(key_dim)) @ value`, for several heads.
+    """Attention, `softmax(query @ key' / sqrt(key_dim)) @ value`, with heads.
 
     The projections to query, key, value and output (and gate) are variational
     einsum layers that draw independently; nothing else has weights. In
@@ -56,10 +56,10 @@ class BaseAttention(keras.layers.Layer):
     grouped-query attention several heads share them.
 
     Input shape:
-        query: `(batch, targets, features)`. value and key: `(batch, sources,
-        other_features)`. Instead of one axis of targets there may be several,
-        in all three: those in `attention_axes` are attended over, the others
-        are like the batch.
+        `(batch, targets, features)` for the query, `(batch, sources,
+        other_features)` for value and key. Instead of one axis of targets
+        there may be several, in all three: those in `attention_axes` are
+        attended over, the others are like the batch.
 
     Output shape:
         `(batch, targets, features)`, or `output_shape` in place of `features`.
@@ -108,7 +108,7 @@ class BaseAttention(keras.layers.Layer):
         def project(
             name: str, inputs: str, *sizes: int | None, **kwargs: Any
         ) -> BaseEinsumDense:
-            """A projection of the last axes to axes of these sizes."""
+            """Makes a projection of the last axes to axes of these sizes."""
             outputs = string.ascii_lowercase[: len(sizes)]
             layer = type(self)._projection(
                 f"...{inputs},{inputs}{outputs}->...{outputs}",
@@ -236,7 +236,7 @@ class BaseAttention(keras.layers.Layer):
         return (*query_shape[:-1], *sizes)
 
     def compute_output_spec(self, *args: Any, **kwargs: Any) -> Any:
-        """By a trace, since with the scores there are two outputs."""
+        """Traces the call, since with the scores there are two outputs."""
         return keras.Operation.compute_output_spec(self, *args, **kwargs)
 
     def get_config(self) -> Config:
@@ -252,7 +252,7 @@ class BaseAttention(keras.layers.Layer):
 
 
 def _seeds(seed: int | None) -> dict[str, int | None]:
-    """A seed for each part, unlike those that another seed gives."""
+    """Derives a seed for each part, unlike those of another seed."""
     if seed is None:
         return dict.fromkeys(_RANDOM_PARTS)
     uniforms = random.uniforms(seed % 2**64, len(_RANDOM_PARTS))
@@ -283,7 +283,7 @@ def _as_sizes(output_shape: Any) -> tuple[int, ...] | None:
 
 
 def _attended(axes: tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
-    """The attended axes of inputs of `rank`, counted from the front."""
+    """Finds the attended axes of inputs of `rank`, counted from the front."""
     between = range(1, rank - 1)
     found = tuple(
         axis + rank if axis < 0 else axis
@@ -299,10 +299,10 @@ def _attended(axes: tuple[int, ...] | None, rank: int) -> tuple[int, ...]:
 
 
 def _equations(rank: int, axes: tuple[int, ...]) -> tuple[str, str]:
-    """The equations of the scores and, from those and values, of outputs.
+    """Makes the equations of the scores, and of the outputs from these.
 
-    Upper case letters are the keys' positions. Heads are the axis after those
-    of the inputs without features, and like the batch.
+    Upper case letters are the keys' positions. The axis of heads comes after
+    the axes of the inputs without features, and is like the batch.
     """
     queries = string.ascii_lowercase[: rank + 1]
     keys = "".join(

@@ -1,4 +1,4 @@
-"""Variational grouped-query attention."""
+"""Defines variational grouped-query attention."""
 
 from typing import Any
 
@@ -42,20 +42,20 @@ class BaseGroupQueryAttention(BaseAttention):
         free_bits: float = 0.0,
         **kwargs: Any,
     ):
-        """Makes the layer; the Keras arguments mean what they do there.
+        """Makes the layer; Keras's arguments mean what they do in Keras.
 
         Arguments that are not listed mean what they do in
         `MultiHeadAttentionFlipout`.
 
         Args:
-            head_dim: size of each head.
-            num_query_heads: the count of heads.
-            num_key_value_heads: the count of groups of heads that share keys
-                and values; divides `num_query_heads`.
+            head_dim: the size of each head.
+            num_query_heads: the number of heads.
+            num_key_value_heads: the number of groups of heads that share keys
+                and values, a divisor of `num_query_heads`.
 
         Raises:
-            ValueError: as `MultiHeadAttentionFlipout`, or if the groups do not
-                divide the heads.
+            ValueError: for the reasons of `MultiHeadAttentionFlipout`, or if
+                the number of groups does not divide that of heads.
         """
         head_dim = checks.positive_integer("head_dim", head_dim)
         heads = checks.positive_integer("num_query_heads", num_query_heads)
@@ -115,7 +115,8 @@ class GroupQueryAttentionFlipout(BaseGroupQueryAttention):
     The positions of an example share their kernels; examples are uncorrelated.
 
     Call arguments:
-        query: this and the others as in `MultiHeadAttentionReparameterization`.
+        query: this and the other arguments are those of
+            `MultiHeadAttentionReparameterization`.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Which keys each query of an attention layer may attend to.
+"""Finds which keys each query of an attention layer may attend to.
 
 Scores are `[batch, *others, heads, *targets, *sources]`. Targets and sources
 are the axes of the inputs that are attended over.
@@ -20,16 +20,18 @@ def merge(
     use_causal_mask: bool,
     sliding_window: int | None,
 ) -> Tensor | None:
-    """What all masks allow, with the rank of the scores; None for all.
+    """Merges all masks into one, with the rank of the scores; None for all.
 
     Args:
-        scores: they give the shape.
-        axes: those of the inputs that are attended over.
-        positions: by argument, a mask of positions and the input it is for.
-        attention_mask: one that broadcasts to the scores; what is left out is
-            the batch, others and heads.
+        scores: the scores, whose shape is read.
+        axes: the axes of the inputs that are attended over.
+        positions: a mask of positions and the input that it is for, by the
+            name of the argument.
+        attention_mask: a mask that broadcasts to the scores; the axes of the
+            batch, other axes and heads may be left out.
         use_causal_mask: whether to forbid keys after the query.
-        sliding_window: forbids keys so many positions away, or more.
+        sliding_window: the distance from which on keys are forbidden; None
+            for no limit.
 
     Raises:
         ValueError: if the shape of a mask does not fit, or a mask by distance
@@ -69,7 +71,7 @@ def _positions(
 def _pairs(
     mask: Tensor | None, scores: Tensor, axes: tuple[int, ...]
 ) -> Iterator[Tensor]:
-    """The user's mask, with size 1 for the leading axes that it lacks."""
+    """Gives the user's mask an axis of size 1 for each one that it lacks."""
     if mask is None:
         return
     mask = ops.cast(mask, "bool")
@@ -94,7 +96,7 @@ def _distances(
     use_causal_mask: bool,
     sliding_window: int | None,
 ) -> Iterator[Tensor]:
-    """Masks by how many positions a key is before the query."""
+    """Makes masks by how many positions a key is before the query."""
     if not use_causal_mask and sliding_window is None:
         return
     if len(axes) > 1:

@@ -1,4 +1,4 @@
-"""Variational multi-head attention."""
+"""Defines variational multi-head attention."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -45,29 +45,30 @@ class BaseMultiHeadAttention(BaseAttention):
         free_bits: float = 0.0,
         **kwargs: Any,
     ):
-        """Makes the layer; the Keras arguments mean what they do there.
+        """Makes the layer; Keras's arguments mean what they do in Keras.
 
         Arguments that are not listed mean what they do in `DenseFlipout`, for
         the kernel of each projection.
 
         Args:
-            num_heads: the count of heads, a positive integer.
-            key_dim: size of each head's queries and keys.
-            value_dim: size of each head's values; by default `key_dim`.
-            dropout: rate of dropout of the scores when training.
+            num_heads: the number of heads, a positive integer.
+            key_dim: the size of each head's queries and keys.
+            value_dim: the size of each head's values; None for `key_dim`.
+            dropout: the rate of dropout of the scores when training.
             use_bias: whether the projections add biases.
-            output_shape: of the outputs, without batch and targets; by
-                default the features of the query.
-            attention_axes: the axes to attend over; by default all between
-                the batch and the features.
-            sliding_window: how many positions away a key is no longer
-                attended to; None for no limit.
-            flash_attention: None or False; TensorFlow has none.
-            activity_regularizer: on the outputs of each projection.
+            output_shape: the shape of the outputs without batch and targets;
+                None for the features of the query.
+            attention_axes: the axes to attend over; None for all between the
+                batch and the features.
+            sliding_window: the distance in positions from which on a key is
+                not attended to; None for no limit.
+            flash_attention: None or False, since TensorFlow has none.
+            activity_regularizer: a regularizer of the outputs of each
+                projection.
             use_gate: whether to multiply the heads' outputs with a sigmoid of
                 one more projection of the query.
-            seed: of the noise and the dropout; each projection gets its own
-                from it.
+            seed: the seed of the noise and the dropout; each projection gets
+                its own from it.
 
         Raises:
             ValueError: if a size is not positive, a name is unknown, or the
@@ -108,11 +109,11 @@ class MultiHeadAttentionReparameterization(BaseMultiHeadAttention):
     """Multi-head attention with one draw of each kernel per call.
 
     Call arguments:
-        query: a tensor, as `value` and `key` (by default `value`) are; their
-            shapes are those of `keras.layers.MultiHeadAttention`.
-        query_mask: booleans, False for what is padding, as in `value_mask` and
-            `key_mask`; by default what the inputs carry, from an `Embedding`
-            with `mask_zero` for example.
+        query, value, key: tensors with the shapes of
+            `keras.layers.MultiHeadAttention`; `key` is `value` by default.
+        query_mask, value_mask, key_mask: booleans, False for padding; by
+            default the masks of the inputs, such as those of an `Embedding`
+            with `mask_zero`.
         attention_mask: booleans that broadcast to `(batch, heads, targets,
             sources)`; heads, and then batch, may be left out. A query that may
             attend to nothing has scores of zero.
@@ -140,11 +141,12 @@ class MultiHeadAttentionLocalReparameterization(BaseMultiHeadAttention):
     """Multi-head attention with noise on what its projections return.
 
     Positions of an example get independent noise, although they share their
-    kernels: right in distribution at each position, not jointly, and what is
-    attended to mixes positions. `MultiHeadAttentionFlipout` is exact there.
+    kernels. So the distribution is right at each position, but not jointly, and
+    attention mixes positions. `MultiHeadAttentionFlipout` is exact there.
 
     Call arguments:
-        query: this and the others as in `MultiHeadAttentionReparameterization`.
+        query: this and the other arguments are those of
+            `MultiHeadAttentionReparameterization`.
 
     Example:
     ```python
@@ -170,7 +172,8 @@ class MultiHeadAttentionFlipout(BaseMultiHeadAttention):
     The positions of an example share their kernels; examples are uncorrelated.
 
     Call arguments:
-        query: this and the others as in `MultiHeadAttentionReparameterization`.
+        query: this and the other arguments are those of
+            `MultiHeadAttentionReparameterization`.
 
     Example:
     ```python

@@ -1,5 +1,6 @@
-"""Keras's own code, run with drawn values of its weights.
+"""Runs Keras's own code with drawn values of its weights.
 
-For what is not linear in its weights: recurrent layers, and any layer in
-`Variational`. To add one: a subclass of `base.DrawnLayer` and of Keras's layer.
+This is for layers that are not linear in their weights: recurrent layers, and
+any layer in `Variational`. To add one: a subclass of `base.DrawnLayer` and of
+Keras's layer.
 """

@@ -24,15 +24,15 @@ def _draw_in_scope(posterior: Family, key: Tensor) -> Tensor:
 
 
 def drawn_by(variable: keras.Variable) -> Any:
-    """The layer that draws a variable of Keras's; None if none does."""
+    """Finds the layer that draws a variable of Keras's; None if none does."""
     return getattr(variable, "drawn_by", None)
 
 
 class DrawnValues(keras.StatelessScope):
-    """Some variables have drawn values inside; all else is as outside.
+    """A scope in which some variables have drawn values.
 
-    The losses are for the layer that opened the scope: only it knows to whom
-    they belong.
+    All else is as outside of the scope. The losses are for the layer that
+    opened it, since only this layer knows to which layer they belong.
     """
 
     def __init__(self, drawn: list[tuple[keras.Variable, Tensor]]):
@@ -62,9 +62,9 @@ class DrawnValues(keras.StatelessScope):
 
 
 class DrawnLayer(RandomLayer):
-    """Runs Keras's own code with drawn values of its variables.
+    """A layer that runs Keras's own code with drawn values of its variables.
 
-    A Keras layer's variable is its posterior's loc; only scales are added.
+    A Keras layer's variable is its posterior's `loc`; only scales are added.
     """
 
     noise: RandomWeights
@@ -88,7 +88,7 @@ class DrawnLayer(RandomLayer):
         return getattr(self, f"{name}_posterior")
 
     def _build_weight(self, name: str, variable: keras.Variable) -> None:
-        """Hangs the posterior, and its KL, on a Keras layer's variable."""
+        """Attaches the posterior, and its KL, to a Keras layer's variable."""
         if variable.dtype not in ("float32", "float64"):
             raise ValueError(
                 "Weights with a distribution must be float32 or float64 "
@@ -104,7 +104,7 @@ class DrawnLayer(RandomLayer):
     def _call_drawn(
         self, function: Callable[[], Any], training: bool | None
     ) -> Any:
-        """`function()` with one draw of all weights."""
+        """Calls `function()` with one draw of all weights."""
         key = self._draw_key()
         if key is None:  # the posterior means: the variables themselves
             return function()
@@ -130,7 +130,7 @@ class DrawnLayer(RandomLayer):
         ]
 
     def _weight_config(self, name: str) -> Config:
-        """The arguments that `_own_weight` was given, as plain data."""
+        """Returns the arguments that `_own_weight` was given, as plain data."""
         posterior, prior = self._posterior(name), getattr(self, f"{name}_prior")
         is_point = isinstance(posterior, families.PointEstimate)
         return {

@@ -1,4 +1,4 @@
-"""Variational recurrent layers: one draw of the weights per call."""
+"""Defines variational recurrent layers, with one draw per call."""
 
 import functools
 import inspect
@@ -13,14 +13,14 @@ from tfpbnn.layers.random_weights import RandomWeights
 
 
 class BaseRecurrent(DrawnLayer, keras.layers.RNN):
-    """What the layers add to Keras's, which are their bases too.
+    """A base with what the layers add to Keras's, which are bases too.
 
     Input shape:
         `(batch, timesteps, features)`.
 
     Output shape:
-        As in Keras: `(batch, units)`, with `return_sequences` `(batch,
-        timesteps, units)`; with `return_state` the states follow.
+        `(batch, units)`, or `(batch, timesteps, units)` with
+        `return_sequences`; with `return_state` the states follow.
     """
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -48,30 +48,31 @@ class BaseRecurrent(DrawnLayer, keras.layers.RNN):
         """Makes the layer.
 
         Args:
-            *args: those of the Keras layer, in its order: `units`,
+            *args: the arguments of the Keras layer, in its order: `units`,
                 `activation` and so on. Initializers, regularizers and
                 constraints are those of the posteriors' `loc`, with Keras's
                 defaults.
             kernel_posterior: the family of the kernel's distribution: a name,
                 a config or a `tfpbnn.families.Family`; None for a point. Its
                 `loc_initializer` and so on are not used.
-            kernel_prior: a name, a config or a `tfpbnn.priors.Prior`; None
-                for no KL.
-            recurrent_posterior: as `kernel_posterior`, of the recurrent
-                kernel.
-            recurrent_prior: as `kernel_prior`, of the recurrent kernel.
-            bias_posterior: as `kernel_posterior`; None, the default, for a
-                point.
-            bias_prior: as `kernel_prior`; None, the default, for no KL.
-            kl_weight: what the KL is multiplied with, as in `DenseFlipout`.
-            free_bits: the KL of each weight that is not pushed down further.
-            **kwargs: those of the Keras layer. `seed` is of the draws and of
-                Keras's dropout; None takes one from Python's `random`.
+            kernel_prior: the kernel's prior: a name, a config or a
+                `tfpbnn.priors.Prior`; None for no KL.
+            recurrent_posterior: the recurrent kernel's family, given like
+                `kernel_posterior`.
+            recurrent_prior: the recurrent kernel's prior.
+            bias_posterior: the bias's family; None, the default, for a point.
+            bias_prior: the bias's prior; None, the default, for no KL.
+            kl_weight: the factor of the KL in the loss, as in `DenseFlipout`.
+            free_bits: the KL of each weight, in bits, below which it is not
+                pushed down further.
+            **kwargs: the arguments of the Keras layer. `seed` is the seed of
+                the draws and of Keras's dropout; None takes one from Python's
+                `random`.
 
         Raises:
-            ValueError: as `DenseFlipout`; when built, if variables are of half
-                precision (`dtype="mixed_float16"` works); when called, if the
-                shape of a mask does not fit.
+            ValueError: for the reasons of `DenseFlipout`; when built, if
+                variables are of half precision (`dtype="mixed_float16"`
+                works); when called, if the shape of a mask does not fit.
         """
         super().__init__(*args, **kwargs)
         # Bidirectional gives both directions one seed: draws must still differ.
@@ -123,7 +124,7 @@ class BaseRecurrent(DrawnLayer, keras.layers.RNN):
 
 
 def _check_mask(mask: Tensor, sequences: Tensor) -> None:
-    """Raises what TensorFlow would say less clearly, or not at all."""
+    """Raises an error about masks that TensorFlow would not give as clearly."""
     steps = sequences.shape[:2]
     if not checks.broadcasts(mask.shape[:2], steps):
         raise ValueError(
@@ -154,7 +155,7 @@ class LSTMReparameterization(BaseRecurrent, keras.layers.LSTM):
 
     It is a `keras.layers.LSTM` in all else: `return_sequences`,
     `return_state`, masks, `stateful` (states are kept from call to call, each
-    with a draw of its own), dropout, and in `keras.layers.Bidirectional`, whose
+    with its own draw), dropout, and in `keras.layers.Bidirectional`, whose
     directions draw independently.
     `kernel_posterior.loc` and `recurrent_posterior.loc` are the variables of
     Keras's cell.

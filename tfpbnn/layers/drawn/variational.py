@@ -1,4 +1,4 @@
-"""Any Keras layer with a distribution over its weights."""
+"""Gives any Keras layer a distribution over its weights."""
 
 import functools
 import inspect
@@ -25,24 +25,24 @@ _NAMELESS = re.compile(r"^variable(_\d+)?$")
 class Variational(DrawnLayer):
     """Any Keras layer with a distribution over its weights.
 
-    One draw of all weights per call, with which the layer's own code is run:
-    the reparameterization estimator. A recurrent layer meets the same draw at
-    all time steps. The layer's variables are the locs of the posteriors, with
-    the initializers, regularizers and constraints that it was made with; a
-    trained layer keeps what it has learnt. The posteriors, which add the
+    In each call the layer's own code is run with one draw of all weights (the
+    reparameterization estimator). A recurrent layer uses the same draw at all
+    time steps. The layer's variables are the locs of the posteriors, with the
+    initializers, regularizers and constraints that it was made with; a trained
+    layer keeps what it has learnt. The posteriors, which add the
     scales, are named after the variables: `variational.kernel_posterior`,
     `kernel_prior` and so on, with `kernel_1_posterior` for a second `kernel`.
-    A weight that several such layers hold, as a tied embedding, has one
-    posterior, that of the first which is built, and one draw in a prediction.
-    What a layer has beside weights, such as the statistics of
-    BatchNormalization and the states of an RNN, is kept as ever.
+    A weight that several such layers hold, such as a tied embedding, has one
+    posterior, that of the first layer which is built, and one draw in a
+    prediction. Other states of a layer, such as the statistics of
+    BatchNormalization and the states of an RNN, are kept as in Keras.
 
     What it can't do:
 
     - Flipout or local reparameterization: all rows of a batch share the draw.
       `DenseFlipout` and the like have less noisy gradients.
-    - Take the place of a layer that another one looks into: the cell of an RNN,
-      the layer of a Bidirectional. Wrap the outer one.
+    - Take the place of a layer whose parts another one uses: the cell of an
+      RNN, the layer of a Bidirectional. Wrap the outer one.
     - Wrap a layer that has variational layers in it, which draw on their own,
       one that another `Variational` wraps, or a quantized one.
     - Wrap a layer that assigns to its own trainable weights, as
@@ -53,15 +53,15 @@ class Variational(DrawnLayer):
     - Pure half precision ("float16"); "mixed_float16" works.
 
     Call arguments:
-        *args: those of the layer.
-        **kwargs: those of the layer, such as `training`, `mask` or
-            `initial_state`.
+        *args: the call arguments of the layer.
+        **kwargs: the call arguments of the layer, such as `training`, `mask`
+            or `initial_state`.
 
     Input shape:
-        The layer's.
+        That of the layer.
 
     Output shape:
-        The layer's.
+        That of the layer.
 
     Example:
     ```python
@@ -94,25 +94,25 @@ class Variational(DrawnLayer):
             layer: a Keras layer, built or not, with trainable weights.
             posterior: the family of the kernels, embeddings and the like: a
                 name, a config or a `tfpbnn.families.Family`; None for points.
-                Each weight gets a copy, whose loc is the layer's variable:
-                what the family says of its loc (`loc_initializer` and so on)
-                is not used.
-            prior: of the same weights: a name, a config or a
+                Each weight gets a copy, whose `loc` is the layer's variable,
+                so `loc_initializer` and so on are not used.
+            prior: the prior of the same weights: a name, a config or a
                 `tfpbnn.priors.Prior`; None for no KL.
-            bias_posterior: as `posterior`, of the biases and all other
-                weights of rank below 2 (the gains of normalizations); None,
-                the default, for points.
-            bias_prior: of the same weights; None, the default, for no KL. With
+            bias_posterior: the family of the biases and all other weights of
+                rank below 2 (the gains of normalizations); None, the default,
+                for points.
+            bias_prior: the prior of these; None, the default, for no KL. With
                 a prior, points are maximum-a-posteriori estimates.
-            kl_weight: what the KL is multiplied with, as in `DenseFlipout`.
-            free_bits: the KL of each weight that is not pushed down further.
-            seed: of the draws, not of the layer's own dropout.
-            **kwargs: `name`, `trainable` of any Keras layer.
+            kl_weight: the factor of the KL in the loss, as in `DenseFlipout`.
+            free_bits: the KL of each weight, in bits, below which it is not
+                pushed down further.
+            seed: the seed of the draws, not of the layer's own dropout.
+            **kwargs: the `name` and `trainable` of any Keras layer.
 
         Raises:
             TypeError: if `layer` is not a Keras layer.
-            ValueError: if it is variational already, or quantized; when built,
-                also if it has no trainable weights.
+            ValueError: if `layer` is variational already, or quantized; when
+                built, also if it has no trainable weights.
         """
         _check_layer(layer)
         # Keras reads off the signatures which arguments to fill in and which
@@ -252,7 +252,7 @@ def _check_layer(layer: Any) -> None:
 def _built_weights(
     layer: keras.layers.Layer, shapes: Config
 ) -> dict[str, keras.Variable]:
-    """The layer's trainable variables by name, numbered where one recurs."""
+    """Finds the layer's trainable variables by name, numbered if repeated."""
     is_frozen = not layer.trainable
     if is_frozen:  # what is frozen as a whole may be trained later
         layer.trainable = True
@@ -271,7 +271,7 @@ def _built_weights(
 
 
 def _build(layer: keras.layers.Layer, shapes: Config) -> None:
-    """Builds the layer for inputs of these shapes, if it isn't yet."""
+    """Builds the layer for inputs of these shapes, unless it is built."""
     if layer.built and layer.variables:
         return
     if type(layer).build is not keras.layers.Layer.build:

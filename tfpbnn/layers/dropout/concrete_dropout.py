@@ -1,4 +1,4 @@
-"""Dropout whose rate is learned."""
+"""Defines dropout whose rate is learned."""
 
 import math
 from typing import Any
@@ -21,28 +21,29 @@ _TEMPERATURE = 0.1
 
 @registry.register("layers")
 class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
-    """A layer with dropout before it, at a rate that is learned.
+    """Puts dropout before a layer, at a rate that is learned.
 
-    The rate is that of an approximate posterior of the layer's kernel: the KL
-    to a Normal prior weighs a high entropy of the masks against a good fit, so
-    the rate falls as there is more data. It counts as the KL of other layers
-    does: set its weight by `tfpbnn.callbacks.KLWeight`, or use
-    `tfpbnn.Sequential`. A `kernel_regularizer` of the layer comes on top.
+    The rate belongs to an approximate posterior of the layer's kernel. Its KL
+    to a Normal prior favours masks of high entropy, against a good fit, so the
+    rate falls as there is more data. The KL is added to the loss like that of
+    other layers: set its weight by `tfpbnn.callbacks.KLWeight`, or use
+    `tfpbnn.Sequential`. A `kernel_regularizer` of the layer is added too.
 
     Before a convolution whole feature maps are dropped. Masks are drawn as by
     `MCDropout`: for each row in training, once for each draw in prediction.
 
     Args:
         layer: a `Dense`, `Conv1D`, `Conv2D` or `Conv3D`.
-        initial_rate: where the rate starts, between 0 and 1.
-        length_scale: 1 / (standard deviation of the kernel's prior).
-        kl_weight: what the KL is multiplied with in the loss, normally 1 /
+        initial_rate: the initial rate, between 0 and 1.
+        length_scale: the inverse of the standard deviation of the kernel's
+            prior.
+        kl_weight: the factor of the KL in the loss, normally 1 /
             (number of training examples). None leaves it to
             `tfpbnn.callbacks.KLWeight` or `tfpbnn.Sequential`.
         seed: the seed of the noise. None takes one from Python's `random`.
 
     Call arguments:
-        inputs: of the layer.
+        inputs: the inputs of the layer.
 
     Input shape:
         That of the layer.
@@ -111,7 +112,7 @@ class ConcreteDropout(RandomLayer, keras.layers.Wrapper):
 
     @property
     def rate(self) -> Tensor:
-        """The probability to drop a unit, as it is now."""
+        """The current probability to drop a unit."""
         return tf.sigmoid(tf.convert_to_tensor(self.raw_rate))
 
     def _feature_axis(self, rank: int) -> int:

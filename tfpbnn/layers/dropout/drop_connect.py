@@ -1,4 +1,4 @@
-"""Layers that drop weights, in training and in inference."""
+"""Defines layers that drop weights, in training and in inference."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tfpbnn.layers.linear.dense import BaseDense
 
 
 class BaseDropConnect(VariationalLayer):
-    """What is to go before an operation's base: a kernel, there or not.
+    """A base to put before an operation's base, whose kernel is dropped.
 
     In training the kernel is drawn once for a batch. In `tfpbnn.predict` it is
     drawn once for a draw, the same for all rows.
@@ -34,23 +34,24 @@ class BaseDropConnect(VariationalLayer):
 
 @registry.register("layers")
 class DenseDropConnect(BaseDropConnect, BaseDense):
-    """`keras.layers.Dense` whose kernel is dropped, weight by weight.
+    """A `keras.layers.Dense` whose weights are dropped one by one.
 
     A weight is 0 with probability `rate`, else divided by `1 - rate`; the bias
     stays. The posterior of the kernel is `tfpbnn.families.DropConnect`.
 
     Args:
-        *args: of `DenseFlipout`, `units` first.
-        rate: from 0 to below 1.
-        **kwargs: of `DenseFlipout`, but for `kernel_posterior`. The
-            default of `kernel_prior` is None: what regularizes the kernel is a
-            `kernel_regularizer`, or the optimizer's decay.
+        *args: the arguments of `DenseFlipout`, `units` first.
+        rate: the probability to drop a weight, from 0 to below 1.
+        **kwargs: the arguments of `DenseFlipout`, except for
+            `kernel_posterior`. The default of `kernel_prior` is None: a
+            `kernel_regularizer`, or the optimizer's weight decay, regularizes
+            the kernel.
 
     Call arguments:
-        inputs: `(batch, ..., input_dim)`.
+        inputs: a tensor `(batch, ..., input_dim)`.
 
     Raises:
-        ValueError: if `rate` is not from 0 to below 1, or as
+        ValueError: if `rate` is not from 0 to below 1, or for the reasons of
             `DenseFlipout`.
 
     Example:

@@ -1,4 +1,4 @@
-"""Keras's noise layers, random in inference too."""
+"""Defines Keras's noise layers, random in inference too."""
 
 import abc
 import math
@@ -16,12 +16,12 @@ _SELU_SATURATION = -1.6732632423543772 * 1.0507009873554805
 
 
 class MCNoise(RandomLayer):
-    """Noise on the inputs whether training or not.
+    """Adds noise to the inputs, in training and in inference.
 
-    In training and in plain calls each row has noise of its own, as in Keras.
-    In `tfpbnn.predict` a draw is one function: the same noise for all rows,
-    unless `draws="marginal"` asks for draws of its own for each row. With
-    `draws="mean"` there is none.
+    In training and in plain calls each row has its own noise, as in Keras. In
+    `tfpbnn.predict` a draw is one function, with the same noise for all rows,
+    unless `draws="marginal"` asks for separate draws of each row. With
+    `draws="mean"` there is no noise.
 
     Input shape:
         Any.
@@ -39,14 +39,14 @@ class MCNoise(RandomLayer):
 
     @abc.abstractmethod
     def noisy(self, inputs: Tensor, numbers: random.RandomNumbers) -> Tensor:
-        """The inputs with the noise that these numbers make, elementwise."""
+        """Adds the noise that these numbers make to the inputs, elementwise."""
 
     def sizes_of_noise(self, rank: int) -> NoiseShape:
-        """Keras's `noise_shape`, for inputs with `rank` axes."""
+        """Returns Keras's `noise_shape`, for inputs with `rank` axes."""
         return None
 
     def with_key(self, inputs: Tensor, key: Tensor | None) -> Tensor:
-        """The outputs for a key from elsewhere."""
+        """Computes the outputs for a key from elsewhere."""
         if key is None:
             return inputs
         shape = self.sizes_of_noise(len(inputs.shape))
@@ -69,7 +69,7 @@ class MCNoise(RandomLayer):
 
 
 class MCRate(MCNoise):
-    """Noise whose size is a rate: that of dropout, or another kind."""
+    """A base of noise whose size is a rate, that of dropout or another kind."""
 
     def __init__(self, rate: float, seed: int | None = None, **kwargs: Any):
         super().__init__(seed, **kwargs)
@@ -84,7 +84,7 @@ class MCRate(MCNoise):
 
 
 class MCUnits(MCRate):
-    """Dropout of units, with a shape of the noise."""
+    """A base of dropout of units, with a shape of the noise."""
 
     def __init__(
         self,
@@ -122,14 +122,15 @@ def _check_noise_shape(value: Any) -> NoiseShape:
 
 @registry.register("layers")
 class MCDropout(MCUnits):
-    """`keras.layers.Dropout` that drops in inference too.
+    """A `keras.layers.Dropout` that drops in inference too.
 
     Args:
-        rate: the fraction of units to drop, from 0 to below 1. Kept ones are
+        rate: the fraction of units to drop, from 0 to below 1. Kept units are
             multiplied with `1 / (1 - rate)`.
-        noise_shape: as in Keras: None, or a size for each axis, 1 where the
-            mask is to be the same along it and None where it is that of the
-            inputs. `(None, 1, None)` drops features of whole sequences.
+        noise_shape: the shape of the mask, as in Keras: None, or a size for
+            each axis, 1 for axes along which the mask is the same and None
+            for the size of the inputs. `(None, 1, None)` drops features of
+            whole sequences.
         seed: the seed of the noise. None takes one from Python's `random`,
             which `keras.utils.set_random_seed` seeds.
 
@@ -137,8 +138,8 @@ class MCDropout(MCUnits):
         inputs: a tensor.
 
     Raises:
-        ValueError: if `rate` or `noise_shape` is not of these kinds; when
-            called, if `noise_shape` does not fit the inputs.
+        ValueError: if `rate` or `noise_shape` has other values; when called, if
+            `noise_shape` does not fit the inputs.
 
     Example:
     ```python
@@ -159,11 +160,11 @@ class MCDropout(MCUnits):
 
 @registry.register("layers")
 class MCAlphaDropout(MCUnits):
-    """`keras.layers.AlphaDropout` that drops in inference too.
+    """A `keras.layers.AlphaDropout` that drops in inference too.
 
-    For networks of SELUs: dropped units are set to where a SELU saturates, and
-    mean and variance of standardized inputs stay as they are. Arguments and
-    errors are those of `MCDropout`.
+    It is for networks of SELUs: dropped units are set to where a SELU
+    saturates, and mean and variance of standardized inputs stay as they are.
+    Arguments and errors are those of `MCDropout`.
 
     Example:
     ```python
@@ -185,7 +186,7 @@ class MCAlphaDropout(MCUnits):
 
 @registry.register("layers")
 class MCGaussianDropout(MCRate):
-    """`keras.layers.GaussianDropout` that is noisy in inference too.
+    """A `keras.layers.GaussianDropout` that is noisy in inference too.
 
     Inputs are multiplied with `Normal(1, sqrt(rate / (1 - rate)))`, which has
     the mean and the variance of dropout. The arguments `rate` and `seed` are
@@ -207,11 +208,11 @@ class MCGaussianDropout(MCRate):
 
 @registry.register("layers")
 class MCGaussianNoise(MCNoise):
-    """`keras.layers.GaussianNoise` that is noisy in inference too.
+    """A `keras.layers.GaussianNoise` that is noisy in inference too.
 
     Args:
-        stddev: the standard deviation of what is added, at least 0.
-        seed: as in `MCDropout`.
+        stddev: the standard deviation of the noise that is added, at least 0.
+        seed: the seed of the noise, as in `MCDropout`.
 
     Raises:
         ValueError: if `stddev` is negative or not finite.

@@ -1,4 +1,4 @@
-"""Dropout of whole feature maps, random in inference too."""
+"""Defines dropout of whole feature maps, random in inference too."""
 
 from typing import Any
 
@@ -12,7 +12,7 @@ from tfpbnn.layers.linear import conv_arguments
 
 
 class BaseMCSpatialDropout(MCRate):
-    """Drops whole feature maps."""
+    """A base of layers that drop whole feature maps."""
 
     _rank: int
 
@@ -53,16 +53,17 @@ class MCSpatialDropout1D(BaseMCSpatialDropout):
 
 @registry.register("layers")
 class MCSpatialDropout2D(BaseMCSpatialDropout):
-    """`keras.layers.SpatialDropout2D` that drops in inference too.
+    """A `keras.layers.SpatialDropout2D` that drops in inference too.
 
     Args:
-        rate: as in `MCDropout`, of whole feature maps.
+        rate: the fraction of feature maps to drop, from 0 to below 1.
         data_format: "channels_last" or "channels_first"; None takes the one
             that Keras is configured for.
-        seed: as in `MCDropout`.
+        seed: the seed of the noise, as in `MCDropout`.
 
     Call arguments:
-        inputs: `(batch, rows, columns, channels)`, or with channels first.
+        inputs: a tensor `(batch, rows, columns, channels)`, or with channels
+            first.
 
     Raises:
         ValueError: if `rate` is not from 0 to below 1, or the format is

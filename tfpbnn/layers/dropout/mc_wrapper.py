@@ -36,7 +36,7 @@ Draw = Callable[[MCNoise, Tensor], Tensor]
 
 
 def twin(layer: Any, rate: float | None = None) -> MCNoise | None:
-    """The layer of ours for a noise layer of Keras's; None for other layers.
+    """Makes our layer for a noise layer of Keras's; None for other layers.
 
     Args:
         layer: any layer.
@@ -52,14 +52,14 @@ def twin(layer: Any, rate: float | None = None) -> MCNoise | None:
 
 
 def has_twin(layer: Any) -> bool:
-    """Whether `twin` has a layer of ours for a layer."""
+    """Says whether `twin` makes a layer for this one."""
     return type(layer) in _TWINS
 
 
 def has_noise(layer: Any) -> bool:
-    """Whether a layer of Keras's, or one inside of it, is random in training.
+    """Says whether a layer of Keras's, or one in it, is random in training.
 
-    That is by dropout and the like, at a rate above 0.
+    Its noise is dropout or the like, at a rate above 0.
     """
     return any(_is_noisy(part) for part in _parts(layer))
 
@@ -73,7 +73,7 @@ def _is_noisy(part: Any) -> bool:
 
 
 def _parts(layer: Any) -> list[Any]:
-    """The layer and all that it holds, without what is random anyway."""
+    """Lists the layer and all that it holds, without layers that are random."""
     if isinstance(layer, RandomLayer):
         return []
     inner = held_layers(layer, recursive=False)
@@ -85,33 +85,33 @@ def _is_cell(part: Any) -> bool:
 
 
 def _is_attention(part: Any) -> bool:
-    """Whether a layer drops scores without a dropout layer for it."""
+    """Says whether a layer drops scores without a dropout layer for it."""
     return isinstance(part, keras.layers.Attention)  # the additive one too
 
 
 @registry.register("layers")
 class MCWrapper(RandomLayer, keras.layers.Wrapper):
-    """A layer of Keras's whose inner dropout is random in inference too.
+    """Makes the dropout inside of a layer of Keras's random in inference too.
 
-    For recurrent layers with `dropout` or `recurrent_dropout`, for attention
-    with `dropout`, and for any layer that holds dropout layers. Nothing else
-    in it learns of it: a BatchNorm stays in inference mode. Masks are those of
-    `MCDropout`: for each row in training, once for each draw in
-    `tfpbnn.predict`, and, in recurrent layers, the same for all time steps.
+    It is for recurrent layers with `dropout` or `recurrent_dropout`, for
+    attention with `dropout`, and for any layer that holds dropout layers. The
+    other parts of the layer don't change: BatchNorm stays in inference mode.
+    Masks are those of `MCDropout`: for each row in training, once for each draw
+    in `tfpbnn.predict`, and, in recurrent layers, the same for all time steps.
 
     Args:
         layer: the layer.
         rate: the rate of all its dropout, instead of the layer's own rates;
             None keeps these.
-        before_kernels: "all" for dropout of this rate before each layer with a
-            kernel in the layer too, "hidden" for all but the one that is called
-            first; None, the default, for that which the layer has.
+        before_kernels: "all" to put dropout of this rate before each layer with
+            a kernel inside of the layer too, "hidden" to do so for all but the
+            one that is called first; None, the default, for no new dropout.
         seed: the seed of the random numbers. None takes one from Python's
             `random`.
 
     Call arguments:
-        *args: those of the layer.
-        **kwargs: those of the layer.
+        *args: the call arguments of the layer.
+        **kwargs: the call arguments of the layer.
 
     Input shape:
         That of the layer.
@@ -121,7 +121,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
 
     Raises:
         ValueError: if `rate` is not from 0 to below 1, or None where
-            `before_kernels` needs it; if `before_kernels` is another word.
+            `before_kernels` needs it; if `before_kernels` has another value.
 
     Example:
     ```python
@@ -190,11 +190,11 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
     def _methods(
         self, draw: Draw, calls: Iterator[int], part: Any
     ) -> Attributes | None:
-        """The methods of a layer's stand-in that differ from the layer's.
+        """Makes the methods of a layer's stand-in that differ from the layer's.
 
         Args:
-            draw: applies noise.
-            calls: counts the calls of layers with kernels.
+            draw: a function that applies noise.
+            calls: a counter of the calls of layers with kernels.
             part: the layer.
         """
         if isinstance(part, RandomLayer):
@@ -214,7 +214,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         return {}
 
     def _dropped(self, draw: Draw, calls: Iterator[int]) -> Callable[..., Any]:
-        """The call of a layer with a kernel, with dropout of its inputs."""
+        """Makes the call of a layer with a kernel, with dropout of inputs."""
 
         def call(part: Any, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
             is_first = next(calls) == 0 and self.before_kernels == "hidden"
@@ -226,7 +226,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         return call
 
     def _mask(self, draw: Draw, kind: str) -> Callable[[Any, Tensor], Any]:
-        """A cell's method that gives what inputs or states are multiplied with.
+        """Makes a cell's method that returns masks of inputs or states.
 
         The mask is the same in all steps of a sequence.
         """
@@ -254,7 +254,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         scores_mask: Any = None,
         training: bool = False,
     ) -> tuple[Tensor, Tensor]:
-        """What Keras's attention does with its scores, dropped likewise."""
+        """Weights values by Keras's attention, with dropout of the scores."""
         plain = getattr(type(attention), APPLY_SCORES)
         _, weights = plain(attention, scores, value, scores_mask)
         weights = draw(self._dropout(attention.dropout, attention), weights)
@@ -285,5 +285,5 @@ def _with_signature(
 
 
 def _call_training(rnn: Any, *args: Any, **kwargs: Any) -> Any:
-    """A recurrent layer's call: of its training mode only masks are a part."""
+    """Calls a recurrent layer in training mode, on which only masks depend."""
     return type(rnn).call(rnn, *args, **kwargs | {"training": True})

@@ -1,8 +1,8 @@
 """Gives layers that perturb their inputs their random numbers.
 
-Outside of a scope (training, plain calls) each row has random numbers of its
-own. In a scope, and so in `predict`, a draw is one function: all rows have the
-same, unless draws are marginal.
+Outside of a scope (training, plain calls) each row has its own random numbers.
+In a scope, and so in `predict`, a draw is one function: all rows have the same,
+unless draws are marginal.
 """
 
 import functools
@@ -25,15 +25,15 @@ def perturbed(
     apply: Callable[[Tensor, random.RandomNumbers], Tensor],
     noise_shape: NoiseShape = None,
 ) -> Tensor:
-    """Gives `apply(x, numbers)` for x as the current scope hands it to layers.
+    """Calls `apply(x, numbers)` with the random numbers of the current scope.
 
     Args:
-        x: the inputs, `[B, ...]`; as `random.DrawScope` says if it is stacked.
-        key: that of the layer, of the same shape as the scope's.
+        x: the inputs, `[B, ...]`; in a stacked scope see `random.DrawScope`.
+        key: the key of the layer, of the same shape as the scope's.
         apply: an elementwise function; x and the result may have an axis of
             draws before that of rows.
-        noise_shape: what Keras's dropout takes: 1 for axes along which the
-            numbers are the same, None or the size for others.
+        noise_shape: the `noise_shape` of Keras's dropout: 1 for axes along
+            which the numbers are the same, None or the size for others.
     """
     x = dense(x)  # noise leaves no zeros, or has an axis of draws
     scope = random.current_scope()

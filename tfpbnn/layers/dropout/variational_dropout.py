@@ -1,4 +1,4 @@
-"""Gaussian dropout whose rates are learned."""
+"""Defines Gaussian dropout whose rates are learned."""
 
 import math
 from typing import Any
@@ -16,20 +16,20 @@ from tfpbnn.priors.log_uniform import kl_to_log_uniform
 
 @registry.register("layers")
 class VariationalDropout(MCNoise):
-    """Gaussian dropout of each feature, at rates that are learned.
+    """Applies Gaussian dropout to each feature, at rates that are learned.
 
     Inputs are multiplied with `Normal(1, sqrt(alpha))`, where `alpha = rate /
-    (1 - rate)` is learned for each feature with the KL of that noise to the
-    scale-invariant, log-uniform prior, which asks for much noise. As the KL of
-    other layers it needs its weight: from `tfpbnn.callbacks.KLWeight` or
+    (1 - rate)` is learned for each feature. The KL of the noise to the
+    scale-invariant, log-uniform prior favours much noise. Like the KL of other
+    layers it needs a weight, from `tfpbnn.callbacks.KLWeight` or
     `tfpbnn.Sequential`. Features whose rate goes to 1 carry nothing. Noise is
     drawn as by `MCDropout`: for each row in training, once for each draw in
     prediction. For single weights there is the prior
     `tfpbnn.priors.LogUniform`.
 
     Args:
-        initial_rate: where the rates start, between 0 and 1.
-        kl_weight: what the KL is multiplied with in the loss, normally 1 /
+        initial_rate: the initial rate, between 0 and 1.
+        kl_weight: the factor of the KL in the loss, normally 1 /
             (number of training examples). None leaves it to
             `tfpbnn.callbacks.KLWeight` or `tfpbnn.Sequential`.
         seed: the seed of the noise. None takes one from Python's `random`.
@@ -93,7 +93,7 @@ class VariationalDropout(MCNoise):
 
     @property
     def rate(self) -> Tensor:
-        """The rate of dropout that has as much noise, for each feature."""
+        """The rate of dropout with as much noise, for each feature."""
         return tf.sigmoid(tf.convert_to_tensor(self.log_alpha))
 
     def _kl(self) -> Tensor:

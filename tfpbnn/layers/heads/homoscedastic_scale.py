@@ -1,4 +1,4 @@
-"""Layers that give a likelihood the noise that it needs."""
+"""Defines layers that give a likelihood the noise that it needs."""
 
 from typing import Any
 
@@ -13,24 +13,23 @@ from tfpbnn.base.types import Config, Tensor
 class HomoscedasticScale(keras.layers.Layer):
     """Appends a learned raw scale, the same for all inputs, to each output.
 
-    As the last layer before `tfpbnn.likelihoods.Normal()`, `Laplace()` or
-    `StudentT()`: noise of one unknown size, learned with the weights. (It is a
-    layer and not part of the loss because Keras trains and saves the variables
-    of layers only.)
+    Use it as the last layer before `tfpbnn.likelihoods.Normal()`, `Laplace()`
+    or `StudentT()`, for noise of one unknown size, which is learned with the
+    weights. (It is a layer and not part of the loss because Keras trains and
+    saves the variables of layers only.)
 
     Args:
-        initial_scale: where the scale starts, a positive number in the units of
-            the target, or of the standardized target if the likelihood was
-            adapted.
+        initial_scale: the initial scale, a positive number in the units of the
+            target, or of the standardized target if the likelihood was adapted.
 
     Call arguments:
-        inputs: the locations.
+        inputs: the locations of the targets.
 
     Input shape:
         `(..., k)`.
 
     Output shape:
-        `(..., 2 k)`: the inputs, then k raw scales.
+        `(..., 2 k)`: the inputs, and then k raw scales.
 
     Raises:
         ValueError: if `initial_scale` is not positive and finite.

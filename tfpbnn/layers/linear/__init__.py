@@ -1,4 +1,4 @@
-"""Layers that are linear in their kernels: operation times estimator.
+"""Defines layers that are linear in their kernels: operation and estimator.
 
 `ops` says how a kernel is applied (strides, paddings, groups), `estimators`
 how its noise enters in training, `drawing` how draws are made for prediction.

@@ -1,4 +1,4 @@
-"""What all variational layers that are linear in their kernels share."""
+"""Defines what variational layers that are linear in their kernels share."""
 
 import abc
 import math
@@ -27,10 +27,10 @@ Shape = tuple[int | None, ...]
 class VariationalLayer(RandomLayer):
     """A layer whose kernels, and optionally bias, have a distribution.
 
-    A subclass names its weights' shapes and the operations between inputs and
+    A subclass defines its weights' shapes and the operations between inputs and
     kernels; a final class beneath it names an estimator. Where members share
-    the kernel, the layer has a part for what is theirs, `FastWeights`; if that
-    draws nothing either, there is neither noise nor a KL.
+    the kernel, a part of the layer, `FastWeights`, has the weights of each
+    member; if these are points too, there is neither noise nor a KL.
     """
 
     noise: RandomWeights | None = None
@@ -70,19 +70,19 @@ class VariationalLayer(RandomLayer):
 
     @abc.abstractmethod
     def _weight_shapes(self, input_shape: Shape) -> dict[str, Any]:
-        """Each weight's shape, the bias's too, for inputs of `input_shape`."""
+        """Computes each weight's shape, the bias's too, for an input shape."""
 
     @abc.abstractmethod
     def _ops(self) -> dict[str, LinearOp]:
-        """The operation of each kernel, in the order that they are done."""
+        """Returns the operation of each kernel, in the order of their use."""
 
     def _bias_axes(self) -> tuple[int, ...]:
-        """The axes of the outputs, negative, that the bias's axes are."""
+        """Returns the negative axes of the outputs that are the bias's axes."""
         *_, last = self._ops().values()
         return last.y_axes[-1:]
 
     def _own(self, name: str, arguments: Weight) -> None:
-        """The layer's own copies of a weight's posterior and prior."""
+        """Makes the layer's own copies of a weight's posterior and prior."""
         for kind, module in (
             ("initializer", initializers),
             ("regularizer", regularizers),
@@ -98,7 +98,7 @@ class VariationalLayer(RandomLayer):
         setattr(self, f"{name}_prior", prior)
 
     def _own_posterior(self, name: str, identifier: Identifier) -> Family:
-        """The layer's copy of a family, with Keras's arguments put in."""
+        """Copies a family for the layer, with Keras's arguments put in."""
         argument = f"{name}_posterior"
         if identifier is None:
             self._points.add(name)
@@ -118,7 +118,7 @@ class VariationalLayer(RandomLayer):
 
     @property
     def posteriors(self) -> list[Family]:
-        """The layer's own, of all its weights."""
+        """The posteriors of all of the layer's weights."""
         found = map(self._posterior, self._weight_names)
         return [posterior for posterior in found if posterior is not None]
 
@@ -162,7 +162,7 @@ class VariationalLayer(RandomLayer):
         return outputs
 
     def _as_numbers(self, inputs: Tensor) -> Tensor:
-        """What operations take: Keras casts inputs only if they have floats."""
+        """Casts inputs to floats; Keras casts only inputs that are floats."""
         if tf.as_dtype(inputs.dtype).is_floating:
             return inputs
         return tf.cast(inputs, self.compute_dtype)
@@ -190,14 +190,14 @@ class VariationalLayer(RandomLayer):
         )
 
     def output_noise(self, inputs: Tensor, rows: Tensor) -> OutputNoise:
-        """What a scope is to know of the layer for mixed draws.
+        """Computes what a scope must know of the layer for mixed draws.
 
         The outputs are drawn in place of kernels. They have each row's exact
         distribution where the layer's `drawing` can be marginal.
 
         Args:
-            inputs: `[B, ...]`, the same for all draws.
-            rows: their indices, `[B]`.
+            inputs: the inputs `[B, ...]`, the same for all draws.
+            rows: the indices of the rows, `[B]`.
         """
         ((name, op),) = self._ops().items()
         # As Keras does it in a call.
@@ -212,7 +212,7 @@ class VariationalLayer(RandomLayer):
         return OutputNoise(y, tf.sqrt(variance), rows)
 
     def _meets_weights_once(self, input_shape: Shape) -> bool:
-        """Whether no two outputs of a row share an element of a weight."""
+        """Says whether no two outputs of a row share an element of a weight."""
         x_rank = len(input_shape)
         y_shape = self.compute_output_shape(input_shape)
         y_rank = len(y_shape)
@@ -231,7 +231,7 @@ class VariationalLayer(RandomLayer):
         inputs: Tensor,
         key: Tensor | None,
     ) -> Tensor:
-        """Kernels and bias; a key of None asks for the posterior means."""
+        """Applies kernels and bias; a key of None means the posterior means."""
         if self.fast_weights is not None:
             posteriors = {n: self._posterior(n) for n in self._weight_names}
             ((name, op),) = self._ops().items()

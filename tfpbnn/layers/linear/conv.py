@@ -1,4 +1,4 @@
-"""Variational convolutions."""
+"""Defines variational convolutions."""
 
 from typing import Any, ClassVar
 
@@ -58,21 +58,22 @@ class BaseConv(VariationalLayer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        """Makes the layer; the Keras arguments mean what they do in `Conv2D`.
+        """Makes the layer; Keras's arguments mean what they do in `Conv2D`.
 
         Arguments that are not listed mean what they do in `DenseFlipout`.
 
         Args:
-            filters: the count of output channels, a positive integer.
-            kernel_size: an integer, or one for each spatial axis.
-            strides: an integer, or one for each spatial axis.
+            filters: the number of output channels, a positive integer.
+            kernel_size: the size of the kernel, an integer, or one for each
+                spatial axis.
+            strides: the strides, an integer, or one for each spatial axis.
             padding: "valid" or "same"; for `Conv1D` also "causal".
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
-            dilation_rate: an integer, or one for each spatial axis; not
-                together with strides above 1.
-            groups: the count of groups, a divisor of `filters` and of the
-                channels of the inputs.
+            dilation_rate: the dilation, an integer, or one for each spatial
+                axis; not together with strides above 1.
+            groups: the number of groups, a divisor of `filters` and of the
+                number of channels of the inputs.
 
         Raises:
             ValueError: if a number is not positive, a name is unknown, groups
@@ -163,7 +164,7 @@ class Conv1DFlipout(BaseConv):
 
 @registry.register("layers")
 class Conv2DReparameterization(BaseConv):
-    """2-D convolution with one kernel draw per call.
+    """A 2-D convolution with one kernel draw per call.
 
     Example:
     ```python
@@ -182,10 +183,10 @@ class Conv2DReparameterization(BaseConv):
 
 @registry.register("layers")
 class Conv2DLocalReparameterization(BaseConv):
-    """2-D convolution with noise on its outputs.
+    """A 2-D convolution with noise on its outputs.
 
-    Positions of an example get independent noise, although they share a
-    kernel: right in distribution at each position, not jointly.
+    Positions of an example get independent noise, although they share a kernel.
+    So the distribution is right at each position, but not jointly.
 
     Example:
     ```python
@@ -203,7 +204,7 @@ class Conv2DLocalReparameterization(BaseConv):
 
 @registry.register("layers")
 class Conv2DFlipout(BaseConv):
-    """2-D convolution with signs flipped per example.
+    """A 2-D convolution with signs of the noise flipped for each example.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Checks of the arguments of convolutions."""
+"""Checks the arguments of convolutions."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -23,7 +23,7 @@ def set_window(
 
     Args:
         layer: a convolution.
-        rank: how many spatial axes it has.
+        rank: the number of its spatial axes.
         arguments: the `locals()` of its constructor.
         allow_causal: whether "causal" is a padding.
 
@@ -42,13 +42,13 @@ def set_window(
 
 
 def padding(value: Any, *, allow_causal: bool = False) -> str:
-    """One of Keras's paddings, in lower case."""
+    """Checks that a padding is one of Keras's; returns it in lower case."""
     known = ["valid", "same", *(["causal"] if allow_causal else [])]
     return _keyword("padding", value, known)
 
 
 def data_format(value: Any) -> str:
-    """One of Keras's data formats; None takes the configured one."""
+    """Checks a data format; None takes the one that Keras is configured for."""
     if value is None:
         return keras.config.image_data_format()
     return _keyword("data_format", value, ["channels_last", "channels_first"])
@@ -62,7 +62,7 @@ def _keyword(name: str, value: Any, known: list[str]) -> str:
 def no_stride_with_dilation(
     strides: tuple[int, ...], dilation_rate: tuple[int, ...]
 ) -> None:
-    """TensorFlow's convolutions don't take both."""
+    """Raises if there are both strides and dilation, which TensorFlow lacks."""
     if max(strides) > 1 and max(dilation_rate) > 1:
         raise ValueError(
             "`strides` and `dilation_rate` can't both be above 1. Received: "
@@ -71,7 +71,7 @@ def no_stride_with_dilation(
 
 
 def channels(input_shape: Shape, rank: int, data_format: str) -> int:
-    """The number of channels of inputs with `rank` spatial axes."""
+    """Finds the number of channels of inputs with `rank` spatial axes."""
     axis = -1 if data_format == "channels_last" else 1
     count = input_shape[axis] if len(input_shape) == rank + 2 else None
     if count is None:

@@ -1,4 +1,4 @@
-"""Variational transposed convolutions."""
+"""Defines variational transposed convolutions."""
 
 from typing import Any, ClassVar
 
@@ -58,21 +58,23 @@ class BaseConvTranspose(VariationalLayer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        """Makes the layer; the Keras arguments mean what they do in Keras.
+        """Makes the layer; Keras's arguments mean what they do in Keras.
 
         Arguments that are not listed mean what they do in `DenseFlipout`.
 
         Args:
-            filters: the count of output channels, a positive integer.
-            kernel_size: an integer, or one for each spatial axis.
-            strides: an integer, or one for each spatial axis.
+            filters: the number of output channels, a positive integer.
+            kernel_size: the size of the kernel, an integer, or one for each
+                spatial axis.
+            strides: the strides, an integer, or one for each spatial axis.
             padding: "valid" or "same".
-            output_padding: an integer, or one for each spatial axis, below
-                the strides; None infers the output's size.
+            output_padding: the padding of the outputs, an integer, or one for
+                each spatial axis, below the strides; None infers the size of
+                the outputs.
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
-            dilation_rate: an integer, or one for each spatial axis; not
-                together with strides above 1.
+            dilation_rate: the dilation, an integer, or one for each spatial
+                axis; not together with strides above 1.
 
         Raises:
             ValueError: if a number is not positive, a name is unknown, the

@@ -1,4 +1,4 @@
-"""Variational dense layers."""
+"""Defines variational dense layers."""
 
 from typing import Any
 
@@ -42,37 +42,38 @@ class BaseDense(VariationalLayer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        """Makes the layer; the Keras arguments mean what they do in `Dense`.
+        """Makes the layer; Keras's arguments mean what they do in `Dense`.
 
         Args:
-            units: the count of outputs, a positive integer.
+            units: the number of outputs, a positive integer.
             activation: a Keras activation.
             use_bias: whether to add a bias.
-            kernel_initializer: of the posterior's `loc`; by default the
-                posterior's own (`RandomNormal(stddev=0.1)`, as in TFP).
-            bias_initializer: of the bias posterior's `loc`.
-            kernel_regularizer: on `loc`, beside the KL.
-            bias_regularizer: on the bias's `loc`.
-            activity_regularizer: on the output.
-            kernel_constraint: on `loc`.
-            bias_constraint: on the bias's `loc`.
+            kernel_initializer: the initializer of the kernel posterior's
+                `loc`; None for the posterior's own
+                (`RandomNormal(stddev=0.1)`, as in TFP).
+            bias_initializer: the initializer of the bias posterior's `loc`.
+            kernel_regularizer: a regularizer of the kernel's `loc`, in
+                addition to the KL.
+            bias_regularizer: a regularizer of the bias's `loc`.
+            activity_regularizer: a regularizer of the outputs.
+            kernel_constraint: a constraint of the kernel's `loc`.
+            bias_constraint: a constraint of the bias's `loc`.
             kernel_posterior: the family of the kernel's distribution: a name,
                 a config or a `tfpbnn.families.Family`; None for a point.
-            kernel_prior: a name, a config or a `tfpbnn.priors.Prior`; None
-                for no KL.
-            bias_posterior: as `kernel_posterior`; None, the default, for a
-                point, as in TFP.
-            bias_prior: as `kernel_prior`; None, the default, for no KL. A
-                bias with a distribution needs one, or its scales shrink to
-                nothing.
-            kl_weight: what the KL is multiplied with in the loss, normally 1 /
-                (number of training examples). None leaves it to
+            kernel_prior: the kernel's prior: a name, a config or a
+                `tfpbnn.priors.Prior`; None for no KL.
+            bias_posterior: the family of the bias's distribution; None, the
+                default, for a point, as in TFP.
+            bias_prior: the bias's prior; None, the default, for no KL. A bias
+                with a distribution needs a prior, or its scales shrink to 0.
+            kl_weight: the factor of the KL in the loss, normally 1 / (number
+                of training examples). None leaves it to
                 `tfpbnn.callbacks.KLWeight` or `tfpbnn.Sequential`.
             seed: the seed of the layer's noise. None takes one from Python's
                 `random`, which `keras.utils.set_random_seed` seeds.
-            **kwargs: `name`, `dtype`, `trainable` of any Keras layer, and
-                `free_bits`: a KL of each weight below these bits counts as
-                these, and is not pushed down further (Kingma et al., 2016).
+            **kwargs: the `name`, `dtype` and `trainable` of any Keras layer,
+                and `free_bits`: the KL of each weight, in bits, below which it
+                is not pushed down further (Kingma et al., 2016).
 
         Raises:
             ValueError: if `units` is not positive, a name is unknown (the
@@ -106,7 +107,7 @@ class BaseDense(VariationalLayer):
 
 @registry.register("layers")
 class DenseReparameterization(BaseDense):
-    """Dense layer with one kernel draw per call (the estimator of VAEs).
+    """A dense layer with one kernel draw per call (the estimator of VAEs).
 
     All rows of a batch go through the same kernel, so a call is one function
     drawn from the posterior. The gradient's noise does not fall with the batch
@@ -132,12 +133,13 @@ class DenseReparameterization(BaseDense):
 
 @registry.register("layers")
 class DenseLocalReparameterization(BaseDense):
-    """Dense layer with noise on its outputs, independent for each row.
+    """A dense layer with noise on its outputs, independent for each row.
 
-    The noise is drawn for `batch x units` outputs and not for the kernel: the
-    cheapest estimator, with the least noisy gradient. The positions of an
-    input of rank 3 or more get independent noise, although they share a
-    kernel; for those `DenseFlipout` is exact. Needs independent Normals.
+    The noise is drawn for `batch x units` outputs and not for the kernel. This
+    is the cheapest estimator, with the least noisy gradient. The positions of
+    an input of rank 3 or more get independent noise, although they share a
+    kernel; for those `DenseFlipout` is exact. The posterior must be of
+    independent Normals.
 
     Call arguments:
         inputs: a tensor of rank 2 or more.
@@ -158,11 +160,11 @@ class DenseLocalReparameterization(BaseDense):
 
 @registry.register("layers")
 class DenseFlipout(BaseDense):
-    """Dense layer with one kernel draw, its signs flipped for each row.
+    """A dense layer with one kernel draw, its signs flipped for each row.
 
     The rows of a batch are uncorrelated, so the gradient's noise falls with
-    the batch size. Twice the products of a plain layer. Needs weights that are
-    independent and symmetric about their loc.
+    the batch size. It takes twice the products of a plain layer. The
+    distribution of the weights' noise must stay the same if signs are flipped.
 
     Call arguments:
         inputs: a tensor of rank 2 or more.

@@ -1,4 +1,4 @@
-"""Variational depthwise convolutions."""
+"""Defines variational depthwise convolutions."""
 
 from typing import Any, ClassVar
 
@@ -57,20 +57,23 @@ class BaseDepthwiseConv(VariationalLayer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        """Makes the layer; the Keras arguments mean what they do in Keras.
+        """Makes the layer; Keras's arguments mean what they do in Keras.
 
         Arguments that are not listed mean what they do in `DenseFlipout`, with
         "depthwise" in place of "kernel" in their names.
 
         Args:
-            kernel_size: an integer, or one for each spatial axis.
-            strides: an integer, or one for each spatial axis.
+            kernel_size: the size of the kernel, an integer, or one for each
+                spatial axis.
+            strides: the strides, an integer, or one for each spatial axis.
             padding: "valid" or "same".
-            depth_multiplier: output channels for each input channel.
+            depth_multiplier: the number of output channels for each input
+                channel.
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
-            dilation_rate: an integer, or one for each spatial axis; together
-                with strides above 1 only where Keras's layer takes both.
+            dilation_rate: the dilation, an integer, or one for each spatial
+                axis; together with strides above 1 only where Keras's layer
+                takes both.
 
         Raises:
             ValueError: if a number is not positive, a name is unknown, or

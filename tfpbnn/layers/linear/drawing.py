@@ -1,4 +1,4 @@
-"""How weights, or outputs, are drawn inside of a scope: for prediction.
+"""Draws weights, or outputs, inside of a scope, for prediction.
 
 In a scope a draw is one function, with the same kernel for every row: what
 training estimators do across the rows is not wanted there. The estimators here
@@ -29,14 +29,14 @@ def in_scope(
     key: Tensor | None,
     noise: OutputNoise | None,
 ) -> Tensor:
-    """A layer's outputs before its activation, as a scope asks for them.
+    """Computes a layer's outputs before its activation, as a scope asks.
 
     Args:
-        linear: computes them with an estimator.
-        inputs: as the scope hands them to the layer; see `random.DrawScope`.
-        scope: the current one.
-        key: the layer's, like the scope's.
-        noise: what mixed draws take in place of the weights, if anything.
+        linear: a function that computes them with an estimator.
+        inputs: the layer's inputs in the scope; see `random.DrawScope`.
+        scope: the current scope.
+        key: the layer's key, like the scope's.
+        noise: the noise that mixed draws take in place of the weights, or None.
 
     Returns:
         `[B, ...]` for the means or one draw, `[S * B, ...]` for S at once.
@@ -55,23 +55,24 @@ def in_scope(
 
 
 def coherent(op: LinearOp, x: Tensor, posterior: Family, key: Tensor) -> Tensor:
-    """`op(x, kernel)` with one draw of the kernel for all rows."""
+    """Computes `op(x, kernel)` with one draw of the kernel for all rows."""
     if not posterior.is_random:
         return mean(op, x, posterior)
     return op(x, posterior.draws(key[tf.newaxis])[0])
 
 
 def stacked(op: LinearOp, x: Tensor, posterior: Family, keys: Tensor) -> Tensor:
-    """`coherent` for S draws at once.
+    """Computes `coherent` for S draws at once.
 
     Args:
         op: the operation.
-        x: `[S, B, ...]`, or `[1, B, ...]` if it is the same for all draws.
-        posterior: the kernel's.
-        keys: `[S, 2]`.
+        x: the inputs `[S, B, ...]`, or `[1, B, ...]` if they are the same for
+            all draws.
+        posterior: the kernel's posterior.
+        keys: the keys of the draws, `[S, 2]`.
 
     Returns:
-        `[S, B, ...]`, or what broadcasts to it.
+        The outputs `[S, B, ...]`, or a shape that broadcasts to it.
     """
     if not posterior.is_random:
         return over_rows(lambda flat: mean(op, flat, posterior), x)
@@ -96,7 +97,7 @@ def marginal(
 
 
 def _noisy(noise: OutputNoise, keys: Tensor) -> Tensor:
-    """Outputs `[S * B, ...]` that are drawn in place of weights."""
+    """Draws outputs `[S * B, ...]` in place of weights."""
     scale = noise.scale
     scale = scale[tf.newaxis] if scale.shape.rank else scale
     y = _with_noise(noise.mean[tf.newaxis], scale, keys, noise.rows)
@@ -104,26 +105,27 @@ def _noisy(noise: OutputNoise, keys: Tensor) -> Tensor:
 
 
 def _with_noise(y: Tensor, scale: Tensor, keys: Tensor, rows: Tensor) -> Tensor:
-    """`y + scale * eps`, with noise for each of `keys [S, 2]` and each row.
+    """Adds noise `scale * eps` for each of `keys [S, 2]` and each row.
 
     Args:
-        y: means, `[S or 1, B, ...]`.
-        scale: standard deviations, of that shape or a number.
-        keys: as above.
-        rows: their indices `[B]`; `[1]` for noise that all rows share.
+        y: the means, `[S or 1, B, ...]`.
+        scale: the standard deviations, of that shape or a number.
+        keys: the keys of the draws.
+        rows: the indices of the rows, `[B]`; `[1]` for noise that all rows
+            share.
     """
     noisy = fused.add_draw_noise(_flat(y), _flat(scale), keys, rows)
     return tf.reshape(noisy, [*_leads(noisy), *y.shape[2:]])
 
 
 def _flat(x: Tensor) -> Tensor:
-    """`[S, B, ...]` to `[S, B, size]`, and a number to `[1, 1, 1]`."""
+    """Reshapes `[S, B, ...]` to `[S, B, size]`, and a number to `[1, 1, 1]`."""
     if not x.shape.rank:
         return tf.reshape(x, [1, 1, 1])
     return tf.reshape(x, [*_leads(x), x.shape[2:].num_elements()])
 
 
 def _leads(x: Tensor) -> list[Any]:
-    """The first two sizes: a number where one is known, else a tensor."""
+    """Returns the first two sizes: numbers where known, else tensors."""
     sizes = tf.shape(x)
     return [x.shape[axis] or sizes[axis] for axis in (0, 1)]

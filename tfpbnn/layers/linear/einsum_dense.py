@@ -1,4 +1,4 @@
-"""Variational einsum layers."""
+"""Defines variational einsum layers."""
 
 import string
 from collections.abc import Sequence
@@ -44,16 +44,17 @@ class BaseEinsumDense(VariationalLayer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        """Makes the layer; arguments mean what they do in `EinsumDense`.
+        """Makes the layer; Keras's arguments are those of `EinsumDense`.
 
         Arguments that are not listed mean what they do in `DenseFlipout`.
 
         Args:
-            equation: such as `"abc,cd->abd"`, with an ellipsis if wanted.
-            output_shape: the outputs' shape without the batch and without
-                what an ellipsis stands for; None for sizes that the input has.
-            bias_axes: the output's letters that the bias has an axis for, such
-                as `"d"`; None for no bias.
+            equation: the equation, such as `"abc,cd->abd"`, possibly with an
+                ellipsis.
+            output_shape: the outputs' shape without the batch and without the
+                axes of an ellipsis; None for sizes that the inputs have.
+            bias_axes: the letters of the output that are axes of the bias,
+                such as `"d"`; None for no bias.
 
         Raises:
             ValueError: if the equation can't be read, or the estimator does
@@ -86,7 +87,7 @@ class BaseEinsumDense(VariationalLayer):
             )
 
     def _expanded(self, rank: int) -> tuple[str, str, str]:
-        """The specs with letters in place of the ellipsis."""
+        """Puts letters in place of the ellipsis."""
         inputs, kernel, outputs = self._specs
         elided = rank - len(inputs.replace("...", ""))
         if elided < 0 or (elided > 0 and "..." not in inputs):
@@ -103,7 +104,7 @@ class BaseEinsumDense(VariationalLayer):
         )
 
     def _sizes(self, input_shape: Shape) -> dict[str, int | None]:
-        """The size that each letter stands for."""
+        """Finds the size that each letter stands for."""
         inputs, _, outputs = self._expanded(len(input_shape))
         sizes = dict(zip(inputs, input_shape, strict=True))
         named = [c for c in outputs if c in self.equation]
@@ -167,7 +168,7 @@ class BaseEinsumDense(VariationalLayer):
 
 
 def _read(equation: str) -> tuple[str, str, str]:
-    """The letters of inputs, kernel and outputs."""
+    """Reads the letters of inputs, kernel and outputs."""
     left, arrow, outputs = str(equation).replace(" ", "").partition("->")
     inputs, comma, kernel = left.partition(",")
     specs = (inputs, kernel, outputs)
@@ -220,9 +221,9 @@ def _check(
 
 @registry.register("layers")
 class EinsumDenseReparameterization(BaseEinsumDense):
-    """Einsum layer with one kernel draw per call.
+    """An einsum layer with one kernel draw per call.
 
-    Holds for any equation and any family. See `EinsumDenseFlipout`.
+    It holds for any equation and any family. See `EinsumDenseFlipout`.
     """
 
     _estimator = estimators.REPARAMETERIZATION
@@ -230,11 +231,11 @@ class EinsumDenseReparameterization(BaseEinsumDense):
 
 @registry.register("layers")
 class EinsumDenseLocalReparameterization(BaseEinsumDense):
-    """Einsum layer with noise on its outputs.
+    """An einsum layer with noise on its outputs.
 
     The positions of an example get independent noise, although they may share
-    kernel elements; `EinsumDenseFlipout` is exact there. Refuses equations
-    that sum an index of the inputs that the kernel does not have. See
+    kernel elements; `EinsumDenseFlipout` is exact there. It takes no
+    equations that sum over an index of the inputs which the kernel lacks. See
     `EinsumDenseFlipout`.
     """
 
@@ -243,7 +244,7 @@ class EinsumDenseLocalReparameterization(BaseEinsumDense):
 
 @registry.register("layers")
 class EinsumDenseFlipout(BaseEinsumDense):
-    """Einsum layer with signs flipped per example.
+    """An einsum layer with signs of the noise flipped for each example.
 
     Signs belong to the axes whose letters the kernel has, and to the batch.
 

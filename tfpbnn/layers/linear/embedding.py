@@ -1,4 +1,4 @@
-"""Variational embeddings."""
+"""Defines variational embeddings."""
 
 from typing import Any
 
@@ -13,11 +13,12 @@ from tfpbnn.layers.linear.weights import weights_of
 
 
 class BaseEmbedding(VariationalLayer):
-    """Rows of a table by their indices; the table has a distribution.
+    """A layer that takes rows of a table, which has a distribution.
 
     Indices outside of the table are treated as in `keras.layers.Embedding`:
-    negative ones count from the end, and for what then is not in the table a
-    CPU raises an error; a GPU and XLA take zeros or another row, silently.
+    negative indices count from the end. For indices that are not in the table
+    then, a CPU raises an error; a GPU and XLA silently take zeros or another
+    row.
 
     Input shape:
         `(batch, ...)` integers from 0 to `input_dim - 1`.
@@ -44,16 +45,17 @@ class BaseEmbedding(VariationalLayer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        """Makes the layer; arguments mean what they do in `Embedding`.
+        """Makes the layer; Keras's arguments mean what they do in `Embedding`.
 
-        The table has a posterior and a prior as the kernel of `DenseFlipout`
-        does, where the arguments that are not listed are explained.
+        The table has a posterior and a prior like the kernel of `DenseFlipout`,
+        where the arguments that are not listed are explained.
 
         Args:
-            input_dim: the count of rows, a positive integer.
-            output_dim: their length, a positive integer.
-            mask_zero: whether row 0 stands for padding, to be masked.
-            weights: an array `[input_dim, output_dim]` that `loc` starts from.
+            input_dim: the number of rows, a positive integer.
+            output_dim: the length of the rows, a positive integer.
+            mask_zero: whether the index 0 stands for padding, to be masked.
+            weights: an array `[input_dim, output_dim]`, the initial `loc`;
+                None for the initializer's.
 
         Raises:
             ValueError: if a size is not positive, `weights` does not have the
@@ -100,7 +102,7 @@ class BaseEmbedding(VariationalLayer):
         return inputs if inputs.dtype.is_integer else tf.cast(inputs, tf.int32)
 
     def compute_mask(self, inputs: Tensor, mask: Any = None) -> Any:
-        """Where the inputs are not 0, if 0 stands for padding."""
+        """Masks the inputs that are 0, if 0 stands for padding."""
         return keras.ops.not_equal(inputs, 0) if self.mask_zero else None
 
     def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
@@ -109,9 +111,9 @@ class BaseEmbedding(VariationalLayer):
 
 @registry.register("layers")
 class EmbeddingReparameterization(BaseEmbedding):
-    """Embedding with one table draw per call.
+    """An embedding with one table draw per call.
 
-    Draws the whole table, whatever is looked up. See `EmbeddingFlipout`.
+    It draws the whole table, whatever is looked up. See `EmbeddingFlipout`.
     """
 
     _estimator = estimators.REPARAMETERIZATION
@@ -119,11 +121,10 @@ class EmbeddingReparameterization(BaseEmbedding):
 
 @registry.register("layers")
 class EmbeddingLocalReparameterization(BaseEmbedding):
-    """Embedding with noise on its outputs.
+    """An embedding with noise on its outputs.
 
-    Draws only for the rows that are looked up, so it is the one for large
-    vocabularies; a row that occurs twice gets two draws. See
-    `EmbeddingFlipout`.
+    It draws only the rows that are looked up, which suits large vocabularies; a
+    row that occurs twice gets two draws. See `EmbeddingFlipout`.
     """
 
     _estimator = estimators.LOCAL_REPARAMETERIZATION
@@ -131,7 +132,7 @@ class EmbeddingLocalReparameterization(BaseEmbedding):
 
 @registry.register("layers")
 class EmbeddingFlipout(BaseEmbedding):
-    """Embedding with signs flipped per example.
+    """An embedding with signs of the noise flipped for each example.
 
     A row that occurs twice in one example is the same row there.
 

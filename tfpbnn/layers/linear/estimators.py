@@ -1,4 +1,4 @@
-"""How the noise of the weights enters a layer's output.
+"""Defines how the noise of the weights enters a layer's outputs.
 
 Each estimator is one function of (op, x, weight, key) that returns a random
 `op(x, kernel)`, of the same distribution for each example, differentiable in
@@ -22,23 +22,23 @@ from tfpbnn.layers.linear.ops import LinearOp
 def in_training(
     estimate: Callable[[LinearOp, Tensor, TrainedWeight, Tensor], Tensor],
 ) -> Callable[[LinearOp, Tensor, Family, Tensor], Tensor]:
-    """An estimator as a layer calls it in training, on its own posteriors."""
+    """Makes an estimator that trains posteriors: see `TrainedWeight`."""
     return lambda op, x, posterior, key: estimate(
         op, x, TrainedWeight(posterior), key
     )
 
 
 def mean(op: LinearOp, x: Tensor, weight: Family | TrainedWeight) -> Tensor:
-    """The output at the posterior's location: no noise."""
+    """Computes the output at the posterior's location, without noise."""
     return op(x, tf.convert_to_tensor(weight.loc))
 
 
 def reparameterization(
     op: LinearOp, x: Tensor, weight: TrainedWeight, key: Tensor
 ) -> Tensor:
-    """One kernel for the whole batch: `op(x, loc + scale * eps)`.
+    """Draws one kernel for the whole batch: `op(x, loc + scale * eps)`.
 
-    Examples are fully correlated: the batch goes through one function.
+    Examples are fully correlated, since the batch goes through one function.
 
     Reference:
         [Kingma and Welling, 2014](https://arxiv.org/abs/1312.6114)
@@ -49,7 +49,7 @@ def reparameterization(
 def local_reparameterization(
     op: LinearOp, x: Tensor, weight: TrainedWeight, key: Tensor
 ) -> Tensor:
-    """Noise on the outputs: `op(x, loc) + sqrt(op(x^2, scale^2)) * eps`.
+    """Draws noise of the outputs: `op(x, loc) + sqrt(op(x^2, scale^2)) eps`.
 
     Each example is independent of the others. So is each position within an
     example (the time steps of a rank-3 input), although they share a kernel:
@@ -71,10 +71,10 @@ def local_reparameterization(
 def flipout(
     op: LinearOp, x: Tensor, weight: TrainedWeight, key: Tensor
 ) -> Tensor:
-    """One draw of noise, its signs flipped at random for each example.
+    """Draws noise of the kernel once, with signs flipped for each example.
 
-    `op(x, loc) + s * op(r * x, noise)`, with signs r and s. Examples are
-    uncorrelated; the positions of an example share their kernel.
+    The output is `op(x, loc) + s * op(r * x, noise)`, with signs r and s.
+    Examples are uncorrelated; the positions of an example share their kernel.
 
     Reference:
         [Wen et al., 2018](https://arxiv.org/abs/1803.04386)
@@ -91,7 +91,7 @@ def flipout(
 def moments(
     op: LinearOp, x: Tensor, weight: Family | TrainedWeight
 ) -> tuple[Tensor, Tensor]:
-    """Mean and variance of the outputs, for independent Normals."""
+    """Computes mean and variance of the outputs, for independent Normals."""
     if not weight.is_random:
         y = mean(op, x, weight)
         return y, tf.zeros(
@@ -102,7 +102,7 @@ def moments(
 
 
 def _signs(key: Tensor, like: Tensor, axes: tuple[int, ...]) -> Tensor:
-    """Signs for each example and each index of `axes`; 1 on other axes."""
+    """Draws signs for each example and each index of `axes`; 1 elsewhere."""
     rank = len(like.shape)
     drawn = {0, *(axis % rank for axis in axes)}
     sizes = tf.shape(like)
@@ -124,7 +124,7 @@ class Estimator:
     """A way to draw a layer's outputs in training.
 
     Attributes:
-        name: what error messages call it.
+        name: the name for errors.
         apply: the function of (op, x, weight, key).
         needs: the property that a family must have, if any.
         is_by_row: whether rows differ in their draws, so that the batch must
@@ -142,7 +142,8 @@ class Estimator:
         """Raises if the estimator does not hold for the family.
 
         Raises:
-            ValueError: names the layer's argument, the reason and what to use.
+            ValueError: if it does not hold; the message names the layer's
+                argument, the reason and what to use.
         """
         if self.needs and not getattr(posterior, self.needs):
             raise ValueError(

@@ -23,11 +23,11 @@ class LinearOp:
         apply: the operation. Of `keras.KerasTensor`s it gives the shape.
         x_axes: the axes of x that carry indices of the kernel, as negative
             numbers.
-        y_axes: those of the result, likewise.
-        apply_squared: how variances go through: the same operation with every
+        y_axes: the axes of the result that do so, as negative numbers.
+        apply_squared: the operation on variances: the same operation with every
             coefficient squared, given x and the variances. The default fits
             operations that sum products of one x and one kernel element.
-        dtype: of the kernel and the result, where it is not that of x.
+        dtype: the dtype of the kernel and the result, if it is not that of x.
         apply_stack: `apply` for S kernels at once: x `[S or 1, B, ...]` and
             kernels `[S, ...]` to `[S, B, ...]`, or a shape that broadcasts to
             it. None where a loop over the kernels is as good.

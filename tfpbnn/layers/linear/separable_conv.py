@@ -1,4 +1,4 @@
-"""Variational separable convolutions."""
+"""Defines variational separable convolutions."""
 
 from typing import Any, ClassVar
 
@@ -63,21 +63,24 @@ class BaseSeparableConv(VariationalLayer):
         seed: int | None = None,
         **kwargs: Any,
     ):
-        """Makes the layer; the Keras arguments mean what they do in Keras.
+        """Makes the layer; Keras's arguments mean what they do in Keras.
 
         Arguments that are not listed mean what they do in `DenseFlipout`, for
         each of the two kernels.
 
         Args:
-            filters: the count of output channels, a positive integer.
-            kernel_size: an integer, or one for each spatial axis.
-            strides: an integer, or one for each spatial axis.
+            filters: the number of output channels, a positive integer.
+            kernel_size: the size of the kernel, an integer, or one for each
+                spatial axis.
+            strides: the strides, an integer, or one for each spatial axis.
             padding: "valid" or "same".
             data_format: "channels_last" or "channels_first"; None takes
                 Keras's configured one.
-            dilation_rate: an integer, or one for each spatial axis; together
-                with strides above 1 only where Keras's layer takes both.
-            depth_multiplier: depthwise channels for each input channel.
+            dilation_rate: the dilation, an integer, or one for each spatial
+                axis; together with strides above 1 only where Keras's layer
+                takes both.
+            depth_multiplier: the number of depthwise channels for each input
+                channel.
 
         Raises:
             ValueError: if a number is not positive, a name is unknown, or

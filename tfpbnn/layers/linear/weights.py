@@ -1,4 +1,4 @@
-"""The arguments that go with each weight of a layer."""
+"""Holds the arguments that go with each weight of a layer."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -8,12 +8,12 @@ from tfpbnn.base.types import Identifier, Tensor
 
 
 class OutputNoise(NamedTuple):
-    """What a layer draws its outputs from, in place of its weights.
+    """The distribution from which outputs are drawn in place of weights.
 
     Attributes:
-        mean: the outputs' means, `[B, ...]`.
+        mean: the means of the outputs, `[B, ...]`.
         scale: their standard deviations, of that shape or a number.
-        rows: their indices, `[B]`.
+        rows: the indices of the rows, `[B]`.
     """
 
     mean: Tensor
@@ -33,12 +33,12 @@ class Weight:
 
 
 def weights_of(arguments: Mapping[str, Any], *names: str) -> dict[str, Weight]:
-    """The weights of these names, from the arguments of a constructor.
+    """Collects the arguments of these weights from a constructor's arguments.
 
     Args:
-        arguments: its `locals()`, with `kernel_posterior`, `kernel_prior` and
-            so on for a weight called "kernel".
-        *names: in the order in which the layer uses the weights.
+        arguments: the constructor's `locals()`, with `kernel_posterior`,
+            `kernel_prior` and so on for a weight called "kernel".
+        *names: the names of the weights, in the order of their use.
     """
     parts = [field.name for field in dataclasses.fields(Weight)]
     return {

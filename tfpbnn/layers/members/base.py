@@ -1,4 +1,4 @@
-"""What layers of ensembles share whose members are in one network."""
+"""Defines what layers share that have all members in one network."""
 
 from typing import Any
 
@@ -12,10 +12,10 @@ from tfpbnn.layers.random_layer import RandomLayer
 
 
 class MembersLayer(RandomLayer):
-    """A layer that computes something else for each member, and has no noise.
+    """A layer that computes another function for each member, without noise.
 
-    In a draw scope the draw's index says which member it is; elsewhere rows
-    are in groups, one for each member, as in a batch that was repeated.
+    In a draw scope the draw's index is that of the member; elsewhere rows are
+    in groups, one for each member, as in a batch that was repeated.
     """
 
     def __init__(self, num_members: int, **kwargs: Any):
@@ -27,10 +27,10 @@ class MembersLayer(RandomLayer):
 
 
 def drawn_members(num_members: int, layer_name: str) -> Tensor | None:
-    """The members of the scope's draws, `[S]`; None outside of a scope.
+    """Returns the members of the scope's draws, `[S]`; None without a scope.
 
     Raises:
-        ValueError: in a scope of the means, whose draws have no indices.
+        ValueError: if the scope is one of means, whose draws have no indices.
     """
     scope = random.current_scope()
     if scope is None:
@@ -45,11 +45,11 @@ def drawn_members(num_members: int, layer_name: str) -> Tensor | None:
 
 
 def grouped(inputs: Tensor, num_groups: int, layer_name: str) -> Tensor:
-    """`[G * B, ...]` as `[G, B, ...]`.
+    """Reshapes `[G * B, ...]` to `[G, B, ...]`.
 
     Raises:
-        ValueError: if the rows are no multiple of G; where their count is
-            known in the graph only, that fails there.
+        ValueError: if the number of rows is no multiple of G; if it is known in
+            the graph only, the graph raises an error.
     """
     message = (
         f"The batch of {layer_name!r} must have a multiple of `num_members` "
@@ -77,7 +77,7 @@ def grouped(inputs: Tensor, num_groups: int, layer_name: str) -> Tensor:
 
 
 def in_draws(inputs: Tensor) -> Tensor:
-    """The inputs of each draw of the current scope, `[S or 1, B, ...]`."""
+    """Returns the inputs of each draw of the scope, `[S or 1, B, ...]`."""
     scope = random.current_scope()
     assert scope is not None
     if not scope.is_stacked or scope.is_shared:

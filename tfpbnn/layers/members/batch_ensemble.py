@@ -1,4 +1,4 @@
-"""BatchEnsemble: members that differ in two vectors for each kernel."""
+"""Defines BatchEnsemble: members differ in two vectors for each kernel."""
 
 from typing import Any
 
@@ -21,12 +21,13 @@ from tfpbnn.layers.members.fast_weights import FastWeights, check_points
 
 @registry.register("layers")
 class RandomSign(keras.initializers.Initializer):
-    """+1 or -1 with probability 1/2: members that begin far apart.
+    """An initializer with +1 or -1, for members that begin far apart.
 
-    By name, where fast weights are initialized: "random_sign".
+    Each has the probability 1/2. Its name as a `fast_initializer` is
+    "random_sign".
 
     Args:
-        seed: None takes one from Python's `random` for each call.
+        seed: the seed; None takes one from Python's `random` for each call.
 
     Example:
     ```python
@@ -53,7 +54,7 @@ class RandomSign(keras.initializers.Initializer):
 
 
 class BaseBatchEnsemble(VariationalLayer):
-    """What is to go before an operation's base: members, all of points."""
+    """A base to put before an operation's base; all members are points."""
 
     _estimator = estimators.FAST_WEIGHTS
     fast_weights: FastWeights
@@ -82,7 +83,7 @@ class BaseBatchEnsemble(VariationalLayer):
 
 @registry.register("layers")
 class DenseBatchEnsemble(BaseBatchEnsemble, BaseDense):
-    """Dense layer with a kernel that members share.
+    """A dense layer with a kernel that members share.
 
     Member m computes `activation(s_m * ((r_m * x) @ kernel) + bias_m)`: its
     kernel is the shared one times the outer product of r_m and s_m, the fast
@@ -94,23 +95,23 @@ class DenseBatchEnsemble(BaseBatchEnsemble, BaseDense):
     In `tfpbnn.predict` draw s is member `s % num_members`, for all rows.
 
     Args:
-        *args: those of `keras.layers.Dense`.
-        num_members: the count of members, a positive integer.
-        fast_initializer: of r and s: "random_sign" (the default, for members
-            that begin far apart), "ones" (members that are equal, and stay so
-            on equal data), or a Keras initializer, such as
-            `keras.initializers.RandomNormal(1.0, 0.5)`.
-        **kwargs: those of `keras.layers.Dense`. Each member has a bias of its
-            own, from the one initializer.
+        *args: the arguments of `keras.layers.Dense`.
+        num_members: the number of members, a positive integer.
+        fast_initializer: the initializer of r and s: "random_sign" (the
+            default, for members that begin far apart), "ones" (for members
+            that are equal, and stay so on equal data), or a Keras initializer,
+            such as `keras.initializers.RandomNormal(1.0, 0.5)`.
+        **kwargs: the arguments of `keras.layers.Dense`. Each member has its own
+            bias, from the same initializer.
 
     Call arguments:
-        inputs: `(batch, ..., input_dim)`, of which the batch is a multiple of
-            `num_members`.
+        inputs: a tensor `(batch, ..., input_dim)`, whose batch size is a
+            multiple of `num_members`.
 
     Raises:
-        ValueError: if `num_members` is not a positive integer, or as
-            `keras.layers.Dense`; when called, if the count of rows is not a
-            multiple of `num_members`.
+        ValueError: if `num_members` is not a positive integer, or for the
+            reasons of `keras.layers.Dense`; when called, if the number of rows
+            is not a multiple of `num_members`.
 
     Example:
     ```python
@@ -204,15 +205,15 @@ class EinsumDenseBatchEnsemble(BaseBatchEnsemble, BaseEinsumDense):
 
 @registry.register("layers")
 class EmbeddingBatchEnsemble(BaseBatchEnsemble, BaseEmbedding):
-    """Embedding with a table that members share.
+    """An embedding with a table that members share.
 
-    As `DenseBatchEnsemble`, but that there are no factors of the inputs, which
-    are integers: member m has the table times s_m.
+    It is like `DenseBatchEnsemble`, without factors of the inputs, which are
+    integers: member m has the table times s_m.
 
     Args:
-        *args: those of `keras.layers.Embedding`.
-        **kwargs: those of `keras.layers.Embedding` and, beside them, of
-            `DenseBatchEnsemble`.
+        *args: the arguments of `keras.layers.Embedding`.
+        **kwargs: the arguments of `keras.layers.Embedding`, and `num_members`
+            and `fast_initializer` of `DenseBatchEnsemble`.
 
     Example:
     ```python

@@ -1,4 +1,4 @@
-"""Kernels that members share, up to factors of their inputs and outputs."""
+"""Defines kernels that members share, with factors of inputs and outputs."""
 
 import dataclasses
 from collections.abc import Mapping, Sequence
@@ -30,18 +30,18 @@ def check_points(arguments: Mapping[str, Any]) -> None:
 
 
 class FastWeights:
-    """A part of a layer: `s_m * op(r_m * x, kernel) + bias_m` for member m.
+    """The part of a layer with factors: `s_m * op(r_m * x, kernel) + bias_m`.
 
-    So member m has the kernel times an outer product of r_m and s_m, along the
-    axes where `LinearOp` says that the kernel's indices are. The layer owns
-    all of these weights; its kernel and its bias are points.
+    Member m has the kernel times an outer product of r_m and s_m, along the
+    axes that carry indices of the kernel, by `LinearOp`. The layer owns all of
+    these weights; its kernel and its bias are points.
 
     Args:
-        num_members: the count of members.
-        weight: what r and s, the fast weights, are made with.
+        num_members: the number of members.
+        weight: the arguments of the fast weights r and s.
 
     Attributes:
-        names: of r, if the inputs are not integers, and of s.
+        names: the names of r, if the inputs are not integers, and of s.
         is_random: whether r and s have a distribution.
     """
 
@@ -52,7 +52,7 @@ class FastWeights:
         self.names: tuple[str, ...] = ()
 
     def with_weights(self, weights: Mapping[str, Weight]) -> dict[str, Weight]:
-        """The layer's weights as points that start as Keras's do, and ours."""
+        """Makes the layer's weights points with Keras's start; adds r and s."""
         found = {
             name: dataclasses.replace(weight, posterior=None, prior=None)
             for name, weight in weights.items()
@@ -72,7 +72,7 @@ class FastWeights:
     def shapes(
         self, shapes: Shapes, op: LinearOp, x_shape: Shape, y_shape: Shape
     ) -> Shapes:
-        """The shapes of the layer's weights, with a bias for each member."""
+        """Computes the shapes of all weights, with a bias for each member."""
         sizes = {
             "fast_input": [x_shape[axis] for axis in op.x_axes],
             "fast_output": [y_shape[axis] for axis in op.y_axes],
@@ -83,7 +83,7 @@ class FastWeights:
         return shapes | members
 
     def drawing(self) -> random.Drawing:
-        """What the layer can do in a scope: draws of members, or more."""
+        """Says what the layer can do in a scope: draws of members, or more."""
         count = None if self.is_random else self.num_members
         return random.Drawing(num_draws=count, can_stack=True)
 
@@ -96,15 +96,16 @@ class FastWeights:
         bias_axes: Sequence[int],
         key: Tensor | None,
     ) -> Tensor:
-        """The outputs of rows in groups of members, or of draws of a scope.
+        """Computes outputs of rows in groups of members, or of a scope's draws.
 
         Args:
-            layer_name: for error messages.
+            layer_name: the name of the layer, for errors.
             op: the layer's operation.
-            inputs: `[members * B, ...]`; `[S or 1, B, ...]` in a stacked scope.
-            posteriors: the layer's, by name, the kernel's first.
-            bias_axes: the axes of the outputs, negative, that the bias's are.
-            key: of the draw, or draws; None for the posterior means.
+            inputs: the inputs `[members * B, ...]`; `[S or 1, B, ...]` in a
+                stacked scope.
+            posteriors: the layer's posteriors by name, the kernel's first.
+            bias_axes: the negative axes of the outputs that are the bias's.
+            key: the key of the draw, or draws; None for the posterior means.
         """
         inputs = dense(inputs)  # factors have an axis of members
         members = drawn_members(self.num_members, layer_name)
@@ -137,7 +138,7 @@ class FastWeights:
         return y if is_stacked else flatten(y)
 
     def without_own(self, config: Config) -> Config:
-        """The layer's config without what is not an argument."""
+        """Removes from the layer's config what is not an argument."""
         points = {
             f"{name}_{part}"
             for name in ("kernel", "depthwise", "embeddings", "bias")
@@ -153,7 +154,7 @@ class FastWeights:
 def _of_groups(
     posterior: Family, members: Tensor | None, key: Tensor | None
 ) -> Tensor:
-    """A weight of each group's member, `[G, ...]`."""
+    """Returns a weight of each group's member, `[G, ...]`."""
     if key is None or not posterior.is_random:
         weights = tf.convert_to_tensor(posterior.loc)
         return weights if members is None else tf.gather(weights, members)
@@ -164,12 +165,12 @@ def _of_groups(
 
 
 def _beside(weights: Tensor, like: Tensor, axes: Sequence[int]) -> Tensor:
-    """`[G, ...]` in a shape that broadcasts to `[G, B, ...]`.
+    """Reshapes `[G, ...]` so that it broadcasts to `[G, B, ...]`.
 
     Args:
-        weights: with an axis for each of `axes`, behind the first.
+        weights: the weights, with an axis for each of `axes` behind the first.
         like: the tensor.
-        axes: of the tensor, negative.
+        axes: the negative axes of the tensor.
     """
     shape = [1] * (len(like.shape) - 1)
     for axis, size in zip(axes, weights.shape[1:], strict=True):

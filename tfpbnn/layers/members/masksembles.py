@@ -1,4 +1,4 @@
-"""Masksembles: members that see fixed, overlapping parts of the features."""
+"""Defines Masksembles: members see fixed, overlapping parts of the features."""
 
 import math
 from typing import Any
@@ -21,29 +21,29 @@ _check_scale = checks.number(
 
 @registry.register("layers")
 class Masksembles(MembersLayer):
-    """Dropout with one fixed mask for each member.
+    """Applies dropout with one fixed mask for each member.
 
-    Masks are drawn once, when the layer is built, and saved with it. Each
-    keeps the same count of features, none is dropped by all, and two masks
-    share `1 / scale` of what they keep: at `scale=1` all members are the same,
-    and large scales are for members that share next to nothing.
+    Masks are drawn once, when the layer is built, and saved with it. Each keeps
+    the same number of features, no feature is dropped by all, and two masks
+    share `1 / scale` of the features that they keep. At `scale=1` all members
+    are the same; with large scales they share next to nothing.
 
     Rows are in groups of equal size, one for each member, up to one row more or
-    less. So training costs what that of one network does: each row trains one
+    less. So training costs as much as for one network: each row trains one
     member. In `tfpbnn.predict` draw s is member `s % num_members`, for all
     rows.
 
     Args:
-        num_members: how many masks there are, a positive integer.
-        scale: the count of features for each one that a mask keeps, before
-            those that no mask keeps are left out: 1 or more, and up to 6 in
+        num_members: the number of masks, a positive integer.
+        scale: the number of features for each one that a mask keeps, before
+            those that no mask keeps are left out; 1 or more, and up to 6 in
             the paper.
         seed: the seed of the masks. None takes one from Python's `random`,
             which `keras.utils.set_random_seed` seeds.
 
     Call arguments:
-        inputs: `(batch, ..., features)`; masks are the same along all axes
-            between.
+        inputs: a tensor `(batch, ..., features)`; masks are the same along all
+            axes between.
 
     Input shape:
         `(batch, ..., features)`.
@@ -121,11 +121,11 @@ class Masksembles(MembersLayer):
 
 
 def _masks(shape: Any, scale: float, seed: int) -> Array:
-    """Masks `[M, size]`, by search over draws of the positions of ones.
+    """Makes masks `[M, size]`, by search over draws of the positions of ones.
 
     With k ones among `scale * k` positions, members use
-    `scale * k * (1 - (1 - 1 / scale) ** M)` of them in the mean: k is such
-    that it is `size`, and draws go on until it is that.
+    `scale * k * (1 - (1 - 1 / scale) ** M)` of them in the mean. Here k is
+    chosen so that this is `size`, and draws are repeated until it is exact.
     """
     num_members, size = shape
     used_per_one = scale * (1 - (1 - 1 / scale) ** num_members)

@@ -1,4 +1,4 @@
-"""Between features and rows: members that go through a network side by side."""
+"""Joins the members' features for one network, and splits its outputs."""
 
 from typing import Any
 
@@ -17,16 +17,16 @@ from tfpbnn.layers.noise import Noise
 
 @registry.register("layers")
 class SplitMembers(MembersLayer):
-    """Outputs of all members side by side, as rows in groups.
+    """Splits the outputs of all members, side by side, into groups of rows.
 
     In `tfpbnn.predict` draw s is member `s % num_members`, and all that comes
     before is computed once for all draws.
 
     Args:
-        num_members: the count of members whose outputs the features are.
+        num_members: the number of members whose outputs the features are.
 
     Call arguments:
-        inputs: `(batch, ..., num_members * k)`, member by member.
+        inputs: a tensor `(batch, ..., num_members * k)`, member by member.
         order: the second output of `JoinMembers`, whose order of the rows is
             undone in training.
 
@@ -35,7 +35,7 @@ class SplitMembers(MembersLayer):
 
     Raises:
         ValueError: if `num_members` is not a positive integer; when called,
-            if it does not divide the count of features.
+            if it does not divide the number of features.
 
     Example:
     ```python
@@ -68,7 +68,7 @@ class SplitMembers(MembersLayer):
         return masked(*map_tensors(flatten, both))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """The mask of each member, as it is where all have the same rows."""
+        """Repeats the mask for each member, which is right for equal rows."""
         if previous_mask is None:
             return None
         return keras.ops.concatenate([previous_mask] * self.num_members)
@@ -86,11 +86,11 @@ class SplitMembers(MembersLayer):
         return masked(flatten(y), mask)
 
     def _masks(self, inputs: Tensor, order: Any, training: Any) -> Any:
-        """The members' masks in the order of the inputs' rows, `[M, B, ...]`.
+        """Finds the members' masks `[M, B, ...]`, in the inputs' row order.
 
         Raises:
-            ValueError: if members have rows of their own, and only a mask that
-                is common to them is known.
+            ValueError: if members have their own rows, and only a mask that is
+                common to them is known.
         """
         own, common = mask_of(order), mask_of(inputs)
         if own is not None:
@@ -106,7 +106,7 @@ class SplitMembers(MembersLayer):
         return tf.stack([common] * self.num_members)
 
     def _apart(self, x: Tensor) -> Tensor:
-        """`[G, B, ..., M * k]` as `[G, M, B, ..., k]`."""
+        """Reshapes `[G, B, ..., M * k]` to `[G, M, B, ..., k]`."""
         each = self._each(x.shape)
         sizes = tf.shape(x)[:-1]
         y = tf.reshape(x, tf.concat([sizes, [self.num_members, each]], 0))
@@ -130,24 +130,24 @@ class SplitMembers(MembersLayer):
 
 @registry.register("layers")
 class JoinMembers(keras.layers.Layer):
-    """Inputs of all members side by side, as features of one network.
+    """Joins the inputs of all members, side by side, for one network.
 
-    In training each member has the rows of the batch in a random order of its
-    own, so that the inputs of one network are independent of each other. In
-    inference all members have the same inputs.
+    In training each member has the rows of the batch in its own random order,
+    so that the members' inputs are independent of each other. In inference all
+    members have the same inputs.
 
     Args:
-        num_members: the count of members, a positive integer.
+        num_members: the number of members, a positive integer.
         input_repetition_probability: the part of the rows, in training, that
             is the same for all members.
-        batch_repetition: how often each row is there in a training batch: more
-            orders of the rows for each gradient, which is less noisy then.
+        batch_repetition: how often each row is repeated in a training batch;
+            more orders of the rows make the gradient less noisy.
         seed: the seed of the orders. None takes one from Python's `random`,
             which `keras.utils.set_random_seed` seeds.
 
     Call arguments:
-        inputs: `(batch, ..., features)`.
-        training: whether orders differ.
+        inputs: a tensor `(batch, ..., features)`.
+        training: whether members have their own orders.
 
     Output shape:
         `(batch, ..., num_members * features)`, and the orders, for
@@ -213,11 +213,11 @@ class JoinMembers(keras.layers.Layer):
         return masked((features, order), (tf.reduce_any(own, axis=1), own))
 
     def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
-        """Where a step is masked for all members; `call` knows the rest."""
+        """Returns the mask that all members share; `call` sets the rest."""
         return previous_mask, None
 
     def _orders(self, rows: Tensor) -> Tensor:
-        """Permutations of the rows, `[rows, M]`."""
+        """Draws permutations of the rows, `[rows, M]`."""
         key = self.noise.next_key()
         # The last rows stay where they are, for all members.
         first = _permutations(random.fold(key, 0), 1, rows)[0]
@@ -238,6 +238,6 @@ class JoinMembers(keras.layers.Layer):
 
 
 def _permutations(key: Tensor, count: int, size: Tensor) -> Tensor:
-    """Permutations of `range(size)`, `[count, size]`."""
+    """Draws permutations of `range(size)`, `[count, size]`."""
     words = random.bits(key, [count, size], tf.int32)
     return tf.argsort(words, axis=1)

@@ -1,4 +1,4 @@
-"""Packed ensembles: small members as groups of one network's channels."""
+"""Defines packed ensembles, whose small members are groups of channels."""
 
 import math
 from collections.abc import Callable
@@ -13,12 +13,12 @@ from tfpbnn.base.types import Config, Shape, Tensor
 
 
 class BasePacked(keras.layers.Layer):
-    """What is to go before a Keras layer: the arguments of packing.
+    """A base to put before a Keras layer, with the arguments of packing.
 
     Attributes:
-        packed_groups: the count of parts that the inputs are in: each part of
-            the outputs is computed from one of them.
-        width: the count of outputs, of all members.
+        packed_groups: the number of parts of the inputs; each part of the
+            outputs is computed from one of them.
+        width: the number of outputs of all members together.
     """
 
     # The argument of the Keras layer that is the count of outputs.
@@ -73,9 +73,9 @@ class BasePacked(keras.layers.Layer):
 
 
 class _PartsInitializer:
-    """Initializes kernels that are parts side by side.
+    """Initializes a kernel made of parts side by side.
 
-    Each part is as large as a small network's kernel, and starts as that.
+    Each part is as large as a small network's kernel, and starts like it.
     """
 
     def __init__(self, initializer: Any, count: int):
@@ -88,7 +88,7 @@ class _PartsInitializer:
         return tf.concat(parts, axis=-1)
 
     def _fresh(self, index: int) -> Any:
-        """The initializer of one part: Keras's repeat themselves."""
+        """Makes the initializer of one part, since Keras's repeat numbers."""
         config = initializers.serialize(self.initializer)
         inner = config["config"] if isinstance(config, dict) else {}
         if inner.get("seed") is None:
@@ -98,7 +98,7 @@ class _PartsInitializer:
 
 
 class GroupedDense(keras.layers.Dense):
-    """`keras.layers.Dense` with the groups of convolutions."""
+    """A `keras.layers.Dense` with groups like those of convolutions."""
 
     def __init__(self, *args: Any, groups: int = 1, **kwargs: Any):
         super().__init__(*args, **kwargs)
@@ -126,27 +126,29 @@ class GroupedDense(keras.layers.Dense):
 
 @registry.register("layers")
 class PackedDense(BasePacked, GroupedDense):
-    """`keras.layers.Dense` for members side by side, each of them small.
+    """A `keras.layers.Dense` for small members, side by side.
 
     Of `alpha * units` outputs, rounded up to whole groups, each member has its
-    own part, computed from its own part of the inputs. So with `alpha` as
-    large as `num_members` members are as wide as the layer that they stand
-    for, and a network has `alpha ** 2 / (num_members * gamma)` of its weights.
+    own part, computed from its own part of the inputs. So if `alpha` equals
+    `num_members`, members are as wide as the layer that they stand for. The
+    packed layer has `alpha ** 2 / (num_members * gamma)` times its weights.
 
     Args:
-        units: outputs of the layer that this one stands for.
-        *args: those of `keras.layers.Dense` that follow.
-        num_members: the count of members, a positive integer.
-        alpha: how many times as many outputs all members have together.
-        gamma: groups in each member: more of them, fewer weights.
-        first: whether the inputs are not those of members yet: all members
-            see all of them, without groups.
-        last: whether the outputs are those of the members, `units` for each,
-            without `alpha` and `gamma`. `SplitMembers` is to follow.
-        **kwargs: those of `keras.layers.Dense`.
+        units: the number of outputs of the layer that this one stands for.
+        *args: the arguments of `keras.layers.Dense` that follow.
+        num_members: the number of members, a positive integer.
+        alpha: the number of outputs of all members together, relative to
+            `units`.
+        gamma: the number of groups in each member; more have fewer weights.
+        first: whether this is the first packed layer, whose inputs all members
+            share, without groups.
+        last: whether this is the last packed layer, with `units` outputs for
+            each member, without `alpha` and `gamma`. `SplitMembers` must
+            follow.
+        **kwargs: the arguments of `keras.layers.Dense`.
 
     Call arguments:
-        inputs: `(batch, ..., features)`, member by member.
+        inputs: a tensor `(batch, ..., features)`, member by member.
 
     Output shape:
         `(batch, ..., width)`, member by member.
@@ -176,10 +178,10 @@ class PackedDense(BasePacked, GroupedDense):
 
 
 class BasePackedConv(BasePacked):
-    """What is to go before a convolution of Keras's."""
+    """A base to put before a convolution of Keras's."""
 
     def convolution_op(self, inputs: Tensor, kernel: Tensor) -> Tensor:
-        """One convolution after another: see `_in_groups`."""
+        """Does one convolution after another; see `_in_groups`."""
         channels = 1 if self.data_format == "channels_first" else -1
         return _in_groups(
             super().convolution_op,
@@ -197,7 +199,7 @@ def _in_groups(
     groups: int,
     axis: int = -1,
 ) -> Tensor:
-    """An operation on groups of channels, along an axis, one after another.
+    """Does an operation on groups of channels, one after another.
 
     On a CPU a batch of products, or a convolution in groups, takes several
     times as long, above all under XLA; and groups are few.
@@ -219,13 +221,14 @@ class PackedConv1D(BasePackedConv, keras.layers.Conv1D):
 
 @registry.register("layers")
 class PackedConv2D(BasePackedConv, keras.layers.Conv2D):
-    """`keras.layers.Conv2D` for members side by side, each of them small.
+    """A `keras.layers.Conv2D` for small members, side by side.
 
     Args:
-        filters: of the layer that this one stands for.
-        *args: those of `keras.layers.Conv2D` that follow.
-        **kwargs: those of `keras.layers.Conv2D` but for `groups`, and those
-            of `PackedDense`.
+        filters: the number of filters of the layer that this one stands for.
+        *args: the arguments of `keras.layers.Conv2D` that follow.
+        **kwargs: the arguments of `keras.layers.Conv2D` except for `groups`,
+            and `num_members`, `alpha`, `gamma`, `first` and `last` of
+            `PackedDense`.
 
     Example:
     ```python
@@ -245,13 +248,14 @@ class PackedConv3D(BasePackedConv, keras.layers.Conv3D):
 
 @registry.register("layers")
 class PackedFlatten(keras.layers.Layer):
-    """`keras.layers.Flatten` that leaves the features of members together.
+    """A `keras.layers.Flatten` that keeps the features of members together.
 
     Args:
-        groups: of the features, which stay together: `num_members * gamma`.
+        groups: the number of groups of features that stay together,
+            `num_members * gamma`.
 
     Call arguments:
-        inputs: `(batch, ..., features)`, of known shape.
+        inputs: a tensor `(batch, ..., features)`, of known shape.
 
     Output shape:
         `(batch, features)`.

@@ -1,4 +1,4 @@
-"""Rank-1 networks: BatchEnsemble with distributions over its vectors."""
+"""Defines Rank-1 networks: BatchEnsemble with random vectors."""
 
 from typing import Any
 
@@ -29,7 +29,8 @@ _UNTRANSFORMED_SCALE = -3.49
 class _MembersKL(KLRegularizer):
     """The mean over members of the KL of a member's weights.
 
-    What they share, the scales that a prior has a posterior of, counts once.
+    The KL of scales that a prior has a posterior of, and members share, counts
+    once.
     """
 
     def divergence(self) -> Tensor:
@@ -42,7 +43,7 @@ class _MembersKL(KLRegularizer):
 
 
 class BaseRank1(VariationalLayer):
-    """What is to go before an operation's base: members' random factors."""
+    """A base to put before an operation's base, with random factors."""
 
     _estimator = estimators.FAST_WEIGHTS
     _kl_term = _MembersKL
@@ -84,35 +85,36 @@ def _about_one() -> keras.initializers.Initializer:
 
 @registry.register("layers")
 class DenseRank1(BaseRank1, BaseDense):
-    """Dense layer with a shared kernel and uncertain factors.
+    """A dense layer with a shared kernel and uncertain factors.
 
-    As `DenseBatchEnsemble`, but the fast weights r_m and s_m of each member
-    have a distribution: a mixture, with a part for each of the members, over
-    matrices of rank 1 that the kernel is multiplied with. The kernel and the
-    biases are points.
+    It is like `DenseBatchEnsemble`, but the fast weights r_m and s_m of each
+    member have a distribution. So the kernel is multiplied with a matrix of
+    rank 1 that has a mixture distribution, with a part for each member. The
+    kernel and the biases are points.
 
     A call draws once for each member. In `tfpbnn.predict` draw s is one of
-    member `s % num_members`; there is no end to draws. The KL is the members'
-    mean, as the mixture's evidence bound has it.
+    member `s % num_members`, and there are any number of draws. The KL is the
+    mean over members, as in the evidence bound of the mixture.
 
     Args:
-        *args: those of `keras.layers.Dense`.
-        num_members: the count of members, a positive integer.
+        *args: the arguments of `keras.layers.Dense`.
+        num_members: the number of members, a positive integer.
         fast_posterior: the family of the fast weights' distribution: a name, a
-            config or a `tfpbnn.families.Family`. None, the default, for
-            independent Normals that start about Normal(1, 0.1) draws, with
-            scales of 0.03.
-        fast_prior: a name, a config or a `tfpbnn.priors.Prior`. None, the
-            default, for Normal(1, 0.1).
-        **kwargs: those of `keras.layers.Dense`, `kl_weight`, `free_bits` and
-            `seed` as in `DenseFlipout`.
+            config or a `tfpbnn.families.Family`. None, the default, means
+            independent Normals whose locations start as draws of
+            Normal(1, 0.1), with scales of 0.03.
+        fast_prior: the prior of the fast weights: a name, a config or a
+            `tfpbnn.priors.Prior`. None, the default, means Normal(1, 0.1).
+        **kwargs: the arguments of `keras.layers.Dense`, and `kl_weight`,
+            `free_bits` and `seed` as in `DenseFlipout`.
 
     Call arguments:
-        inputs: `(batch, ..., input_dim)`, of which the batch is a multiple of
-            `num_members`.
+        inputs: a tensor `(batch, ..., input_dim)`, whose batch size is a
+            multiple of `num_members`.
 
     Raises:
-        ValueError: as `DenseBatchEnsemble`, or if a name is unknown.
+        ValueError: for the reasons of `DenseBatchEnsemble`, or if a name is
+            unknown.
 
     Example:
     ```python
@@ -206,15 +208,16 @@ class EinsumDenseRank1(BaseRank1, BaseEinsumDense):
 
 @registry.register("layers")
 class EmbeddingRank1(BaseRank1, BaseEmbedding):
-    """Embedding with a shared table and uncertain factors.
+    """An embedding with a shared table and uncertain factors.
 
-    As `DenseRank1`, but that there are no factors of the inputs, which are
-    integers: member m has the table times s_m.
+    It is like `DenseRank1`, without factors of the inputs, which are integers:
+    member m has the table times s_m.
 
     Args:
-        *args: those of `keras.layers.Embedding`.
-        **kwargs: those of `keras.layers.Embedding` and, beside them, of
-            `DenseRank1`.
+        *args: the arguments of `keras.layers.Embedding`.
+        **kwargs: the arguments of `keras.layers.Embedding`, and `num_members`,
+            `fast_posterior`, `fast_prior`, `kl_weight`, `free_bits` and `seed`
+            of `DenseRank1`.
 
     Example:
     ```python

@@ -1,8 +1,8 @@
-"""The result of a prediction, the same for every method.
+"""Defines the result of a prediction, the same for every method.
 
-`base` is what all results have, `regression` and `classification` what only
-some can tell, `mixture` the mathematics of a mixture of likelihoods. To add
-what a prediction tells: a method of the class that can tell it.
+`base` has what all results share, `regression` and `classification` have what
+only some can tell, `mixture` has the mathematics of a mixture of likelihoods.
+To add what a prediction tells: a method of the class that can tell it.
 """
 
 from tfpbnn.prediction.results.base import Predictive

@@ -1,4 +1,4 @@
-"""What predictions of any kind share."""
+"""Defines what predictions of any kind share."""
 
 import abc
 import functools
@@ -25,12 +25,12 @@ SelfT = TypeVar("SelfT", bound="Predictive")
 
 
 class Averages(NamedTuple):
-    """What a prediction keeps in place of draws.
+    """The averages that a prediction keeps in place of draws.
 
     Attributes:
-        num_samples: how many draws the averages are over.
-        summaries: see `Predictive.summaries`.
-        quantiles: `[N, k]` by level, for levels that are known.
+        num_samples: the number of draws that the averages are over.
+        summaries: the averages; see `Predictive.summaries`.
+        quantiles: the known quantiles `[N, k]`, by their level.
     """
 
     num_samples: int
@@ -45,16 +45,15 @@ class Predictive(abc.ABC):
     of the weights. Axes: S draws, N rows, P outputs, k targets (or classes).
 
     Attributes:
-        likelihood: what turns outputs into distributions.
-        draws: how draws were made: "coherent", each one function with the same
-            weights for all rows; "marginal", each row with draws of its own;
-            "mixed", so in the first layers only; "mean", one pass at the
-            posterior means. Where it is the same, so are the numbers that a
-            seed gives to a row, whatever the rows after it.
-        mask: where places count, booleans `[N, ...]` of outputs
-            `[N, ..., P]`; None if all do. Scores, tables and plots leave the
-            others out; means, draws and whatever else is an array has what the
-            model gave there.
+        likelihood: the likelihood, which turns outputs into distributions.
+        draws: how draws were made: "coherent" (the same weights for all rows),
+            "marginal" (each row with its own draws), "mixed" (marginal in the
+            first layers only) or "mean" (one pass at the posterior means).
+            With the same `draws` and seed, a row has the same numbers whatever
+            rows come after it.
+        mask: booleans `[N, ...]` that say which places of outputs `[N, ..., P]`
+            count; None if all do. Scores, tables and plots leave the others
+            out. Means, draws and other arrays have the model's values there.
     """
 
     def __init__(
@@ -64,15 +63,14 @@ class Predictive(abc.ABC):
         draws: str = "coherent",
         mask: Any = None,
     ):
-        """Wraps draws that were made already.
+        """Makes a prediction of draws that exist already.
 
         Args:
-            outputs: `[S, N, ..., P]`.
+            outputs: the outputs of a model at each draw, `[S, N, ..., P]`.
             likelihood: a `tfpbnn.likelihoods.Likelihood`.
-            draws: how they were made: "coherent", each with the same weights
-                for all rows, or "marginal", "mixed" or "mean".
-            mask: which rows `[N]` or places `[N, ...]` count, as Keras's masks
-                are; None if all do.
+            draws: how draws were made; see the attribute.
+            mask: booleans that say which rows `[N]` or places `[N, ...]` count,
+                like Keras's masks; None if all do.
 
         Raises:
             ValueError: if the outputs have fewer than three axes, or don't fit
@@ -100,13 +98,13 @@ class Predictive(abc.ABC):
         quantiles: Mapping[float, Array] | None = None,
         mask: Any = None,
     ) -> SelfT:
-        """A prediction of which only averages over draws were kept.
+        """Makes a prediction that has averages over draws only.
 
         Args:
-            num_samples: S, of how many draws.
+            num_samples: the number S of draws.
             summaries: the averages, as in the property of that name.
             likelihood, draws, mask: as in the constructor.
-            quantiles: what is known of them, `[N, k]` by level.
+            quantiles: the known quantiles `[N, k]`, by their level.
         """
         self = cls.__new__(cls)
         self._kept = Averages(num_samples, summaries, dict(quantiles or {}))
@@ -117,7 +115,7 @@ class Predictive(abc.ABC):
 
     @property
     def has_draws(self) -> bool:
-        """Whether the draws were kept, and not averages only."""
+        """Whether the draws were kept, rather than averages only."""
         return not isinstance(self._kept, Averages)
 
     @property
@@ -138,7 +136,7 @@ class Predictive(abc.ABC):
 
     @property
     def num_samples(self) -> int:
-        """S, the number of draws."""
+        """The number S of draws."""
         if isinstance(self._kept, Averages):
             return self._kept.num_samples
         return len(self._kept)
@@ -149,7 +147,7 @@ class Predictive(abc.ABC):
         return self._kept.shape[1]
 
     def __getitem__(self: SelfT, rows: Any) -> SelfT:
-        """The prediction for some rows: a slice, a mask or indices.
+        """Takes some rows: by an index, indices, a slice or a mask.
 
         A mask of the places, `[N, ...]`, gives these places as rows.
         """
@@ -172,11 +170,11 @@ class Predictive(abc.ABC):
 
     @functools.cached_property
     def summaries(self) -> tuple[Array, ...]:
-        """Averages over draws, `[N, ...]` each.
+        """The averages over draws, `[N, ...]` each.
 
-        Of numbers: the mean, its variance over draws, and the mean variance of
-        the noise. Of labels: the probabilities, their variance over draws, the
-        expected entropy, and votes.
+        For numbers these are the mean, its variance over draws, and the mean
+        variance of the noise; for labels, the probabilities, their variance
+        over draws, the expected entropy, and the share of votes.
         """
         if isinstance(self._kept, Averages):
             return self._kept.summaries
@@ -184,29 +182,29 @@ class Predictive(abc.ABC):
 
     @abc.abstractmethod
     def _averages_of(self, outputs: Tensor) -> tuple[Tensor, ...]:
-        """The `summaries` of rows, from their outputs `[S, n, .., P]`."""
+        """Computes the `summaries` of rows, from outputs `[S, n, .., P]`."""
 
     @property
     @abc.abstractmethod
     def _moments(self) -> tuple[Array, Array, Array]:
-        """Mean, epistemic and aleatoric variance, `[N, ..., k]` each."""
+        """The mean, epistemic and aleatoric variances, `[N, ..., k]` each."""
 
     @property
     def mean(self) -> Array:
-        """The predictive mean, `[N, k]`; for classes, their probabilities."""
+        """The predictive mean, `[N, k]`; for classes, the probabilities."""
         return self._moments[0]
 
     @property
     def epistemic_variance(self) -> Array:
         """The variance over draws of E[y | weights], `[N, k]`.
 
-        What more data would take away.
+        It is the part of the variance that more data would take away.
         """
         return self._moments[1]
 
     @property
     def aleatoric_variance(self) -> Array:
-        """The mean over draws of Var[y | weights], `[N, k]`: the noise."""
+        """The mean over draws of Var[y | weights], `[N, k]`, due to noise."""
         return self._moments[2]
 
     @property
@@ -221,10 +219,9 @@ class Predictive(abc.ABC):
 
     @functools.cached_property
     def draw_means(self) -> Array:
-        """The mean of each draw, `[S, N, ..., k]`: of one network, or member.
+        """The mean of the targets at each draw or member, `[S, N, ..., k]`.
 
-        What they differ in is the epistemic part: its variance over draws is
-        `epistemic_variance`.
+        Its variance over draws is `epistemic_variance`.
         """
 
         def chunk(outputs: Tensor) -> Tensor:
@@ -235,17 +232,17 @@ class Predictive(abc.ABC):
 
     @abc.abstractmethod
     def _means_of(self, outputs: Tensor) -> Tensor:
-        """The means of targets, `[S, n, .., k]`, from `[S, n, .., P]`."""
+        """Computes means of targets, `[S, n, .., k]`, of `[S, n, .., P]`."""
 
     def sample(self, num_samples: int = 1, seed: int | None = None) -> Array:
-        """Draws of the targets, `[num_samples, N, k]`; labels `[.., N]`.
+        """Draws targets, `[num_samples, N, k]`; labels `[num_samples, N]`.
 
         Each sample is one draw of the weights plus the likelihood's noise. If
         `draws` is "coherent" the weights are the same for all rows, so that
         rows are correlated as they should be.
 
         Args:
-            num_samples: how many, a positive integer.
+            num_samples: the number of samples, a positive integer.
             seed: an integer for the same samples each time.
 
         Raises:
@@ -257,14 +254,15 @@ class Predictive(abc.ABC):
         return marginals.sample(seed=noise_seed).numpy()
 
     def log_prob(self, y: Any) -> Array:
-        """The log density or probability of the targets, `[N, ...]`.
+        """Computes the log density or probability of the targets, `[N, ...]`.
 
-        The logarithm of the likelihood's average over draws, jointly for all
-        targets of a row, or of a step where rows have steps. NaN at places
-        that are masked or ignored.
+        It is the logarithm of the likelihood's average over draws, jointly for
+        all targets of a row, or of a step where rows have steps. It is NaN at
+        places that are masked or ignored.
 
         Args:
-            y: targets, `[N, k]`, `[N]` if there is one per row; or labels.
+            y: the targets, `[N, k]`, or `[N]` if there is one per row; or
+                labels.
 
         Raises:
             ValueError: if y does not fit the outputs or has values, such as NaN
@@ -273,10 +271,10 @@ class Predictive(abc.ABC):
         return by_place(type(self)._log_prob, self, y)
 
     def nll(self, y: Any, sample_weight: Any = None) -> float:
-        """The mean negative `log_prob` in nats, lower is better.
+        """Computes the mean negative `log_prob`, in nats; lower is better.
 
-        It is per row, or per step or pixel where outputs have those: the mean
-        over all that count, jointly for the targets of each.
+        The mean is over the rows, or steps or pixels where outputs have those,
+        that count, jointly for the targets of each.
 
         Args:
             y: targets, one row for each predicted row.
@@ -287,9 +285,9 @@ class Predictive(abc.ABC):
 
     @abc.abstractmethod
     def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
-        """All scores that apply to the kind of prediction.
+        """Computes all scores that apply to the kind of prediction.
 
-        Without draws (`keep_draws=False`) those that need averages only.
+        Without draws (`keep_draws=False`), only those that need none.
 
         Args:
             y: targets, one row for each predicted row.
@@ -299,10 +297,10 @@ class Predictive(abc.ABC):
 
     @abc.abstractmethod
     def _columns(self) -> dict[str, Array]:
-        """Per-row summaries by name, `[N]` or `[N, k]`."""
+        """Returns per-row summaries by name, `[N]` or `[N, k]`."""
 
     def to_dict(self) -> dict[str, Array]:
-        """Per-row summaries by name, as `[N]` arrays.
+        """Returns per-row summaries by name, as `[N]` arrays.
 
         With several targets the names end in the index of the target. Places
         that the mask leaves out are NaN.
@@ -322,10 +320,10 @@ class Predictive(abc.ABC):
 
     @abc.abstractmethod
     def _kind(self) -> str:
-        """A few words for the head of the printed table."""
+        """Describes the kind of prediction, for the printed table's head."""
 
     def to_pandas(self) -> Any:
-        """The summaries of `to_dict` as a pandas.DataFrame.
+        """Returns the summaries of `to_dict` as a pandas.DataFrame.
 
         Raises:
             ImportError: if pandas is not installed.
@@ -346,7 +344,7 @@ class Predictive(abc.ABC):
         return table(head, self[:5].to_dict(), len(self))
 
     def _masked(self, values: Array) -> Array:
-        """Values of places, NaN where the mask leaves them out."""
+        """Sets values to NaN at places that the mask leaves out."""
         if self.mask is None:
             return values
         return np.where(over_targets(self.mask, values), values, np.nan)
@@ -358,7 +356,7 @@ class Predictive(abc.ABC):
         chunk: int | None = None,
         dtype: Any = np.float64,
     ) -> Any:
-        """See `chunks.by_rows`: of about `chunk` elements, since N is large."""
+        """Calls `chunks.by_rows` with chunks of about `chunk` elements."""
         size = chunk or _CHUNK
         return chunks.by_rows(function, self.outputs, arrays, size, dtype)
 
@@ -372,7 +370,7 @@ class Predictive(abc.ABC):
 
     @property
     def place(self) -> str:
-        """What nll is per: "row"; "step" where rows have steps; "position".
+        """The unit that nll is per: "row", "step" or "position".
 
         Outputs `[N, P]` have rows, `[N, T, P]` steps, and those with more axes,
         such as images, positions.
@@ -380,7 +378,7 @@ class Predictive(abc.ABC):
         return {2: "row", 3: "step"}.get(len(self.outputs_shape), "position")
 
     def _log_prob(self, y: Array) -> Array:
-        """`log_prob` of targets that are aligned and all count."""
+        """Computes `log_prob` of targets that are aligned and all count."""
 
         def chunk(outputs: Any, y: Any) -> Any:
             y = tf.broadcast_to(y, [outputs.shape[0], *y.shape])

@@ -1,4 +1,4 @@
-"""Work on the draws of many rows, a chunk of rows at a time."""
+"""Works on the draws of many rows, a chunk of rows at a time."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,18 +17,19 @@ def by_rows(
     size: int,
     dtype: Any,
 ) -> Any:
-    """`function([S, n, .., P] tensor, *rows)`, concatenated over rows.
+    """Concatenates over rows `function(outputs, *arrays)` of chunks of rows.
 
     All chunks have the same number of rows n, since programs are compiled for
     it: where the last rows are too few, rows before them are done once more.
-    What takes long has a progress bar.
+    Work that takes long has a progress bar.
 
     Args:
-        function: gives a tensor `[n, ...]`, or a tuple of them.
-        outputs: `[S, N, .., P]`.
-        arrays: `[N, ...]` each.
-        size: about how many elements of the outputs are a chunk.
-        dtype: in which the outputs are given.
+        function: a function of the tensors `[S, n, .., P]` and `[n, ...]` that
+            returns a tensor `[n, ...]`, or a tuple of them.
+        outputs: the outputs at all draws, `[S, N, .., P]`.
+        arrays: other arrays, `[N, ...]` each.
+        size: about the number of elements of the outputs in a chunk.
+        dtype: the dtype in which the function takes the outputs.
     """
     total = outputs.shape[1]
     step = min(max(1, size // max(outputs[:, :1].size, 1)), max(total, 1))

@@ -1,4 +1,4 @@
-"""Predictions of class labels."""
+"""Defines predictions of class labels."""
 
 import functools
 from collections.abc import Callable
@@ -19,10 +19,10 @@ _LEAST = np.finfo(np.float64).tiny
 
 
 class ClassificationPredictive(Predictive):
-    """A prediction of labels: one of K classes, or yes-or-no for each of k.
+    """A prediction of labels: one of K classes, or k yes-or-no labels.
 
-    For `Bernoulli` each output is a label of its own: what is `[N]` below is
-    then `[N, k]`, and the K classes are no and yes.
+    With the likelihood `Bernoulli` each output is a separate label: arrays that
+    are `[N]` below are then `[N, k]`, and the K classes are no and yes.
 
     Example:
     ```python
@@ -53,10 +53,10 @@ class ClassificationPredictive(Predictive):
 
     @functools.cached_property
     def mean(self) -> Array:
-        """The probabilities of the classes, `[N, K]`, or of yes, `[N, k]`.
+        """The probabilities of classes `[N, K]`, or of yes `[N, k]`.
 
-        They are one pass over the draws in the precision of these, where the
-        other averages, which are differences, take several in float64.
+        They take one pass over the draws, in the precision of these; the other
+        averages, which are differences, take several passes in float64.
         """
         if not self.has_draws:
             return self._moments[0]
@@ -69,7 +69,7 @@ class ClassificationPredictive(Predictive):
 
     @property
     def probabilities(self) -> Array:
-        """Averaged over draws: `[N, K]`, or of yes, `[N, k]`."""
+        """The probabilities, averaged over draws: `mean` by another name."""
         return self.mean
 
     @property
@@ -79,20 +79,20 @@ class ClassificationPredictive(Predictive):
 
     @property
     def predictive_entropy(self) -> Array:
-        """Entropy of the averaged probabilities, nats, `[N]`: total."""
+        """The entropy of the averaged probabilities, nats, `[N]`: total."""
         return entropy(tf.constant(self.summaries[0])).numpy()
 
     @property
     def expected_entropy(self) -> Array:
-        """Average over draws of the entropy, nats, `[N]`: aleatoric."""
+        """The average over draws of the entropy, nats, `[N]`: aleatoric."""
         return self.summaries[2]
 
     @property
     def mutual_information(self) -> Array:
         """The information of label and weights, nats, `[N]`: epistemic (BALD).
 
-        The predictive less the expected entropy: high where the draws are
-        sure of different labels.
+        It is the predictive minus the expected entropy, and high where the
+        draws are sure of different labels.
 
         Reference:
             [Houlsby et al., 2011](https://arxiv.org/abs/1112.5745)
@@ -102,11 +102,11 @@ class ClassificationPredictive(Predictive):
 
     @property
     def variation_ratio(self) -> Array:
-        """The share of draws whose own label is not the commonest, `[N]`."""
+        """The share of draws whose label is not the most common one, `[N]`."""
         return 1.0 - np.max(self.summaries[3], axis=-1)
 
     def _hard_labels(self, y: Array) -> Array:
-        """Labels of targets that are aligned, which may be one-hot."""
+        """Turns targets that are aligned, which may be one-hot, into labels."""
         is_one_hot = self._is_categorical and y.ndim == self.mean.ndim
         return (np.argmax(y, axis=-1) if is_one_hot else y).astype(np.int64)
 
@@ -119,23 +119,39 @@ class ClassificationPredictive(Predictive):
         return np.log(np.maximum(picked[..., 0], _LEAST))
 
     def _has_log_prob(self, y: Array) -> bool:
-        """Whether `log_prob` needs no draws, as for one label per row."""
+        """Says whether `log_prob` needs no draws, as for one label per row."""
         if not self._is_categorical:
             return False
         return y.ndim < self.mean.ndim or bool(np.all(np.max(y, -1) == 1))
 
     def accuracy(self, y: Any, sample_weight: Any = None) -> float:
-        """The share of rows whose most probable class is the label."""
+        """Computes the share of rows whose most probable class is the label.
+
+        Args:
+            y: the labels, one row for each predicted row.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         return self._score(metrics.accuracy, y, sample_weight)
 
     def brier(self, y: Any, sample_weight: Any = None) -> float:
-        """Mean squared distance of probabilities and label, in [0, 2]."""
+        """Computes the mean squared distance to the label, in [0, 2].
+
+        Args:
+            y: the labels, one row for each predicted row.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         return self._score(metrics.brier, y, sample_weight)
 
     def ece(
         self, y: Any, num_bins: int = 15, sample_weight: Any = None
     ) -> float:
-        """Expected calibration error of the most probable class."""
+        """Computes the expected calibration error of the top class.
+
+        Args:
+            y: the labels, one row for each predicted row.
+            num_bins: the number of bins of equal width for the confidences.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         return self._score(metrics.ece, y, sample_weight, num_bins=num_bins)
 
     def _score(
@@ -145,15 +161,15 @@ class ClassificationPredictive(Predictive):
         weights: Any,
         **kwargs: Any,
     ) -> float:
-        """A score of labels and probabilities, of the places that count."""
+        """Computes a score of the places that count."""
         p, y, weights, _ = scored(self, y, weights)
         labels, probabilities = p._hard_labels(y), p.summaries[0]
         return function(labels, probabilities, sample_weight=weights, **kwargs)
 
     def confidence(self, y: Any) -> tuple[Array, Array]:
-        """The top probability, and whether that class is right, flattened.
+        """Computes the top probability, and whether that class is right.
 
-        Places that are masked or ignored are left out.
+        Both are flattened; places that are masked or ignored are left out.
 
         Args:
             y: labels, one row for each predicted row.
@@ -163,11 +179,11 @@ class ClassificationPredictive(Predictive):
         return np.ravel(np.max(p.summaries[0], axis=-1)), np.ravel(right)
 
     def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
-        """Scores: nll, accuracy, brier and ece.
+        """Computes the scores nll, accuracy, brier and ece.
 
-        Of several labels in a row (`Bernoulli`), and of probabilities for
-        labels, the nll is of all of them together: it is left out if draws
-        were not kept. The others are means over labels.
+        If a row has several labels (`Bernoulli`), or probabilities for labels,
+        the nll is joint for all of them, and left out if draws were not kept.
+        The other scores are means over labels.
 
         Args:
             y: labels, one row for each predicted row.
@@ -199,7 +215,7 @@ class ClassificationPredictive(Predictive):
 
 
 def class_probabilities(likelihood: Likelihood, outputs: Tensor) -> Tensor:
-    """`[.., K]`; for Bernoulli `[.., k, 2]`, of no and yes."""
+    """Computes class probabilities: `[.., K]`, or `[.., k, 2]` of Bernoulli."""
     if isinstance(likelihood, Categorical):
         return tf.exp(likelihood.log_probabilities(outputs))
     yes = likelihood.marginals(outputs).mean()
@@ -207,16 +223,16 @@ def class_probabilities(likelihood: Likelihood, outputs: Tensor) -> Tensor:
 
 
 def of_targets(likelihood: Likelihood, p: Any) -> Any:
-    """What is reported of `class_probabilities`: all, or for Bernoulli, yes."""
+    """Takes the `class_probabilities` to report: all, or for Bernoulli, yes."""
     return p if isinstance(likelihood, Categorical) else p[..., 1]
 
 
 def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
-    """Probabilities, their variance, expected entropy and votes.
+    """Averages over draws: probabilities, variance, entropy and votes.
 
     Args:
-        likelihood: of the outputs.
-        outputs: `[S, n, .., P]`.
+        likelihood: the likelihood of the outputs.
+        outputs: the outputs at each draw, `[S, n, .., P]`.
     """
     p = class_probabilities(likelihood, outputs)
     votes = tf.one_hot(tf.argmax(p, axis=-1), p.shape[-1])
@@ -229,7 +245,7 @@ def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def entropy(probabilities: Tensor) -> Tensor:
-    """The entropy over the last axis, in nats; 0 log 0 is 0."""
+    """Computes the entropy over the last axis, in nats; 0 log 0 is 0."""
     # As `tf.math.xlogy`, which formats of exports don't have.
     p = probabilities
     logs = tf.math.log(tf.where(p > 0, p, tf.ones_like(p)))

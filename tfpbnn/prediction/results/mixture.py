@@ -1,4 +1,4 @@
-"""The distribution function of a mixture over draws, and its quantiles."""
+"""Computes distribution functions and quantiles of mixtures over draws."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -16,11 +16,11 @@ _MAX_STEPS = 60
 
 
 def mixture_cdf(marginals: Any, values: Tensor) -> Tensor:
-    """The average over draws of the distribution functions at `values`.
+    """Averages the distribution functions over draws, at `values`.
 
     Args:
         marginals: a TFP distribution of batch shape `[S, n, .., k]`.
-        values: `[Q, n, .., k]`.
+        values: the arguments, `[Q, n, .., k]`.
 
     Returns:
         `[Q, n, .., k]`.
@@ -44,12 +44,12 @@ def quantile(
     """Inverts a distribution function: the least value that reaches a level.
 
     Args:
-        cdf: takes and gives `[Q, n, .., k]`.
-        levels: `[Q]`, in (0, 1).
-        center: where to start, `[n, .., k]`.
-        width: how far to step at first, `[n, .., k]`, positive.
-        is_discrete: whether the smallest integer is asked for.
-        tolerance: the error that may be left of other numbers, in widths, in
+        cdf: the distribution function, from `[Q, n, .., k]` to the same shape.
+        levels: the levels `[Q]`, in (0, 1).
+        center: where the search starts, `[n, .., k]`.
+        width: the length of the first step, `[n, .., k]`, positive.
+        is_discrete: whether values are integers.
+        tolerance: for other values the error that may be left, in widths, in
             addition to that of rounding.
 
     Returns:
@@ -84,7 +84,7 @@ def quantile(
 def _least_integer(
     cdf: Cdf, target: Tensor, low: Tensor, high: Tensor
 ) -> Tensor:
-    """Bisects between integers: the least where `cdf` reaches the target."""
+    """Bisects for the least integer at which `cdf` reaches the target."""
 
     def halve(low: Tensor, high: Tensor) -> tuple[Tensor, Tensor]:
         middle = tf.floor(0.5 * (low + high))
@@ -127,7 +127,7 @@ def _expand(
 
 
 def known_quantiles(quantiles: Mapping[float, Array], levels: Array) -> Array:
-    """Quantiles that were kept where draws were not, `[Q, N, k]`."""
+    """Looks up quantiles that were kept where draws were not, `[Q, N, k]`."""
     kept = {round(q, 9): part for q, part in quantiles.items()}
     wanted = [round(q, 9) for q in levels.tolist()]
     if unknown := sorted(set(wanted) - set(kept)):
@@ -139,14 +139,15 @@ def known_quantiles(quantiles: Mapping[float, Array], levels: Array) -> Array:
 
 
 def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
-    """Mean, its variance over draws, and the mean variance of the noise.
+    """Averages over draws: mean, its variance, and variance of the noise.
 
     Args:
-        likelihood: of the outputs.
-        outputs: `[S, n, .., P]`.
+        likelihood: the likelihood of the outputs.
+        outputs: the outputs at each draw, `[S, n, .., P]`.
 
     Returns:
-        `[n, .., k]` each.
+        The mean, the variance over draws of the means, and the mean variance
+        of the noise, `[n, .., k]` each.
     """
     marginals = likelihood.marginals(outputs)
     means = marginals.mean()
@@ -159,7 +160,7 @@ def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
 
 
 def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """A place and a width to search a distribution from, finite."""
+    """Finds a finite center and width, from which to search a distribution."""
     one = tf.ones_like(mean)
     width = tf.where(tf.math.is_finite(variance), tf.sqrt(variance), one)
     center = tf.where(tf.math.is_finite(mean), mean, tf.zeros_like(mean))
@@ -167,7 +168,7 @@ def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def cdf_of(likelihood: Likelihood, outputs: Tensor) -> Cdf:
-    """The distribution function of the mixture over draws, `[S, n, .., P]`."""
+    """Makes the distribution function of the mixture over draws."""
     marginals = likelihood.marginals(outputs)
 
     def cdf(values: Tensor) -> Tensor:

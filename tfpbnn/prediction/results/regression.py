@@ -1,4 +1,4 @@
-"""Predictions of numbers and counts."""
+"""Defines predictions of numbers and counts."""
 
 import functools
 from typing import Any
@@ -45,17 +45,17 @@ class RegressionPredictive(Predictive):
 
     @property
     def _centers(self) -> tuple[Array, Array]:
-        """A place and a width to search the distribution from."""
+        """The center and the width from which to search the distribution."""
         center, width = mixture.centers(
             tf.constant(self.mean), tf.constant(self.variance)
         )
         return center.numpy(), width.numpy()
 
     def rescale(self, scale: Any, offset: Any = 0.0) -> "RegressionPredictive":
-        """The same prediction in other units, of `scale * y + offset`.
+        """Returns the prediction in other units, of `scale * y + offset`.
 
-        For those who standardized the targets by hand: all that is asked of the
-        result, and the targets that it is given, are in the new units. The
+        Use it if you standardized the targets by hand: all that the result
+        returns, and the targets that it takes, are in the new units. The
         `outputs` stay those of the network; the `likelihood` is another.
 
         Args:
@@ -92,7 +92,7 @@ class RegressionPredictive(Predictive):
         return mixture.cdf_of(self.likelihood, outputs)
 
     def cdf(self, y: Any) -> Array:
-        """P(target <= y) under the predictive mixture, `[N, k]`.
+        """Computes P(target <= y) under the predictive mixture, `[N, k]`.
 
         It is NaN at places that the mask leaves out.
 
@@ -108,7 +108,7 @@ class RegressionPredictive(Predictive):
         return self._by_rows(chunk, y)
 
     def quantile(self, q: Any) -> Array:
-        """Quantiles of the predictive mixture.
+        """Computes quantiles of the predictive mixture.
 
         Args:
             q: a level between 0 and 1, exclusive, or a list of Q of them.
@@ -138,11 +138,11 @@ class RegressionPredictive(Predictive):
 
     @functools.cached_property
     def _quantiles(self) -> dict[float, Array]:
-        """Those that were asked for, by level."""
+        """The quantiles that were computed so far, by level."""
         return {}
 
     def _find_quantiles(self, levels: Array) -> Array:
-        """Quantiles `[Q, N, k]`, by the fast way for the rows where it does."""
+        """Finds quantiles `[Q, N, k]`, fast for the rows where that works."""
         extreme = np.min(np.minimum(levels, 1 - levels)) < fast.LEAST_LEVEL
         if extreme or not (self._is_large and self._is_fast):
             return self._search_quantiles(levels)
@@ -169,7 +169,7 @@ class RegressionPredictive(Predictive):
         return found
 
     def _search_quantiles(self, levels: Array) -> Array:
-        """Quantiles `[Q, N, k]` of any distribution."""
+        """Finds quantiles `[Q, N, k]` of any distribution."""
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
             found = mixture.quantile(
@@ -189,7 +189,7 @@ class RegressionPredictive(Predictive):
 
     @functools.cached_property
     def _is_fast(self) -> bool:
-        """Whether it is a mixture of one distribution, of known moments."""
+        """Whether the mixture is of one distribution, with known moments."""
         if self._standard is None:
             return False
         return bool(np.all(np.isfinite(self.stddev) & (self.stddev > 0)))
@@ -214,7 +214,7 @@ class RegressionPredictive(Predictive):
         return self._by_rows(chunk, self.mean, self.stddev, chunk=fast.CHUNK)
 
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
-        """The central interval: (lower, upper), `[N, k]` each.
+        """Computes the central interval, (lower, upper), `[N, k]` each.
 
         Args:
             level: the probability inside, between 0 and 1, exclusive.
@@ -232,10 +232,11 @@ class RegressionPredictive(Predictive):
         return lower, upper
 
     def pit(self, y: Any) -> Array:
-        """Probability integral transform, `[N, k]`: uniform if calibrated.
+        """Computes the probability integral transform, uniform if calibrated.
 
-        `cdf(y)`; for counts a random place between `cdf(y - 1)` and `cdf(y)`,
-        the same one each time. NaN at places that the mask leaves out.
+        It is `cdf(y)`, `[N, k]`; for counts a random number between `cdf(y -
+        1)` and `cdf(y)`, the same one each time. It is NaN at places that the
+        mask leaves out.
 
         Args:
             y: targets, one row for each predicted row.
@@ -252,7 +253,7 @@ class RegressionPredictive(Predictive):
         return below + random.uniforms(0, y.shape) * (up_to - below)
 
     def _steps(self, y: Array) -> tuple[Array | None, Array]:
-        """P(target < y) of counts, None of other numbers; P(target <= y)."""
+        """Computes P(target < y), None but for counts, and P(target <= y)."""
         if not self.likelihood.is_discrete:
             return None, self._cdf(y)
 
@@ -265,31 +266,43 @@ class RegressionPredictive(Predictive):
         return ends[..., 0], ends[..., 1]
 
     def rmse(self, y: Any, sample_weight: Any = None) -> float:
-        """Root mean squared error of `mean`, in the units of y."""
+        """Computes the root mean squared error of `mean`, in the units of y.
+
+        Args:
+            y: the targets, one row for each predicted row.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         p, y, weights, _ = scored(self, y, sample_weight)
         return metrics.rmse(y, p.mean, weights)
 
     def coverage(
         self, y: Any, level: float = 0.9, sample_weight: Any = None
     ) -> float:
-        """The share of targets inside of their `interval(level)`."""
+        """Computes the share of targets inside of their `interval(level)`.
+
+        Args:
+            y: the targets, one row for each predicted row.
+            level: the probability of the intervals, between 0 and 1.
+            sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        """
         p, y, weights, _ = scored(self, y, sample_weight)
         lower, upper = p.interval(level)
         return metrics.coverage(y, lower, upper, weights)
 
     def calibration_error(self, y: Any, sample_weight: Any = None) -> float:
-        """Mean distance of nominal and empirical quantile levels.
+        """Computes the mean distance of nominal and observed quantile levels.
 
-        Of counts it is that of all random places of `pit` together.
+        For counts it is an average over the random numbers of `pit`.
         """
         p, y, weights, _ = scored(self, y, sample_weight)
         below, up_to = p._steps(y)
         return metrics.calibration_error(up_to, weights, below)
 
     def crps(self, y: Any, sample_weight: Any = None) -> float:
-        """Mean continuous ranked probability score, in the units of y.
+        """Computes the mean CRPS, in the units of y.
 
-        Lower is better; for a point prediction it is the absolute error.
+        The continuous ranked probability score is lower for better predictions;
+        for a point prediction it is the absolute error.
 
         Args:
             y: targets, one row for each predicted row.
@@ -303,7 +316,7 @@ class RegressionPredictive(Predictive):
         return metrics.mean(p._crps(y), weights)
 
     def _crps(self, y: Array) -> Array:
-        """The score of each target, of targets that are aligned."""
+        """Computes the CRPS of each target, of targets that are aligned."""
         if self._is_fast:
             return self._fast_crps(y)
         is_discrete, top = self.likelihood.is_discrete, 0
@@ -334,9 +347,9 @@ class RegressionPredictive(Predictive):
         return self._by_rows(chunk, y, gaps, chunk=fast.CHUNK)
 
     def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
-        """Scores: nll, rmse, crps, coverage_90 and calibration_error.
+        """Computes the scores nll, rmse, crps, coverage_90, calibration_error.
 
-        Rmse alone if draws were not kept. The nll is per row or per step,
+        It is rmse alone if draws were not kept. The nll is per row or per step,
         jointly for its targets; the others are means over targets.
 
         Args:

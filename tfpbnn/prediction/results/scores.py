@@ -1,4 +1,4 @@
-"""Scores by name, which say what they are means over."""
+"""Defines scores by name, which say what they are means over."""
 
 from collections.abc import Mapping
 
@@ -7,23 +7,23 @@ class Scores(dict[str, float]):
     """A dict of scores by name.
 
     Attributes:
-        per: by the same names, what each is a mean over: "row", or "step" or
-            "position" if a row's outputs have one axis of them, or several;
-            "target" or "label" where the targets of a place are scored apart.
+        per: what each score is a mean over, by the same names: "row"; "step" or
+            "position" if rows have one more axis, or several; "target" or
+            "label" where the targets of a place are scored separately.
     """
 
     def __init__(self, scores: Mapping[str, float], per: Mapping[str, str]):
-        """Takes the scores, and by their names what they are means over."""
+        """Takes the scores, and what each is a mean over, by name."""
         super().__init__(scores)
         self.per = dict(per)
 
 
 def joined(scores: Mapping[str, Scores], is_named: bool) -> Scores:
-    """The scores of several outputs in one dict.
+    """Joins the scores of several outputs in one dict.
 
     Args:
-        scores: by the outputs.
-        is_named: whether names begin with the output's.
+        scores: the scores, by the names of the outputs.
+        is_named: whether names begin with that of the output.
     """
 
     def names(output: str, score: str) -> str:

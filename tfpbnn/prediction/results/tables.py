@@ -1,4 +1,4 @@
-"""Predictions as printed tables."""
+"""Prints predictions as tables."""
 
 import itertools
 from collections.abc import Mapping
@@ -10,12 +10,12 @@ _MOST_WIDE = 100
 
 
 def table(head: str, columns: Mapping[str, Array], num_rows: int) -> str:
-    """The first rows of a prediction, below a line that says what it is.
+    """Formats the first rows of a prediction, below a line of description.
 
     Args:
-        head: that line.
-        columns: of the rows that are shown, by name.
-        num_rows: how many rows there are.
+        head: the line of description.
+        columns: the values of the rows that are shown, by name.
+        num_rows: the number of all rows.
     """
     cells = [_column(name, values) for name, values in columns.items()]
     widths = itertools.accumulate(len(column[0]) for column in cells)
@@ -29,7 +29,7 @@ def table(head: str, columns: Mapping[str, Array], num_rows: int) -> str:
 
 
 def _column(name: str, values: Array) -> list[str]:
-    """A name and its values, all of one width."""
+    """Formats a name and its values, all of one width."""
     cells = [name, *(f"{value:.4g}" for value in values)]
     width = max(map(len, cells)) + 2
     return [f"{cell:>{width}}" for cell in cells]

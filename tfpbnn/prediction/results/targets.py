@@ -1,4 +1,4 @@
-"""Targets beside the predictions of them: which count, and for how much."""
+"""Aligns targets with predictions: which count, and with what weight."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -13,16 +13,17 @@ from tfpbnn.likelihoods import Likelihood
 
 
 class Scored(NamedTuple):
-    """What counts of a prediction, as rows, beside its targets.
+    """The rows of a prediction that count, with their targets and weights.
 
-    If all places `[N, ...]` count it is all as it was, else there are the n
-    that do in place of rows.
+    If all places `[N, ...]` count, they stay as they are; else the n places
+    that count take the place of rows.
 
     Attributes:
         predictive: the prediction of these places.
         y: their targets, aligned and in the support of the likelihood.
-        weights: of the places; None if all weigh the same.
-        counted: which places these are, `[N, ...]`; None if all.
+        weights: the weights of the places; None if all weigh the same.
+        counted: booleans that say which places these are, `[N, ...]`; None if
+            all count.
     """
 
     predictive: Any
@@ -32,7 +33,7 @@ class Scored(NamedTuple):
 
 
 def scored(predictive: Any, y: Any, sample_weight: Any = None) -> Scored:
-    """What a score is computed of; what stands elsewhere is not looked at.
+    """Selects what a score is computed of; other values are not looked at.
 
     Args:
         predictive: a `Predictive` of N rows.
@@ -52,7 +53,7 @@ def scored(predictive: Any, y: Any, sample_weight: Any = None) -> Scored:
 def by_place(
     function: Callable[[Any, Array], Array], predictive: Any, y: Any
 ) -> Array:
-    """`function(prediction, targets)`, NaN at places that do not count."""
+    """Calls `function(prediction, targets)`; NaN where places don't count."""
     p, y, _, counted = scored(predictive, y)
     found = function(p, y)
     if counted is None:
@@ -63,13 +64,15 @@ def by_place(
 
 
 class Targets(NamedTuple):
-    """Targets of the places `[N, ...]` of outputs `[N, ..., P]`.
+    """The targets of the places `[N, ...]` of outputs `[N, ..., P]`.
 
     Attributes:
-        y: aligned with the outputs, and in the support of the likelihood; of
-            places that don't count, some harmless number.
-        counted: where places count, `[N, ...]`; None if all do.
-        weights: of the places, `[N, ...]`; None if all weigh the same.
+        y: the targets, aligned with the outputs, and in the support of the
+            likelihood; a harmless number at places that don't count.
+        counted: booleans that say which places count, `[N, ...]`; None if all
+            do.
+        weights: the weights of the places, `[N, ...]`; None if all weigh the
+            same.
     """
 
     y: Array
@@ -84,14 +87,15 @@ def aligned(
     likelihood: Likelihood,
     outputs_shape: tuple[int, ...],
 ) -> Targets:
-    """Targets that are sure to be what the likelihood can give.
+    """Aligns targets with the outputs, and checks their values.
 
     Args:
-        y: targets, one row for each row of the outputs.
-        sample_weight: of rows `[N]` or of places `[N, ...]`, or None.
-        mask: where places count, `[N, ...]`, or None.
-        likelihood: of the outputs.
-        outputs_shape: `(N, ..., P)`.
+        y: the targets, one row for each row of the outputs.
+        sample_weight: the weights of rows `[N]` or of places `[N, ...]`, or
+            None.
+        mask: booleans that say which places count, `[N, ...]`, or None.
+        likelihood: the likelihood of the outputs.
+        outputs_shape: the shape `(N, ..., P)` of the outputs at one draw.
 
     Raises:
         ValueError: if something doesn't fit, or a target that counts is out of
@@ -126,7 +130,7 @@ def aligned(
 
 
 def weights_of(sample_weight: Any, places: tuple[int, ...]) -> Array | None:
-    """Weights of the places, in float64; None if there are none.
+    """Broadcasts weights to the places, in float64; None if there are none.
 
     Raises:
         ValueError: if they fit neither rows nor places, or are negative or NaN.
@@ -151,10 +155,10 @@ def weights_of(sample_weight: Any, places: tuple[int, ...]) -> Array | None:
 
 
 def mask_of_places(mask: Any, places: tuple[int, ...]) -> Array | None:
-    """A mask of rows or places as one of the places.
+    """Broadcasts a mask of rows or places to the places.
 
-    None if it has other steps than the outputs, which is so where a layer has
-    joined the steps that it is of, or if it leaves nothing out.
+    The result is None if the mask leaves nothing out, or if it has other steps
+    than the outputs, because a layer has joined the steps that were masked.
     """
     if mask is None:
         return None
@@ -167,7 +171,7 @@ def mask_of_places(mask: Any, places: tuple[int, ...]) -> Array | None:
 def _all_of(
     conditions: list[Array | None], places: tuple[int, ...]
 ) -> Array | None:
-    """Where all conditions hold that there are; None if everywhere."""
+    """Finds where all conditions hold that are given; None if everywhere."""
     kept: Array = np.ones(places, bool)
     for condition in conditions:
         if condition is not None:
