@@ -166,19 +166,21 @@ def _constants(part: Any) -> dict[str, Any]:
 @functools.cache
 def _common_names() -> frozenset[str]:
     """Lists the attributes that layers and models of all classes have."""
-    bare, layer = keras.layers.Layer(), keras.layers.Identity()
+    bare, dense = keras.layers.Layer(), keras.layers.Dense(1)
     bare.add_weight(shape=())
     inputs = keras.Input((1,))
     models = [
-        keras.Sequential([inputs, layer]),
-        keras.Model(inputs, layer(inputs)),
+        keras.Sequential([inputs, dense]),
+        keras.Model(inputs, dense(inputs)),
     ]
-    rows = np.zeros((1, 1))
     for model in models:
         model.compile("sgd", "mse")
-    models[0].fit(rows, rows, validation_data=(rows, rows), verbose=0)
+    rows = np.zeros((1, 1))
+    models[0].fit(rows, rows, verbose=0)
+    models[0].evaluate(rows, rows, verbose=0)
     models[0].predict(rows, verbose=0)
-    return frozenset().union(*map(vars, [bare, layer, *models]))
+    layers = [bare, keras.layers.Identity(), *models]
+    return frozenset().union(*map(vars, layers))
 
 
 def _is_plain(value: Any) -> bool:
