@@ -15,6 +15,7 @@ from tfpbnn import random
 from tfpbnn.base import data, forms
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.networks.calls import Graph
 from tfpbnn.networks.reading import can_read
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles.costs import Costs
@@ -61,6 +62,7 @@ class DrawFunction(abc.ABC):
         self._antithetic = antithetic
         self._functions: dict[Way, Any] = {}
         self._masks_function: Any = None
+        self._has_masks: bool | None = None
         self._leaving: dict[int, Any] = {}
 
     @abc.abstractmethod
@@ -152,9 +154,9 @@ class DrawFunction(abc.ABC):
             For each output booleans `[B, ...]`, or None if it has no mask.
         """
         network = self.network()
-        if can_read(network) and not any(
-            mask_of(y) is not None for y in network.outputs
-        ):
+        if self._has_masks is None:
+            self._has_masks = not can_read(network) or Graph(network).has_masks
+        if not self._has_masks:
             return [None for _ in network.outputs]
         if self._masks_function is None:
             with TRACING:
