@@ -190,12 +190,20 @@ def _mark_masked(calls: list[Call]) -> Callable[[Any], bool]:
     for index, call in enumerate(calls):
         has_mask = any(map(masked, call.inputs))
         hands_on = call.is_alias or getattr(call.op, "supports_masking", False)
-        # What a user's code does with the layers that it holds isn't read.
-        may_mask = len(parts_of(call.op)) > 1 and not is_own(call.op)
-        if (has_mask and hands_on) or may_mask:
+        if (has_mask and hands_on) or _may_mask(call.op):
             hidden.update(map(id, call.outputs))
         calls[index] = call._replace(may_be_masked=has_mask)
     return masked
+
+
+def _may_mask(op: Any) -> bool:
+    """Whether code that isn't read here holds a layer with masks of its own."""
+    plain = keras.layers.Layer.compute_mask
+    return not is_own(op) and any(
+        type(part).compute_mask is not plain
+        for part in parts_of(op)[1:]
+        if not isinstance(part, keras.Model)
+    )
 
 
 def same(x: Any, dtype: str) -> Any:

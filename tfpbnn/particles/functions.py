@@ -144,6 +144,13 @@ class DrawFunction(abc.ABC):
         way = self.costs(x).way(draws, rows)
         return _to_numpy(self.compiled(way)(*arguments))
 
+    @property
+    def rows(self) -> int | None:
+        """How many rows a batch must have, where each has a state; or None."""
+        leaves = keras.tree.flatten(forms.present(self._inputs))
+        known: int | None = leaves[0].shape[0] if leaves else None
+        return known
+
     def masks(self, x: Any) -> list[Array | None]:
         """Computes which places of the outputs count, by Keras's masks.
 
@@ -262,15 +269,18 @@ class DrawFunction(abc.ABC):
     def _in_draw(
         self, scope: random.DrawScope, leaves: bool = False
     ) -> Iterator[None]:
-        """Enters the scope of one draw, and the state that it starts from."""
-        with random.entered(scope):
-            if self.effects.is_pure:
-                yield
-                return
-            with DrawState(scope.key, self.effects.counters) as state:
-                yield
-                if leaves:
-                    state.write(self.effects.states)
+        """Enters the scope of one draw, and the state that it starts from.
+
+        Models that keep no state are in it too: Keras's recurrent layers make
+        the masks of their dropout, and move its seed on, when nobody uses them.
+        """
+        # Stacks of draws have many keys, and only such seeds as nobody uses.
+        key = None if scope.is_stacked else scope.key
+        state = DrawState(key, self.effects.counters)
+        with random.entered(scope), state:
+            yield
+            if leaves:
+                state.write(self.effects.states)
 
     def _looped(
         self,
