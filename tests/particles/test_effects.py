@@ -356,5 +356,5 @@ def test_rows_with_state_come_in_the_batches_of_the_model(batch_size):
     found = predict(model, x, draws="mean", batch_size=batch_size).outputs[0]
     right = plain.predict(x, batch_size=2, verbose=0)
     np.testing.assert_allclose(found, right, atol=1e-6)
-    with pytest.raises(ValueError, match="batches of 2 rows.*batch_size=2"):
+    with pytest.raises(ValueError, match=r"batches of 2 rows.*batch_size=2"):
         predict(model, x[:3], draws="mean", batch_size=batch_size)
