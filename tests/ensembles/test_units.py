@@ -109,3 +109,45 @@ model = keras.saving.load_model(sys.argv[1] + "/model.keras")
 p = tfpbnn.predict(model, numpy.load(sys.argv[1] + "/x.npy"), 4, seed=0)
 numpy.save(sys.argv[1] + "/mean.npy", p.mean)
 """
+
+
+def adapted(factor, units=2):
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(units)])
+    model.compile("sgd", likelihoods.Normal().adapt(factor * Y))
+    return model
+
+
+def mixed(models):
+    wide = keras.Sequential(
+        [keras.Input((3,)), keras.layers.Dense(8), keras.layers.Dense(2)]
+    )
+    wide.compile("sgd", models[1].loss)
+    return ensembles.DeepEnsemble.from_models([models[0], wide])
+
+
+def swags(models):
+    callbacks = [ensembles.SWAG(start_epoch=0) for _ in models]
+    for model, callback in zip(models, callbacks, strict=True):
+        model.fit(X, Y, epochs=3, verbose=0, callbacks=[callback])
+    return ensembles.MultiSWAG([callback.posterior for callback in callbacks])
+
+
+def replaced(models):
+    ensemble = ensembles.DeepEnsemble(models[0], 2)
+    ensemble.set_member(1, models[1])
+    return ensemble
+
+
+def built(models):
+    left = iter(models)
+    return ensembles.DeepEnsemble(lambda: next(left), 2)
+
+
+@pytest.mark.parametrize(
+    "make", [ensembles.DeepEnsemble.from_models, mixed, swags, replaced, built]
+)
+def test_members_of_one_unit(make):
+    """One likelihood reads all members, so other units would be wrong."""
+    make([adapted(1), adapted(1)])
+    with pytest.raises(ValueError, match="targets in the same units"):
+        make([adapted(1), adapted(10)])

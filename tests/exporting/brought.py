@@ -210,6 +210,24 @@ def one_after_another():
     return Served(model, COLOURS, {"words": COLOURS}, has_apart=True)
 
 
+def of_steps(*chain, wrap=lambda model: model):
+    """With dropout in recurrent layers, of which Keras always makes masks."""
+    x = normal(4, 3, 2)
+    given = keras.Input((3, 2), name="steps")
+    model = wrap(compiled(keras.Sequential([given, *chain])))
+    return Served(model, x, {"steps": x})
+
+
+def recurrent_dropout():
+    both = L.Bidirectional(L.GRU(2, dropout=0.3, recurrent_dropout=0.2))
+    return of_steps(both, L.Dense(2), wrap=tfpbnn.mc_dropout)
+
+
+def recurrent_dropout_that_is_off():
+    lstm = L.LSTM(2, dropout=0.3, return_sequences=True)
+    return of_steps(lstm, bayes(3), L.GRU(2, recurrent_dropout=0.3), bayes())
+
+
 ALL = (
     text_of_numbers,
     text_of_counts,
@@ -221,6 +239,8 @@ ALL = (
     hashed,
     binned,
     dropped,
+    recurrent_dropout,
+    recurrent_dropout_that_is_off,
     int8,
     int4,
     float8,

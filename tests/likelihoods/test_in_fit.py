@@ -16,6 +16,15 @@ def linear(units, loss, **kwargs):
     return model
 
 
+def test_targets_of_either_rank_after_another():
+    """Keras's graph then takes targets of any rank."""
+    model, x = linear(2, likelihoods.Normal()), np.ones((6, 3), "float32")
+    y = np.arange(6.0)
+    first = model.evaluate(x, y, verbose=0)
+    for other in (y[:, None], y):
+        assert model.evaluate(x, other, verbose=0) == pytest.approx(first)
+
+
 @pytest.mark.parametrize("weight_shape", [(6,), (6, 1)])
 @pytest.mark.parametrize("reduction", ["sum", "sum_over_batch_size", "none"])
 def test_sample_weight_and_reduction(reduction, weight_shape):

@@ -347,3 +347,14 @@ def test_members_start_from_their_states(alike):
     x = np.ones((2, 1, 1), "float32")
     first, second = (predict(ensemble, x).outputs for _ in range(2))
     np.testing.assert_allclose(first, second, atol=1e-6)
+
+
+@pytest.mark.parametrize("batch_size", [2, None])
+def test_rows_with_state_come_in_the_batches_of_the_model(batch_size):
+    model, plain = stateful_lstm(2, L.LSTM), stateful_lstm(2, L.LSTM)
+    x = np.arange(6.0, dtype="float32").reshape(6, 1, 1)
+    found = predict(model, x, draws="mean", batch_size=batch_size).outputs[0]
+    right = plain.predict(x, batch_size=2, verbose=0)
+    np.testing.assert_allclose(found, right, atol=1e-6)
+    with pytest.raises(ValueError, match=r"batches of 2 rows.*batch_size=2"):
+        predict(model, x[:3], draws="mean", batch_size=batch_size)

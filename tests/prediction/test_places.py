@@ -275,3 +275,68 @@ def test_fit_takes_what_no_likelihood_looks_at(bad):
     assert np.all(np.isfinite(history.history["loss"]))
     with pytest.raises(ValueError, match="`y` must"):
         plain.fit(X, rows, verbose=0)
+
+
+class Holds(keras.layers.Layer):
+    """A user's layer that hands on the mask of the layer in it."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = embedding()
+
+    def build(self, shape):
+        self.held.build(shape)
+
+    def call(self, x):
+        return self.held(x)
+
+
+class Subclassed(keras.Model):
+    def __init__(self):
+        super().__init__()
+        self.held = embedding()
+
+    def call(self, x):
+        return self.held(x)
+
+
+def twice():
+    x = keras.Input((5,), dtype="int32")
+    return keras.Model(x, keras.layers.LayerNormalization()(functional()(x)))
+
+
+def functional():
+    x = keras.Input((5,), dtype="int32")
+    return keras.Model(x, embedding()(x))
+
+
+@pytest.mark.parametrize(
+    "inner",
+    [lambda: sequential(embedding()), functional, twice, Subclassed, Holds],
+)
+def test_masks_come_out_of_models_in_the_model(inner):
+    """Keras knows these masks when it runs, and not from symbols."""
+    exact = tfpbnn.families.MeanFieldNormal(
+        untransformed_scale_initializer=keras.initializers.Constant(-16.0)
+    )
+    x = keras.Input((5,), dtype="int32")
+    h = layers.DenseReparameterization(4, kernel_posterior=exact)(inner()(x))
+    end = keras.layers.LSTM(3)(h)
+    model = keras.Model(x, {"steps": keras.layers.Dense(2)(h), "end": end})
+    found = tfpbnn.predict(model, X, 3, likelihood=likelihoods.Normal(1.0))
+    np.testing.assert_array_equal(found["steps"].mask, ~PADDED)
+    plain = model.predict(X, verbose=0)
+    for name, expected in plain.items():
+        for draw in found[name].outputs:
+            np.testing.assert_allclose(draw, expected, atol=1e-4)
+
+
+def test_targets_of_other_lengths_are_named():
+    model = tfpbnn.Sequential([keras.Input((None, 4)), layers.DenseFlipout(2)])
+    model.compile("adam", likelihoods.Normal())
+    rows = [
+        (np.ones((2, steps, 4), "float32"), np.ones((2, steps, 1), "float32"))
+        for steps in (3, 5)
+    ]
+    with pytest.raises(ValueError, match=r"targets have one shape.*\(3, 1\)"):
+        tfpbnn.evaluate(model, iter(rows), num_samples=2)

@@ -22,6 +22,7 @@ from tfpbnn.exporting.formats import (
     saved_model,
     unrolled,
 )
+from tfpbnn.exporting.graphs.cutting import needed_for_outputs
 from tfpbnn.exporting.graphs.draws import ExportedDraws
 from tfpbnn.exporting.graphs.fixed import FixedDraws
 from tfpbnn.exporting.signatures import warmups
@@ -266,7 +267,7 @@ def _card_of(path: pathlib.Path) -> pathlib.Path:
 
 def _check_none_random(traced: Mapping[str, Any]) -> None:
     for trace in traced.values():
-        if names := lint.random_ops(trace.graph.as_graph_def()):
+        if names := lint.random_ops(needed_for_outputs(trace.graph)):
             raise ValueError(
                 'draws="fixed" needs draws that do not depend on the inputs, '
                 f"but there are random operations left: {sorted(names)}. Use "

@@ -218,6 +218,9 @@ class Likelihood(keras.losses.Loss):
             ValueError: if the targets are not as many as the outputs describe.
         """
         size = self.event_size(outputs.shape[-1])
+        if tf.is_tensor(y) and y.shape.rank is None:
+            # Keras has met targets of other ranks in `evaluate` before.
+            y = tf.reshape(y, tf.concat([tf.shape(outputs)[:-1], [size]], 0))
         if size == 1 and len(y.shape) == len(outputs.shape) - 1:
             y = y[..., tf.newaxis]
         if not fits(y, [*outputs.shape[:-1], size]):

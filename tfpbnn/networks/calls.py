@@ -14,6 +14,8 @@ from tfpbnn.networks.reading import (
     can_read,
     input_like,
     input_of,
+    is_own,
+    parts_of,
     same_structure,
 )
 from tfpbnn.networks.stand_ins import callee
@@ -31,6 +33,8 @@ class Call(NamedTuple):
         kwargs: its keyword arguments, in the same way, but for `training`.
         outputs: its outputs as a flat list of KerasTensors.
         mode: the argument `training`, if the model's code gives it.
+        may_be_masked: whether an input may have a mask of Keras's, also one
+            that comes out of a model in the model.
     """
 
     op: Any
@@ -38,6 +42,7 @@ class Call(NamedTuple):
     kwargs: dict[str, Any]
     outputs: list[keras.KerasTensor]
     mode: Mapping[str, Any] = MappingProxyType({})
+    may_be_masked: bool = False
 
     @property
     def inputs(self) -> list[keras.KerasTensor]:
@@ -76,6 +81,7 @@ class Graph:
         calls: the calls, each one after those that it takes outputs of.
         inputs: the flat list of KerasTensors that the calls begin with.
         outputs: the KerasTensors of the model's outputs, in their structure.
+        has_masks: whether an output may have a mask of Keras's.
     """
 
     def __init__(self, model: keras.Model, opened: bool = True):
@@ -97,6 +103,8 @@ class Graph:
         inputs = keras.tree.map_structure(input_like, input_of(model))
         self.inputs = keras.tree.flatten(inputs)
         self.outputs = self._walk(model, inputs)
+        masked = _mark_masked(self.calls)
+        self.has_masks = any(map(masked, keras.tree.flatten(self.outputs)))
 
     def enter(self, x: Any) -> Tensors:
         """Returns the tensors to begin with, for inputs of the model."""
@@ -163,6 +171,39 @@ class Graph:
     def _alias(self, sources: list[Any], targets: list[Any]) -> None:
         for source, target in zip(sources, targets, strict=True):
             self.calls.append(Call(same, (source, target.dtype), {}, [target]))
+
+
+def _mark_masked(calls: list[Call]) -> Callable[[Any], bool]:
+    """Marks each call with whether its inputs may have masks.
+
+    Keras's symbolic tensors have masks within one model. What comes out of a
+    model in the model has one as a tensor, and none as a symbol.
+
+    Returns:
+        Whether a KerasTensor of the calls may have a mask.
+    """
+    hidden: set[int] = set()
+
+    def masked(x: Any) -> bool:
+        return id(x) in hidden or mask_of(x) is not None
+
+    for index, call in enumerate(calls):
+        has_mask = any(map(masked, call.inputs))
+        hands_on = call.is_alias or getattr(call.op, "supports_masking", False)
+        if (has_mask and hands_on) or _may_mask(call.op):
+            hidden.update(map(id, call.outputs))
+        calls[index] = call._replace(may_be_masked=has_mask)
+    return masked
+
+
+def _may_mask(op: Any) -> bool:
+    """Whether code that isn't read here holds a layer with masks of its own."""
+    plain = keras.layers.Layer.compute_mask
+    return not is_own(op) and any(
+        type(part).compute_mask is not plain
+        for part in parts_of(op)[1:]
+        if not isinstance(part, keras.Model)
+    )
 
 
 def same(x: Any, dtype: str) -> Any:

@@ -215,8 +215,8 @@ def open_spec(model: Any, x: Any) -> Any:
     """Makes the specs of inputs like x, with any number of rows.
 
     Sizes are open too where a readable model takes any, for sequences and
-    images that differ from call to call. For a model that keeps a state of each
-    row from call to call, the number of rows is that of x.
+    images that differ from call to call. A model that keeps state of each row
+    from call to call has a number of rows, its own or that of x.
     """
     has_rows = is_stateful(model)
 
@@ -227,7 +227,7 @@ def open_spec(model: Any, x: Any) -> Any:
             None if known is None else found
             for found, known in zip(leaf.shape, key.shape, strict=True)
         ]
-        rows = leaf.shape[0] if has_rows else None
+        rows = (key.shape[0] or leaf.shape[0]) if has_rows else None
         return forms.spec(leaf, [rows, *sizes[1:]])
 
     like = x

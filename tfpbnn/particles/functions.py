@@ -15,6 +15,7 @@ from tfpbnn import random
 from tfpbnn.base import data, forms
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.networks.calls import Graph
 from tfpbnn.networks.reading import can_read
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles.costs import Costs
@@ -61,6 +62,7 @@ class DrawFunction(abc.ABC):
         self._antithetic = antithetic
         self._functions: dict[Way, Any] = {}
         self._masks_function: Any = None
+        self._has_masks: bool | None = None
         self._leaving: dict[int, Any] = {}
 
     @abc.abstractmethod
@@ -142,6 +144,13 @@ class DrawFunction(abc.ABC):
         way = self.costs(x).way(draws, rows)
         return _to_numpy(self.compiled(way)(*arguments))
 
+    @property
+    def rows(self) -> int | None:
+        """How many rows a batch must have, where each has a state; or None."""
+        leaves = keras.tree.flatten(forms.present(self._inputs))
+        known: int | None = leaves[0].shape[0] if leaves else None
+        return known
+
     def masks(self, x: Any) -> list[Array | None]:
         """Computes which places of the outputs count, by Keras's masks.
 
@@ -152,9 +161,9 @@ class DrawFunction(abc.ABC):
             For each output booleans `[B, ...]`, or None if it has no mask.
         """
         network = self.network()
-        if can_read(network) and not any(
-            mask_of(y) is not None for y in network.outputs
-        ):
+        if self._has_masks is None:
+            self._has_masks = not can_read(network) or Graph(network).has_masks
+        if not self._has_masks:
             return [None for _ in network.outputs]
         if self._masks_function is None:
             with TRACING:
@@ -260,15 +269,18 @@ class DrawFunction(abc.ABC):
     def _in_draw(
         self, scope: random.DrawScope, leaves: bool = False
     ) -> Iterator[None]:
-        """Enters the scope of one draw, and the state that it starts from."""
-        with random.entered(scope):
-            if self.effects.is_pure:
-                yield
-                return
-            with DrawState(scope.key, self.effects.counters) as state:
-                yield
-                if leaves:
-                    state.write(self.effects.states)
+        """Enters the scope of one draw, and the state that it starts from.
+
+        Models that keep no state are in it too: Keras's recurrent layers make
+        the masks of their dropout, and move its seed on, when nobody uses them.
+        """
+        # Stacks of draws have many keys, and only such seeds as nobody uses.
+        key = None if scope.is_stacked else scope.key
+        state = DrawState(key, self.effects.counters)
+        with random.entered(scope), state:
+            yield
+            if leaves:
+                state.write(self.effects.states)
 
     def _looped(
         self,

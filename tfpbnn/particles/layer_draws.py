@@ -21,6 +21,7 @@ from tfpbnn.particles.costs import Costs, count
 from tfpbnn.particles.effects import check_posteriors, effects_of
 from tfpbnn.particles.functions import DrawFunction, over_means, wide
 from tfpbnn.particles.split import DrawGraph
+from tfpbnn.particles.state import DrawState
 from tfpbnn.particles.ways import Draws, Way
 
 # The rest of a network in a scope, after what all draws have in common.
@@ -104,7 +105,8 @@ class LayerDraws(DrawFunction):
         model, graph = self._model(), self._graph
         assert model is not None
         dtype = wide(model)
-        tensors = None if graph is None else graph.before(x)
+        with DrawState(None, ()):
+            tensors = None if graph is None else graph.before(x)
 
         def after(scope: random.DrawScope) -> Any:
             with self._in_draw(scope, leaves):

@@ -9,7 +9,6 @@ import math
 
 import keras
 
-from tfpbnn.base.keras_private import mask_of
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call
 from tfpbnn.networks.reading import is_own
@@ -34,9 +33,8 @@ def can_stack(call: Call) -> bool:
         isinstance(call.op, RandomLayer) or not is_layer or is_own(call.op)
     )
     keeps_rows = all(len(y.shape) and y.shape[0] is None for y in call.outputs)
-    has_mask = any(mask_of(x) is not None for x in call.inputs)
     is_ragged = any(getattr(x, "ragged", False) for x in call.inputs)
-    is_even = keeps_rows and not has_mask and not is_ragged
+    is_even = keeps_rows and not call.may_be_masked and not is_ragged
     is_apart = is_even and not _goes_along_rows(call)
     return is_plain and is_apart
 

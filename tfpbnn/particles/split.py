@@ -153,7 +153,9 @@ def _effects(call: Call) -> Effects:
     inputs = call.inputs
     mask = mask_of(inputs[0]) if inputs else None
     takes_mask = "mask" not in call.kwargs and mask is not None
-    if takes_mask and "mask" in inspect.signature(call.op.call).parameters:
+    # What leads into or out of a model in the model is no layer.
+    code = getattr(call.op, "call", None)
+    if code and takes_mask and "mask" in inspect.signature(code).parameters:
         call = call._replace(kwargs=call.kwargs | {"mask": mask})
         inputs = call.inputs
     places = {id(key): i for i, key in enumerate(inputs)}

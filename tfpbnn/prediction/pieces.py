@@ -76,7 +76,8 @@ class Run:
         """
         size = batch_size or _BATCH_SIZE
         if not (batch_size or self._is_stream):
-            size = min(size, self._most_rows(self._x))
+            function = self._function_for(self._x)
+            size = function.rows or min(size, self._most_rows(self._x))
         total = data.num_batches(self._x, size)
         done = 0
         collected: list[Any] = []
@@ -150,7 +151,15 @@ class Run:
         return function
 
     def _collected(self, batch: Any, bar: Bar, collect: Collect) -> Any:
-        masks = self._function_for(batch).masks(batch)
+        function = self._function_for(batch)
+        if function.rows not in (None, data.length(batch)):
+            raise ValueError(
+                f"`x` must come in batches of {function.rows} rows, of each of "
+                f"which model {self._model.name} keeps a state. Received: "
+                f"{data.length(batch)} rows. Pass batch_size={function.rows}, "
+                "and a multiple of as many rows"
+            )
+        masks = function.masks(batch)
         return collect(self._draws(batch, bar), masks)
 
     def _draws(self, batch: Any, bar: Bar) -> Iterator[Any]:
@@ -212,6 +221,14 @@ def _joined(*leaves: Any) -> Any:
         raise ValueError(
             "`x` must bring targets and weights with all of its batches or "
             f"with none. Received: {missing} of {len(leaves)} batches without"
+        )
+    shapes = {leaf.shape[1:] for leaf in leaves}
+    if len(shapes) > 1:
+        raise ValueError(
+            "`x` must have batches whose targets have one shape. Received: "
+            f"{sorted(shapes)} for a row. Pad all batches to the same length, "
+            "as `padded_batch` does with `padded_shapes`, or predict them one "
+            "by one"
         )
     return np.concatenate(leaves)
 

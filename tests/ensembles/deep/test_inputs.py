@@ -164,3 +164,18 @@ def test_arrays_for_jobs(tmp_path):
     for wrong in (SPARSE, RAGGED, np.array([{}, {}])):
         with pytest.raises(TypeError, match="`x/a` must be a dense array"):
             save_arrays({"x": {"a": wrong}}, tmp_path, "data")
+
+
+@pytest.mark.parametrize("x", [WORDS.astype(str), WORDS.astype("S")])
+def test_words_that_keras_does_not_read(x):
+    """Arrays of strings of NumPy's own learn as those of objects."""
+    found = []
+    for words in (WORDS, x):
+        keras.utils.set_random_seed(1)
+        ensemble = DeepEnsemble(lookup, 2)
+        ensemble.compile("sgd", "mse")
+        logs = ensemble.fit(
+            words, Y, shuffle=False, validation_data=(words, Y), verbose=0
+        )
+        found.append([logs.history["loss"], logs.history["val_loss"]])
+    np.testing.assert_allclose(found[1], found[0], rtol=1e-5)

@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpbnn.base import registry
 from tfpbnn.base.masks import mean_of
 from tfpbnn.base.types import Config, Tensor
-from tfpbnn.ensembles.deep.networks import are_alike
+from tfpbnn.ensembles.deep.networks import are_alike, check_meaning
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.posteriors.network_posterior import NetworkPosterior, Untrainable
 
@@ -147,3 +147,4 @@ def _check(components: Any) -> None:
             "`components` must have outputs of the same shapes. Received: "
             f"{shapes}"
         )
+    check_meaning(components)

@@ -122,8 +122,10 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
 
         Raises:
             ValueError: if what the network has beside weights, such as
-                vocabularies or an adapted Normalization, is not the member's.
+                vocabularies or an adapted Normalization, is not the member's,
+                or its likelihood has other units.
         """
+        networks.check_meaning([self, network])
         own = self._stacks.network(number)
         if not networks.have_same_states([own, network]):
             raise ValueError(

@@ -91,6 +91,7 @@ def fit(
     given["callbacks"] = _with_history(given.get("callbacks"))
     if not model.options.needs_feed:
         model.use_layout("shared")
+        data.as_keras_takes(given)
         networks = model.templates()
         copies = model.num_members // len(networks)
         with steps_per_call.several(model, given, networks, copies):

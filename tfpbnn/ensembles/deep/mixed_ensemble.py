@@ -93,8 +93,10 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         What a member has beside weights, such as a vocabulary, is replaced too.
 
         Raises:
-            ValueError: if the network has another config.
+            ValueError: if the network has another config, or its likelihood
+                has other units.
         """
+        networks.check_meaning([self, network])
         if not networks.are_alike([self.members[number], network]):
             raise ValueError(
                 "`network` must be one of the member's architecture. Received: "

@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfpbnn.base.types import Config
+from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import copying, states
 from tfpbnn.networks.reading import check_built
 from tfpbnn.particles.effects import is_random
@@ -109,7 +110,33 @@ def check_distinct(networks: Sequence[Any]) -> list[keras.Model]:
                 f"Members must have {end} of the same shape. Received: {end} "
                 f"of shapes {shapes}"
             )
+    check_meaning(networks)
     return list(networks)
+
+
+def check_meaning(networks: Sequence[Any]) -> None:
+    """Raises where compiled networks disagree in what their outputs mean.
+
+    An ensemble has one likelihood, and reads the outputs of all members by it:
+    those that were adapted to other targets would be in wrong units.
+    """
+    compiled = [n for n in networks if getattr(n, "loss", None) is not None]
+    meanings = [keras.tree.map_structure(_meaning, n.loss) for n in compiled]
+    if any(meaning != meanings[0] for meaning in meanings):
+        raise ValueError(
+            "Members must be compiled with the same likelihood, of targets in "
+            "the same units: one `adapt(y)` for all of them. Received: "
+            f"{meanings}"
+        )
+
+
+def _meaning(loss: Any) -> Any:
+    """What a loss says of outputs: its own name and reduction don't matter."""
+    if not isinstance(loss, Likelihood):
+        return "a loss of Keras or a function"
+    config = loss.get_config()
+    kept = {k: v for k, v in config.items() if k not in ("name", "reduction")}
+    return type(loss).__name__, kept
 
 
 def _are_compatible(some: list[Any], others: list[Any]) -> bool:

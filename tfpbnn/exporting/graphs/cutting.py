@@ -34,6 +34,15 @@ def traced(function: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
     return tf.compat.v1.wrap_function(function, list(specs))
 
 
+def needed_for_outputs(graph: Any) -> Any:
+    """Returns the definition of a graph without what no output is made of."""
+    needed = tf.compat.v1.graph_util.extract_sub_graph(
+        graph.as_graph_def(), [y.op.name for y in graph.outputs]
+    )
+    _drop_unused_functions(needed)
+    return needed
+
+
 class Rest:
     """The rest of a graph is its outputs, from tensors inside of it.
 
@@ -60,10 +69,7 @@ class Rest:
     def _imported(self, *tensors: Tensor) -> list[Tensor]:
         graph, here = self._graph, tf.compat.v1.get_default_graph()
         outputs = graph.outputs
-        needed = tf.compat.v1.graph_util.extract_sub_graph(
-            graph.as_graph_def(), [y.op.name for y in outputs]
-        )
-        _drop_unused_functions(needed)
+        needed = needed_for_outputs(graph)
         names = {node.name for node in needed.node}
         values = [*tensors, *(outer for outer, _ in graph.captures)]
         given = {
