@@ -129,11 +129,13 @@ def test_export_names(tmp_path, names, is_named):
         assert any(name in str(error) for name in names)  # noqa: PT017
         return
     model.export(tmp_path / "keras", verbose=False)
-    found, keras_names = (
+    found, right = (
         sorted(signature(str(p)).structured_input_signature[1])
         for p in (path, tmp_path / "keras")
     )
-    assert found == keras_names
+    if not is_named:  # Keras takes names of its own
+        right = sorted(n if n.isalpha() else f"arg_{n}" for n in names)
+    assert found == right
 
 
 @pytest.mark.filterwarnings("ignore:.*`quantize` method")

@@ -59,7 +59,8 @@ def as_keras_takes(given: dict[str, Any]) -> None:
     its own, and sparse matrices in the order of their columns.
 
     Args:
-        given: the arguments of Keras's `fit` or `evaluate`, changed in place.
+        given: the arguments of Keras's `fit`, `evaluate` or `predict`, changed
+            in place.
 
     Raises:
         TypeError: if an array of x holds neither numbers nor strings.
@@ -86,8 +87,13 @@ def as_keras_takes(given: dict[str, Any]) -> None:
         given["validation_data"] = tuple(rows_of(names, validation))
 
 
-def as_arrays(name: str, data: Any) -> Any:
+def as_arrays(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
     """Converts leaves to NumPy arrays, all of one length.
+
+    Args:
+        name: the argument's.
+        data: an array, or a structure of arrays.
+        inputs: as in `as_rows`.
 
     Raises:
         TypeError: if data have another form, such as nested lists of numbers,
@@ -107,7 +113,7 @@ def as_arrays(name: str, data: Any) -> Any:
             )
         return np.asarray(leaf)
 
-    return _checked(name, data, dense, ())
+    return _checked(name, data, dense, inputs)
 
 
 def _checked(

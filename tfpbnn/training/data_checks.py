@@ -1,4 +1,4 @@
-"""Checks the data of `fit` and `evaluate` before Keras reads them.
+"""Checks the data of `fit`, `evaluate` and `predict` before Keras reads them.
 
 Otherwise a NaN shows only in the logs, and a label out of range raises in the
 first step's graph, with TensorFlow's long traceback.
@@ -28,8 +28,8 @@ _LABEL_LOSSES = (
 )
 
 
-class CheckedEvaluate:
-    """A mixin for Keras models, whose `evaluate` checks its data."""
+class CheckedData:
+    """A mixin for Keras models, whose `evaluate` and `predict` check data."""
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates the model like `keras.Model.evaluate`, after checks.
@@ -46,6 +46,17 @@ class CheckedEvaluate:
         bound = inspect.signature(plain).bind(*args, **kwargs)
         data.as_keras_takes(bound.arguments)
         check_data(self, bound.arguments)
+        return plain(*bound.args, **bound.kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`, of all forms of data that `fit` takes.
+
+        Raises:
+            TypeError: if an array holds neither numbers nor strings.
+        """
+        plain = super().predict  # type: ignore[misc]
+        bound = inspect.signature(plain).bind(*args, **kwargs)
+        data.as_keras_takes(bound.arguments)
         return plain(*bound.args, **bound.kwargs)
 
 
