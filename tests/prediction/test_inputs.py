@@ -160,26 +160,53 @@ def test_a_dataset_without_an_end():
         predict(model, Endless(DENSE, Y))
 
 
-def test_batches_of_different_lengths():
-    """Rows whose outputs have different shapes are no one array."""
-    model = keras.Sequential(
-        [keras.Input((None, 2)), tfpbnn.layers.DenseFlipout(2)]
-    )
-    rows = [np.ones([1 + i, 2], "f4") for i in range(4)]
-    dataset = tf.data.Dataset.from_generator(
-        lambda: rows, output_signature=tf.TensorSpec([None, 2])
-    )
-    kwargs = {"likelihood": tfpbnn.likelihoods.Normal()}
-    for keep_draws in (True, False):
-        with pytest.raises(ValueError, match="padded_shapes"):
-            predict(
-                model,
-                dataset.padded_batch(2),
-                keep_draws=keep_draws,
-                **kwargs,
-            )
-    even = dataset.padded_batch(2, padded_shapes=[4, 2])
-    assert predict(model, even, **kwargs).mean.shape == (4, 4, 1)
+def batches_of_lengths(with_mask):
+    """Batches of 3, 5 and 2 steps, with targets and weights of each step."""
+    rng = np.random.default_rng(0)
+    for steps in (3, 5, 2):
+        x = rng.normal(size=(4, steps, 2)).astype("f4")
+        if with_mask:
+            x[:, 0] = 0
+        weights = rng.uniform(size=(4, steps)).astype("f4")
+        yield x, rng.integers(0, 3, (4, steps)), weights
+
+
+@pytest.mark.parametrize("keep_draws", [True, False])
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_batches_of_different_lengths(with_mask, keep_draws):
+    """Shorter ones are padded, and what is added is in no score."""
+    masking = [keras.layers.Masking()] if with_mask else []
+    last = tfpbnn.layers.DenseReparameterization(3)
+    model = keras.Sequential([keras.Input((None, 2)), *masking, last])
+    given = {
+        "likelihood": tfpbnn.likelihoods.Categorical(),
+        "keep_draws": keep_draws,
+        "draws": "coherent",
+    }
+    batches = list(batches_of_lengths(with_mask))
+    p = predict(model, iter(batches), **given)
+    parts = [predict(model, x, **given) for x, _, _ in batches]
+    assert p.mean.shape == (12, 5, 3)
+    for number, part in enumerate(parts):
+        rows, steps = slice(4 * number, 4 * number + 4), part.mean.shape[1]
+        np.testing.assert_allclose(p.mean[rows, :steps], part.mean, atol=1e-5)
+        first = int(with_mask)
+        assert p.mask[rows, first:steps].all()
+        assert not p.mask[rows, :first].any()
+        assert not p.mask[rows, steps:].any()
+    if keep_draws:
+        given.pop("keep_draws")
+        found = tfpbnn.evaluate(
+            model, iter(batches), num_samples=4, seed=3, verbose=0, **given
+        )
+        scores = [
+            part.evaluate(y, w)
+            for part, (_, y, w) in zip(parts, batches, strict=True)
+        ]
+        sums = [w[:, int(with_mask) :].sum() for _, _, w in batches]
+        for name in ("nll", "accuracy", "brier"):
+            right = np.average([s[name] for s in scores], weights=sums)
+            assert found[name] == pytest.approx(right, rel=1e-4)
 
 
 SPARSE_LAYERS = {

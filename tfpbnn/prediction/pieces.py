@@ -9,6 +9,7 @@ import numpy as np
 
 from tfpbnn import random
 from tfpbnn.base import data
+from tfpbnn.base.padding import joined
 from tfpbnn.base.progress import Bar
 from tfpbnn.particles import engine, functions
 from tfpbnn.particles.ways import Draws
@@ -213,7 +214,7 @@ def _joined(*leaves: Any) -> Any:
             "`x` must bring targets and weights with all of its batches or "
             f"with none. Received: {missing} of {len(leaves)} batches without"
         )
-    return np.concatenate(leaves)
+    return joined(leaves)
 
 
 def _check_fits(found: Any, batches: int | None) -> None:
