@@ -160,6 +160,55 @@ def test_a_dataset_without_an_end():
         predict(model, Endless(DENSE, Y))
 
 
+class Impute(keras.layers.Layer):
+    """Puts 0 where a number is missing."""
+
+    def call(self, x):
+        return keras.ops.where(keras.ops.isnan(x), 0.0, x)
+
+
+def asked(model, x, form):
+    y = np.zeros((inputs.N, 3), "f4")
+    if form == "fit":
+        model.fit(x, y, verbose=0)
+        return 0.0
+    if form == "evaluate":
+        model.evaluate(x, y, verbose=0)
+        return 0.0
+    return predict(model, inputs.stream(x) if form == "dataset" else x).mean
+
+
+@pytest.mark.parametrize("form", ["array", "dataset", "fit", "evaluate"])
+def test_a_model_may_see_to_missing_numbers_itself(form):
+    """As in Keras; in a model that does not, a NaN is an error."""
+    x = np.where(DENSE == 0, np.nan, DENSE)
+    for imputes in (True, False):
+        chain = inputs.dense()
+        layers = [chain[0], *([Impute()] if imputes else []), *chain[1:]]
+        model = tfpbnn.Sequential(layers)
+        model.compile("sgd", "mse")
+        if imputes:
+            found, right = asked(model, x, form), asked(model, DENSE, form)
+            np.testing.assert_allclose(found, right)
+        else:
+            with pytest.raises(ValueError, match="must be finite"):
+                asked(model, x, form)
+
+
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_values_that_numpy_masks_are_refused(name):
+    """NumPy's own functions would drop the mask without a word."""
+    model = inputs.make("dense", "tfpbnn")
+    given = {"x": DENSE, "y": Y}
+    given[name] = np.ma.masked_equal(given[name], given[name].flat[0])
+    with pytest.raises(ValueError, match=f"`{name}`.* must be .*masked"):
+        model.fit(**given, verbose=0)
+    with pytest.raises(ValueError, match=f"`{name}`.* must be .*masked"):
+        model.evaluate(**given, verbose=0)
+    with pytest.raises(ValueError, match=f"`{name}`.* must be .*masked"):
+        tfpbnn.evaluate(model, **given, num_samples=2, verbose=0)
+
+
 def batches_of_lengths(with_mask):
     """Batches of 3, 5 and 2 steps, with targets and weights of each step."""
     rng = np.random.default_rng(0)

@@ -11,6 +11,7 @@ from tfpbnn import random
 from tfpbnn.base import data
 from tfpbnn.base.padding import joined
 from tfpbnn.base.progress import Bar
+from tfpbnn.networks import reading
 from tfpbnn.particles import engine, functions
 from tfpbnn.particles.ways import Draws
 
@@ -152,7 +153,22 @@ class Run:
 
     def _collected(self, batch: Any, bar: Bar, collect: Collect) -> Any:
         masks = self._function_for(batch).masks(batch)
-        return collect(self._draws(batch, bar), masks)
+        found = collect(self._draws(batch, bar), masks)
+        self._check_finite(batch, found)
+        return found
+
+    def _check_finite(self, batch: Any, found: Any) -> None:
+        """Raises if inputs have NaN that the model does not see to itself."""
+        try:
+            data.check_finite("x", batch)
+        except ValueError:
+            if data.are_finite(found):
+                return
+            names = reading.input_names(self._model)
+            # The place in all rows, where these are known.
+            all_rows = batch if self._is_stream else self._x
+            data.check_finite("x", all_rows, inputs=names)
+            raise
 
     def _draws(self, batch: Any, bar: Bar) -> Iterator[Any]:
         """Computes the outputs of some draws after another, `[d, B, ...]`."""

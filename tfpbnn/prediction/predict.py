@@ -263,7 +263,9 @@ class _Options:
             model,
             x
             if data.is_stream(x)
-            else data.as_rows("x", x, reading.input_names(model)),
+            else data.as_rows(
+                "x", x, reading.input_names(model), is_finite=False
+            ),
             self.num_samples,
             draws=_DRAWS[self.draws],
             seed=self.seed,

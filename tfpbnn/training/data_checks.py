@@ -81,10 +81,29 @@ def check_data(model: Any, given: Mapping[str, Any]) -> None:
 
 def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
     x, y, sample_weight = rows
-    data.check_finite("x", x, of)
+    _check_inputs(model, x, of)
     data.check_finite("y", _counted(model, y, sample_weight), of)
     if sample_weight is None:  # some may count for nothing
         check(model, y, of)
+
+
+def _check_inputs(model: Any, x: Any, of: str) -> None:
+    """Raises if inputs have NaN that the model does not see to itself."""
+    several = keras.tree.is_nested(x)
+    names = reading.input_names(model) if several else None
+    try:
+        data.check_finite("x", x, of, names)
+    except ValueError:
+        if not model.built:
+            raise
+        rows = data.as_rows("x", x, is_finite=False)
+        first = next(
+            row
+            for index in range(data.length(rows))
+            if not data.are_finite(row := data.rows(rows, index, index + 1))
+        )
+        if not data.are_finite(model.predict_on_batch(first)):
+            raise
 
 
 def _counted(model: Any, y: Any, sample_weight: Any) -> Any:
