@@ -1,5 +1,7 @@
 """A row's prediction does not depend on what its data come in."""
 
+import collections
+
 import keras
 import numpy as np
 import pandas as pd
@@ -207,6 +209,23 @@ def test_values_that_numpy_masks_are_refused(name):
         model.evaluate(**given, verbose=0)
     with pytest.raises(ValueError, match=f"`{name}`.* must be .*masked"):
         tfpbnn.evaluate(model, **given, num_samples=2, verbose=0)
+
+
+def test_inputs_in_an_order_of_their_own_go_by_name():
+    """A plain dict was paired with them in the order of the names."""
+    x = collections.OrderedDict(
+        (name, keras.Input((6,), name=name)) for name in "za"
+    )
+    last = tfpbnn.layers.DenseReparameterization(1)
+    model = keras.Model(x, last(10 * x["z"] + x["a"]))
+    given = {"draws": "mean", "likelihood": "mse"}
+    z, a = DENSE, DENSE[::-1]
+    kernel = np.asarray(last.kernel_posterior.loc)
+    right = (10 * z + a) @ kernel
+    for x in ({"z": z, "a": a}, collections.OrderedDict(a=a, z=z)):
+        for form in (x, inputs.stream(x)):
+            found = predict(model, form, **given).mean
+            np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
 
 
 def batches_of_lengths(with_mask):

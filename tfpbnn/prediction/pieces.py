@@ -54,7 +54,7 @@ class Run:
         memory_budget: int | None,
     ):
         self._model = model
-        self._x = x
+        self._x = x = reading.by_input(model, x)
         self.num_samples = 1 if draws is Draws.MEAN else num_samples
         self._key = random.as_key(random.any_seed() if seed is None else seed)
         self._antithetic = antithetic
@@ -86,6 +86,7 @@ class Run:
         bar = Bar(verbose)
         try:
             for batch, *brought in data.weighted_batches(self._x, size):
+                batch = reading.by_input(self._model, batch)
                 pieces = [batch]
                 if self._is_stream:
                     pieces = self._split(batch, self._most_rows(batch))
