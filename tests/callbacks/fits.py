@@ -55,10 +55,10 @@ def divisor_of(model, given, callback=None):
     first.set_model(model)
     first.on_train_begin()
     first.on_epoch_begin(0)
-    (weight,) = (
+    (weight,) = {
         float(weight.numpy())
         for weight in model.variables
         if weight.name == "kl_weight"
-    )
+    }
     first.on_train_end()
     return 1 / weight

@@ -1,5 +1,7 @@
 """A row's prediction does not depend on what its data come in."""
 
+import collections
+
 import keras
 import numpy as np
 import pandas as pd
@@ -160,26 +162,119 @@ def test_a_dataset_without_an_end():
         predict(model, Endless(DENSE, Y))
 
 
-def test_batches_of_different_lengths():
-    """Rows whose outputs have different shapes are no one array."""
-    model = keras.Sequential(
-        [keras.Input((None, 2)), tfpbnn.layers.DenseFlipout(2)]
+class Impute(keras.layers.Layer):
+    """Puts 0 where a number is missing."""
+
+    def call(self, x):
+        return keras.ops.where(keras.ops.isnan(x), 0.0, x)
+
+
+def asked(model, x, form):
+    y = np.zeros((inputs.N, 3), "f4")
+    if form == "fit":
+        model.fit(x, y, verbose=0)
+        return 0.0
+    if form == "evaluate":
+        model.evaluate(x, y, verbose=0)
+        return 0.0
+    return predict(model, inputs.stream(x) if form == "dataset" else x).mean
+
+
+@pytest.mark.parametrize("form", ["array", "dataset", "fit", "evaluate"])
+def test_a_model_may_see_to_missing_numbers_itself(form):
+    """As in Keras; in a model that does not, a NaN is an error."""
+    x = np.where(DENSE == 0, np.nan, DENSE)
+    for imputes in (True, False):
+        chain = inputs.dense()
+        layers = [chain[0], *([Impute()] if imputes else []), *chain[1:]]
+        model = tfpbnn.Sequential(layers)
+        model.compile("sgd", "mse")
+        if imputes:
+            found, right = asked(model, x, form), asked(model, DENSE, form)
+            np.testing.assert_allclose(found, right)
+        else:
+            with pytest.raises(ValueError, match="must be finite"):
+                asked(model, x, form)
+
+
+@pytest.mark.parametrize("name", ["x", "y"])
+def test_values_that_numpy_masks_are_refused(name):
+    """NumPy's own functions would drop the mask without a word."""
+    model = inputs.make("dense", "tfpbnn")
+    given = {"x": DENSE, "y": Y}
+    given[name] = np.ma.masked_equal(given[name], given[name].flat[0])
+    with pytest.raises(ValueError, match=f"`{name}`.* must be .*masked"):
+        model.fit(**given, verbose=0)
+    with pytest.raises(ValueError, match=f"`{name}`.* must be .*masked"):
+        model.evaluate(**given, verbose=0)
+    with pytest.raises(ValueError, match=f"`{name}`.* must be .*masked"):
+        tfpbnn.evaluate(model, **given, num_samples=2, verbose=0)
+
+
+def test_inputs_in_an_order_of_their_own_go_by_name():
+    """A plain dict was paired with them in the order of the names."""
+    x = collections.OrderedDict(
+        (name, keras.Input((6,), name=name)) for name in "za"
     )
-    rows = [np.ones([1 + i, 2], "f4") for i in range(4)]
-    dataset = tf.data.Dataset.from_generator(
-        lambda: rows, output_signature=tf.TensorSpec([None, 2])
-    )
-    kwargs = {"likelihood": tfpbnn.likelihoods.Normal()}
-    for keep_draws in (True, False):
-        with pytest.raises(ValueError, match="padded_shapes"):
-            predict(
-                model,
-                dataset.padded_batch(2),
-                keep_draws=keep_draws,
-                **kwargs,
-            )
-    even = dataset.padded_batch(2, padded_shapes=[4, 2])
-    assert predict(model, even, **kwargs).mean.shape == (4, 4, 1)
+    last = tfpbnn.layers.DenseReparameterization(1)
+    model = keras.Model(x, last(10 * x["z"] + x["a"]))
+    given = {"draws": "mean", "likelihood": "mse"}
+    z, a = DENSE, DENSE[::-1]
+    kernel = np.asarray(last.kernel_posterior.loc)
+    right = (10 * z + a) @ kernel
+    for x in ({"z": z, "a": a}, collections.OrderedDict(a=a, z=z)):
+        for form in (x, inputs.stream(x)):
+            found = predict(model, form, **given).mean
+            np.testing.assert_allclose(found, right, rtol=1e-4, atol=1e-4)
+
+
+def batches_of_lengths(with_mask):
+    """Batches of 3, 5 and 2 steps, with targets and weights of each step."""
+    rng = np.random.default_rng(0)
+    for steps in (3, 5, 2):
+        x = rng.normal(size=(4, steps, 2)).astype("f4")
+        if with_mask:
+            x[:, 0] = 0
+        weights = rng.uniform(size=(4, steps)).astype("f4")
+        yield x, rng.integers(0, 3, (4, steps)), weights
+
+
+@pytest.mark.parametrize("keep_draws", [True, False])
+@pytest.mark.parametrize("with_mask", [False, True])
+def test_batches_of_different_lengths(with_mask, keep_draws):
+    """Shorter ones are padded, and what is added is in no score."""
+    masking = [keras.layers.Masking()] if with_mask else []
+    last = tfpbnn.layers.DenseReparameterization(3)
+    model = keras.Sequential([keras.Input((None, 2)), *masking, last])
+    given = {
+        "likelihood": tfpbnn.likelihoods.Categorical(),
+        "keep_draws": keep_draws,
+        "draws": "coherent",
+    }
+    batches = list(batches_of_lengths(with_mask))
+    p = predict(model, iter(batches), **given)
+    parts = [predict(model, x, **given) for x, _, _ in batches]
+    assert p.mean.shape == (12, 5, 3)
+    for number, part in enumerate(parts):
+        rows, steps = slice(4 * number, 4 * number + 4), part.mean.shape[1]
+        np.testing.assert_allclose(p.mean[rows, :steps], part.mean, atol=1e-5)
+        first = int(with_mask)
+        assert p.mask[rows, first:steps].all()
+        assert not p.mask[rows, :first].any()
+        assert not p.mask[rows, steps:].any()
+    if keep_draws:
+        given.pop("keep_draws")
+        found = tfpbnn.evaluate(
+            model, iter(batches), num_samples=4, seed=3, verbose=0, **given
+        )
+        scores = [
+            part.evaluate(y, w)
+            for part, (_, y, w) in zip(parts, batches, strict=True)
+        ]
+        sums = [w[:, int(with_mask) :].sum() for _, _, w in batches]
+        for name in ("nll", "accuracy", "brier"):
+            right = np.average([s[name] for s in scores], weights=sums)
+            assert found[name] == pytest.approx(right, rel=1e-4)
 
 
 SPARSE_LAYERS = {

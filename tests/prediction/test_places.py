@@ -329,14 +329,3 @@ def test_masks_come_out_of_models_in_the_model(inner):
     for name, expected in plain.items():
         for draw in found[name].outputs:
             np.testing.assert_allclose(draw, expected, atol=1e-4)
-
-
-def test_targets_of_other_lengths_are_named():
-    model = tfpbnn.Sequential([keras.Input((None, 4)), layers.DenseFlipout(2)])
-    model.compile("adam", likelihoods.Normal())
-    rows = [
-        (np.ones((2, steps, 4), "float32"), np.ones((2, steps, 1), "float32"))
-        for steps in (3, 5)
-    ]
-    with pytest.raises(ValueError, match=r"targets have one shape.*\(3, 1\)"):
-        tfpbnn.evaluate(model, iter(rows), num_samples=2)

@@ -32,7 +32,9 @@ def is_stream(x: Any) -> bool:
     )
 
 
-def as_rows(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
+def as_rows(
+    name: str, data: Any, inputs: Sequence[str] = (), *, is_finite: bool = True
+) -> Any:
     """Converts leaves to forms that can be cut into rows.
 
     Args:
@@ -41,6 +43,7 @@ def as_rows(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
             None stands for an optional input.
         inputs: the names of the inputs that the arrays are for, in their
             order; "" for one that the user did not name.
+        is_finite: whether all numbers must be finite.
 
     Returns:
         The same structure, with leaves that `forms.standard` returns.
@@ -49,7 +52,10 @@ def as_rows(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
         TypeError: if data have another form, such as nested lists of numbers.
         ValueError: if lengths differ or are 0, or there is a NaN.
     """
-    return _checked(name, data, forms.standard, inputs)
+    rows = _checked(name, data, forms.standard, inputs)
+    if is_finite:
+        check_finite(name, rows, inputs=inputs)
+    return rows
 
 
 def as_keras_takes(given: dict[str, Any]) -> None:
@@ -59,10 +65,12 @@ def as_keras_takes(given: dict[str, Any]) -> None:
     its own, and sparse matrices in the order of their columns.
 
     Args:
-        given: the arguments of Keras's `fit` or `evaluate`, changed in place.
+        given: the arguments of Keras's `fit`, `evaluate` or `predict`, changed
+            in place.
 
     Raises:
         TypeError: if an array of x holds neither numbers nor strings.
+        ValueError: if NumPy masks values of an array.
     """
 
     def read(name: str, leaf: Any) -> Any:
@@ -70,6 +78,7 @@ def as_keras_takes(given: dict[str, Any]) -> None:
             return leaf
         if name == "x":
             return forms.standard("`x`", leaf)
+        forms.check_unmasked(f"`{name}`", leaf)
         return forms.from_pandas(leaf)
 
     def rows_of(names: Iterable[str], values: Iterable[Any]) -> list[Any]:
@@ -86,8 +95,13 @@ def as_keras_takes(given: dict[str, Any]) -> None:
         given["validation_data"] = tuple(rows_of(names, validation))
 
 
-def as_arrays(name: str, data: Any) -> Any:
+def as_arrays(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
     """Converts leaves to NumPy arrays, all of one length.
+
+    Args:
+        name: the argument's.
+        data: an array, or a structure of arrays.
+        inputs: as in `as_rows`.
 
     Raises:
         TypeError: if data have another form, such as nested lists of numbers,
@@ -107,7 +121,9 @@ def as_arrays(name: str, data: Any) -> Any:
             )
         return np.asarray(leaf)
 
-    return _checked(name, data, dense, ())
+    rows = _checked(name, data, dense, inputs)
+    check_finite(name, rows, inputs=inputs)
+    return rows
 
 
 def _checked(
@@ -116,7 +132,7 @@ def _checked(
     read: Callable[[str, Any], Any],
     inputs: Sequence[str],
 ) -> Any:
-    """Reads each leaf; checks that all have one length and are finite."""
+    """Reads each leaf, and checks that all have one length."""
     paths = [] if callable(data) else keras.tree.flatten_with_path(data)
     if is_stream(data) or all(leaf is None for _, leaf in paths):
         raise TypeError(f"`{name}` must be {_KINDS}. Received: {name}={data!r}")
@@ -132,8 +148,6 @@ def _checked(
         for label, (_, leaf) in zip(labels, paths, strict=True)
     ]
     _check_lengths(name, labels, leaves)
-    for label, leaf in zip(labels, leaves, strict=True):
-        _check_finite(label, leaf)
     return keras.tree.pack_sequence_as(data, leaves)
 
 
@@ -170,18 +184,39 @@ def _check_lengths(name: str, labels: list[str], leaves: list[Any]) -> None:
         )
 
 
-def check_finite(name: str, data: Any, of: str = "") -> None:
+def check_finite(
+    name: str,
+    data: Any,
+    of: str = "",
+    inputs: Sequence[str] | None = None,
+) -> None:
     """Raises if an array has NaN or infinite values; other forms pass.
 
     Args:
         name: the name of the argument.
         data: an array, or a structure of arrays.
         of: the words for what it is part of, for the message.
+        inputs: as in `as_rows`, for a message that says which array it is;
+            None for one that does not.
     """
     if data is None or is_stream(data):
         return
-    for leaf in keras.tree.flatten(data):
-        _check_finite(f"`{name}`{of}", leaf)
+    paths = keras.tree.flatten_with_path(data)
+    labels = [f"`{name}`"] * len(paths)
+    if inputs is not None:
+        labels = labels_of(name, [path for path, _ in paths], inputs)
+    for label, (_, leaf) in zip(labels, paths, strict=True):
+        if leaf is not None:
+            _check_finite(f"{label}{of}", leaf)
+
+
+def are_finite(data: Any) -> bool:
+    """Whether all numbers in a structure of arrays, and None, are finite."""
+    try:
+        check_finite("data", data)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_finite(label: str, leaf: Any) -> None:
@@ -245,11 +280,16 @@ def num_rows(batch: Any) -> Any:
 def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
     """Yields (inputs, targets or None) for each batch."""
     for inputs, targets, _ in weighted_batches(x, batch_size):
+        if is_stream(x):
+            check_finite("x", inputs, inputs=())
         yield inputs, targets
 
 
 def weighted_batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
-    """Yields (inputs, targets or None, weights or None) for each batch."""
+    """Yields (inputs, targets or None, weights or None) for each batch.
+
+    Inputs of a stream may have NaN, which the caller checks.
+    """
     if isinstance(x, keras.utils.PyDataset):
         for index in range(x.num_batches or 0):
             yield _unpacked(x[index])
@@ -290,7 +330,7 @@ def num_batches(x: Any, batch_size: int) -> int | None:
 
 def _unpacked(element: Any) -> tuple[Any, Any, Any]:
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(element)
-    return as_rows("x", x), y, sample_weight
+    return as_rows("x", x, is_finite=False), y, sample_weight
 
 
 def count_examples(x: Any, validation_split: float = 0.0) -> int:

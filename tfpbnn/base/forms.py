@@ -34,9 +34,11 @@ def standard(label: str, leaf: Any) -> Any:
 
     Raises:
         TypeError: if the array holds neither numbers nor strings, or both.
+        ValueError: if NumPy masks values of the array.
     """
     if leaf is None:
         return None
+    check_unmasked(label, leaf)
     if hasattr(leaf, "tocsr"):
         return _with_floats(_of_scipy(leaf))
     if isinstance(leaf, tf.SparseTensor):
@@ -58,6 +60,21 @@ def standard(label: str, leaf: Any) -> Any:
         ) from error
     floatx = keras.config.floatx()
     return values.astype(floatx, copy=False) if dtype.is_floating else values
+
+
+def check_unmasked(label: str, leaf: Any) -> None:
+    """Raises if an array has places that NumPy masks: they would be lost.
+
+    Raises:
+        ValueError: if there is one.
+    """
+    if np.ma.is_masked(leaf):
+        raise ValueError(
+            f"{label} must be an array without masked values. Received: a "
+            f"NumPy array with {np.ma.count_masked(leaf)} of them. Pass "
+            "`y.filled(0)` with `sample_weight=1.0 - np.ma.getmaskarray(y)` "
+            "for targets, and filled numbers for inputs"
+        )
 
 
 def length(leaf: Any) -> int:

@@ -240,7 +240,9 @@ class _Masks:
     """Computes the masks of a model's outputs, for batches of inputs.
 
     TensorFlow leaves out of the graph what the masks don't depend on, which is
-    all of the network's work.
+    all of the network's work. A network of several members may take, and give,
+    a group of rows for each of them. The masks are those of the first group,
+    since members have the same rows here, and the loss is the mean of theirs.
     """
 
     def __init__(self, model: Any):
@@ -252,12 +254,19 @@ class _Masks:
             return keras.tree.map_structure(_mask_or_none, outputs)
 
         self._function = tf.function(masks, reduce_retracing=True)
+        self._members = getattr(network, "num_members", 1)
 
     def __call__(self, x: Any) -> Any:
         tensors = keras.tree.map_structure(tf.convert_to_tensor, x)
+        rows = _num_rows(tensors)
+        if self._members > 1:
+            tensors = keras.tree.map_structure(
+                lambda t: tf.concat([t] * self._members, axis=0), tensors
+            )
         found = self._function(tensors)
         return keras.tree.map_structure(
-            lambda mask: None if mask.dtype != tf.bool else mask.numpy(), found
+            lambda mask: None if mask.dtype != tf.bool else mask[:rows].numpy(),
+            found,
         )
 
 

@@ -329,7 +329,7 @@ def _warn_when_trained(loss: Tensor, term: KLTerm) -> Tensor:
 def _warn_unset(term: KLTerm) -> None:
     with tf.init_scope():
         untouched = float(keras.ops.convert_to_numpy(term.weight)) == 1.0
-    if not untouched:
+    if not untouched or _in_charge:  # or it was set, and 1 is right
         return
     seen = {tf.compat.v1.get_default_graph(), term}
     first = not any(item in _warned for item in seen)

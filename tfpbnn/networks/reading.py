@@ -1,5 +1,6 @@
 """Reads what a Keras model is: whether it is built, its inputs and layers."""
 
+import collections
 import inspect
 import math
 from collections.abc import Iterable, Iterator, Mapping
@@ -147,6 +148,20 @@ def input_names(model: keras.Model) -> list[str]:
     inputs = getattr(template_of(model), "inputs", None) or []
     names = [x.name for x in inputs]
     return ["" if name.startswith("keras_tensor") else name for name in names]
+
+
+def by_input(model: keras.Model, x: Any) -> Any:
+    """Returns x in the order of a model whose inputs are an OrderedDict.
+
+    The arrays of a plain dict are otherwise taken in the order of their names,
+    and paired with other inputs.
+    """
+    inputs = getattr(template_of(model), "input", None)
+    if not isinstance(inputs, collections.OrderedDict):
+        return x
+    if not isinstance(x, dict) or set(x) != set(inputs):
+        return x
+    return collections.OrderedDict((name, x[name]) for name in inputs)
 
 
 def compiled_loss(model: keras.Model) -> Any:

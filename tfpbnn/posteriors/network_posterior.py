@@ -9,10 +9,10 @@ import tensorflow as tf
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.drawn.base import DrawnValues
 from tfpbnn.particles import Posterior
-from tfpbnn.training.data_checks import CheckedEvaluate
+from tfpbnn.training.data_checks import CheckedData
 
 
-class Untrainable(Posterior, CheckedEvaluate, keras.Model):
+class Untrainable(Posterior, CheckedData, keras.Model):
     """A posterior that is collected, not trained."""
 
     def fit(self, *args: Any, **kwargs: Any) -> NoReturn:

@@ -4,10 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import keras
-import numpy as np
 
 from tfpbnn import likelihoods
 from tfpbnn.base.by_output import by_output, names_of
+from tfpbnn.base.padding import joined, joined_masks
 from tfpbnn.base.types import Array, Tree
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.prediction import averages
@@ -25,10 +25,12 @@ class Piece(NamedTuple):
     Attributes:
         parts: for each output that has a loss its draws, or the averages.
         masks: for each of these Keras's mask, `[B, ...]`, or None.
+        places: for each of these the shape `(B, ...)` of what masks are of.
     """
 
     parts: list[Any]
     masks: list[Array | None]
+    places: list[tuple[int, ...]]
 
 
 class Collector:
@@ -64,6 +66,7 @@ class Collector:
             masks: Keras's mask of each output, `[B, ...]`, or None.
         """
         kept: list[list[Any]] = []
+        places: list[tuple[int, ...]] = []
         for outputs in pieces:
             leaves = keras.tree.flatten(outputs)
             if not self._likelihoods:
@@ -71,14 +74,16 @@ class Collector:
             pairs = self._with_loss(leaves)
             for y, likelihood in pairs:
                 likelihood.check_outputs(y)
+            places = [tuple(y.shape[1:-1]) for y, _ in pairs]
             kept.append(
                 [y for y, _ in pairs]
                 if self._keep_draws
                 else [self._average(y, likelihood) for y, likelihood in pairs]
             )
-        join = _joined if self._keep_draws else averages.merge
+        join = joined if self._keep_draws else averages.merge
         parts = [join(parts) for parts in zip(*kept, strict=True)]
-        return Piece(parts, [mask for mask, _ in self._with_loss(masks)])
+        of_parts = [mask for mask, _ in self._with_loss(masks)]
+        return Piece(parts, of_parts, places)
 
     def _begin(self, outputs: Tree) -> None:
         """Learns what the outputs are."""
@@ -106,10 +111,21 @@ class Collector:
         """The predictions, by their outputs, from what was collected."""
         parts = zip(*(piece.parts for piece in pieces), strict=True)
         masks = zip(*(piece.masks for piece in pieces), strict=True)
+        places = zip(*(piece.places for piece in pieces), strict=True)
         return {
-            name: self._join(of_rows, mask, likelihood, num_samples, draws)
-            for (name, likelihood), of_rows, mask in zip(
-                self._with_loss(self.all_names), parts, masks, strict=True
+            name: self._join(
+                of_rows,
+                joined_masks(mask, place),
+                likelihood,
+                num_samples,
+                draws,
+            )
+            for (name, likelihood), of_rows, mask, place in zip(
+                self._with_loss(self.all_names),
+                parts,
+                masks,
+                places,
+                strict=True,
             )
         }
 
@@ -127,16 +143,15 @@ class Collector:
     def _join(
         self,
         parts: tuple[Any, ...],
-        masks: tuple[Any, ...],
+        mask: Array | None,
         likelihood: Likelihood,
         num_samples: int,
         draws: str,
     ) -> Predictive:
-        mask = None if masks[0] is None else np.concatenate(masks)
         if self._keep_draws:
-            outputs = _joined(parts, axis=1)
+            outputs = joined(parts, axis=1)
             return _kind(likelihood)(outputs, likelihood, draws, mask)
-        averages = tuple(map(_joined, zip(*parts, strict=True)))
+        averages = tuple(map(joined, zip(*parts, strict=True)))
         return _kind(likelihood).without_draws(
             num_samples, averages, likelihood, draws, mask=mask
         )
@@ -182,19 +197,6 @@ def resolve(
         None if one is None else likelihoods.from_loss(one, size)
         for one, size in zip(losses, sizes, strict=True)
     ]
-
-
-def _joined(parts: Sequence[Array], axis: int = 0) -> Array:
-    """The parts along an axis, without a copy if there is one."""
-    shapes = [np.delete(part.shape, axis).tolist() for part in parts]
-    if odd := next((shape for shape in shapes if shape != shapes[0]), None):
-        raise ValueError(
-            "`x` must have batches whose outputs have one shape. Received: "
-            f"{parts[0].shape[axis + 1 :]} and {tuple(odd[axis:])} for a row. "
-            "Pad all batches to the same length, as `padded_batch` does with "
-            "`padded_shapes`, or predict them one by one"
-        )
-    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis)
 
 
 def _kind(likelihood: Likelihood) -> type[Predictive]:

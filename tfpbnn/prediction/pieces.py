@@ -9,7 +9,9 @@ import numpy as np
 
 from tfpbnn import random
 from tfpbnn.base import data
+from tfpbnn.base.padding import joined
 from tfpbnn.base.progress import Bar
+from tfpbnn.networks import reading
 from tfpbnn.particles import engine, functions
 from tfpbnn.particles.ways import Draws
 
@@ -52,7 +54,7 @@ class Run:
         memory_budget: int | None,
     ):
         self._model = model
-        self._x = x
+        self._x = x = reading.by_input(model, x)
         self.num_samples = 1 if draws is Draws.MEAN else num_samples
         self._key = random.as_key(random.any_seed() if seed is None else seed)
         self._antithetic = antithetic
@@ -85,6 +87,7 @@ class Run:
         bar = Bar(verbose)
         try:
             for batch, *brought in data.weighted_batches(self._x, size):
+                batch = reading.by_input(self._model, batch)
                 pieces = [batch]
                 if self._is_stream:
                     pieces = self._split(batch, self._most_rows(batch))
@@ -159,8 +162,22 @@ class Run:
                 f"{data.length(batch)} rows. Pass batch_size={function.rows}, "
                 "and a multiple of as many rows"
             )
-        masks = function.masks(batch)
-        return collect(self._draws(batch, bar), masks)
+        found = collect(self._draws(batch, bar), function.masks(batch))
+        self._check_finite(batch, found)
+        return found
+
+    def _check_finite(self, batch: Any, found: Any) -> None:
+        """Raises if inputs have NaN that the model does not see to itself."""
+        try:
+            data.check_finite("x", batch)
+        except ValueError:
+            if data.are_finite(found):
+                return
+            names = reading.input_names(self._model)
+            # The place in all rows, where these are known.
+            all_rows = batch if self._is_stream else self._x
+            data.check_finite("x", all_rows, inputs=names)
+            raise
 
     def _draws(self, batch: Any, bar: Bar) -> Iterator[Any]:
         """Computes the outputs of some draws after another, `[d, B, ...]`."""
@@ -222,15 +239,7 @@ def _joined(*leaves: Any) -> Any:
             "`x` must bring targets and weights with all of its batches or "
             f"with none. Received: {missing} of {len(leaves)} batches without"
         )
-    shapes = {leaf.shape[1:] for leaf in leaves}
-    if len(shapes) > 1:
-        raise ValueError(
-            "`x` must have batches whose targets have one shape. Received: "
-            f"{sorted(shapes)} for a row. Pad all batches to the same length, "
-            "as `padded_batch` does with `padded_shapes`, or predict them one "
-            "by one"
-        )
-    return np.concatenate(leaves)
+    return joined(leaves)
 
 
 def _check_fits(found: Any, batches: int | None) -> None:

@@ -48,6 +48,8 @@ def predict(
             which may be sparse, ragged or of strings; a list or dict of these,
             with None for an optional input; or a tf.data.Dataset, PyDataset,
             loader or finite generator of batches, whose targets are ignored.
+            Where batches differ in their number of steps, and outputs have
+            steps too, shorter outputs are padded, and masked there.
         num_samples: the number of draws S of the weights. Errors of the mean
             fall with its square root; 100 are enough for most plots. For an
             ensemble, the number of members to use, the first ones; there are
@@ -261,7 +263,9 @@ class _Options:
             model,
             x
             if data.is_stream(x)
-            else data.as_rows("x", x, reading.input_names(model)),
+            else data.as_rows(
+                "x", x, reading.input_names(model), is_finite=False
+            ),
             self.num_samples,
             draws=_DRAWS[self.draws],
             seed=self.seed,

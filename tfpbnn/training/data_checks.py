@@ -1,4 +1,4 @@
-"""Checks the data of `fit` and `evaluate` before Keras reads them.
+"""Checks the data of `fit`, `evaluate` and `predict` before Keras reads them.
 
 Otherwise a NaN shows only in the logs, and a label out of range raises in the
 first step's graph, with TensorFlow's long traceback.
@@ -28,8 +28,8 @@ _LABEL_LOSSES = (
 )
 
 
-class CheckedEvaluate:
-    """A mixin for Keras models, whose `evaluate` checks its data."""
+class CheckedData:
+    """A mixin for Keras models, whose `evaluate` and `predict` check data."""
 
     def evaluate(self, *args: Any, **kwargs: Any) -> Any:
         """Evaluates the model like `keras.Model.evaluate`, after checks.
@@ -46,6 +46,17 @@ class CheckedEvaluate:
         bound = inspect.signature(plain).bind(*args, **kwargs)
         data.as_keras_takes(bound.arguments)
         check_data(self, bound.arguments)
+        return plain(*bound.args, **bound.kwargs)
+
+    def predict(self, *args: Any, **kwargs: Any) -> Any:
+        """As `keras.Model.predict`, of all forms of data that `fit` takes.
+
+        Raises:
+            TypeError: if an array holds neither numbers nor strings.
+        """
+        plain = super().predict  # type: ignore[misc]
+        bound = inspect.signature(plain).bind(*args, **kwargs)
+        data.as_keras_takes(bound.arguments)
         return plain(*bound.args, **bound.kwargs)
 
 
@@ -70,10 +81,29 @@ def check_data(model: Any, given: Mapping[str, Any]) -> None:
 
 def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
     x, y, sample_weight = rows
-    data.check_finite("x", x, of)
+    _check_inputs(model, x, of)
     data.check_finite("y", _counted(model, y, sample_weight), of)
     if sample_weight is None:  # some may count for nothing
         check(model, y, of)
+
+
+def _check_inputs(model: Any, x: Any, of: str) -> None:
+    """Raises if inputs have NaN that the model does not see to itself."""
+    several = keras.tree.is_nested(x)
+    names = reading.input_names(model) if several else None
+    try:
+        data.check_finite("x", x, of, names)
+    except ValueError:
+        if not model.built:
+            raise
+        rows = data.as_rows("x", x, is_finite=False)
+        first = next(
+            row
+            for index in range(data.length(rows))
+            if not data.are_finite(row := data.rows(rows, index, index + 1))
+        )
+        if not data.are_finite(model.predict_on_batch(first)):
+            raise
 
 
 def _counted(model: Any, y: Any, sample_weight: Any) -> Any:

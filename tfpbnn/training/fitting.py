@@ -18,7 +18,7 @@ from tfpbnn.training import (
 )
 
 
-class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
+class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
     """A mixin whose `fit` weights the KL by the number of training examples."""
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:

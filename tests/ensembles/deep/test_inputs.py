@@ -14,6 +14,9 @@ from tfpbnn.ensembles import (
     MixedEnsemble,
     MultiSWAG,
     SnapshotEnsemble,
+    to_batch_ensemble,
+    to_masksembles,
+    to_packed_ensemble,
 )
 from tfpbnn.ensembles.jobs.arrays import load_arrays, save_arrays
 
@@ -29,6 +32,13 @@ def lookup():
     words = keras.Input((), dtype="string")
     x = layers.StringLookup(vocabulary=["red", "blue"])(words)
     return keras.Model(words, layers.Dense(1)(layers.Embedding(3, 3)(x)))
+
+
+def wide_lookup():
+    words = keras.Input((), dtype="string")
+    x = layers.StringLookup(vocabulary=["red", "blue"])(words)
+    x = layers.Dense(4)(layers.Embedding(3, 3)(x))
+    return keras.Model(words, layers.Dense(1)(x))
 
 
 def dense(**kwargs):
@@ -86,6 +96,10 @@ RAGGED = tf.ragged.constant([[1] * (1 + i % 4) for i in range(N)], tf.int32)
 FORMS = {
     "strings": (lookup, lambda: (WORDS, Y)),
     "string tensor": (lookup, lambda: (tf.constant(WORDS), Y)),
+    "U": (lookup, lambda: (WORDS.astype(str), Y)),
+    "S": (lookup, lambda: (WORDS.astype("S"), Y)),
+    "Series of words": (lookup, lambda: (pd.Series(WORDS, dtype="str"), Y)),
+    "nullable": (dense, lambda: (pd.DataFrame(X).astype("Float32"), Y)),
     "pandas": (dense, lambda: (pd.DataFrame(X), pd.Series(Y))),
     "scipy": (lambda: dense(sparse=True), lambda: (SPARSE, Y)),
     "ragged": (ragged, lambda: (RAGGED, Y)),
@@ -96,6 +110,16 @@ FORMS = {
 }
 
 
+def as_keras(x, *rest):
+    """What Keras itself does not read, in a form that it does."""
+    if isinstance(x, pd.DataFrame):
+        x = x.to_numpy("float32")
+    if isinstance(x, pd.Series | np.ndarray) and x.dtype != "float32":
+        words = x.astype(str) if x.dtype.kind == "S" else x
+        x = np.array(list(words), object)
+    return x, *rest
+
+
 @pytest.mark.filterwarnings("ignore:Your input ran out of data")  # it ended
 @pytest.mark.parametrize("form", FORMS)
 def test_members_learn_as_by_keras(form):
@@ -103,17 +127,49 @@ def test_members_learn_as_by_keras(form):
     ensemble = DeepEnsemble(build, 2)
     ensemble.compile(keras.optimizers.SGD(0.1), "mse")
     alone = list(ensemble.members)
-    for model in (ensemble, *alone):
-        model.fit(*data(), shuffle=False, verbose=0)
+    ensemble.fit(*data(), shuffle=False, verbose=0)
+    for model in alone:
+        model.fit(*as_keras(*data()), shuffle=False, verbose=0)
     assert_same(ensemble, alone)
-    x = data()[0]
-    if isinstance(x, np.ndarray | pd.DataFrame | tf.Tensor):
+    x, *_ = data()
+    if isinstance(x, np.ndarray | pd.DataFrame | pd.Series | tf.Tensor):
         found = ensemble.predict(x, verbose=0)
-        mean = np.mean([m.predict(x, verbose=0) for m in alone], 0)
+        known, *_ = as_keras(x)
+        mean = np.mean([m.predict(known, verbose=0) for m in alone], 0)
         np.testing.assert_allclose(found, mean, atol=1e-6)
 
 
-@pytest.mark.parametrize("form", ["strings", "string tensor"])
+def test_an_order_of_their_own_names_the_input_that_it_cannot_have():
+    def build():
+        inputs = [keras.Input((4,), name=name) for name in ("left", "right")]
+        return keras.Model(inputs, layers.Dense(1)(layers.Add()(inputs)))
+
+    ensemble = DeepEnsemble(build, 2, shuffle="own")
+    ensemble.compile("sgd", "mse")
+    with pytest.raises(TypeError, match=r"\(input `right`\) must be a dense"):
+        ensemble.fit([X, tf.sparse.from_dense(X)], Y, verbose=0)
+
+
+@pytest.mark.parametrize("kind", ["mixed", "batch", "packed", "masksembles"])
+def test_all_ensembles_take_strings_and_frames(kind):
+    make = {
+        "mixed": lambda m: MixedEnsemble([m, lookup()]),
+        "batch": lambda m: to_batch_ensemble(m, 2),
+        "packed": lambda m: to_packed_ensemble(m, 2),
+        "masksembles": lambda m: to_masksembles(m, 2),
+    }[kind]
+    for x in (WORDS.astype(str), pd.Series(WORDS, dtype="str")):
+        ensemble = make(wide_lookup())
+        ensemble.compile("sgd", "mse")
+        ensemble.fit(x, Y, validation_data=(x, pd.Series(Y)), verbose=0)
+        found = ensemble.predict(x, verbose=0)
+        assert found.shape == (N, 1)
+        for word in ("red", "blue", "other"):
+            assert len(np.unique(found[word == WORDS])) == 1
+        assert len(np.unique(found)) == 3
+
+
+@pytest.mark.parametrize("form", ["U", "strings", "string tensor", "nullable"])
 @pytest.mark.parametrize(
     "option", [{"bootstrap": "poisson"}, {"shuffle": "own"}]
 )

@@ -24,7 +24,7 @@ from tfpbnn.networks import copying, states
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles import Posterior
-from tfpbnn.training.data_checks import CheckedEvaluate
+from tfpbnn.training.data_checks import CheckedData
 from tfpbnn.training.steps_per_call import StepsPerCall
 
 
@@ -47,7 +47,7 @@ class Members(Sequence):
         return self._ensemble.member(numbers)
 
 
-class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
+class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
     """A Keras model of M networks, whose weights are stacks `[M, ...]`.
 
     Attributes:

@@ -18,6 +18,7 @@ from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs
 from tfpbnn.layers.kl import managed_weights
+from tfpbnn.networks import reading
 from tfpbnn.training import data_checks, steps_per_call, units
 from tfpbnn.training.fitting import WeightedFit
 from tfpbnn.training.optimizer_step import is_elementwise
@@ -102,7 +103,10 @@ def fit(
 
 
 def _check(model: Any, given: dict[str, Any]) -> None:
-    """Raises if there is nothing to be learned so; warns if little is."""
+    """Raises if there is nothing to be learned so; warns if little is.
+
+    Puts data into the forms that Keras takes.
+    """
     check_compiled(model)
     if isinstance(given.get("shuffle"), str):
         raise ValueError(
@@ -110,6 +114,7 @@ def _check(model: Any, given: dict[str, Any]) -> None:
             'is asked of the constructor, by shuffle="own". Received: '
             f"shuffle={given['shuffle']!r}"
         )
+    data.as_keras_takes(given)
     data_checks.check_data(model, given)
     units.warn(model, given)
     if model.members_are_same():
@@ -211,7 +216,7 @@ def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
             f"Received: x of type {type(x).__name__}. Pass arrays, "
             'or make the ensemble with bootstrap=None and shuffle="shared"'
         )
-    x = data.as_arrays("x", given.pop("x", None))
+    x = data.as_arrays("x", given.pop("x", None), reading.input_names(model))
     y = data.as_arrays("y", given.pop("y", None))
     weights = example_weights(
         y, given.pop("sample_weight", None), given.pop("class_weight", None)

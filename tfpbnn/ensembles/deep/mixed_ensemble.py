@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import registry
+from tfpbnn.base import data, registry
 from tfpbnn.base.masks import mean_of
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.ensembles.deep import networks
@@ -21,7 +21,7 @@ from tfpbnn.training import data_checks, units
 
 
 @registry.register("ensembles")
-class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
+class MixedEnsemble(Posterior, data_checks.CheckedData, keras.Model):
     """An ensemble of networks of any kind, with the same inputs and outputs.
 
     `DeepEnsemble.from_models` makes it of networks that differ in more than
@@ -141,6 +141,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         """Fits each member by itself; see `DeepEnsemble.fit`."""
         given = kwargs | {"x": x, "y": y}
         check_compiled(self)
+        data.as_keras_takes(given)
         data_checks.check_data(self, given)
         units.warn(self, given)
         weight_kl(self, given)

@@ -16,6 +16,7 @@ from tfpbnn.base import checks, data
 from tfpbnn.base.progress import Bar
 from tfpbnn.ensembles.deep.feeds import counted, example_weights
 from tfpbnn.ensembles.jobs.arrays import load_arrays, save_arrays
+from tfpbnn.networks import reading
 
 # What all jobs read from the same files.
 _SHARED = ("x", "y", "validation_data")
@@ -273,7 +274,8 @@ def _own(model: Any, given: dict[str, Any], number: int) -> dict[str, Any]:
         own.pop("sample_weight", None),
         own.pop("class_weight", None),
     )
-    rows = data.length(data.as_arrays("x", own["x"]))
+    names = reading.input_names(model)
+    rows = data.length(data.as_arrays("x", own["x"], names))
     counts = model.options.bootstrap_counts(rows, model.num_members)
     own["sample_weight"] = counted(counts[:, number], weights)
     return own

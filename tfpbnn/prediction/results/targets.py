@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import data
+from tfpbnn.base import data, forms
 from tfpbnn.base.places import over_places, over_targets
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
@@ -101,6 +101,7 @@ def aligned(
         ValueError: if something doesn't fit, or a target that counts is out of
             the support, or if nothing counts.
     """
+    forms.check_unmasked("`y`", y)
     y = np.asarray(y)
     data.check_numbers("`y`", y)
     rows, places = outputs_shape[0], outputs_shape[:-1]
