@@ -1,0 +1,14 @@
+"""What moves a chain by one step, one method a file.
+
+A kernel sees a density of whitened positions, in which all directions are about
+as wide. To add one: a subclass of `base.Kernel` with its `step`, and an entry
+in `KERNELS`.
+"""
+
+from tfpbnn.mcmc.kernels.base import Kernel, Step
+from tfpbnn.mcmc.kernels.hmc import HMC
+from tfpbnn.mcmc.kernels.nuts import NUTS
+
+KERNELS: dict[str, type[Kernel]] = {"hmc": HMC, "nuts": NUTS}
+
+__all__ = ["HMC", "KERNELS", "NUTS", "Kernel", "Step"]

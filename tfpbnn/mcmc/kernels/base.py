@@ -1,0 +1,72 @@
+"""What kernels share."""
+
+import abc
+from collections.abc import Callable
+from typing import NamedTuple
+
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+
+# An error of the energy above this, in nats, is a divergence.
+_DIVERGENT = 1000.0
+
+
+class Step(NamedTuple):
+    """One step of each of C chains.
+
+    Attributes:
+        position: the new positions, `[C, D]`.
+        log_prob: the log-densities there, `[C]`.
+        acceptance: the probabilities of acceptance, `[C]`, to adapt to.
+        energy: the energies, `[C]`.
+        is_divergent: whether the integration of the path failed, `[C]`.
+        num_gradients: how many gradients the chains took, `[C]`.
+    """
+
+    position: Tensor
+    log_prob: Tensor
+    acceptance: Tensor
+    energy: Tensor
+    is_divergent: Tensor
+    num_gradients: Tensor
+
+
+class Kernel(abc.ABC):
+    """A Markov kernel that leaves a density of positions as it is.
+
+    Args:
+        max_tree_depth: gradients of one step are at most 2 to this power.
+    """
+
+    def __init__(self, max_tree_depth: int):
+        self.max_tree_depth = max_tree_depth
+
+    @abc.abstractmethod
+    def step(
+        self,
+        log_prob: Callable[[Tensor], Tensor],
+        position: Tensor,
+        step_size: Tensor,
+        seed: Tensor,
+    ) -> Step:
+        """Moves the chains.
+
+        Args:
+            log_prob: log-densities `[C]` of positions `[C, D]`.
+            position: `[C, D]`.
+            step_size: of each chain, `[C]`.
+            seed: of this step, `[2]`.
+        """
+
+
+def acceptance(log_ratio: Tensor) -> Tensor:
+    """Probabilities of acceptance; 0 where the ratio is not a number."""
+    valid = tf.math.is_finite(log_ratio)
+    ratio = tf.exp(tf.minimum(log_ratio, tf.zeros_like(log_ratio)))
+    return tf.where(valid, ratio, tf.zeros_like(ratio))
+
+
+def is_divergent(log_ratio: Tensor) -> Tensor:
+    """Whether the energy at the end of a path is far off."""
+    return tf.logical_not(log_ratio > -_DIVERGENT)

@@ -1,0 +1,179 @@
+"""The compiled program that moves chains, in warm-up and afterwards."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor, Tree
+from tfpbnn.mcmc import adaptation
+from tfpbnn.mcmc.adaptation import StepSize, Widths
+from tfpbnn.mcmc.kernels import Kernel
+
+# The most steps of one call: the sizes of what it returns are fixed.
+MOST_STEPS = 64
+
+
+class ChainState(NamedTuple):
+    """Where C chains are.
+
+    Attributes:
+        vector: their positions, `[C, D]`.
+        step_size: adapted step sizes.
+        widths: adapted widths.
+        step: how many steps were made, a scalar.
+        key: of the chains' random numbers, `[2]`.
+    """
+
+    vector: Tensor
+    step_size: StepSize
+    widths: Widths
+    step: Tensor
+    key: Tensor
+
+
+class Trace(NamedTuple):
+    """What steps have left, `[steps, C, ...]`; those that are kept first."""
+
+    vector: Tensor
+    log_prob: Tensor
+    acceptance: Tensor
+    energy: Tensor
+    is_divergent: Tensor
+    num_gradients: Tensor
+    step_size: Tensor
+
+
+def initial(vector: Tensor, scale: Tensor, step_size: float, key: Tensor) -> Any:
+    """Chains that have not moved yet.
+
+    Args:
+        vector: `[C, D]`.
+        scale: `[C, D]` or `[C, D, D]`, as in `Widths`.
+        step_size: to begin with.
+        key: `[2]`.
+    """
+    log = tf.math.log(tf.fill(vector.shape[:1], tf.cast(step_size, vector.dtype)))
+    return ChainState(
+        vector,
+        adaptation.start_at(log),
+        adaptation.start(scale),
+        tf.constant(0),
+        key,
+    )
+
+
+class Program:
+    """Moves chains by up to `MOST_STEPS` steps a call.
+
+    One program serves warm-up and sampling: what a step does is data. Its
+    numbers depend on the chain's key and the number of the step alone, so not
+    on how steps are cut into calls.
+    """
+
+    def __init__(
+        self,
+        log_density: Callable[[Tensor, Tree], Tensor],
+        kernel: Kernel,
+        target_accept: float,
+        *,
+        jit_compile: bool,
+    ):
+        self._log_density = log_density
+        self._kernel = kernel
+        self._target = target_accept
+        self._function = tf.function(
+            self._run, jit_compile=jit_compile, autograph=False
+        )
+
+    def __call__(
+        self, state: ChainState, flags: Any, keep: Any, data: Tree
+    ) -> tuple[ChainState, Trace]:
+        """Moves the chains by `len(flags)` steps.
+
+        Args:
+            state: where they are.
+            flags: of each step, as from `adaptation.schedule`.
+            keep: whether a step's position is to be returned, of each.
+            data: what the log-density takes beside vectors.
+
+        Returns:
+            the chains afterwards, and what was kept.
+        """
+        count = len(flags)
+        missing = MOST_STEPS - count
+        flags = tf.pad(tf.constant(flags), [[0, missing], [0, 0]])
+        keeps = tf.pad(tf.constant(keep), [[0, missing]])
+        state, trace = self._function(
+            state, flags, keeps, tf.constant(count), data
+        )
+        kept = int(sum(keep))
+        return state, Trace(*(t[:kept] for t in trace))
+
+    def _run(
+        self, state: ChainState, flags: Tensor, keep: Tensor, count: Tensor, data: Tree
+    ) -> tuple[ChainState, Trace]:
+        def body(i: Tensor, slot: Tensor, state: Any, arrays: Any) -> Any:
+            state, record = self._step(state, flags[i], data)
+            # A step that is not kept is written over by the next.
+            arrays = [a.write(slot, r) for a, r in zip(arrays, record, strict=True)]
+            return i + 1, slot + tf.cast(keep[i], tf.int32), state, arrays
+
+        dtype = state.vector.dtype
+        chains = state.vector.shape[0]
+        kinds = Trace(dtype, dtype, dtype, dtype, tf.bool, tf.int32, dtype)
+        shapes = [state.vector.shape] + [[chains]] * (len(kinds) - 1)
+        arrays = [
+            tf.TensorArray(kind, MOST_STEPS + 1, element_shape=shape, clear_after_read=False)
+            for kind, shape in zip(kinds, shapes, strict=True)
+        ]
+        zero = tf.constant(0)
+        _, _, state, arrays = tf.while_loop(
+            lambda i, *_: i < count, body, (zero, zero, state, arrays)
+        )
+        return state, Trace(*(a.stack() for a in arrays))
+
+    def _step(
+        self, state: ChainState, flags: Tensor, data: Tree
+    ) -> tuple[ChainState, Trace]:
+        widths, step_size = state.widths, state.step_size
+        adapts = flags[adaptation.ADAPTS]
+        seed = tf.random.experimental.stateless_fold_in(state.key, state.step)
+        log_size = tf.where(adapts, step_size.log, step_size.average)
+        size = tf.exp(log_size)
+        found = self._kernel.step(
+            lambda z: self._log_density(widths.out(z), data),
+            widths.into(state.vector),
+            size,
+            seed,
+        )
+        vector = widths.out(found.position)
+        widths = _chosen(
+            flags[adaptation.COUNTS], widths.counted(vector), widths
+        )
+        tried = adaptation.updated(step_size, found.acceptance, self._target)
+        step_size = _chosen(adapts, tried, step_size)
+        # After a window all is other than before: dual averaging begins anew.
+        ends = flags[adaptation.ENDS]
+        widths = tf.cond(ends, widths.ended, lambda: widths)
+        step_size = _chosen(
+            ends, adaptation.start_at(step_size.average), step_size
+        )
+        state = ChainState(vector, step_size, widths, state.step + 1, state.key)
+        return state, Trace(
+            vector,
+            found.log_prob,
+            found.acceptance,
+            found.energy,
+            found.is_divergent,
+            found.num_gradients,
+            size,
+        )
+
+
+def _chosen(condition: Tensor, yes: Any, no: Any) -> Any:
+    """One of two structures of tensors."""
+    return keras.tree.map_structure(
+        lambda a, b: tf.where(condition, a, b), yes, no
+    )
