@@ -23,7 +23,10 @@ _DEFAULT = "normal"
 
 
 def parameters(
-    network: keras.Model, prior: Any, trainable_only: bool
+    network: keras.Model,
+    prior: Any,
+    trainable_only: bool,
+    own: Mapping[int, priors.Prior | None],
 ) -> Parameters:
     """The random weights of a network, each with its own prior.
 
@@ -32,6 +35,7 @@ def parameters(
         prior: one for all weights; or a dict of them by a layer's name or a
             pattern of paths. See `tfpbnn.mcmc.sample`.
         trainable_only: whether frozen weights stay as they are.
+        own: priors that variables have of their own, by their ids.
 
     Raises:
         ValueError: if nothing is random, a pattern matches nothing, or the
@@ -39,7 +43,11 @@ def parameters(
     """
     variables = _candidates(network, trainable_only)
     known = _Priors(network, prior, [v.path for v in variables])
-    found = [w for v in variables if (w := known.weight(v)) is not None]
+    made = [
+        with_prior(v, built) if (built := own.get(id(v))) else known.weight(v)
+        for v in variables
+    ]
+    found = [weight for weight in made if weight is not None]
     known.check_used()
     if not found:
         raise ValueError(
@@ -144,4 +152,6 @@ def matches(pattern: str, path: str) -> bool:
 
 def _parents(path: str) -> list[str]:
     names = path.split("/")
-    return ["/".join(names[:stop]) for stop in range(1, len(names))] + names[:-1]
+    return ["/".join(names[:stop]) for stop in range(1, len(names))] + names[
+        :-1
+    ]

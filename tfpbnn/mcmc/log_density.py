@@ -76,7 +76,9 @@ class Network:
             if not is_touched:
                 _do(call, tensors)
                 # A mask would be lost on the way into the compiled graph.
-                masks = (keras_private.mask_of(tensors[id(t)]) for t in call.outputs)
+                masks = (
+                    keras_private.mask_of(tensors[id(t)]) for t in call.outputs
+                )
                 is_touched = any(mask is not None for mask in masks)
             if is_touched:
                 self._after.append(call)
@@ -147,7 +149,8 @@ class LogDensity:
         self._parameters = parameters
         # Sums over rows, whatever the loss that the user trained with does.
         self._losses = [
-            like and type(like).from_config(like.get_config() | {"reduction": "sum"})
+            like
+            and type(like).from_config(like.get_config() | {"reduction": "sum"})
             for like in likelihoods
         ]
         self.num_rows = len(rows[2])

@@ -86,8 +86,7 @@ class ScaledPrior(RandomWeight):
         self.prior = prior
         self.hyperpriors = prior.hyperpriors()
         scales = {
-            name: tuple(shape)
-            for name, (shape, _) in self.hyperpriors.items()
+            name: tuple(shape) for name, (shape, _) in self.hyperpriors.items()
         }
         self.shapes = {"weight": self.shape} | scales
 

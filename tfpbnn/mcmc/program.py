@@ -45,7 +45,9 @@ class Trace(NamedTuple):
     step_size: Tensor
 
 
-def initial(vector: Tensor, scale: Tensor, step_size: float, key: Tensor) -> Any:
+def initial(
+    vector: Tensor, scale: Tensor, step_size: float, key: Tensor
+) -> Any:
     """Chains that have not moved yet.
 
     Args:
@@ -54,7 +56,9 @@ def initial(vector: Tensor, scale: Tensor, step_size: float, key: Tensor) -> Any
         step_size: to begin with.
         key: `[2]`.
     """
-    log = tf.math.log(tf.fill(vector.shape[:1], tf.cast(step_size, vector.dtype)))
+    log = tf.math.log(
+        tf.fill(vector.shape[:1], tf.cast(step_size, vector.dtype))
+    )
     return ChainState(
         vector,
         adaptation.start_at(log),
@@ -112,12 +116,19 @@ class Program:
         return state, Trace(*(t[:kept] for t in trace))
 
     def _run(
-        self, state: ChainState, flags: Tensor, keep: Tensor, count: Tensor, data: Tree
+        self,
+        state: ChainState,
+        flags: Tensor,
+        keep: Tensor,
+        count: Tensor,
+        data: Tree,
     ) -> tuple[ChainState, Trace]:
         def body(i: Tensor, slot: Tensor, state: Any, arrays: Any) -> Any:
             state, record = self._step(state, flags[i], data)
             # A step that is not kept is written over by the next.
-            arrays = [a.write(slot, r) for a, r in zip(arrays, record, strict=True)]
+            arrays = [
+                a.write(slot, r) for a, r in zip(arrays, record, strict=True)
+            ]
             return i + 1, slot + tf.cast(keep[i], tf.int32), state, arrays
 
         dtype = state.vector.dtype
@@ -125,7 +136,12 @@ class Program:
         kinds = Trace(dtype, dtype, dtype, dtype, tf.bool, tf.int32, dtype)
         shapes = [state.vector.shape] + [[chains]] * (len(kinds) - 1)
         arrays = [
-            tf.TensorArray(kind, MOST_STEPS + 1, element_shape=shape, clear_after_read=False)
+            tf.TensorArray(
+                kind,
+                MOST_STEPS + 1,
+                element_shape=shape,
+                clear_after_read=False,
+            )
             for kind, shape in zip(kinds, shapes, strict=True)
         ]
         zero = tf.constant(0)

@@ -34,7 +34,9 @@ class HMC(Kernel):
         share = tf.random.stateless_uniform([], of_length, dtype=position.dtype)
         steps = 2 * _LENGTH * share / tf.reduce_min(step_size)
         most = 2.0**self.max_tree_depth
-        count = tf.cast(tf.clip_by_value(tf.math.ceil(steps), 1, most), tf.int32)
+        count = tf.cast(
+            tf.clip_by_value(tf.math.ceil(steps), 1, most), tf.int32
+        )
         kernel = tfp.mcmc.HamiltonianMonteCarlo(
             log_prob,
             step_size=step_size[:, tf.newaxis],

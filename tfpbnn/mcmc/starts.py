@@ -1,0 +1,171 @@
+"""Where chains begin, and how wide each direction is taken to be at first."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.base.types import Array, Tensor, Tree
+from tfpbnn.mcmc.log_density import LogDensity
+from tfpbnn.mcmc.parameters import Parameters
+from tfpbnn.mcmc.variational import Known
+
+# Draws of the prior are tried as often, before its density is called infinite.
+_TRIES = 100
+_MAP_STEPS, _LEARNING_RATE = 1000, 0.02
+_BETA_1, _BETA_2, _EPSILON = 0.9, 0.99, 1e-8
+
+
+class Start(NamedTuple):
+    """Vectors `[C, D]`, and standard deviations `[C, D]`."""
+
+    vector: Array
+    scale: Array
+
+
+def from_prior(
+    parameters: Parameters,
+    density: LogDensity,
+    generators: Sequence[np.random.Generator],
+) -> Start:
+    """Draws of the prior at which the density is finite."""
+    evaluate = _compiled(density)
+
+    def one(generator: np.random.Generator) -> Array:
+        for _ in range(_TRIES):
+            vector = parameters.sample(generator)
+            if np.isfinite(evaluate(vector[np.newaxis])[0]):
+                return vector
+        return vector  # `check_finite` says what is wrong with it
+
+    vectors = np.stack([one(generator) for generator in generators])
+    return Start(vectors, np.ones_like(vectors))
+
+
+def from_weights(
+    parameters: Parameters, networks: Sequence[keras.Model], chains: int
+) -> Start:
+    """At the weights of networks, each chain at one of them."""
+    paths = [v.path for v in parameters.variables]
+    vectors = []
+    for network in networks:
+        weights = _weights_like(parameters, network)
+        if weights is None:
+            raise ValueError(
+                "`init` must be a model with the weights of `model`. Received: "
+                f"{[(v.path, tuple(v.shape)) for v in network.weights]}, for "
+                f"{paths}"
+            )
+        vectors.append(parameters.vector_of(weights))
+    stack = np.stack([vectors[c % len(vectors)] for c in range(chains)])
+    return Start(stack, np.ones_like(stack))
+
+
+def _weights_like(
+    parameters: Parameters, network: keras.Model
+) -> list[Array] | None:
+    """The values of a like network's weights; by path, else by place."""
+    found = {v.path: v for v in network.weights}
+    wanted = parameters.variables
+    matched = [found.get(v.path) for v in wanted]
+    if any(m is None for m in matched):
+        matched = list(network.trainable_variables)
+    if [tuple(m.shape) for m in matched] != [tuple(v.shape) for v in wanted]:
+        return None
+    return [keras.ops.convert_to_numpy(m) for m in matched]
+
+
+def from_posterior(
+    parameters: Parameters,
+    known: dict[int, Known],
+    generators: Sequence[np.random.Generator],
+) -> Start:
+    """Draws of a variational posterior, which is as wide as it is."""
+    locs, deviations = [], []
+    for variable in parameters.variables:
+        value = keras.ops.convert_to_numpy(variable)
+        found = known.get(
+            id(variable), Known(None, value, np.zeros_like(value))
+        )
+        locs.append(found.loc)
+        deviations.append(found.stddev)
+    vectors = [
+        parameters.vector_of(
+            [
+                loc + sd * generator.standard_normal(loc.shape)
+                for loc, sd in zip(locs, deviations, strict=True)
+            ]
+        )
+        for generator in generators
+    ]
+    center = parameters.vector_of(locs)
+    above = parameters.vector_of(
+        [loc + sd for loc, sd in zip(locs, deviations, strict=True)]
+    )
+    # Of points nothing is known: a step of the prior's width is too long.
+    width = np.abs(above - center)
+    scale = np.where(
+        width > 0, width, np.median(width[width > 0]) if width.any() else 1.0
+    )
+    stack = np.stack(vectors).astype(center.dtype)
+    return Start(stack, np.broadcast_to(scale, stack.shape).astype(stack.dtype))
+
+
+def optimized(density: LogDensity, start: Start) -> Start:
+    """Near modes of the density, by some steps of Adam from each start."""
+    data = keras.tree.map_structure(tf.constant, density.data)
+    vector = _climb(density)(tf.constant(start.vector), data)
+    return Start(vector.numpy(), start.scale)
+
+
+def _climb(density: LogDensity) -> Callable[[Tensor, Tree], Tensor]:
+    def run(vector: Tensor, data: Tree) -> Tensor:
+        def body(
+            i: Tensor, vector: Tensor, first: Tensor, second: Tensor
+        ) -> Any:
+            with tf.GradientTape() as tape:
+                tape.watch(vector)
+                value = density(vector, data)
+            slope = tape.gradient(value, vector)
+            first = _BETA_1 * first + (1 - _BETA_1) * slope
+            second = _BETA_2 * second + (1 - _BETA_2) * tf.square(slope)
+            count = tf.cast(i, vector.dtype)
+            rate = _LEARNING_RATE * (1 - count / _MAP_STEPS)
+            size = tf.sqrt(second / (1 - _BETA_2 ** (count + 1))) + _EPSILON
+            move = rate * first / (1 - _BETA_1 ** (count + 1)) / size
+            return i + 1, vector + move, first, second
+
+        zeros = tf.zeros_like(vector)
+        return tf.while_loop(
+            lambda i, *_: i < _MAP_STEPS, body, (0, vector, zeros, zeros)
+        )[1]
+
+    return tf.function(run, jit_compile=True, autograph=False)
+
+
+def check_finite(density: LogDensity, start: Start) -> None:
+    """Raises if the density is not finite where chains begin.
+
+    Raises:
+        ValueError: with the terms that are not.
+    """
+    evaluate = _compiled(density)
+    for number, vector in enumerate(start.vector):
+        if np.isfinite(evaluate(vector[np.newaxis])[0]):
+            continue
+        terms = density.terms(vector)
+        bad = {k: v for k, v in terms.items() if not np.isfinite(v)}
+        raise ValueError(
+            "`init` must be where the log-density is finite. Received: chain "
+            f"{number} begins where {bad or terms} is not. Scale inputs and "
+            "targets (keras.layers.Normalization), begin at a trained model "
+            '(init=model), or take init="map"'
+        )
+
+
+def _compiled(density: LogDensity) -> Callable[[Array], Array]:
+    data = keras.tree.map_structure(tf.constant, density.data)
+    function = tf.function(density, jit_compile=True, autograph=False)
+    return lambda vectors: function(tf.constant(vectors), data).numpy()
