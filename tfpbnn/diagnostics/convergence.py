@@ -58,7 +58,14 @@ def ess(draws: Array, method: str = "bulk") -> Array:
 
 
 def mcse(draws: Array) -> Array:
-    """The standard error of the draws' mean, `[...]` of `[chains, draws, ...]`."""
+    """The standard error of the mean of draws.
+
+    Args:
+        draws: `[chains, draws, ...]`.
+
+    Returns:
+        `[...]`, in the units of the draws.
+    """
     return _each(draws, "mcse", method="mean")
 
 

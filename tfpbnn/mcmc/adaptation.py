@@ -27,7 +27,7 @@ def schedule(num_warmup: int, num_steps: int) -> Array:
     Whether the step size is adapted; whether the position counts for the
     widths; and whether a window ends with it.
     """
-    flags = np.zeros((num_warmup + num_steps, 3), bool)
+    flags: Array = np.zeros((num_warmup + num_steps, 3), bool)
     flags[:num_warmup, ADAPTS] = True
     first, last = _BEGINNING, _END
     if num_warmup < _BEGINNING + _WINDOW + _END:

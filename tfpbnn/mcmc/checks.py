@@ -48,7 +48,7 @@ def check_layers(network: keras.Model, trainable_only: bool) -> None:
     idle = [
         layer.name
         for layer in layers
-        if isinstance(layer, _DROPOUTS) and getattr(layer, "rate", 1)
+        if isinstance(layer, _DROPOUTS) and getattr(layer, "rate", True)
     ]
     if idle:
         warnings.warn(

@@ -22,6 +22,7 @@ class ChainState(NamedTuple):
         vector: their positions, `[C, D]`.
         step_size: adapted step sizes.
         widths: adapted widths.
+        memory: the kernel's.
         step: how many steps were made, a scalar.
         key: of the chains' random numbers, `[2]`.
     """
@@ -29,6 +30,7 @@ class ChainState(NamedTuple):
     vector: Tensor
     step_size: StepSize
     widths: Widths
+    memory: Any
     step: Tensor
     key: Tensor
 
@@ -46,14 +48,15 @@ class Trace(NamedTuple):
 
 
 def initial(
-    vector: Tensor, scale: Tensor, step_size: float, key: Tensor
-) -> Any:
+    vector: Tensor, scale: Tensor, step_size: float, memory: Any, key: Tensor
+) -> ChainState:
     """Chains that have not moved yet.
 
     Args:
         vector: `[C, D]`.
         scale: `[C, D]` or `[C, D, D]`, as in `Widths`.
         step_size: to begin with.
+        memory: the kernel's.
         key: `[2]`.
     """
     log = tf.math.log(
@@ -63,6 +66,7 @@ def initial(
         vector,
         adaptation.start_at(log),
         adaptation.start(scale),
+        keras.tree.map_structure(tf.constant, memory),
         tf.constant(0),
         key,
     )
@@ -80,13 +84,11 @@ class Program:
         self,
         log_density: Callable[[Tensor, Tree], Tensor],
         kernel: Kernel,
-        target_accept: float,
         *,
         jit_compile: bool,
     ):
         self._log_density = log_density
         self._kernel = kernel
-        self._target = target_accept
         self._function = tf.function(
             self._run, jit_compile=jit_compile, autograph=False
         )
@@ -163,12 +165,15 @@ class Program:
             widths.into(state.vector),
             size,
             seed,
+            state.memory,
         )
         vector = widths.out(found.position)
         widths = _chosen(
             flags[adaptation.COUNTS], widths.counted(vector), widths
         )
-        tried = adaptation.updated(step_size, found.acceptance, self._target)
+        tried = adaptation.updated(
+            step_size, found.acceptance, self._kernel.target_accept
+        )
         step_size = _chosen(adapts, tried, step_size)
         # After a window all is other than before: dual averaging begins anew.
         ends = flags[adaptation.ENDS]
@@ -176,7 +181,14 @@ class Program:
         step_size = _chosen(
             ends, adaptation.start_at(step_size.average), step_size
         )
-        state = ChainState(vector, step_size, widths, state.step + 1, state.key)
+        state = ChainState(
+            vector,
+            step_size,
+            widths,
+            found.memory,
+            state.step + 1,
+            state.key,
+        )
         return state, Trace(
             vector,
             found.log_prob,

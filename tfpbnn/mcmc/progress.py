@@ -29,9 +29,9 @@ class ChainBar:
         if done > self._done and last:
             gradients = np.concatenate([t.num_gradients[-1] for t in last])
             values = {
-                "step_size": np.mean([t.step_size[-1] for t in last]),
-                "acceptance": np.mean([t.acceptance.mean() for t in last]),
-                "tree_depth": np.mean(np.log2(gradients + 1)),
+                "step_size": _mean([t.step_size[-1] for t in last]),
+                "acceptance": _mean([t.acceptance.mean() for t in last]),
+                "tree_depth": _mean(np.log2(gradients + 1)),
                 "divergences": sum(group.num_divergent for group in groups),
             }
             self._bar.step(done - self._done, values)
@@ -40,3 +40,7 @@ class ChainBar:
     def close(self) -> None:
         """Ends the line."""
         self._bar.close()
+
+
+def _mean(values: Any) -> float:
+    return float(np.mean(values))

@@ -1,7 +1,6 @@
 """From a Keras model and data to chains of its weights."""
 
 import hashlib
-import os
 import warnings
 from collections.abc import Sequence
 from typing import Any
@@ -12,20 +11,18 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, data
-from tfpbnn.base.types import Array, Config, Tree
+from tfpbnn.base.types import Array, Config
 from tfpbnn.layers.random_layer import is_variational
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.mcmc import adaptation, choosing, program, starts, variational
 from tfpbnn.mcmc.checkpoint import Checkpoint
 from tfpbnn.mcmc.checks import check_layers, check_memory, warn_of_chains
-from tfpbnn.mcmc.kernels import KERNELS
+from tfpbnn.mcmc.kernels import KERNELS, Kernel
 from tfpbnn.mcmc.log_density import LogDensity, Network, targets_of
-from tfpbnn.mcmc.parameters import Parameters
 from tfpbnn.mcmc.progress import ChainBar
 from tfpbnn.mcmc.runner import Chains, Plan, Runner
 from tfpbnn.mcmc.starts import Start
 from tfpbnn.networks import copying, reading
-from tfpbnn.networks.posterior import Posterior
 from tfpbnn.posteriors.chains import STATISTICS, ChainPosterior
 from tfpbnn.prediction.collect import resolve
 
@@ -148,7 +145,8 @@ def sample(
     checks.integer("num_warmup", num_warmup, least=0)
     checks.open_fraction("target_accept", target_accept)
     checks.integer("max_tree_depth", max_tree_depth, least=1)
-    seed = random.any_seed() if checks.seed(seed) is None else seed
+    given = checks.seed(seed)
+    seed = random.any_seed() if given is None else given
     problem = _Problem(
         model, x, y, likelihood, prior, trainable_only, sample_weight
     )
@@ -171,18 +169,18 @@ def sample(
         },
     )
     start = problem.start(init, chains, seed)
+    mover = KERNELS[kernel](max_tree_depth, target_accept)
     runner = Runner(
         program.Program(
             problem.density,
-            KERNELS[kernel](max_tree_depth),
-            target_accept,
+            mover,
             jit_compile=True,
         ),
         plan,
         problem.density.data,
         file,
     )
-    groups = _groups(start, seed, mass_matrix)
+    groups = _groups(start, mover, seed, mass_matrix)
     if file and (found := file.read([group.state for group in groups])):
         groups = [
             Chains(state, [] if trace is None else [trace])
@@ -313,7 +311,7 @@ class _Problem:
                 np.concatenate(
                     [np.swapaxes(leaf[: min(counts)], 0, 1) for leaf in leaves]
                 )
-                for leaves in zip(*traces, strict=True)  # type: ignore[arg-type]
+                for leaves in zip(*traces, strict=True)
             )
         )
         return _collected(self, trace)
@@ -331,10 +329,12 @@ def _collected(problem: _Problem, trace: Any) -> ChainPosterior:
         ),
     )
     places = {id(v): i for i, v in enumerate(network.weights)}
+    num_chains, num_samples = trace.log_prob.shape
     posterior = ChainPosterior(
         network,
         [places[id(v)] for v in parameters.variables],
-        *trace.log_prob.shape,
+        num_chains,
+        num_samples,
         scales={name: s.shape[1:] for name, s in scales.items()},
     )
     posterior.set_draws(
@@ -364,12 +364,14 @@ def _plan(
     flags = adaptation.schedule(num_warmup, num_samples * thin)
     if mass_matrix is None:
         flags[:, adaptation.ADAPTS + 1 :] = False
-    keep = np.zeros(len(flags), bool)
+    keep: Array = np.zeros(len(flags), bool)
     keep[num_warmup + thin - 1 :: thin] = True
     return Plan(flags, keep, num_warmup)
 
 
-def _groups(start: Start, seed: int, mass_matrix: str | None) -> list[Chains]:
+def _groups(
+    start: Start, kernel: Kernel, seed: int, mass_matrix: str | None
+) -> list[Chains]:
     """Each chain by itself."""
     groups = []
     for number, (vector, scale) in enumerate(zip(*start, strict=True)):
@@ -380,6 +382,9 @@ def _groups(start: Start, seed: int, mass_matrix: str | None) -> list[Chains]:
                 tf.newaxis
             ],
             _STEP_SIZE / len(vector) ** 0.25,
+            kernel.memory(
+                vector[np.newaxis], np.random.default_rng([seed, number, 1])
+            ),
             tf.constant(key.astype("int64") % 2**31, tf.int32),
         )
         groups.append(Chains(state))

@@ -69,7 +69,7 @@ def _weights_like(
     """The values of a like network's weights; by path, else by place."""
     found = {v.path: v for v in network.weights}
     wanted = parameters.variables
-    matched = [found.get(v.path) for v in wanted]
+    matched: list[Any] = [found.get(v.path) for v in wanted]
     if any(m is None for m in matched):
         matched = list(network.trainable_variables)
     if [tuple(m.shape) for m in matched] != [tuple(v.shape) for v in wanted]:

@@ -7,8 +7,9 @@ in `KERNELS`.
 
 from tfpbnn.mcmc.kernels.base import Kernel, Step
 from tfpbnn.mcmc.kernels.hmc import HMC
+from tfpbnn.mcmc.kernels.mclmc import MCLMC
 from tfpbnn.mcmc.kernels.nuts import NUTS
 
-KERNELS: dict[str, type[Kernel]] = {"hmc": HMC, "nuts": NUTS}
+KERNELS: dict[str, type[Kernel]] = {"hmc": HMC, "mclmc": MCLMC, "nuts": NUTS}
 
-__all__ = ["HMC", "KERNELS", "NUTS", "Kernel", "Step"]
+__all__ = ["HMC", "KERNELS", "MCLMC", "NUTS", "Kernel", "Step"]

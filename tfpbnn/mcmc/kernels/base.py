@@ -2,11 +2,12 @@
 
 import abc
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.types import Array, Tensor
 
 # An error of the energy above this, in nats, is a divergence.
 _DIVERGENT = 1000.0
@@ -22,6 +23,7 @@ class Step(NamedTuple):
         energy: the energies, `[C]`.
         is_divergent: whether the integration of the path failed, `[C]`.
         num_gradients: how many gradients the chains took, `[C]`.
+        memory: what the kernel is to be given with the next step.
     """
 
     position: Tensor
@@ -30,6 +32,7 @@ class Step(NamedTuple):
     energy: Tensor
     is_divergent: Tensor
     num_gradients: Tensor
+    memory: Any = ()
 
 
 class Kernel(abc.ABC):
@@ -37,10 +40,30 @@ class Kernel(abc.ABC):
 
     Args:
         max_tree_depth: gradients of one step are at most 2 to this power.
+        target_accept: what the acceptance is to be in the mean.
+
+    Attributes:
+        is_pooled: whether chains learn from each other in warm-up, for which
+            one program moves them all.
     """
 
-    def __init__(self, max_tree_depth: int):
+    is_pooled: ClassVar[bool] = False
+
+    def __init__(self, max_tree_depth: int, target_accept: float):
         self.max_tree_depth = max_tree_depth
+        self.target_accept = target_accept
+
+    def memory(self, position: Array, generator: np.random.Generator) -> Any:
+        """What the kernel remembers from step to step, at first.
+
+        Args:
+            position: where the chains are, `[C, D]`.
+            generator: for what is random in it.
+
+        Returns:
+            a structure of arrays.
+        """
+        return ()
 
     @abc.abstractmethod
     def step(
@@ -49,6 +72,7 @@ class Kernel(abc.ABC):
         position: Tensor,
         step_size: Tensor,
         seed: Tensor,
+        memory: Any,
     ) -> Step:
         """Moves the chains.
 
@@ -57,6 +81,7 @@ class Kernel(abc.ABC):
             position: `[C, D]`.
             step_size: of each chain, `[C]`.
             seed: of this step, `[2]`.
+            memory: as the last step left it.
         """
 
 

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -27,6 +28,7 @@ class HMC(Kernel):
         position: Tensor,
         step_size: Tensor,
         seed: Tensor,
+        memory: Any,
     ) -> Step:
         of_length, of_path = tf.unstack(
             tf.random.experimental.stateless_split(seed, 2)
@@ -45,7 +47,8 @@ class HMC(Kernel):
         before = kernel.bootstrap_results(position)
         position, after = kernel.one_step(position, before, seed=of_path)
         found = after.accepted_results
-        kinetic = tf.reduce_sum(tf.square(found.initial_momentum), axis=-1) / 2
+        (momentum,) = found.final_momentum
+        kinetic = tf.reduce_sum(tf.square(momentum), axis=-1) / 2
         return Step(
             position,
             found.target_log_prob,

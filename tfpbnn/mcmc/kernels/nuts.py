@@ -1,6 +1,7 @@
 """The no-U-turn sampler."""
 
 from collections.abc import Callable
+from typing import Any
 
 import tensorflow as tf
 
@@ -24,6 +25,7 @@ class NUTS(Kernel):
         position: Tensor,
         step_size: Tensor,
         seed: Tensor,
+        memory: Any,
     ) -> Step:
         kernel = tfp.mcmc.NoUTurnSampler(
             log_prob,
