@@ -132,8 +132,10 @@ def _of_convergence(posterior: ChainPosterior, x: Any) -> list[str]:
     flat = [p.reshape((*p.shape[:2], -1))[..., :50] for p in found]
     draws = np.concatenate(flat, axis=-1)
     notes = []
-    r_hat = float(np.nanmax(convergence.r_hat(draws), initial=1.0))
-    if posterior.num_chains > 1 and r_hat > _R_HAT:
+    r_hat = 1.0
+    if posterior.num_chains > 1:
+        r_hat = float(np.nanmax(convergence.r_hat(draws), initial=1.0))
+    if r_hat > _R_HAT:
         notes.append(
             f"Chains don't agree: R-hat of predictions is up to {r_hat:.2f} "
             f"(above {_R_HAT}). Raise `num_warmup` and `num_samples`, or "

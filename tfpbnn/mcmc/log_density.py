@@ -37,6 +37,7 @@ class Network:
             parameters: its random weights.
             x: a few rows of inputs.
         """
+        x = tensors(x)
         self._model = model
         self._parameters = parameters
         self._graph = Graph(model) if reading.can_read(model) else None
@@ -53,7 +54,8 @@ class Network:
         if not rows:
             return x
         parts = [
-            self._features(batch) for batch, _ in data.batches(x, _FEATURE_ROWS)
+            self._features(tensors(batch))
+            for batch, _ in data.batches(x, _FEATURE_ROWS)
         ]
         return [np.concatenate(leaves) for leaves in zip(*parts, strict=True)]
 
@@ -68,16 +70,16 @@ class Network:
 
     def _split(self, graph: Graph, x: Tree) -> None:
         random = {id(v) for v in self._parameters.variables}
-        tensors = graph.enter(x)
+        found = graph.enter(x)
         touched: set[int] = set()
         for call in graph.calls:
             own = any(id(v) in random for v in _variables(call.op))
             is_touched = own or any(id(t) in touched for t in call.inputs)
             if not is_touched:
-                _do(call, tensors)
+                _do(call, found)
                 # A mask would be lost on the way into the compiled graph.
                 masks = (
-                    keras_private.mask_of(tensors[id(t)]) for t in call.outputs
+                    keras_private.mask_of(found[id(t)]) for t in call.outputs
                 )
                 is_touched = any(mask is not None for mask in masks)
             if is_touched:
@@ -92,33 +94,38 @@ class Network:
 
     def _features(self, x: Tree) -> list[Array]:
         assert self._graph is not None
-        tensors = self._graph.enter(x)
+        found = self._graph.enter(x)
         for call in self._graph.calls:
             if not any(id(t) in self._touched for t in call.outputs):
-                _do(call, tensors)
-        return [np.asarray(tensors[id(t)]) for t in self._entries]
+                _do(call, found)
+        return [np.asarray(found[id(t)]) for t in self._entries]
 
     def _run_after(self, features: Tree) -> Tree:
         assert self._graph is not None
         keys = map(id, self._entries)
-        tensors: Tensors = dict(zip(keys, features, strict=True))
+        found: Tensors = dict(zip(keys, features, strict=True))
         for call in self._after:
-            _do(call, tensors)
+            _do(call, found)
         return keras.tree.map_structure(
-            lambda t: tensors[id(t)], self._graph.outputs
+            lambda t: found[id(t)], self._graph.outputs
         )
+
+
+def tensors(x: Tree) -> Tree:
+    """The arrays as tensors: Keras takes no strings in NumPy's."""
+    return keras.tree.map_structure(tf.convert_to_tensor, x)
 
 
 def _variables(op: Any) -> list[keras.Variable]:
     return op.variables if isinstance(op, keras.layers.Layer) else []
 
 
-def _do(call: Call, tensors: Tensors) -> None:
+def _do(call: Call, found: Tensors) -> None:
     def get(leaf: Any) -> Any:
         is_tensor = isinstance(leaf, keras.KerasTensor)
-        return tensors[id(leaf)] if is_tensor else leaf
+        return found[id(leaf)] if is_tensor else leaf
 
-    within(function=lambda: call.do(get, tensors), training=False)
+    within(function=lambda: call.do(get, found), training=False)
 
 
 class LogDensity:

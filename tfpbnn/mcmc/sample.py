@@ -18,7 +18,7 @@ from tfpbnn.mcmc import adaptation, choosing, program, starts, variational
 from tfpbnn.mcmc.checkpoint import Checkpoint
 from tfpbnn.mcmc.checks import check_layers, check_memory, warn_of_chains
 from tfpbnn.mcmc.kernels import KERNELS, Kernel
-from tfpbnn.mcmc.log_density import LogDensity, Network, targets_of
+from tfpbnn.mcmc.log_density import LogDensity, Network, targets_of, tensors
 from tfpbnn.mcmc.progress import ChainBar
 from tfpbnn.mcmc.runner import Chains, Plan, Runner
 from tfpbnn.mcmc.starts import Start
@@ -227,7 +227,7 @@ class _Problem:
         rows = data.length(self._x)
         few = keras.tree.map_structure(lambda a: a[:2], self._x)
         network = Network(self.network, self.parameters, few)
-        outputs = keras.tree.flatten(self.network(few, training=False))
+        outputs = keras.tree.flatten(self.network(tensors(few), training=False))
         names = reading.output_names(self.network)
         self._loss = loss
         self._likelihoods: list[Likelihood | None] = list(
