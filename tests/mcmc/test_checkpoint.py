@@ -18,9 +18,9 @@ from tfpbnn.mcmc import checkpoint as module
 PROGRAM = """
 import sys
 import numpy as np, keras, tfpbnn
-from tfpbnn.mcmc import checkpoint, runner
+from tfpbnn.mcmc import chains, checkpoint
 checkpoint._SECONDS = checkpoint._SHARE = 0.0
-runner.MOST_STEPS = 4
+chains.MOST_STEPS = 4
 x = np.linspace(-1, 1, 20)[:, None]
 model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
 for v, value in zip(model.weights, (0.5, 0.1)):
@@ -29,8 +29,8 @@ posterior = tfpbnn.mcmc.sample(
     model, x, 2 * x, likelihood=tfpbnn.likelihoods.Normal(scale=0.3),
     num_chains=2, num_warmup=20, num_samples=int(sys.argv[2]), seed=3,
     verbose=0, checkpoint=sys.argv[1] or None)
-np.savez(sys.argv[3], **{k.replace("/", "-"): v for k, v in posterior.draws.items()},
-         **posterior.statistics)
+draws = {k.replace("/", "-"): v for k, v in posterior.draws.items()}
+np.savez(sys.argv[3], **draws, **posterior.statistics)
 """
 DRAWS = 400
 
@@ -86,7 +86,7 @@ def test_a_file_of_other_arguments_is_refused_and_left_alone(tmp_path):
     checkpoint.write([])
     before = file.read_bytes()
     with pytest.raises(ValueError, match=r"seed=1 \(now 2\)"):
-        module.Checkpoint(file, {"seed": 2}).read([])
+        module.Checkpoint(file, {"seed": 2}).resumed([])
     assert file.read_bytes() == before
 
 

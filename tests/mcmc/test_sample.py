@@ -124,8 +124,9 @@ def test_a_variational_model_has_its_priors_and_begins_at_its_posterior():
     assert p.mean.shape == (5, 1)
 
 
-def test_without_data_it_draws_the_priors():
-    """Scales as well; and weights given their scales are standard Normal."""
+@pytest.fixture(scope="module")
+def of_priors():
+    """Draws of a model without data."""
     model = keras.Sequential(
         [
             keras.Input((2,)),
@@ -138,7 +139,7 @@ def test_without_data_it_draws_the_priors():
     hierarchy = tfpbnn.priors.HierarchicalNormal(
         tfpbnn.priors.InverseGamma(3.0, 2.0), axis=-1
     )
-    posterior = tfpbnn.mcmc.sample(
+    return tfpbnn.mcmc.sample(
         model,
         np.zeros((4, 2)),
         np.zeros((4, 1)),
@@ -155,7 +156,10 @@ def test_without_data_it_draws_the_priors():
         verbose=0,
         sample_weight=np.zeros(4),
     )
-    scales, draws = posterior.scales, posterior.draws
+
+
+def test_without_data_scales_are_drawn_from_their_priors(of_priors):
+    scales = of_priors.scales
     # Medians, as half-Cauchy scales have no mean.
     for name, median in [
         ("b/kernel/global_scale", 0.5),
@@ -169,6 +173,11 @@ def test_without_data_it_draws_the_priors():
     precision = scales["a/kernel/scale"] ** -2.0
     assert_mean(precision, 3.0 / 2.0)
     assert_mean(precision**2, 3.0 * 4.0 / 4.0)
+
+
+def test_without_data_weights_are_drawn_from_their_priors(of_priors):
+    """Given their scales they are standard Normal."""
+    scales, draws = of_priors.scales, of_priors.draws
     local = scales["b/kernel/local_scale"]
     whole = scales["b/kernel/global_scale"][..., None, None] * local
     for raw in (

@@ -5,16 +5,14 @@ import os
 import pathlib
 import time
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import keras
 import numpy as np
 
 from tfpbnn.base.types import Config
+from tfpbnn.mcmc.chains import Chains
 from tfpbnn.mcmc.program import ChainState, Trace
-
-if TYPE_CHECKING:
-    from tfpbnn.mcmc.runner import Chains
 
 _VERSION = 1
 # Writing takes at most about a twentieth of the time.
@@ -43,7 +41,7 @@ class Checkpoint:
         """Whether it is time to write."""
         return time.monotonic() >= self._next
 
-    def write(self, groups: Sequence["Chains"]) -> None:
+    def write(self, groups: Sequence[Chains]) -> None:
         """Writes where the chains are, and what they have drawn."""
         began = time.monotonic()
         arrays = {}
@@ -66,29 +64,19 @@ class Checkpoint:
         took = time.monotonic() - began
         self._next = time.monotonic() + max(_SECONDS, _SHARE * took)
 
-    def read(self, states: Sequence[ChainState]) -> list[Any] | None:
-        """The chains of the file, if there is one.
-
-        Args:
-            states: new chains of the same settings.
-
-        Returns:
-            for each group its state and its trace (or None); None if there is
-            no file.
+    def resumed(self, groups: list[Chains]) -> list[Chains]:
+        """The chains of the file, if there is one; else those given.
 
         Raises:
             ValueError: if the file is of other settings; it is left alone.
         """
         if not self.path.exists():
-            return None
+            return groups
         with np.load(self.path, allow_pickle=False) as file:
             self._check(json.loads(str(file["settings"])))
             return [
-                (
-                    _state(file, number, state),
-                    _trace(file, number),
-                )
-                for number, state in enumerate(states)
+                Chains(_state(file, number, group.state), _traces(file, number))
+                for number, group in enumerate(groups)
             ]
 
     def _check(self, found: Config) -> None:
@@ -114,8 +102,8 @@ def _state(file: Any, number: int, like: ChainState) -> ChainState:
     return keras.tree.pack_sequence_as(like, tensors)
 
 
-def _trace(file: Any, number: int) -> Trace | None:
+def _traces(file: Any, number: int) -> list[Trace]:
     names = [f"trace_{number}_{name}" for name in Trace._fields]
     if names[0] not in file.files:
-        return None
-    return Trace(*(file[name] for name in names))
+        return []
+    return [Trace(*(file[name] for name in names))]

@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor, Tree
 from tfpbnn.mcmc import adaptation
 from tfpbnn.mcmc.adaptation import StepSize, Widths
-from tfpbnn.mcmc.kernels import Kernel
+from tfpbnn.mcmc.kernels import Kernel, Step
 
 # The most steps of one call: the sizes of what it returns are fixed.
 MOST_STEPS = 64
@@ -168,27 +168,7 @@ class Program:
             state.memory,
         )
         vector = widths.out(found.position)
-        widths = _chosen(
-            flags[adaptation.COUNTS], widths.counted(vector), widths
-        )
-        tried = adaptation.updated(
-            step_size, found.acceptance, self._kernel.target_accept
-        )
-        step_size = _chosen(adapts, tried, step_size)
-        # After a window all is other than before: dual averaging begins anew.
-        ends = flags[adaptation.ENDS]
-        widths = tf.cond(ends, widths.ended, lambda: widths)
-        step_size = _chosen(
-            ends, adaptation.start_at(step_size.average), step_size
-        )
-        state = ChainState(
-            vector,
-            step_size,
-            widths,
-            found.memory,
-            state.step + 1,
-            state.key,
-        )
+        state = self._adapted(state, flags, vector, found)
         return state, Trace(
             vector,
             found.log_prob,
@@ -197,6 +177,27 @@ class Program:
             found.is_divergent,
             found.num_gradients,
             size,
+        )
+
+    def _adapted(
+        self, state: ChainState, flags: Tensor, vector: Tensor, found: Step
+    ) -> ChainState:
+        """The chains after a step, with what they learn of it."""
+        adapts, counts, ends = tf.unstack(flags)
+        widths = _chosen(counts, state.widths.counted(vector), state.widths)
+        tried = adaptation.updated(
+            state.step_size, found.acceptance, self._kernel.target_accept
+        )
+        step_size = _chosen(adapts, tried, state.step_size)
+        # After a window all is other than before: dual averaging begins anew.
+        anew = adaptation.start_at(step_size.average)
+        return ChainState(
+            vector,
+            _chosen(ends, anew, step_size),
+            tf.cond(ends, widths.ended, lambda: widths),
+            found.memory,
+            state.step + 1,
+            state.key,
         )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from tfpbnn.base import progress
-from tfpbnn.mcmc.runner import Chains
+from tfpbnn.mcmc.chains import Chains
 
 
 class ChainBar:
@@ -16,10 +16,9 @@ class ChainBar:
     many steps after warm-up diverged, and the mean depth of trees.
     """
 
-    def __init__(self, verbose: Any, total: int, num_warmup: int):
+    def __init__(self, verbose: Any, total: int):
         self._bar = progress.Bar(verbose)
         self._bar.expect(total)
-        self._num_warmup = num_warmup
         self._done = 0
 
     def show(self, groups: Sequence[Chains]) -> None:

@@ -7,10 +7,12 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base import checks
 from tfpbnn.base.types import Array, Tensor, Tree
-from tfpbnn.mcmc.log_density import LogDensity
-from tfpbnn.mcmc.parameters import Parameters
-from tfpbnn.mcmc.variational import Known
+from tfpbnn.densities.log_density import LogDensity
+from tfpbnn.densities.parameters import Parameters
+from tfpbnn.densities.problem import Problem
+from tfpbnn.densities.variational import Known
 
 # Draws of the prior are tried as often, before its density is called infinite.
 _TRIES = 100
@@ -25,7 +27,42 @@ class Start(NamedTuple):
     scale: Array
 
 
-def from_prior(
+def find(problem: Problem, init: Any, chains: int, seed: int) -> Start:
+    """Where chains begin.
+
+    Args:
+        problem: what is drawn.
+        init: as in `tfpbnn.mcmc.sample`.
+        chains: how many.
+        seed: of what is random in it.
+
+    Raises:
+        ValueError: if `init` is not known or does not fit the model, or the
+            density is not finite there.
+    """
+    generators = [np.random.default_rng([seed, c]) for c in range(chains)]
+    if isinstance(init, str):
+        checks.one_of("init", init, ("prior", "map", "vi"))
+    if init == "vi" and not problem.known:
+        raise ValueError(
+            '`init="vi"` must be of a variational model, with layers such '
+            "as tfpbnn.layers.DenseFlipout. Received: "
+            f"model={problem.model!r}, which has none; `init` may be one "
+            "with the same weights"
+        )
+    if init == "vi":
+        found = _from_posterior(problem.parameters, problem.known, generators)
+    elif isinstance(init, str):
+        found = _from_prior(problem.parameters, problem.density, generators)
+        if init == "map":
+            found = _optimized(problem.density, found)
+    else:
+        found = _from_weights(problem.parameters, _networks(init), chains)
+    _check_finite(problem.density, found)
+    return found
+
+
+def _from_prior(
     parameters: Parameters,
     density: LogDensity,
     generators: Sequence[np.random.Generator],
@@ -44,7 +81,7 @@ def from_prior(
     return Start(vectors, np.ones_like(vectors))
 
 
-def from_weights(
+def _from_weights(
     parameters: Parameters, networks: Sequence[keras.Model], chains: int
 ) -> Start:
     """At the weights of networks, each chain at one of them."""
@@ -77,7 +114,7 @@ def _weights_like(
     return [keras.ops.convert_to_numpy(m) for m in matched]
 
 
-def from_posterior(
+def _from_posterior(
     parameters: Parameters,
     known: dict[int, Known],
     generators: Sequence[np.random.Generator],
@@ -113,7 +150,7 @@ def from_posterior(
     return Start(stack, np.broadcast_to(scale, stack.shape).astype(stack.dtype))
 
 
-def optimized(density: LogDensity, start: Start) -> Start:
+def _optimized(density: LogDensity, start: Start) -> Start:
     """Near modes of the density, by some steps of Adam from each start."""
     data = keras.tree.map_structure(tf.constant, density.data)
     vector = _climb(density)(tf.constant(start.vector), data)
@@ -145,7 +182,7 @@ def _climb(density: LogDensity) -> Callable[[Tensor, Tree], Tensor]:
     return tf.function(run, jit_compile=True, autograph=False)
 
 
-def check_finite(density: LogDensity, start: Start) -> None:
+def _check_finite(density: LogDensity, start: Start) -> None:
     """Raises if the density is not finite where chains begin.
 
     Raises:
@@ -169,3 +206,17 @@ def _compiled(density: LogDensity) -> Callable[[Array], Array]:
     data = keras.tree.map_structure(tf.constant, density.data)
     function = tf.function(density, jit_compile=True, autograph=False)
     return lambda vectors: function(tf.constant(vectors), data).numpy()
+
+
+def natural_count(init: Any) -> int:
+    """How many chains there are if nothing is said."""
+    return len(_networks(init)) if hasattr(init, "members") else 4
+
+
+def _networks(init: Any) -> list[Any]:
+    if not isinstance(init, keras.Model):
+        raise TypeError(
+            '`init` must be "prior", "map", "vi", a Keras model or an '
+            f"ensemble. Received: init={init!r}"
+        )
+    return list(init.members) if hasattr(init, "members") else [init]

@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.diagnostics import convergence
-from tfpbnn.posteriors.weight_samples import WeightSamples
+from tfpbnn.posteriors.weight_samples import StackedWeights
 from tfpbnn.prediction import predict
 
 STATISTICS = (
@@ -24,7 +24,7 @@ STATISTICS = (
 
 
 @registry.register("posteriors")
-class ChainPosterior(WeightSamples):
+class ChainPosterior(StackedWeights):
     """Draws of a network's weights by Markov chains: `tfpbnn.mcmc.sample`.
 
     It is a Keras model like any posterior: `tfpbnn.predict`, `tfpbnn.evaluate`,
@@ -180,9 +180,7 @@ class ChainPosterior(WeightSamples):
         )
 
     def get_config(self) -> Config:
-        config = super().get_config()
-        del config["num_members"]
-        return config | {
+        return super().get_config() | {
             "num_chains": self.num_chains,
             "num_samples": self.num_samples,
             "scales": {k: list(v) for k, v in self.scale_shapes.items()},

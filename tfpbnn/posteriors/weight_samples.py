@@ -16,8 +16,64 @@ from tfpbnn.particles.split import is_random
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
 
 
+class StackedWeights(NetworkPosterior):
+    """Networks that differ in some weights only, which are kept in stacks.
+
+    Attributes:
+        num_members: S, how many there are.
+    """
+
+    has_mean = False
+
+    def __init__(
+        self,
+        network: keras.Model,
+        num_members: int,
+        indices: Sequence[int],
+        **kwargs: Any,
+    ):
+        super().__init__(network, tuple(indices), **kwargs)
+        self.num_members = self.num_means = checks.positive_integer(
+            "num_members", num_members
+        )
+        # Members that are random themselves have no end of draws.
+        if not any(map(is_random, layers_of(network))):
+            self.num_draws = num_members
+        self._stacks = [
+            self._add_parameter((num_members, *v.shape), v, f"members_{i}")
+            for i, v in zip(self.indices, self.random_weights, strict=True)
+        ]
+        self.built = True
+
+    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        number = tf.cast(number, tf.int64) % self.num_members
+        return [
+            tf.cast(stack.value[number], variable.dtype)
+            for stack, variable in zip(
+                self._stacks, self.random_weights, strict=True
+            )
+        ]
+
+    def call(self, inputs: Any) -> Any:
+        outputs = tf.map_fn(
+            lambda number: self.draw(inputs, number, None),
+            tf.range(self.num_members),
+            fn_output_signature=keras.tree.map_structure(
+                lambda spec: tf.as_dtype(spec.dtype),
+                self.draw_spec(keras_spec(inputs)),
+            ),
+        )
+        return keras.tree.map_structure(
+            lambda y: tf.reduce_mean(y, axis=0), outputs
+        )
+
+    @property
+    def losses(self) -> list[Any]:
+        return []  # those of the network would be of one set of weights
+
+
 @registry.register("ensembles")
-class WeightSamples(NetworkPosterior):
+class WeightSamples(StackedWeights):
     """A posterior of S networks that differ in their weights only.
 
     What `SnapshotEnsemble` and `SWAGPosterior.materialize` make. Draw s is
@@ -43,28 +99,6 @@ class WeightSamples(NetworkPosterior):
     posterior.members[0]                                # a plain Keras model
     ```
     """
-
-    has_mean = False
-
-    def __init__(
-        self,
-        network: keras.Model,
-        num_members: int,
-        indices: Sequence[int],
-        **kwargs: Any,
-    ):
-        super().__init__(network, tuple(indices), **kwargs)
-        self.num_members = self.num_means = checks.positive_integer(
-            "num_members", num_members
-        )
-        # Members that are random themselves have no end of draws.
-        if not any(map(is_random, layers_of(network))):
-            self.num_draws = num_members
-        self._stacks = [
-            self._add_parameter((num_members, *v.shape), v, f"members_{i}")
-            for i, v in zip(self.indices, self.random_weights, strict=True)
-        ]
-        self.built = True
 
     @classmethod
     def from_weights(
@@ -117,32 +151,6 @@ class WeightSamples(NetworkPosterior):
             compile_like(member, self, "sgd")
             models.append(member)
         return models
-
-    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
-        number = tf.cast(number, tf.int64) % self.num_members
-        return [
-            tf.cast(stack.value[number], variable.dtype)
-            for stack, variable in zip(
-                self._stacks, self.random_weights, strict=True
-            )
-        ]
-
-    def call(self, inputs: Any) -> Any:
-        outputs = tf.map_fn(
-            lambda number: self.draw(inputs, number, None),
-            tf.range(self.num_members),
-            fn_output_signature=keras.tree.map_structure(
-                lambda spec: tf.as_dtype(spec.dtype),
-                self.draw_spec(keras_spec(inputs)),
-            ),
-        )
-        return keras.tree.map_structure(
-            lambda y: tf.reduce_mean(y, axis=0), outputs
-        )
-
-    @property
-    def losses(self) -> list[Any]:
-        return []  # those of the network would be of one set of weights
 
     def get_config(self) -> Config:
         return super().get_config() | {"num_members": self.num_members}

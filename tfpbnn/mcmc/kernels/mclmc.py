@@ -59,35 +59,15 @@ class MCLMC(Kernel):
         memory: Any,
     ) -> Step:
         length = math.sqrt(position.shape[-1])
-        most = 2**self.max_tree_depth // _GRADIENTS_PER_STEP
-        count = tf.clip_by_value(
-            tf.math.ceil(length / tf.reduce_min(step_size)), 1, max(1, most)
-        )
-        count = tf.cast(count, tf.int32)
+        count = self._count(length, step_size)
         size = step_size[:, tf.newaxis]
 
         def body(i: Tensor, point: _Point, squares: Tensor, bad: Tensor) -> Any:
             key = tf.random.experimental.stateless_fold_in(seed, i)
-            moved, error = _move(log_prob, point, size)
-            is_good = tf.math.is_finite(error) & tf.math.is_finite(
-                moved.log_prob
-            )
-            # What can't be integrated is left by another way.
-            moved = _Point(
-                *(
-                    tf.where(_like(is_good, new), new, old)
-                    for new, old in zip(moved, point, strict=True)
-                )
-            )
-            error = tf.where(is_good, error, tf.zeros_like(error))
-            direction = _turned(moved.direction, size / length, key)
-            squares += tf.square(error)
-            return (
-                i + 1,
-                moved._replace(direction=direction),
-                squares,
-                bad | ~is_good,
-            )
+            point, error, failed = _moved(log_prob, point, size)
+            direction = _turned(point.direction, size / length, key)
+            point = point._replace(direction=direction)
+            return i + 1, point, squares + tf.square(error), bad | failed
 
         value, slope = _value_and_slope(log_prob, position)
         start = _Point(position, memory, value, slope)
@@ -108,6 +88,27 @@ class MCLMC(Kernel):
             end.direction,
         )
 
+    def _count(self, length: float, step_size: Tensor) -> Tensor:
+        """How many moves of the integrator go so far."""
+        most = max(1, 2**self.max_tree_depth // _GRADIENTS_PER_STEP)
+        count = tf.math.ceil(length / tf.reduce_min(step_size))
+        return tf.cast(tf.clip_by_value(count, 1, most), tf.int32)
+
+
+def _moved(
+    log_prob: Callable[[Tensor], Tensor], point: _Point, size: Tensor
+) -> tuple[_Point, Tensor, Tensor]:
+    """One move, the energy's error, and where it could not be integrated.
+
+    There chains stay where they are, and the noise gives them another way.
+    """
+    new, error = _integrated(log_prob, point, size)
+    is_good = tf.math.is_finite(error) & tf.math.is_finite(new.log_prob)
+    pairs = zip(new, point, strict=True)
+    chosen = (tf.where(_like(is_good, a), a, b) for a, b in pairs)
+    error = tf.where(is_good, error, tf.zeros_like(error))
+    return _Point(*chosen), error, tf.logical_not(is_good)
+
 
 def _quality(variance: Tensor, is_bad: Tensor) -> Tensor:
     """From 1 for no error of the energy over a half, where it is as wanted."""
@@ -115,7 +116,7 @@ def _quality(variance: Tensor, is_bad: Tensor) -> Tensor:
     return tf.where(is_bad, tf.zeros_like(quality), quality)
 
 
-def _move(
+def _integrated(
     log_prob: Callable[[Tensor], Tensor], point: _Point, size: Tensor
 ) -> tuple[_Point, Tensor]:
     """One step of the integrator, and the energy's error."""

@@ -7,7 +7,7 @@ import tensorflow as tf
 from scipy import stats
 
 import tfpbnn
-from tfpbnn.mcmc import choosing, log_density
+from tfpbnn.densities import choosing, log_density
 from tfpbnn.prediction.collect import resolve
 
 ROWS = 12

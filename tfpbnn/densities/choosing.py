@@ -7,14 +7,14 @@ from typing import Any
 import keras
 
 from tfpbnn import priors
-from tfpbnn.layers import HomoscedasticScale
-from tfpbnn.mcmc.parameters import (
+from tfpbnn.densities.parameters import (
     FixedPrior,
     NoiseScale,
     Parameters,
     RandomWeight,
     ScaledPrior,
 )
+from tfpbnn.layers import HomoscedasticScale
 from tfpbnn.networks import reading
 from tfpbnn.networks.reading import is_noise
 

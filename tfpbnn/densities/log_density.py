@@ -9,9 +9,9 @@ import tensorflow as tf
 
 from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Array, Tensor, Tree
+from tfpbnn.densities.parameters import Parameters
 from tfpbnn.layers.drawn.base import DrawnValues
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.mcmc.parameters import Parameters
 from tfpbnn.networks import reading
 from tfpbnn.networks.calls import Call, Graph, Tensors
 from tfpbnn.networks.within import within
