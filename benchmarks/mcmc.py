@@ -8,6 +8,7 @@ the bulk effective sample size of the mean prediction.
 """
 
 import argparse
+import itertools
 import json
 import os
 import statistics
@@ -92,7 +93,7 @@ def numpyro(name, kernel, seed):
 
     def model(x, y):
         parameters = {}
-        for i, shape in enumerate(zip(widths[:-1], widths[1:], strict=True)):
+        for i, shape in enumerate(itertools.pairwise(widths)):
             w = dist.Normal(0, 1).expand(shape).to_event(2)
             b = dist.Normal(0, 1).expand(shape[1:]).to_event(1)
             parameters[f"w{i}"] = numpyro.sample(f"w{i}", w)

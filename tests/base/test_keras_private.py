@@ -1,5 +1,7 @@
 """What the package reads of Keras's private attributes is still there."""
 
+import copy
+
 import keras
 import numpy as np
 import pytest
@@ -41,6 +43,19 @@ def test_mask_of():
     assert keras_private.mask_of(tf.ones(2)) is None, message
 
 
+def test_with_mask():
+    """By a loss, in a graph and outside of one."""
+    loss, y = keras.losses.MeanAbsoluteError(), tf.constant([[1.0], [5.0]])
+
+    def step():
+        y_pred = tf.zeros([2, 1])
+        keras_private.with_mask(y_pred, tf.constant([True, False]))
+        return loss(y, y_pred)
+
+    message = CHANGED + "with_mask"
+    assert float(step()) == float(tf.function(step)()) == 1.0, message
+
+
 def test_compile_arguments():
     metric = keras.metrics.MeanSquaredError()
     model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
@@ -74,6 +89,15 @@ def test_loss_tracker():
     message = CHANGED + "loss_tracker"
     assert tracker is model.metrics[0], message
     assert tracker.name == "loss", message
+
+
+def test_loss_of_outputs():
+    dense = keras.layers.Dense(1, kernel_regularizer="l2")
+    model = keras.Sequential([keras.Input((1,)), dense])
+    model.compile("sgd", "mse")
+    y, y_pred = tf.constant([[1.0], [3.0]]), tf.zeros([2, 1])
+    found = keras_private.loss_of_outputs(model, y, y_pred, tf.ones(2))
+    assert float(found) == 5.0, CHANGED + "loss_of_outputs"
 
 
 def test_adam_moments():
@@ -135,3 +159,62 @@ def test_nodes_by_depth():
     ones = np.ones((1, 2), "float32")
     np.testing.assert_array_equal(new(ones), other(ones), err_msg=message)
     assert np.any(model(ones) != other(ones))
+
+
+def test_sharing():
+    dense = keras.layers.Dense(2)
+    wrapped = [keras.layers.TimeDistributed(dense) for _ in range(2)]
+    copies = {}
+    with keras_private.sharing([dense], copies):
+        configs = [keras.saving.serialize_keras_object(w) for w in wrapped]
+        again = copy.deepcopy(configs[0])  # reading one takes from it
+        new = [keras.saving.deserialize_keras_object(c) for c in configs]
+    message = CHANGED + "sharing"
+    assert new[0].layer is new[1].layer is copies[id(dense)], message
+    assert new[0].layer is not dense, message
+    new = keras.saving.deserialize_keras_object(again)
+    assert new.layer is not copies[id(dense)], message
+
+
+def test_tell_apart(tmp_path):
+    class Told(keras.layers.TimeDistributed):
+        def get_config(self):
+            keras_private.tell_apart([self.layer])
+            return super().get_config()
+
+    inputs = keras.Input((3, 2))
+    dense = keras.layers.Dense(2)
+    model = keras.Model(inputs, Told(dense)(Told(dense)(inputs)))
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", {"Told": Told})
+    assert len(loaded.weights) == 2, CHANGED + "tell_apart"
+
+
+def test_lambda_arguments():
+    layer = keras.layers.Lambda(
+        lambda x, y: x + y, output_shape=(2,), arguments={"y": 1.0}
+    )
+    given = keras_private.lambda_arguments(layer)
+    new = keras.layers.Lambda(**given)
+    message = CHANGED + "lambda_arguments"
+    assert new.get_config() == layer.get_config(), message
+    assert new.function is layer.function, message
+
+
+def test_is_seed_state():
+    layer = keras.layers.Dropout(0.5)
+    (state,) = layer.variables
+    message = CHANGED + "is_seed_state"
+    assert keras_private.is_seed_state(state), message
+    written = []
+
+    class Noted(keras.StatelessScope):
+        def add_update(self, update):
+            written.append(update[0])
+
+    with Noted():
+        keras.random.normal((2,))
+    assert list(map(keras_private.is_seed_state, written)) == [True], message
+    dense = keras.layers.Dense(2)
+    dense.build((None, 2))
+    assert not any(map(keras_private.is_seed_state, dense.weights)), message

@@ -27,7 +27,10 @@ class Recorder(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         self.weights.append(
-            [float(w.numpy()) for w in managed_weights(self.model)]
+            [
+                float(w.numpy() * w.factor.numpy())
+                for w in managed_weights(self.model)
+            ]
         )
 
 

@@ -151,6 +151,11 @@ def save(path):
     functions["seeded"] = tf.function(
         _seeded, input_signature=[_FEATURES, seeds]
     )
+    for dtype in (tf.float16, tf.bfloat16):
+        spec = tf.TensorSpec([None, 3], dtype, "features")
+        functions[f"of_{dtype.name}"] = tf.function(
+            lambda x: _one_pass(tf.cast(x, tf.float32)), input_signature=[spec]
+        )
     functions["words"] = tf.function(_words, input_signature=_WORDS)
     functions["dynamic"] = _with_defaults(_dynamic)
     tf.saved_model.save(tf.Module(), str(path), functions)

@@ -5,6 +5,7 @@ import urllib.request
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfpbnn
 from tests.client import models
@@ -165,6 +166,41 @@ def test_half_precision(client):
         p = client.predict(X, signature="half")
         expected = client.predict(X, signature="deterministic").mean
         np.testing.assert_allclose(p.mean, expected, rtol=2e-3, atol=2e-3)
+
+
+@pytest.mark.parametrize("given", ["float64", "float16", "bfloat16", "int64"])
+@pytest.mark.parametrize("taken", ["float16", "bfloat16"])
+def test_half_precision_of_inputs(taken, given, client):
+    x = tf.cast(np.round(X), given)
+    signature = f"of_{taken}"
+    if client.url.startswith("http"):
+        with pytest.raises(ValueError, match=r"no half .* Use gRPC"):
+            client.predict(x, signature=signature)
+    else:
+        p = client.predict(x, signature=signature)
+        expected = np.round(X) @ models.KERNELS.mean(0)[:, :1]
+        assert_close(p.mean, expected)
+
+
+def test_numbers_that_half_precision_lacks_are_refused(client):
+    if client.url.startswith("http"):
+        pytest.skip("it has no half precision")
+    with pytest.raises(ValueError, match=r"`features` .* too large"):
+        client.predict(np.full([1, 3], 1e6), signature="of_float16")
+    with pytest.raises(ValueError, match=r"`features` must be float16"):
+        client.predict(np.array([["a", "b", "c"]]), signature="of_float16")
+
+
+def test_bfloat16_is_taken_for_float32(client):
+    x = tf.cast(np.round(X), "bfloat16")
+    assert_close(client.predict(x).mean, client.predict(np.round(X)).mean)
+
+
+@pytest.mark.parametrize("wrong", [None, 1, float("nan")])
+def test_words_are_words(client, wrong):
+    x = {"word": np.array([["a"], [wrong]], object), "number": [[1], [2]]}
+    with pytest.raises(ValueError, match=r"`word` must be string.* Received"):
+        client.predict(x, signature="words")
 
 
 def test_metadata_and_status(client):

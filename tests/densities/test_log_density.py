@@ -7,8 +7,8 @@ import tensorflow as tf
 from scipy import stats
 
 import tfpbnn
-from tfpbnn.densities import choosing, log_density
-from tfpbnn.prediction.collect import resolve
+from tfpbnn.densities import log_density
+from tfpbnn.densities.problem import Problem
 
 ROWS = 12
 
@@ -151,24 +151,8 @@ CASES = {
 
 def density_of(model, x, y, loss, weights=None):
     """The density, and its parameters."""
-    parameters = choosing.parameters(model, "normal", True, {})
-    x = keras.tree.map_structure(np.asarray, x)
-    network = log_density.Network(
-        model, parameters, keras.tree.map_structure(lambda a: a[:2], x)
-    )
-    outputs = model(log_density.tensors(x))
-    names = tfpbnn.networks.reading.output_names(model)
-    sizes = [o.shape[-1] for o in keras.tree.flatten(outputs)]
-    likelihoods = resolve(loss, names, sizes)
-    targets = log_density.targets_of(y, names, likelihoods)
-    weights = np.ones(ROWS, "float32") if weights is None else weights
-    density = log_density.LogDensity(
-        network,
-        parameters,
-        likelihoods,
-        (network.features(x), targets, weights),
-    )
-    return density, parameters
+    problem = Problem(model, x, y, loss, "normal", True, weights)
+    return problem.density, problem.parameters
 
 
 def prior(model):

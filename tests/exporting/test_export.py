@@ -117,10 +117,28 @@ def test_the_number_of_draws_can_be_an_input(entry, tmp_path):
         entry.model, table.X, 7, seed=5, draws="coherent", verbose=0
     )
     np.testing.assert_allclose(ask(7, 5), p.mean, rtol=1e-3, atol=1e-5)
-    np.testing.assert_allclose(ask(0, 5), ask(1, 5), rtol=1e-6)
+    for count in (0, -3, 1001):
+        message = rf"`num_samples` must be from 1 to 1000. Received:.*{count}"
+        with pytest.raises(RuntimeError, match=message):
+            ask(count, 5)
     assert np.abs(ask(1, -1) - ask(1, -1)).max() > 1e-3
     found = tfpbnn.lint_export(tmp_path / "1")
     assert any("seed is a scalar" in line for line in found)
+
+
+def test_an_ensemble_has_as_many_draws_as_members(tmp_path):
+    model = table.deep_ensemble().model
+    export(model, tmp_path / "1", signatures=["dynamic"])
+    function = tf.saved_model.load(str(tmp_path / "1")).signatures["dynamic"]
+
+    def ask(count):
+        x, seed = tf.constant(table.X), tf.constant(-1, tf.int64)
+        return function(features=x, num_samples=tf.constant(count), seed=seed)
+
+    p = tfpbnn.predict(model, table.X, verbose=0)
+    np.testing.assert_allclose(ask(3)["mean"], p.mean, rtol=1e-4, atol=1e-6)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="from 1 to 3"):
+        ask(4)
 
 
 def dense(units=2):
@@ -273,26 +291,6 @@ def test_the_mean_of_rank_1_is_that_of_its_members(tmp_path):
     np.testing.assert_allclose(answers["mean"], expected, atol=1e-5)
     with pytest.raises(ValueError, match="one network can stand"):
         tfpbnn.predict(model, table.X, draws="mean")
-
-
-def test_noise_that_would_replay_is_refused(tmp_path):
-    """That of a user's layer with a seed generator of Keras's."""
-
-    class Noisy(keras.layers.Layer):
-        def __init__(self):
-            super().__init__()
-            self.generator = keras.random.SeedGenerator(1)
-
-        def call(self, x):
-            noise = keras.random.normal(keras.ops.shape(x), seed=self.generator)
-            return x + noise
-
-    x = keras.Input((3,), name="features")
-    y = layers.DenseFlipout(2)(Noisy()(x))
-    model = table.compiled(keras.Model(x, y))
-    with pytest.raises(ValueError, match=r"can't be served: .*replay"):
-        tfpbnn.export(model, tmp_path / "1")
-    assert list(tmp_path.iterdir()) == []
 
 
 def test_variables_of_equal_bytes_may_have_different_shapes(tmp_path):

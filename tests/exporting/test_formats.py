@@ -31,6 +31,17 @@ def sequences():
     return table.Served(model, rows, {"inputs": rows})
 
 
+def pixels():
+    """Classes of each pixel, right behind a convolution."""
+    x = keras.Input((4, 4, 3))
+    h = keras.layers.Conv2D(4, 3, padding="same", activation="relu")(x)
+    y = tfpbnn.layers.Conv2DFlipout(3, 3, padding="same", **table.NOISY)(h)
+    loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model = table.compiled(keras.Model(x, y), loss)
+    rows = table.normal(2, 4, 4, 3)
+    return table.Served(model, rows, {"inputs": rows})
+
+
 def heads():
     """Several inputs; each kind of dropout, BatchNorm and a residual.
 
@@ -70,6 +81,7 @@ ENTRIES = (
     table.variational,
     table.multi_swag,
     table.conv,
+    pixels,
     all_heads,
     sequences,
 )
@@ -159,16 +171,20 @@ def test_openvino(entry, tmp_path):
     """It reads the SavedModel; not the gamma functions of quantiles."""
     openvino = pytest.importorskip("openvino")
     export(entry, tmp_path / "1", signatures=["serving_default"], quantiles=[])
+    answers = run_openvino(openvino, tmp_path / "1", entry)
+    assert_same(answers, entry)
+
+
+def run_openvino(openvino, path, entry):
     core = openvino.Core()
     exact = {"INFERENCE_PRECISION_HINT": "f32"}
-    compiled = core.compile_model(core.read_model(tmp_path / "1"), "CPU", exact)
+    compiled = core.compile_model(core.read_model(path), "CPU", exact)
     found = compiled(entry.inputs)
-    answers = {
+    return {
         name: value
         for output, value in found.items()
         for name in output.get_names()
     }
-    assert_same(answers, entry)
 
 
 @pytest.mark.parametrize("kind", ["litert", "onnx"])
@@ -188,6 +204,45 @@ def test_a_loop_over_an_unknown_number_of_steps_is_refused(kind, tmp_path):
 def recurrent(model):
     layers = model._flatten_layers()
     return [part for part in layers if isinstance(part, keras.layers.RNN)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "lacked"),
+    [
+        ("litert", "LiteRT", "StringToHashBucketFast"),
+        ("onnx", "ONNX", "StringToHashBucketFast"),
+        ("onnx", "ONNX", "LookupTableFindV2"),
+    ],
+)
+def test_what_a_format_lacks_is_said_in_a_sentence(
+    kind, name, lacked, tmp_path
+):
+    words = keras.Input((1,), dtype="string", name="words")
+    known = keras.layers.StringLookup(
+        vocabulary=["a", "b"], output_mode="one_hot"
+    )
+    hashed = keras.layers.Hashing(3, output_mode="one_hot")
+    layer = known if lacked.startswith("Lookup") else hashed
+    model = keras.Model(words, table.table.dense(2)(layer(words)))
+    entry = table.Served(table.compiled(model), None, {})
+    with pytest.raises(ValueError, match=lacked) as caught:
+        export(entry, tmp_path / "m", format=kind, signatures=["deterministic"])
+    message = str(caught.value)
+    assert message.startswith(f"`posterior` must have operations that {name}")
+    assert "\n" not in message
+    assert "loc(" not in message
+
+
+@pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
+@pytest.mark.parametrize("kind", ["litert", "onnx"])
+def test_half_precision_inputs(kind, tmp_path):
+    x = keras.Input((3,), dtype="float16", name="features")
+    model = table.compiled(keras.Model(x, table.table.dense(2)(x)))
+    rows = table.normal(3, 3).astype("float16")
+    entry = table.Served(model, rows, {"features": rows}, has_apart=True)
+    export(entry, tmp_path / "m", format=kind)
+    run = run_litert if kind == "litert" else run_onnx
+    assert_same(run(tmp_path / "m", entry), entry)
 
 
 @pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")

@@ -29,6 +29,11 @@ MOMENTS = {*REGRESSION, *LABELS} - {"quantiles"}
 LOSSES = {
     "normal": (likelihoods.Normal(), 4, None),
     "normal_known": (likelihoods.Normal(scale=0.5), 2, None),
+    "adapted": (
+        likelihoods.Normal().adapt([[30.0, 2.0], [60.0, 1.0]]),
+        4,
+        None,
+    ),
     "student": (likelihoods.StudentT(), 4, None),
     "student_df": (likelihoods.StudentT(df=None), 3, None),
     "laplace": (likelihoods.Laplace(), 4, None),

@@ -1,5 +1,6 @@
 """Lint finds planted faults."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -86,6 +87,38 @@ def test_faults(function, specs, message, tmp_path, capsys):
     found = tfpbnn.lint_export(tmp_path)
     assert any(message in line for line in found), found
     assert message in capsys.readouterr().out
+
+
+def looking(size):
+    """A layer that knows no words yet, but how many there will be."""
+    return keras.layers.StringLookup(
+        max_tokens=size, output_mode="one_hot", pad_to_max_tokens=True
+    )
+
+
+@pytest.mark.parametrize("is_adapted", [True, False])
+def test_tables_that_nothing_initializes(is_adapted, tmp_path):
+    """One of two in the same graph; by any tool that wrote it."""
+    full = keras.layers.StringLookup(vocabulary=["a"], output_mode="one_hot")
+    look = looking(2)
+    if is_adapted:
+        look.adapt(["b"])
+    words = keras.Input((1,), dtype="string", name="words")
+    model = keras.Model(words, full(words) + look(words))
+    model.export(str(tmp_path), verbose=False)
+    found = tfpbnn.lint_export(tmp_path)
+    assert len(found) == (0 if is_adapted else 2)  # Keras has two signatures
+    assert all("nothing initializes the table" in line for line in found)
+
+
+def test_models_with_empty_tables_are_not_exported(tmp_path):
+    words = keras.Input((1,), dtype="string", name="words")
+    chain = [words, looking(3), tfpbnn.layers.DenseFlipout(2)]
+    model = keras.Sequential(chain)
+    model.compile("adam", tfpbnn.likelihoods.Normal())
+    with pytest.raises(ValueError, match="nothing initializes the table"):
+        tfpbnn.export(model, tmp_path / "1")
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_scalars_are_no_fault_without_batching(tmp_path):

@@ -53,6 +53,8 @@ def predict(entry, x=None, num_samples=SAMPLES, **kwargs):
     p = tfpbnn.predict(entry.model, x, num_samples, verbose=0, **kwargs)
     if isinstance(p, Predictive):
         return {"": p}
+    if not isinstance(p, dict):
+        p = dict(zip(entry.model.output_names, p, strict=True))
     return {f"{name}_": p[name] for name in p}
 
 

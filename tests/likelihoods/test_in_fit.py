@@ -31,13 +31,6 @@ def test_sample_weight_and_reduction(reduction, weight_shape):
     np.testing.assert_allclose(np.squeeze(found), expected, rtol=1e-5)
 
 
-@pytest.mark.parametrize("shape", [(3, 3), (3, 5), (4,)])
-def test_weights_of_positions_raise(shape):
-    loss, y, outputs, _ = make_case("normal", (3, shape[-1]))
-    with pytest.raises(ValueError, match="must be one weight per example"):
-        loss(y, outputs, np.ones(shape))
-
-
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_keras_masks_drop_positions(policy):
     """Half precision rounds what the model passes on, to about 1e-3."""

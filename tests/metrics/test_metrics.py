@@ -138,3 +138,53 @@ def test_what_is_not_finite_is_no_number(name, score, bad):
     message = rf"`{name}` must be finite. Received: 1 .* index \(2,\)"
     with pytest.raises(ValueError, match=message):
         score(np.array([0.0, 1.0, bad]))
+
+
+WEIGHTED = {
+    "rmse": lambda rng, n: (rng.normal(size=(n, 2)), rng.normal(size=(n, 2))),
+    "coverage": lambda rng, n: (
+        rng.normal(size=(n, 2)),
+        np.full((n, 2), -1.0),
+        np.full((n, 2), 0.5),
+    ),
+    "calibration_error": lambda rng, n: (rng.uniform(size=(n, 2)),),
+    "accuracy": lambda rng, n: (
+        rng.integers(0, 3, n),
+        rng.dirichlet([1, 1, 1], n),
+    ),
+    "brier": lambda rng, n: (
+        rng.integers(0, 3, n),
+        rng.dirichlet([1, 1, 1], n),
+    ),
+    "ece": lambda rng, n: (
+        rng.integers(0, 3, n),
+        rng.dirichlet([1, 1, 1], n),
+    ),
+    "mean": lambda rng, n: (rng.normal(size=(n, 2)),),
+}
+
+
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_weights_are_counts_of_copies(name):
+    """A row of weight 0 is none; all that matters are ratios."""
+    rng = np.random.default_rng(0)
+    arrays = WEIGHTED[name](rng, 40)
+    counts = rng.integers(0, 4, 40)
+    score = getattr(metrics, name)
+    expected = score(*(np.repeat(array, counts, axis=0) for array in arrays))
+    found = score(*arrays, sample_weight=0.3 * counts)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert found != score(*arrays)
+    with pytest.raises(ValueError, match="`sample_weight` must have the shape"):
+        score(*arrays, sample_weight=counts[:7])
+
+
+def test_calibration_of_counts_is_the_mean_over_random_places():
+    rng = np.random.default_rng(0)
+    below = rng.uniform(0, 0.5, 50)
+    pit = below + rng.uniform(0, 0.5, 50)
+    levels = np.linspace(0, 1, 11)
+    places = below + rng.uniform(size=(20_000, 50)) * (pit - below)
+    expected = np.mean(places[..., None] <= levels, axis=(0, 1))
+    found = metrics.calibration_curve(pit, levels, below=below)
+    np.testing.assert_allclose(found, expected, atol=3e-3)

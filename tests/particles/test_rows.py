@@ -10,7 +10,7 @@ from tests.particles import table
 from tests.statistics import assert_moments
 from tfpbnn import layers, random
 from tfpbnn.particles import costs, engine, rows
-from tfpbnn.particles.split import DrawGraph, is_random
+from tfpbnn.particles.split import DrawGraph
 from tfpbnn.particles.ways import LOOPED, STACKED
 
 KEY = random.as_key(0)
@@ -76,7 +76,13 @@ def test_rows_that_meet_or_move_are_not_said_to_be_kept(name):
 
 
 class OwnCell(keras.layers.SimpleRNNCell):
-    """May draw what it likes."""
+    """A user's, that draws nothing."""
+
+
+class NoisyCell(keras.layers.SimpleRNNCell):
+    def call(self, x, states, training=False):
+        x = x + keras.random.normal(keras.ops.shape(x))
+        return super().call(x, states, training=training)
 
 
 @pytest.mark.parametrize(
@@ -86,7 +92,8 @@ class OwnCell(keras.layers.SimpleRNNCell):
         (lambda L: L.RNN([L.LSTMCell(2), L.GRUCell(2)]), False),
         (lambda L: L.Bidirectional(L.GRU(3)), False),
         (lambda L: L.TimeDistributed(L.Dropout(0.5)), False),
-        (lambda L: L.RNN(OwnCell(3)), True),
+        (lambda L: L.RNN(OwnCell(3)), False),
+        (lambda L: L.RNN(NoisyCell(3)), True),
         (lambda L: L.Bidirectional(layers.LSTMReparameterization(3)), True),
         (lambda L: L.TimeDistributed(layers.DenseFlipout(2)), True),
         (lambda _: layers.DenseFlipout(2, kernel_posterior=None), False),
@@ -99,8 +106,8 @@ def test_layers_in_layers_tell_whether_draws_differ(make, expected):
     Members of an ensemble are draws, though each weight is a point.
     """
     layer = make(keras.layers)
-    layer(np.zeros((4, 3, 4), "float32"))
-    assert is_random(layer) == expected
+    model = keras.Sequential([keras.Input((3, 4)), layer])
+    assert DrawGraph(model).effects.is_random == expected
 
 
 def test_a_recurrent_layer_takes_all_draws_at_once():

@@ -182,3 +182,56 @@ def test_draws_differ_by_the_epistemic_variance(p):
     assert p.draw_means.shape[:2] == (20, 30)
     np.testing.assert_allclose(p.draw_means.mean(0), p.mean)
     np.testing.assert_allclose(p.draw_means.var(0), p.epistemic_variance)
+
+
+MASK = RNG.random((6, 5)) < 0.6
+MASK[0, 0] = True
+
+
+def of_steps(outputs, likelihood):
+    """A prediction of padded steps, and one of the steps that count alone."""
+    kind = RegressionPredictive
+    if likelihood.is_classification:
+        kind = ClassificationPredictive
+    outputs[:, ~MASK] = 1e3
+    return kind(outputs, likelihood, mask=MASK), kind(
+        outputs[:, MASK], likelihood
+    )
+
+
+def lines(figure):
+    return [np.array(line.get_xydata()) for line in axes(figure).lines]
+
+
+def test_padded_places_are_in_no_figure():
+    p, q = of_steps(RNG.normal(size=(9, 6, 5, 2)), likelihoods.Normal())
+    y = np.where(MASK, RNG.normal(size=MASK.shape), np.nan)
+    x = np.arange(30.0).reshape(6, 5)
+    for plot in (plots.predictive_band, plots.member_predictions):
+        for given in (None, x):
+            found = lines(plot(p, given, y))
+            expected = lines(
+                plot(q, None if given is None else x[MASK], y[MASK])
+            )
+            for a, b in zip(found, expected, strict=True):
+                np.testing.assert_allclose(a, b)
+    classes, kept = of_steps(
+        RNG.normal(size=(9, 6, 5, 3)), likelihoods.Categorical()
+    )
+    labels = np.where(MASK, RNG.integers(0, 3, MASK.shape), -1)
+    for plot, one, other, targets in (
+        (plots.calibration_curve, p, q, y),
+        (plots.reliability_diagram, classes, kept, labels),
+    ):
+        found, expected = (
+            lines(plot(one, targets)),
+            lines(plot(other, targets[MASK])),
+        )
+        for a, b in zip(found, expected, strict=True):
+            np.testing.assert_allclose(a, b)
+    for one, other in ((p, q), (classes, kept)):
+        found, expected = (
+            [bar.get_height() for bar in axes(figure).patches]
+            for figure in map(plots.uncertainty_histogram, (one, other))
+        )
+        assert found == expected

@@ -364,3 +364,25 @@ def test_progress_bar(model, capsys, monkeypatch):
     odd = odd.filter(lambda _: True)
     tfpbnn.predict(model, odd, 5, verbose=1)
     assert "5/" in capsys.readouterr().out
+
+
+def test_a_row_has_its_numbers_whatever_rows_come_along():
+    """Unless there are so many that "auto" draws in another way."""
+    wide = keras.Sequential(
+        [keras.Input((3,)), layers.DenseFlipout(64), layers.DenseFlipout(2)]
+    )
+    wide.compile("adam", likelihoods.Normal())
+    x = np.tile(X, (40, 1))
+
+    def outputs(rows, draws):
+        return tfpbnn.predict(wide, x[:rows], 5, seed=0, draws=draws)
+
+    for draws in ("coherent", "marginal", "mixed"):
+        few, many = (outputs(rows, draws).outputs for rows in (2, 2000))
+        np.testing.assert_allclose(few, many[:, :2], atol=1e-5)
+    by_kind = {}
+    for rows in (1, 20, 200, 2000):
+        p = outputs(rows, "auto")
+        first = by_kind.setdefault(p.draws, p.outputs[:, :1])
+        np.testing.assert_allclose(p.outputs[:, :1], first, atol=1e-5)
+    assert len(by_kind) > 1

@@ -78,6 +78,7 @@ def _is_integer(value: Any, least: float = -math.inf) -> bool:
     return is_integer and not isinstance(value, bool) and value >= least
 
 
+any_integer = Check("an integer", _is_integer, int)
 positive_integer = Check("a positive integer", lambda v: _is_integer(v, 1), int)
 
 

@@ -1,51 +1,173 @@
 """Reads the forms of data that Keras takes."""
 
+import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base import forms
 from tfpbnn.base.types import Array
 
 _KINDS = (
-    "an array, a tensor, a list or dict of them, a tf.data.Dataset or a "
-    "keras.utils.PyDataset"
+    "an array, a tensor, a list or dict of them, a tf.data.Dataset, a "
+    "keras.utils.PyDataset or a generator of batches"
 )
 
 
 def is_stream(x: Any) -> bool:
-    """Whether x brings its own batches (and targets)."""
-    return isinstance(x, tf.data.Dataset | keras.utils.PyDataset)
+    """Whether x brings its own batches (and targets).
+
+    So does whatever can be iterated over and is neither an array nor a
+    structure of arrays: a dataset, a loader of batches, a generator.
+    """
+    if isinstance(x, keras.utils.PyDataset):
+        return True
+    is_other = forms.is_array(x) or isinstance(x, str | bytes)
+    return (
+        isinstance(x, Iterable) and not is_other and not keras.tree.is_nested(x)
+    )
+
+
+def as_rows(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
+    """The same structure with leaves that can be cut into rows.
+
+    Args:
+        name: the argument's.
+        data: an array of any library, or a structure of arrays of one length;
+            None among them stands for an optional input.
+        inputs: names of the inputs that the arrays are for, in their order; ""
+            for one without a name of the user's.
+
+    Returns:
+        The structure with leaves as `forms.standard` gives them.
+
+    Raises:
+        TypeError: for data of another form, such as nested lists of numbers.
+        ValueError: if lengths differ or are 0, or there is a NaN.
+    """
+    return _checked(name, data, forms.standard, inputs)
+
+
+def as_keras_takes(given: dict[str, Any]) -> None:
+    """Puts arrays that Keras doesn't read, but could, into forms that it does.
+
+    These are strings of NumPy and pandas, pandas columns of several types or of
+    its own, and sparse matrices in the order of their columns.
+
+    Args:
+        given: arguments of Keras's `fit` or `evaluate`, which are changed.
+
+    Raises:
+        TypeError: if an array of x holds neither numbers nor strings.
+    """
+
+    def read(name: str, leaf: Any) -> Any:
+        if not forms.is_array(leaf):
+            return leaf
+        if name == "x":
+            return forms.standard("`x`", leaf)
+        return forms.from_pandas(leaf)
+
+    def rows_of(names: Iterable[str], values: Iterable[Any]) -> list[Any]:
+        return [
+            keras.tree.map_structure(functools.partial(read, name), value)
+            for name, value in zip(names, values, strict=False)
+        ]
+
+    names = ("x", "y", "sample_weight")
+    found = [name for name in names if name in given]
+    given.update(zip(found, rows_of(found, map(given.get, found)), strict=True))
+    validation = given.get("validation_data")
+    if isinstance(validation, list | tuple):
+        given["validation_data"] = tuple(rows_of(names, validation))
 
 
 def as_arrays(name: str, data: Any) -> Any:
     """The same structure with NumPy arrays as leaves, all of one length.
 
     Raises:
-        TypeError: for data of another form, such as nested lists of numbers.
+        TypeError: for data of another form, such as nested lists of numbers,
+            or sparse and ragged tensors.
         ValueError: if lengths differ or are 0, or there is a NaN.
     """
-    if data is None or isinstance(data, Iterator) or callable(data):
+
+    def dense(label: str, leaf: Any) -> Array:
+        is_ragged = isinstance(leaf, tf.RaggedTensor)
+        is_sparse = isinstance(leaf, tf.SparseTensor) or hasattr(leaf, "tocsr")
+        if leaf is None or is_ragged or is_sparse:
+            fix = "leave it out" if leaf is None else "make it dense"
+            ways = "tf.sparse.to_dense, x.toarray() or x.to_tensor()"
+            raise TypeError(
+                f"{label} must be a dense array here. Received: "
+                f"{type(leaf).__name__}; {fix} (by {ways})"
+            )
+        return np.asarray(leaf)
+
+    return _checked(name, data, dense, ())
+
+
+def _checked(
+    name: str,
+    data: Any,
+    read: Callable[[str, Any], Any],
+    inputs: Sequence[str],
+) -> Any:
+    """The structure with each leaf read, all of one length and finite."""
+    paths = [] if callable(data) else keras.tree.flatten_with_path(data)
+    if is_stream(data) or all(leaf is None for _, leaf in paths):
         raise TypeError(f"`{name}` must be {_KINDS}. Received: {name}={data!r}")
-    arrays = keras.tree.map_structure(np.asarray, data)
-    leaves = keras.tree.flatten(arrays)
-    if len(leaves) > 1 and not any(leaf.ndim for leaf in leaves):
+    if len(paths) > 1 and not any(forms.is_array(leaf) for _, leaf in paths):
         raise TypeError(
-            f"`{name}` must be {_KINDS}. Received: nested lists of numbers, "
-            "and a list is one of several inputs: pass "
+            f"`{name}` must be {_KINDS}. Received: nested lists of numbers or "
+            "strings, and a list is one of several inputs: pass "
             f"np.asarray({name}) or, of one row, {name}[np.newaxis]"
         )
-    lengths = {len(leaf) if leaf.ndim else 0 for leaf in leaves}
-    if len(lengths) != 1 or 0 in lengths:
+    labels = labels_of(name, [path for path, _ in paths], inputs)
+    leaves = [
+        read(label, leaf)
+        for label, (_, leaf) in zip(labels, paths, strict=True)
+    ]
+    _check_lengths(name, labels, leaves)
+    for label, leaf in zip(labels, leaves, strict=True):
+        _check_finite(label, leaf)
+    return keras.tree.pack_sequence_as(data, leaves)
+
+
+def labels_of(
+    name: str, paths: Sequence[Sequence[Any]], inputs: Sequence[str] = ()
+) -> list[str]:
+    """What errors call each array of a structure, such as `x["tokens"]`."""
+    found = [f"{name}{''.join(f'[{key!r}]' for key in path)}" for path in paths]
+    if len(found) != len(inputs):
+        return [f"`{one}`" for one in found]
+    return [
+        f"`{one}`"
+        if not given or path[-1:] == (given,)
+        else f"`{one}` (input `{given}`)"
+        for one, path, given in zip(found, paths, inputs, strict=True)
+    ]
+
+
+def _check_lengths(name: str, labels: list[str], leaves: list[Any]) -> None:
+    lengths = {
+        label: forms.length(leaf)
+        for label, leaf in zip(labels, leaves, strict=True)
+        if leaf is not None
+    }
+    if len(set(lengths.values())) != 1 or 0 in lengths.values():
+        shapes = {
+            label.replace("`", ""): tuple(leaf.shape)
+            for label, leaf in zip(labels, leaves, strict=True)
+            if leaf is not None
+        }
         raise ValueError(
             f"`{name}` must have one row or more, and as many in each of its "
-            f"arrays. Received: shapes {[leaf.shape for leaf in leaves]}"
+            f"arrays. Received: shapes {shapes}"
         )
-    check_finite(name, arrays)
-    return arrays
 
 
 def check_finite(name: str, data: Any, of: str = "") -> None:
@@ -56,22 +178,26 @@ def check_finite(name: str, data: Any, of: str = "") -> None:
         data: an array, or a structure of them.
         of: what it is part of, for the message.
     """
-    if data is None or is_stream(data) or isinstance(data, Iterator):
+    if data is None or is_stream(data):
         return
     for leaf in keras.tree.flatten(data):
-        values = leaf if isinstance(leaf, np.ndarray) else to_numpy(leaf)
-        if values is None or values.dtype.kind != "f":
-            continue
-        with np.errstate(over="ignore", invalid="ignore"):
-            is_sum_finite = bool(np.isfinite(np.sum(values)))
-        if is_sum_finite:
-            continue  # One pass, no copy: a sum keeps every NaN.
-        bad = np.argwhere(~np.isfinite(values))
-        if len(bad):
-            raise ValueError(
-                f"`{name}`{of} must be finite. Received: {len(bad)} NaN or "
-                f"infinite values, the first at index {tuple(map(int, bad[0]))}"
-            )
+        _check_finite(f"`{name}`{of}", leaf)
+
+
+def _check_finite(label: str, leaf: Any) -> None:
+    values = forms.numbers(leaf)
+    if values is None or values.dtype.kind != "f":
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        is_sum_finite = bool(np.isfinite(np.sum(values)))
+    if is_sum_finite:
+        return  # One pass, no copy: a sum keeps every NaN.
+    bad = np.argwhere(~np.isfinite(values))
+    if len(bad):
+        raise ValueError(
+            f"{label} must be finite. Received: {len(bad)} NaN or infinite "
+            f"values, the first at {forms.place(leaf, bad[0])}"
+        )
 
 
 def check_numbers(name: str, values: Array) -> None:
@@ -93,28 +219,51 @@ def check_numbers(name: str, values: Array) -> None:
 def to_numpy(leaf: Any) -> Array | None:
     """A leaf as an array; None if it can't be one."""
     try:
-        return np.asarray(leaf)
+        array = np.asarray(leaf)
     except (TypeError, ValueError):
         return None
+    # One object is what NumPy makes of what it doesn't know.
+    return None if array.dtype == object and not array.ndim else array
+
+
+def first(batch: Any) -> Any:
+    """The first array of a structure that is given; others may be None."""
+    return next(leaf for leaf in keras.tree.flatten(batch) if leaf is not None)
 
 
 def length(arrays: Any) -> int:
-    """The number of rows of what `as_arrays` gave."""
-    return len(keras.tree.flatten(arrays)[0])
+    """The number of rows of what `as_rows` or `as_arrays` gave."""
+    return forms.length(first(arrays))
+
+
+def num_rows(batch: Any) -> Any:
+    """The number of rows of a batch's tensors, of which some may be None."""
+    first = next(t for t in keras.tree.flatten(batch) if t is not None)
+    return tf.shape(first)[0]
 
 
 def batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any]]:
-    """(inputs, targets or None) of each batch, inputs as tensors."""
-    if isinstance(x, tf.data.Dataset):
-        for element in x:
-            yield _inputs_and_targets(element)
-    elif isinstance(x, keras.utils.PyDataset):
+    """(inputs, targets or None) of each batch, inputs as `as_rows` gives."""
+    for inputs, targets, _ in weighted_batches(x, batch_size):
+        yield inputs, targets
+
+
+def weighted_batches(x: Any, batch_size: int) -> Iterator[tuple[Any, Any, Any]]:
+    """(inputs, targets or None, weights or None) of each batch."""
+    if isinstance(x, keras.utils.PyDataset):
         for index in range(x.num_batches or 0):
-            yield _inputs_and_targets(x[index])
+            yield _unpacked(x[index])
+    elif is_stream(x):
+        for element in x:
+            yield _unpacked(element)
     else:
         for start in range(0, length(x), batch_size):
-            rows = slice(start, start + batch_size)
-            yield keras.tree.map_structure(lambda a: a[rows], x), None  # noqa: B023
+            yield rows(x, start, start + batch_size), None, None
+
+
+def rows(x: Any, start: int, stop: int) -> Any:
+    """The rows from `start` to `stop` of what `as_rows` gave."""
+    return keras.tree.map_structure(lambda a: forms.rows(a, start, stop), x)
 
 
 def num_batches(x: Any, batch_size: int) -> int | None:
@@ -128,52 +277,42 @@ def num_batches(x: Any, batch_size: int) -> int | None:
             )
         return count if count >= 0 else None
     if isinstance(x, keras.utils.PyDataset):
+        if x.num_batches is None:
+            raise ValueError(
+                "`x` must be finite. Received: a PyDataset without a number of "
+                "batches; give it a `num_batches`"
+            )
         return x.num_batches
+    if is_stream(x):
+        return len(x) if hasattr(x, "__len__") else None
     return math.ceil(length(x) / batch_size)
 
 
-def _inputs_and_targets(element: Any) -> tuple[Any, Any]:
-    x, y, _ = keras.utils.unpack_x_y_sample_weight(element)
-    check_finite("x", x)
-    return x, y
+def _unpacked(element: Any) -> tuple[Any, Any, Any]:
+    x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(element)
+    return as_rows("x", x), y, sample_weight
 
 
 def count_examples(x: Any, validation_split: float = 0.0) -> int:
-    """How many training examples `fit` will see in an epoch.
+    """How many training examples `fit` makes of arrays.
 
-    Of a tf.data.Dataset, its number of batches times the size of its first:
-    too many by less than one batch if the last one is smaller.
+    Args:
+        x: an array, or a structure of them. (Batches of a stream are read to be
+            counted: see `tfpbnn.callbacks.training_data`.)
+        validation_split: the share of rows that `fit` keeps for validation.
 
     Raises:
-        ValueError: if the number cannot be known.
+        ValueError: if x has no known number of rows.
     """
-    if isinstance(x, tf.data.Dataset):
-        count = int(x.cardinality())
-        if count < 0:
-            raise ValueError(_unknown("a tf.data.Dataset of unknown length"))
-        first = next(iter(x.take(1)), None)
-        return 0 if first is None else count * _rows(first)
-    if isinstance(x, keras.utils.PyDataset):
-        if not x.num_batches:
-            raise ValueError(_unknown("a PyDataset of unknown length"))
-        count = x.num_batches
-        return (count - 1) * _rows(x[0]) + _rows(x[count - 1])
-    try:
-        total = len(keras.tree.flatten(x)[0])
-    except TypeError as error:
-        raise ValueError(_unknown(f"{type(x).__name__} object")) from error
-    return math.floor(total * (1 - validation_split))
+    if is_stream(x) or not forms.is_array(one := first(x)):
+        raise unknown_length(f"{type(x).__name__} object")
+    return math.floor(forms.length(one) * (1 - validation_split))
 
 
-def _rows(element: Any) -> int:
-    x, _, _ = keras.utils.unpack_x_y_sample_weight(element)
-    return int(keras.tree.flatten(x)[0].shape[0])
-
-
-def _unknown(received: str) -> str:
-    return (
+def unknown_length(received: str) -> ValueError:
+    """The error for data that don't tell how many examples there are."""
+    return ValueError(
         "`x` must have a known number of examples for `fit` to weight the KL. "
         f"Received: x is {received}. Pass `callbacks=[tfpbnn.callbacks."
-        "KLWeight(num_examples=...)]`, or tell the dataset its number of "
-        "batches with tf.data.experimental.assert_cardinality"
+        "KLWeight(num_examples=...)]`, with the number of rows in all"
     )

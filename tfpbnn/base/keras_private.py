@@ -6,7 +6,9 @@ that changed it. No other file may name one of these attributes, and nothing of
 an object of the user's is ever replaced.
 """
 
-from collections.abc import Callable, Mapping
+import contextlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
@@ -44,6 +46,27 @@ def mask_of(tensor: Any) -> Any:
     return getattr(tensor, "_keras_mask", None)
 
 
+def with_mask(tensor: Any, mask: Any) -> Any:
+    """The tensor, with a mask for Keras to hand on; as it is for None.
+
+    A layer whose `compute_mask` returns the mask would do so in public, but
+    calls of layers cast, name and trace what they are given.
+    """
+    if mask is not None:
+        tensor._keras_mask = mask
+    return tensor
+
+
+def is_seed_state(variable: Any) -> bool:
+    """Whether a variable is the state of a `keras.random.SeedGenerator`.
+
+    A layer's public `variables` has the states of its own generators, which are
+    not among its `weights`, but not that of the one that `keras.random` takes
+    when no seed is given.
+    """
+    return variable.name == "seed_generator_state"
+
+
 def compile_arguments(model: Any) -> Mapping[str, Any]:
     """The objects that `compile` was given, by their arguments' names.
 
@@ -68,6 +91,15 @@ def loss_tracker(model: Any) -> Any:
     of its own, as Keras's guides write them.
     """
     return model._loss_tracker
+
+
+def loss_of_outputs(model: Any, y: Any, y_pred: Any, weights: Any) -> Any:
+    """The loss of a compiled model's outputs, without what layers add to it.
+
+    The public `compute_loss` adds the losses of the layers each time that it
+    is called, which is too often where a step takes the mean of several.
+    """
+    return model._compile_loss(y, y_pred, weights)
 
 
 def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
@@ -122,3 +154,78 @@ def nodes_by_depth(
     after = {depth: list(map(node, before[depth])) for depth in before}
     is_same = all(after[depth] == list(before[depth]) for depth in before)
     return {"_nodes_by_depth": before if is_same else after}
+
+
+def lambda_arguments(layer: keras.layers.Lambda) -> dict[str, Any]:
+    """The arguments that a `Lambda` was made with, its functions themselves.
+
+    The public `get_config` has functions as bytecode, which has lost the
+    modules that the functions name.
+    """
+    return {
+        "function": layer.function,
+        "output_shape": layer._output_shape,
+        "mask": layer.mask,
+        "arguments": layer.arguments,
+        "name": layer.name,
+        "dtype": layer.dtype_policy,
+        "trainable": layer.trainable,
+    }
+
+
+class _Known(dict):
+    """A dict that takes no new keys, and keeps the values that it has."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        pass
+
+
+_OBJECTS = "shared_objects/id_to_obj_map"
+_CONFIGS = "shared_objects/id_to_config_map"
+
+
+@contextlib.contextmanager
+def sharing(layers: Iterable[Any], copies: dict[int, Any]) -> Iterator[None]:
+    """Within it, configs tell layers from one another, as in a saved file.
+
+    A config that is made within it says of each of the layers which one it is,
+    wherever a layer holds another. A config that is read within it makes each
+    of them once. Keras does so in `save` and `load_model`; in public it does
+    not for a config in memory, whose layers are made anew at each place.
+
+    Args:
+        layers: the layers that configs may be made of. They must live on.
+        copies: by the ids of layers, what is to be taken for them. What is made
+            of others is added to it.
+    """
+    # Others than the layers may be gone before the next one gets their id.
+    values = {
+        _OBJECTS: copies,
+        _CONFIGS: _Known({id(layer): {} for layer in layers}),
+    }
+    before = {name: _state().get_global_attribute(name) for name in values}
+    try:
+        for name, value in values.items():
+            _state().set_global_attribute(name, value)
+        yield
+    finally:
+        for name, value in before.items():
+            _state().set_global_attribute(name, value)
+
+
+def tell_apart(layers: Iterable[Any]) -> None:
+    """Has a config that is being saved say of the layers which ones they are.
+
+    Keras says so from the second place on at which it finds a layer, and adds
+    it to the config of the first; but not where that is in the config of a
+    wrapper, of which it has made a copy.
+    """
+    configs = _state().get_global_attribute(_CONFIGS)
+    for layer in layers if configs is not None else ():
+        configs.setdefault(id(layer), {})
+
+
+def _state() -> Any:
+    """Where Keras keeps what a thread is about."""
+    module: Any = inspect.getmodule(keras.saving.serialize_keras_object)
+    return module.global_state

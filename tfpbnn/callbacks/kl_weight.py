@@ -1,13 +1,16 @@
 """Keras callbacks."""
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import keras
+import tensorflow as tf
 
-from tfpbnn.base import checks, data
-from tfpbnn.layers.kl import kl_terms, managed_weights, total_kl
+from tfpbnn.base import checks, keras_private
+from tfpbnn.callbacks import divisor as divisors
+from tfpbnn.callbacks.training_data import TrainingData
+from tfpbnn.layers import kl
 
 
 def _linear(epoch: int, warmup_epochs: int) -> float:
@@ -18,6 +21,11 @@ def _cyclical(epoch: int, warmup_epochs: int) -> float:
     return _linear(epoch % max(2 * warmup_epochs, 1), warmup_epochs)
 
 
+_NO_KL = (
+    "The model has no KL for `KLWeight` to weight: none of its layers has a "
+    "prior. Add variational layers (such as tfpbnn.layers.DenseFlipout), or "
+    "leave the callback out."
+)
 _SCHEDULES = {"cyclical": _cyclical, "linear": _linear}
 
 
@@ -26,11 +34,17 @@ class KLWeight(keras.callbacks.Callback):
 
     Keras averages the likelihood over examples, so the KL counts 1 /
     `num_examples` there; a warm-up starts it at nothing. In all, the weight is
-    `temperature * max(floor, schedule) / num_examples`. Adds `kl` (of all
-    layers, in nats, without its weight; of an ensemble the mean over members)
-    and `kl_weight` to the logs. Layers that were given a `kl_weight` of their
-    own keep it. When training ends the weight is `temperature / num_examples`,
-    wherever the schedule was.
+    `temperature * max(floor, schedule) / divisor`, where `divisor` is what the
+    losses of an epoch's batches are divided by: `num_examples` for the losses
+    of `tfpbnn.likelihoods`, times the places where a loss of Keras's averages
+    over time steps or pixels too, and the number of batches under
+    `reduction="sum"`. Adds `kl` (of all layers, in nats, without its weight; of
+    an ensemble the mean over members) and `kl_weight` to the logs, for the
+    callbacks that come after it in the list. (`tfpbnn.Model` and
+    `tfpbnn.Sequential` put it first.) Layers that were given a `kl_weight` of
+    their own keep it. When training ends the weight is `temperature /
+    divisor`, wherever the schedule was, and so it is in all weights that are
+    saved or kept in between.
 
     Args:
         num_examples: how many examples the training data has. (Not batches.)
@@ -44,12 +58,20 @@ class KLWeight(keras.callbacks.Callback):
             1 / `temperature` times. At 1 it is Bayes's.
         floor: the least that the schedule multiplies with, so that the KL
             never counts nothing.
+        divisor: what the losses of an epoch's batches are divided by, added up
+            over the batches. None, the default, works it out from
+            `num_examples`, the loss and the outputs. It must be given where
+            these don't tell: for losses of Keras's that average over places
+            without a mask (then it is their number), and for
+            `reduction="mean_with_sample_weight"` (the sum of the weights).
+            `tfpbnn.Model` and `tfpbnn.Sequential` count both in the data.
 
     Raises:
-        ValueError: if `num_examples` or `temperature` is not positive and
-            finite, `warmup_epochs` is negative, `floor` is not from 0 to 1, the
-            schedule's name is unknown, or it gives a negative or infinite
-            factor; in `fit`, if the model has no KL.
+        ValueError: if `num_examples`, `temperature` or `divisor` is not
+            positive and finite, `warmup_epochs` is negative, `floor` is not
+            from 0 to 1, the schedule's name is unknown, or it gives a negative
+            or infinite factor; in `fit`, if the model has no KL, or if
+            `num_examples` does not tell what the loss is divided by.
 
     Example:
     ```python
@@ -67,6 +89,9 @@ class KLWeight(keras.callbacks.Callback):
         [Wenzel et al., 2020](https://arxiv.org/abs/2002.02405), temperature
     """
 
+    # Of the data only what there is of each row, since their number is given.
+    _counts_proportions = True
+
     def __init__(
         self,
         num_examples: int,
@@ -75,9 +100,11 @@ class KLWeight(keras.callbacks.Callback):
         *,
         temperature: float = 1.0,
         floor: float = 0.0,
+        divisor: float | None = None,
     ):
         super().__init__()
         checks.positive_number("num_examples", num_examples)
+        checks.positive_number.optional("divisor", divisor)
         checks.positive_number("temperature", temperature)
         checks.non_negative("warmup_epochs", warmup_epochs)
         checks.fraction("floor", floor)
@@ -91,6 +118,14 @@ class KLWeight(keras.callbacks.Callback):
         self.schedule = schedule
         self.temperature = temperature
         self.floor = floor
+        self.divisor = divisor
+        self._data: TrainingData | None = None
+        self._forget()
+
+    def _forget(self) -> None:
+        self._found: float | None = None  # the divisor of this training
+        self._factor = 1.0
+        self._set: set[int] = set()  # the weights that have it
 
     def factor(self, epoch: int) -> float:
         """The schedule's factor of the weight in an epoch."""
@@ -105,73 +140,161 @@ class KLWeight(keras.callbacks.Callback):
             )
         return max(self.floor, value)
 
-    def _weight(self, epoch: int) -> float:
-        return self.factor(epoch) * self._full_weight
+    def see(self, given: Mapping[str, Any]) -> None:
+        """Looks at the data of the next `fit`.
 
-    @property
-    def _full_weight(self) -> float:
-        return self.temperature / self.num_examples
+        They tell what `num_examples` does not, such as the sum of weights.
+
+        Args:
+            given: the arguments of `fit`, by name.
+        """
+        self._data = TrainingData(given)
+
+    def weigh(self, weight: keras.Variable) -> None:
+        """Sets a weight of the model that was not there when training began."""
+        if id(weight) in self._set:
+            return
+        if any(weight is own for own in kl.managed_weights(self.model)):
+            self._assign()
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Sees that there is something to weight."""
-        has_kl = managed_weights(self.model) or kl_terms(self.model)
-        if not has_kl:
-            raise ValueError(
-                "The model has no KL for `KLWeight` to weight: none of its "
-                "layers has a prior. Add variational layers (such as "
-                "tfpbnn.layers.DenseFlipout), or leave the callback out."
-            )
+        self._forget()
+        kl.take_charge(self)
+        if self._is_built() and not self._has_kl():
+            raise ValueError(_NO_KL)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
         """Sets the epoch's weight."""
-        self._assign(self._weight(epoch))
+        self._factor = self.factor(epoch)
+        if self._outputs() is not None or not divisors.need_outputs(self.model):
+            self._assign()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
         """Logs the KL and its weight."""
+        if not self._has_kl():
+            raise ValueError(_NO_KL)
         if logs is not None:
-            terms = kl_terms(self.model)
-            logs["kl"] = float(total_kl(terms))
-            logs["kl_weight"] = self._weight(epoch)
+            logs["kl"] = float(kl.total_kl(kl.kl_terms(self.model)))
+            logs["kl_weight"] = self._factor * self._full_weight()
 
     def on_train_end(self, logs: Any = None) -> None:
         """Leaves the full weight behind, for `evaluate` and more training."""
-        self._assign(self._full_weight)
+        kl.give_up_charge(self)
+        self._factor = 1.0
+        self._assign()
+        self._data = None
 
-    def _assign(self, value: float) -> None:
-        for weight in managed_weights(self.model):
-            weight.assign(keras.ops.full(weight.shape, value))  # of M members
+    def _has_kl(self) -> bool:
+        return bool(kl.managed_weights(self.model) or kl.kl_terms(self.model))
+
+    def _is_built(self) -> bool:
+        """Whether all layers are there. Some are made as a model is called."""
+        held = keras_private.held_layers(self.model)
+        return self.model.built and all(layer.built for layer in held)
+
+    def _outputs(self) -> Any:
+        """The model's symbolic outputs; None if they can't be known yet."""
+        x = None if self._data is None else self._data.example()[0]
+        return divisors.outputs_of(self.model, x)
+
+    def _full_weight(self) -> float:
+        """The weight without its schedule."""
+        if self._found is None:
+            self._found = self.divisor or self._divisor()
+        return self.temperature / self._found
+
+    def _divisor(self) -> float:
+        """What the losses of an epoch's batches are divided by, in all."""
+        seen = self._data
+        outputs = self._outputs()
+        y = None if seen is None else seen.example()[1]
+        parts = divisors.divisors_of(self.model, outputs, y)
+        if seen is not None and self._must_count(parts):
+            names = divisors.names_of(self.model, outputs)
+            rows, values = seen.count(
+                self.model, names, parts, self._counts_proportions
+            )
+            values = [value * self._examples(rows) / rows for value in values]
+        else:
+            rows, steps = self.num_examples, (self.params or {}).get("steps")
+            values = [part.of_counts(rows, steps) for part in parts]
+        if not values:  # A loss of the user's own code, a mean over rows.
+            return float(self._examples(rows))
+        return divisors.joint(self.model, parts, values)
+
+    def _must_count(self, parts: Sequence[divisors.Divisor]) -> bool:
+        """Whether the data must tell what `num_examples` does not."""
+        assert self._data is not None
+        return self._data.can_read() and any(map(self._data.adds_to, parts))
+
+    def _examples(self, counted: int) -> int:
+        """The number of examples, if so many were counted in an epoch."""
+        return self.num_examples
+
+    def _assign(self) -> None:
+        weights = kl.managed_weights(self.model)
+        if not weights:
+            return
+        with tf.init_scope():
+            full = self._full_weight()
+            for weight in weights:
+                # Of M members there are M.
+                weight.assign(keras.ops.full(weight.shape, full))
+                weight.factor.assign(self._factor)
+        self._set = set(map(id, weights))
 
 
 class DataLengthKLWeight(KLWeight):
-    """The `KLWeight` of a `fit` that was given none, by its data's length.
+    """The `KLWeight` of a `fit` that was given none, by what its data say.
 
-    It does nothing to a model that has no KL to weight, which is known when
-    training begins and no sooner: `fit` may build the model.
+    It does nothing to a model that has no KL to weight, which is known when a
+    step is traced and no sooner: `fit` may build the model.
 
     Args:
         given: the arguments of `fit`, by name.
     """
 
+    _counts_proportions = False
+
     def __init__(self, given: Mapping[str, Any]):
         super().__init__(num_examples=1)
-        self._x = given.get("x")
-        self._validation_split = given.get("validation_split") or 0.0
-        self._is_needed = False
+        self.see(given)
 
     def on_train_begin(self, logs: Any = None) -> None:
-        """Counts the examples, if there is a KL to weight."""
-        self._is_needed = bool(managed_weights(self.model))
-        if self._is_needed:
-            count = data.count_examples(self._x, self._validation_split)
-            self.num_examples = checks.positive_integer("num_examples", count)
+        self._forget()
+        kl.take_charge(self)
 
     def on_epoch_begin(self, epoch: int, logs: Any = None) -> None:
-        if self._is_needed:
-            super().on_epoch_begin(epoch, logs)
+        if kl.managed_weights(self.model):
+            self._assign()
 
     def on_epoch_end(self, epoch: int, logs: Any = None) -> None:
-        if self._is_needed:
+        if kl.managed_weights(self.model):
             super().on_epoch_end(epoch, logs)
+
+    def _must_count(self, parts: Sequence[divisors.Divisor]) -> bool:
+        return True
+
+    def _examples(self, counted: int) -> int:
+        return checks.positive_integer("num_examples", counted)
+
+
+def with_kl_weight(given: Mapping[str, Any]) -> list[keras.callbacks.Callback]:
+    """The callbacks of a `fit`, with the KL's weight first.
+
+    The others so find the KL in their logs. A `KLWeight` of the user's is left
+    in charge, and told the data.
+
+    Args:
+        given: the arguments of `fit`, by name.
+    """
+    callbacks = keras.tree.flatten(given.get("callbacks") or [])
+    weights = [each for each in callbacks if isinstance(each, KLWeight)]
+    for weight in weights:
+        weight.see(given)
+    rest = [each for each in callbacks if not isinstance(each, KLWeight)]
+    return [*(weights or data_length_weights(given)), *rest]
 
 
 def data_length_weights(given: Mapping[str, Any]) -> list[DataLengthKLWeight]:

@@ -1,4 +1,4 @@
-"""Predictions from a model in TensorFlow Serving, without loading it.
+"""The client asks a model in TensorFlow Serving, without loading it.
 
 `serving_client` is what users call, `transport` says what a protocol has to
 do, and `rest` and `rpc` do it. To add a protocol: a file with a class that has

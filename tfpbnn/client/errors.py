@@ -1,4 +1,4 @@
-"""The error for a server that answers with no prediction."""
+"""The error that is raised if a server answers with no prediction."""
 
 
 class ServerError(RuntimeError):

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's REST API, by the standard library."""
+"""This asks TensorFlow Serving by REST, with the standard library."""
 
 import base64
 import http.client
@@ -28,7 +28,7 @@ _HALVES = (tf.float16, tf.bfloat16)
 
 
 class RestTransport:
-    """Columnar JSON over connections that are kept and used again."""
+    """This sends columnar JSON over connections that it keeps."""
 
     fills_in_defaults = False
 
@@ -97,7 +97,7 @@ class RestTransport:
             self._idle.pop().close()
 
     def _call(self, method: str, path: str, body: Any = None) -> Any:
-        """The JSON that the server answers. NaN and Infinity are allowed."""
+        """Returns the server's JSON. NaN and Infinity are allowed."""
         data = None if body is None else json.dumps(body).encode()
         status, text = self._exchange(method, path, data)
         try:
@@ -116,7 +116,7 @@ class RestTransport:
     def _exchange(
         self, method: str, path: str, data: bytes | None
     ) -> tuple[int, bytes]:
-        """The status and the body of an answer."""
+        """Returns the status and the body of an answer."""
         while True:
             try:
                 connection, is_new = self._idle.pop(), False
@@ -152,7 +152,7 @@ def _quoted(name: str) -> str:
 
 
 def _explained(error: Exception) -> Exception:
-    """A ConnectionError for what may be tried again, and nothing else."""
+    """Returns a ConnectionError for what may be tried again, only."""
     if isinstance(error, TimeoutError | ConnectionError):
         return error
     if isinstance(error, http.client.IncompleteRead):
@@ -179,7 +179,7 @@ def _dtype(specs: Mapping[str, tf.TensorSpec], name: str) -> Any:
 
 
 def _to_json(array: Array) -> Any:
-    """Nested lists, bytes in base 64 as the API says."""
+    """Returns nested lists, with bytes in base 64 as the API says."""
     values = array.tolist()
     return _encode(values) if array.dtype == object else values
 

@@ -1,4 +1,4 @@
-"""What a server answered, as predictions."""
+"""What a server answered becomes predictions here."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -36,7 +36,7 @@ def predictive(
     levels: Sequence[float],
     num_samples: int,
 ) -> Any:
-    """A prediction, or a dict of them for a model with several outputs.
+    """Returns a prediction, or a dict of them for several outputs.
 
     Args:
         outputs: what the server gave, by name.
@@ -64,7 +64,7 @@ def predictive(
 
 
 def _grouped(outputs: Mapping[str, Array]) -> dict[str, dict[str, Array]]:
-    """By the model's outputs: "price_mean" is the mean of "price".
+    """Groups by the model's outputs: "price_mean" is of "price".
 
     Unless all are summaries, all are draws, whatever their names end in.
     """

@@ -1,4 +1,4 @@
-"""Trying again where no server was reached."""
+"""Calls are tried again here if no server was reached."""
 
 import random
 import time
@@ -12,7 +12,7 @@ _jitter = random.SystemRandom()
 
 
 def call(function: Callable[[], ResultT], max_retries: int) -> ResultT:
-    """The result of a function, called again after a ConnectionError.
+    """Returns a function's result; calls again after a ConnectionError.
 
     Waits between half of and all of 0.1, 0.2, 0.4, ... seconds, 10 at most.
 

@@ -1,4 +1,4 @@
-"""TensorFlow Serving's gRPC API, by the extra `serving`."""
+"""This asks TensorFlow Serving by gRPC, with the extra `serving`."""
 
 import queue
 import threading
@@ -24,7 +24,7 @@ _MOMENT = 0.1
 
 
 class GrpcTransport:
-    """Calls on one channel, which all threads share."""
+    """This makes calls on one channel, which all threads share."""
 
     fills_in_defaults = True
 
@@ -123,7 +123,7 @@ class GrpcTransport:
         raise ServerError(code.name, details)
 
     def _connect(self) -> Any:
-        """A channel that has reached a server."""
+        """Returns a channel that has reached a server."""
         with self._lock:
             if self._channel is None:
                 self._channel = self._new_channel()
@@ -148,14 +148,14 @@ class GrpcTransport:
         raise TimeoutError(f"No connection within {self._timeout} s")
 
     def _is_ready(self, channel: Any) -> bool:
-        """Whether there is a connection, and still is after a moment."""
+        """Returns whether there is a connection, also after a moment."""
         state = self._grpc.ChannelConnectivity
         others = set(state) - {state.READY}
         found = _wait_for(channel, others, _MOMENT, try_to_connect=False)
         return found is state.READY
 
     def _drop(self, channel: Any) -> None:
-        """So that the next call makes a new one; others may be using this."""
+        """Lets the next call make a new one; others may be using this."""
         with self._lock:
             if self._channel is channel:
                 self._channel = None
@@ -165,7 +165,7 @@ class GrpcTransport:
 def _wait_for(
     channel: Any, ends: set[Any], timeout: float, try_to_connect: bool
 ) -> Any:
-    """The first state among `ends`, or else the last one in time."""
+    """Returns the first state among `ends`, or else the last in time."""
     states: queue.SimpleQueue[Any] = queue.SimpleQueue()
     listen = states.put
     channel.subscribe(listen, try_to_connect=try_to_connect)

@@ -1,4 +1,4 @@
-"""The client of TensorFlow Serving."""
+"""This is the client of TensorFlow Serving."""
 
 import threading
 import urllib.parse
@@ -112,7 +112,7 @@ class TFServingClient:
         seed: Any = None,
         num_samples: int | None = None,
     ) -> Any:
-        """A `tfpbnn.Predictive`; a dict of them for several outputs.
+        """Returns a `tfpbnn.Predictive`, or a dict for several outputs.
 
         Of `serving_default`, what the server does not say is NaN: for classes
         the variance over draws, and the variation ratio. `p.num_samples` is 0
@@ -151,7 +151,7 @@ class TFServingClient:
         )
 
     def metadata(self) -> Metadata:
-        """Version and signatures of the model, as last asked.
+        """Returns the model's version and signatures, as last asked.
 
         They are asked for once, and again after an error.
 
@@ -165,7 +165,7 @@ class TFServingClient:
             return known
 
     def status(self) -> dict[int, str]:
-        """States of the versions, such as `{1: "AVAILABLE"}`.
+        """Returns the states of versions, such as `{1: "AVAILABLE"}`.
 
         Of the version or label that the client asks for, or of all.
 
@@ -224,7 +224,7 @@ class TFServingClient:
             raise
 
     def _not_found(self, error: ServerError) -> str | None:
-        """What there is, if the model or the version is what's missing."""
+        """Says what there is, if the model or the version is missing."""
         is_label = "servable version label" in str(error)
         if error.code != "NOT_FOUND" and not is_label:
             return None

@@ -1,4 +1,4 @@
-"""What a served model takes and gives, and inputs that fit it."""
+"""This says what a served model takes, and makes inputs that fit it."""
 
 import dataclasses
 from collections.abc import Mapping
@@ -17,7 +17,7 @@ _KINDS = {"f": "biuf", "i": "biu", "u": "biu", "b": "b"}
 
 @dataclasses.dataclass(frozen=True)
 class Signature:
-    """One way to call a served model.
+    """A signature is one way to call a served model.
 
     Attributes:
         inputs: a `tf.TensorSpec` for each input, by name.
@@ -29,13 +29,13 @@ class Signature:
 
     @property
     def features(self) -> list[str]:
-        """The names of inputs other than `seed` and `num_samples`."""
+        """These are the inputs other than `seed` and `num_samples`."""
         return [name for name in self.inputs if name not in CONTROLS]
 
 
 @dataclasses.dataclass(frozen=True)
 class Metadata:
-    """A server's description of a model.
+    """Metadata is a server's description of a model.
 
     Attributes:
         name: the model's.
@@ -49,7 +49,7 @@ class Metadata:
 
     @property
     def num_samples(self) -> int:
-        """S, the size of the axis of draws in `samples`; 0 if not told."""
+        """This is S, the number of draws in `samples`; 0 if not told."""
         if "samples" not in self.signatures:
             return 0
         outputs = self.signatures["samples"].outputs.values()
@@ -59,7 +59,7 @@ class Metadata:
 
 
 def from_proto(proto: meta_graph_pb2.SignatureDef) -> Signature:
-    """The signature that a `SignatureDef` describes."""
+    """Returns the signature that a `SignatureDef` describes."""
     return Signature(_specs(proto.inputs), _specs(proto.outputs))
 
 
@@ -73,7 +73,7 @@ def _specs(tensors: Mapping[str, Any]) -> dict[str, tf.TensorSpec]:
 
 
 def describe(specs: Mapping[str, tf.TensorSpec]) -> str:
-    """A tensor in words, such as "features: float32 [None, 8]"."""
+    """Describes tensors, as "features: float32 [None, 8]"."""
     return ", ".join(f"{n}: {_describe(spec)}" for n, spec in specs.items())
 
 
@@ -86,7 +86,7 @@ def _describe(spec: tf.TensorSpec) -> str:
 def arrange(
     signature: Signature, x: Any, controls: Mapping[str, Any]
 ) -> dict[str, Array]:
-    """Arrays by the names of inputs, of the signature's dtypes.
+    """Returns arrays by the names of inputs, of the signature's dtypes.
 
     Args:
         signature: what they must fit.
@@ -129,7 +129,7 @@ def arrange(
 def _fit_controls(
     signature: Signature, controls: Mapping[str, Any], rows: int
 ) -> dict[str, Array]:
-    """`seed` and `num_samples`: one for all rows becomes one for each."""
+    """Makes one `seed` or `num_samples` for all rows one for each."""
     arrays = {}
     for name, value in controls.items():
         if name not in signature.inputs:
@@ -151,24 +151,38 @@ def _fit_controls(
 
 
 def _fit(spec: tf.TensorSpec, value: Any) -> Array:
-    """The value as an array of the spec's dtype, if shape and kind fit."""
+    """Returns the value as an array of the spec's dtype, if it fits."""
     is_string = spec.dtype == tf.string
     array = np.asarray(value, object if is_string else None)
     if not spec.shape.is_compatible_with(array.shape):
-        raise ValueError(
-            f"`{spec.name}` must be {_describe(spec)}. Received: an array of "
-            f"shape {list(array.shape)}"
-        )
+        raise _misfit(spec, f"an array of shape {list(array.shape)}")
     if is_string:
+        words = [x for x in array.ravel() if not isinstance(x, str | bytes)]
+        if words:
+            raise _misfit(spec, f"an array with {words[0]!r} in it")
         return array
     dtype = np.dtype(spec.dtype.as_numpy_dtype)
-    # bfloat16 is of no kind that NumPy knows.
-    kind = "f" if spec.dtype.is_floating else dtype.kind
-    fits = array.dtype.kind in _KINDS.get(kind, kind) or array.dtype == dtype
-    cast = array.astype(dtype) if fits else array
-    if not fits or (kind in "iu" and not np.array_equal(cast, array)):
-        raise ValueError(
-            f"`{spec.name}` must be {_describe(spec)}. Received: {array.dtype} "
-            f"values such as {array.flat[0] if array.size else array}"
-        )
+    kind, found = _kind(dtype), _kind(array.dtype)
+    received = (
+        f"{array.dtype} values such as {array.flat[0] if array.size else array}"
+    )
+    if found not in _KINDS.get(kind, kind) and array.dtype != dtype:
+        raise _misfit(spec, received)
+    with np.errstate(over="ignore"):
+        cast = array.astype(dtype)
+    if kind in "iu" and not np.array_equal(cast, array):
+        raise _misfit(spec, received)
+    if kind == "f" and np.any(np.isinf(cast) & ~np.isinf(array)):
+        raise _misfit(spec, f"{received}, some of them too large for it")
     return cast
+
+
+def _kind(dtype: Any) -> str:
+    """Returns NumPy's letter for numbers; it knows none for bfloat16."""
+    return "f" if dtype == tf.bfloat16.as_numpy_dtype else str(dtype.kind)
+
+
+def _misfit(spec: tf.TensorSpec, received: str) -> ValueError:
+    return ValueError(
+        f"`{spec.name}` must be {_describe(spec)}. Received: {received}"
+    )

@@ -1,4 +1,4 @@
-"""What REST and gRPC have in common."""
+"""This is what REST and gRPC have in common."""
 
 import dataclasses
 import urllib.parse
@@ -11,7 +11,7 @@ from tfpbnn.client.signatures import Metadata, Signature
 
 @dataclasses.dataclass(frozen=True)
 class Address:
-    """Which model of which server, and the seconds for a call."""
+    """An address says which model of which server, and how long to wait."""
 
     url: urllib.parse.SplitResult
     model_name: str
@@ -21,7 +21,7 @@ class Address:
 
 
 class Transport(Protocol):
-    """One attempt at each call of TensorFlow Serving's API.
+    """A transport attempts calls of TensorFlow Serving's API once.
 
     Calls raise `ConnectionError` if no server was reached, which may be tried
     again; `TimeoutError`; and `ServerError` for what the server answered.
@@ -33,10 +33,10 @@ class Transport(Protocol):
     fills_in_defaults: bool
 
     def metadata(self) -> Metadata:
-        """Signatures of the model."""
+        """Returns the signatures of the model."""
 
     def status(self, any_version: bool) -> dict[int, str]:
-        """States by version: of the one that is asked for, or of all."""
+        """Returns states by version: of that which is asked for, or of all."""
 
     def predict(
         self,
@@ -44,12 +44,12 @@ class Transport(Protocol):
         name: str,
         signature: Signature,
     ) -> dict[str, Array]:
-        """Outputs of the signature of that name."""
+        """Returns the outputs of the signature of that name."""
 
     def close(self) -> None:
         """Closes connections."""
 
 
 def state(name: str, message: str) -> str:
-    """The state of a version in a line."""
+    """Returns the state of a version in a line."""
     return f"{name} ({message})" if message else name

@@ -168,7 +168,7 @@ def distributions(layer: Any) -> list[tuple[Any, Any]]:
 def set_locs(plain: keras.layers.Layer, variational: Any) -> None:
     """Copies the weights of a layer to its built variational counterpart."""
     counterpart = of_plain(plain)
-    if counterpart is None:
+    if counterpart is None or isinstance(variational, layers.Variational):
         variational.layer.set_weights(plain.get_weights())
         return
     locs = counterpart.locs(variational)

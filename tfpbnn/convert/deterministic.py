@@ -1,5 +1,6 @@
 """From variational layers back to plain Keras ones."""
 
+import functools
 import warnings
 from typing import Any
 
@@ -49,8 +50,13 @@ def to_deterministic(model: keras.Model) -> keras.Model:
             "`model` must have no layers without a plain counterpart. "
             f"Received: {', '.join(unknown)}"
         )
+    copier = copying.Copier()
     plain, pairs = rewriting.replace(
-        model, reading.plain_class(model), _has_plain, _plain
+        model,
+        reading.plain_class(model),
+        _has_plain,
+        functools.partial(_plain, copier),
+        copier,
     )
     for old, new in pairs:
         _set_weights(old, new)
@@ -90,7 +96,7 @@ def _has_plain(layer: keras.layers.Layer) -> bool:
     return known or isinstance(layer, Variational | HomoscedasticScale)
 
 
-def _plain(layer: Any) -> keras.layers.Layer:
+def _plain(copier: copying.Copier, layer: Any) -> keras.layers.Layer:
     """The plain layer for one of ours, without its weights."""
     counterpart = counterparts.of_variational(layer)
     if counterpart is not None:
@@ -104,7 +110,7 @@ def _plain(layer: Any) -> keras.layers.Layer:
             dtype=layer.dtype_policy,
             trainable=layer.trainable,
         )
-    return copying.copy_layer(layer.layer)  # of Variational
+    return copier(layer.layer)  # of Variational
 
 
 def _set_weights(old: Any, new: keras.layers.Layer) -> None:

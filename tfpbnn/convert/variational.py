@@ -107,7 +107,9 @@ def to_variational(
         "bias_posterior": bias_posterior,
         "bias_prior": _moved(bias_prior, "bias_prior") if moped else bias_prior,
     }
-    make = _Maker(estimator, distributions, kl_weight)
+    copier = copying.Copier()
+    tied = reading.tied(model)
+    make = _Maker(estimator, distributions, kl_weight, copier, tied)
 
     is_list = isinstance(model, keras.Sequential)
     bayes, pairs = rewriting.replace(
@@ -115,7 +117,8 @@ def to_variational(
         models.Sequential if is_list else models.Model,
         lambda layer: id(layer) in ids,
         make,
-        copying.copy_layer if copy else lambda layer: layer,
+        copier,
+        shares=not copy,
     )
     for plain, variational in pairs:
         counterparts.set_locs(plain, variational)
@@ -126,11 +129,22 @@ def to_variational(
 
 @dataclasses.dataclass(frozen=True)
 class _Maker:
-    """Makes variational layers of plain ones, without their weights."""
+    """Makes variational layers of plain ones, without their weights.
+
+    Attributes:
+        estimator: the user's.
+        distributions: posteriors and priors, by the names of `Variational`.
+        kl_weight: the user's.
+        copier: makes the layers in `Variational`.
+        tied: the ids of layers that share weights with others. These stay
+            what they are, in `Variational`: others look into them.
+    """
 
     estimator: str
     distributions: dict[str, Identifier]
     kl_weight: float | None
+    copier: copying.Copier
+    tied: set[int]
 
     def __call__(self, layer: keras.layers.Layer) -> keras.layers.Layer:
         make, arguments = self._class_and_arguments(layer)
@@ -149,7 +163,7 @@ class _Maker:
                 f"quantization_mode={layer.quantization_mode!r}"
             )
         counterpart = counterparts.of_plain(layer)
-        if counterpart is not None:
+        if counterpart is not None and id(layer) not in self.tied:
             cls = counterpart.cls(self.estimator)
             arguments = copying.arguments(layer.get_config(), cls)
             for path in counterpart.weights:
@@ -159,7 +173,7 @@ class _Maker:
                     value = self.distributions[prefix + kind]
                     arguments[f"{name}_{kind}"] = value
             return cls, arguments
-        inner = copying.copy_layer(layer)
+        inner = self.copier(layer)
         own = {"layer": inner, "name": layer.name}
         return Variational, own | self.distributions
 

@@ -5,7 +5,7 @@ import warnings
 import keras
 
 from tfpbnn.networks import reading
-from tfpbnn.particles.split import is_random
+from tfpbnn.particles.effects import is_random
 
 _DROPOUTS = (
     keras.layers.AlphaDropout,

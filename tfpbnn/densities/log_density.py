@@ -1,6 +1,5 @@
 """The log-density of a network's weights, given data."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -241,32 +240,3 @@ def over(function: Any, vectors: Tensor) -> Tensor:
     if vectors.shape[0] == 1:  # a chain alone needs nothing vectorized
         return function(vectors[0])[tf.newaxis]
     return tf.vectorized_map(function, vectors)
-
-
-def targets_of(
-    y: Any, names: list[str], likelihoods: list[Likelihood | None]
-) -> list[Array]:
-    """The targets of each output that has a likelihood, in order.
-
-    Raises:
-        ValueError: if they are not as many, or not of these names.
-    """
-    wanted = [
-        name
-        for name, like in zip(names, likelihoods, strict=True)
-        if like is not None
-    ]
-    if isinstance(y, Mapping):
-        if missing := [name for name in wanted if name not in y]:
-            raise ValueError(
-                f"`y` must have targets for {wanted}. Received: {sorted(y)}, "
-                f"without {missing}"
-            )
-        return [np.asarray(y[name]) for name in wanted]
-    given = list(y) if isinstance(y, list | tuple) and len(names) > 1 else [y]
-    if len(given) != len(wanted):
-        raise ValueError(
-            f"`y` must have one array for each of {wanted}. Received: "
-            f"{len(given)}"
-        )
-    return [np.asarray(one) for one in given]

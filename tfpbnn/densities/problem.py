@@ -7,17 +7,16 @@ import keras
 import numpy as np
 
 from tfpbnn.base import data
+from tfpbnn.base.by_output import by_output, names_of
 from tfpbnn.base.types import Array, Config
 from tfpbnn.densities import choosing, variational
 from tfpbnn.densities.checks import check_layers
 from tfpbnn.densities.log_density import (
     LogDensity,
     Network,
-    targets_of,
     tensors,
 )
 from tfpbnn.layers.random_layer import is_variational
-from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import copying, reading
 from tfpbnn.prediction.collect import resolve
 
@@ -54,13 +53,15 @@ class Problem:
         rows = data.length(self.x)
         few = keras.tree.map_structure(lambda a: a[:2], self.x)
         network = Network(self.network, self.parameters, few)
-        outputs = keras.tree.flatten(self.network(tensors(few), training=False))
-        names = reading.output_names(self.network)
+        outputs = self.network(tensors(few), training=False)
+        names = names_of(outputs, reading.output_names(self.network))
         self.loss = loss
-        self.likelihoods: list[Likelihood | None] = list(
-            resolve(loss, names, [output.shape[-1] for output in outputs])
-        )
-        targets = targets_of(y, names, self.likelihoods)
+        sizes = [output.shape[-1] for output in keras.tree.flatten(outputs)]
+        self.likelihoods = resolve(loss, names, sizes)
+        pairs = zip(names, self.likelihoods, strict=True)
+        needed = [name for name, likelihood in pairs if likelihood is not None]
+        given = by_output("`y`", y, names, needed)
+        targets = [np.asarray(one) for one in given if one is not None]
         data.check_finite("y", targets)
         for target in targets:
             if len(target) != rows:

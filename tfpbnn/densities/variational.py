@@ -38,7 +38,11 @@ def plain(model: Any) -> tuple[Any, dict[int, Known]]:
     """
     reading.check_readable(model)
     network, pairs = rewriting.replace(
-        model, reading.plain_class(model), _is_variational, _plain_layer
+        model,
+        reading.plain_class(model),
+        _is_variational,
+        _plain_layer,
+        copying.Copier(),
     )
     known = {}
     for old, new in pairs:

@@ -16,23 +16,9 @@ from tfpbnn.layers.dropout.mc_wrapper import (
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks import copying
 from tfpbnn.networks.calls import Call, Graph
-from tfpbnn.networks.reading import can_read, check_built, leaves, own_class
+from tfpbnn.networks.kernels import has_kernel, kernels_in
+from tfpbnn.networks.reading import check_readable, leaves, own_class
 from tfpbnn.networks.rewriting import NewLayers, Place, rewrite
-
-_WEIGHTED = (
-    keras.layers.Dense,
-    keras.layers.EinsumDense,
-    keras.layers.Conv1D,
-    keras.layers.Conv2D,
-    keras.layers.Conv3D,
-    keras.layers.Conv1DTranspose,
-    keras.layers.Conv2DTranspose,
-    keras.layers.Conv3DTranspose,
-    keras.layers.DepthwiseConv1D,
-    keras.layers.DepthwiseConv2D,
-    keras.layers.SeparableConv1D,
-    keras.layers.SeparableConv2D,
-)
 
 
 def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
@@ -51,17 +37,19 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
         rate: of all dropout layers, instead of the rates that the model was
             trained with. For a model without dropout: of a dropout that is put
             before each layer with a kernel but the first ones, those that
-            see no other such layer's outputs. Choose it by the score on
-            validation data.
+            see no other such layer's outputs. Layers in others, of attention,
+            wrappers or blocks of your own, get it by an `MCWrapper`; of a block
+            that is itself a first layer, all but the one that it calls first.
+            Choose it by the score on validation data.
 
     Returns:
         A compiled model if the model was. Weights are copied, not shared:
         training one does not change the other.
 
     Raises:
-        ValueError: if the model has no dropout and `rate` is None; if it is
-            subclassed or was never built; if `rate` is not from 0 to below 1.
-        TypeError: if it is not a Keras model.
+        ValueError: if the model has no dropout and `rate` is None; if it was
+            never built; if `rate` is not from 0 to below 1.
+        TypeError: if it is subclassed, or not a Keras model.
 
     Example:
     ```python
@@ -81,8 +69,7 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
         [Ledda et al., 2023](https://arxiv.org/abs/2302.02924), for dropout
         that the model was not trained with
     """
-    check_built(model)
-    _check_readable(model)
+    check_readable(model)
     if rate is not None:
         checks.rate("rate", rate)
     found = [
@@ -98,7 +85,7 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
             "dropout. With a rate, dropout is put before its hidden layers. "
             "Received: rate=None"
         )
-    hidden = set() if found else _hidden_kernels(model)
+    hidden = {} if found else _hidden_kernels(model)
     if not found and not hidden:
         raise ValueError(
             f"`model` ({model.name}) has no hidden layer with a kernel, before "
@@ -120,15 +107,6 @@ def mc_dropout(model: keras.Model, rate: float | None = None) -> keras.Model:
     return mc
 
 
-def _check_readable(model: keras.Model) -> None:
-    if not can_read(model):
-        raise ValueError(
-            "`model` must be a Functional or Sequential model. Received: "
-            f"{model.name}, a {type(model).__name__}. Use the layers of "
-            "tfpbnn.layers, such as MCDropout, in it."
-        )
-
-
 def _is_noise(layer: Any) -> bool:
     """Whether a layer's noise is to be random, also if its rate is zero."""
     return has_twin(layer) or isinstance(layer, MCWrapper) or has_noise(layer)
@@ -136,7 +114,7 @@ def _is_noise(layer: Any) -> bool:
 
 def _place(
     rate: float | None,
-    hidden: set[int],
+    hidden: dict[int, str],
     before: dict[int, MCDropout],
     call: Call,
     new: NewLayers,
@@ -145,7 +123,7 @@ def _place(
 
     Args:
         rate: of all dropout; None for that of each layer.
-        hidden: the ids of layers that get dropout before them.
+        hidden: the layers that get dropout before kernels, by their ids.
         before: that dropout, by these ids.
         call: a call of the model.
         new: the layers of the new model.
@@ -156,9 +134,12 @@ def _place(
         # differ. Those of one layer would not in one draw.
         has_weights = not has_twin(op) and _inner(op).weights
         make = new.make if has_weights else new.make_each
-        return Place(make(op, functools.partial(_random, rate)))
+        return Place(make(op, functools.partial(_random, rate, new.copier)))
     if id(op) not in hidden:
         return Place(new.copy(op))
+    if hidden[id(op)] != "before":
+        make = functools.partial(_wrapped, new.copier, rate, hidden[id(op)])
+        return Place(new.make(op, make))
     if id(op) not in before:
         assert rate is not None
         before[id(op)] = MCDropout(
@@ -167,7 +148,9 @@ def _place(
     return Place(new.copy(op), before=[before[id(op)]])
 
 
-def _random(rate: float | None, layer: Any) -> RandomLayer:
+def _random(
+    rate: float | None, copier: copying.Copier, layer: Any
+) -> RandomLayer:
     """A layer of the same noise that is random in prediction too."""
     noise = twin(layer, rate)
     if noise is not None:
@@ -175,9 +158,19 @@ def _random(rate: float | None, layer: Any) -> RandomLayer:
     if isinstance(layer, MCWrapper):
         given = {} if rate is None else {"rate": rate}
         return MCWrapper.from_config(layer.get_config() | given)
+    return _wrapped(copier, rate, None, layer)
+
+
+def _wrapped(
+    copier: copying.Copier,
+    rate: float | None,
+    before_kernels: str | None,
+    layer: Any,
+) -> MCWrapper:
     return MCWrapper(
-        copying.copy_layer(layer),
+        copier(layer),
         rate=rate,
+        before_kernels=before_kernels,
         name=layer.name,
         dtype=layer.dtype_policy,
     )
@@ -188,16 +181,34 @@ def _inner(layer: Any) -> Any:
     return layer.layer if isinstance(layer, MCWrapper) else layer
 
 
-def _hidden_kernels(model: keras.Model) -> set[int]:
-    """The ids of layers all inputs of which come after layers with weights."""
+def _hidden_kernels(model: keras.Model) -> dict[int, str]:
+    """The layers that get dropout before kernels, by their ids.
+
+    Returns:
+        "before" for one dropout in front of the layer, which has the kernel
+        itself, and else what `MCWrapper` calls it.
+    """
     behind: set[int] = set()  # tensors
-    hidden: set[int] = set()
-    first: set[int] = set()
+    found: dict[int, str] = {}
+    first: dict[int, str] = {}
     for call in Graph(model).calls:
+        op = call.op
         is_hidden = any(id(x) in behind for x in call.inputs)
-        if isinstance(call.op, _WEIGHTED):
-            (hidden if is_hidden else first).add(id(call.op))
-        weights = getattr(call.op, "weights", ())
+        inner = kernels_in(op) if isinstance(op, keras.layers.Layer) else []
+        if inner and is_hidden:
+            found[id(op)] = "all"
+        elif len(inner) > 1:
+            first[id(op)] = "hidden"
+        elif not inner and _takes_dropout(call):
+            (found if is_hidden else first)[id(op)] = "before"
+        weights = getattr(op, "weights", ())
         if is_hidden or any(len(v.shape) > 1 for v in weights):
             behind.update(id(y) for y in call.outputs)
-    return hidden - first
+    # One that is used in front too is a first one.
+    hidden = {op: how for op, how in found.items() if op not in first}
+    return hidden | {op: how for op, how in first.items() if how == "hidden"}
+
+
+def _takes_dropout(call: Call) -> bool:
+    is_kernel = isinstance(call.op, keras.layers.Layer) and has_kernel(call.op)
+    return is_kernel and "float" in str(call.inputs[0].dtype)

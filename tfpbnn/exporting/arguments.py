@@ -1,4 +1,4 @@
-"""What an export is asked for, checked."""
+"""The arguments of an export are checked here."""
 
 from collections.abc import Sequence
 
@@ -21,7 +21,7 @@ _LEVELS = (0.05, 0.5, 0.95)
 
 
 class Arguments:
-    """Checked arguments, with defaults in place.
+    """The arguments are checked, and have their defaults in place.
 
     Attributes:
         draws: "fresh" or "fixed".
@@ -38,7 +38,7 @@ class Arguments:
         quantiles: Sequence[float] | None,
         format: str,
     ):
-        """Checks them, as given to `export`."""
+        """Checks the arguments as they are given to `export`."""
         checks.positive_integer("num_samples", num_samples)
         checks.one_of("draws", draws, DRAWS)
         checks.one_of("format", format, FORMATS)

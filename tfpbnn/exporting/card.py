@@ -1,4 +1,4 @@
-"""What an export is, for whoever finds it on a server."""
+"""The card says what an export is, to whoever finds it on a server."""
 
 import collections
 import importlib.metadata
@@ -14,23 +14,23 @@ import tensorflow as tf
 from tfpbnn.layers.kl import managed_weights
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks.reading import layers_of
-from tfpbnn.particles.split import is_random
+from tfpbnn.particles.effects import is_random
 
 _PACKAGES = ("keras", "tensorflow", "tensorflow-probability", "tfpbnn")
 
 
 def model_card(
     model: Any,
-    outputs: Mapping[str, Likelihood],
+    outputs: Mapping[str, Likelihood | None],
     traced: Mapping[str, Any],
     settings: Mapping[str, Any],
     more: Mapping[str, Any],
 ) -> dict[str, Any]:
-    """The card as plain data.
+    """Returns the card as plain data.
 
     Args:
         model: the posterior.
-        outputs: the likelihood of each output.
+        outputs: the likelihood of each output, None if it has none.
         traced: the signatures' functions.
         settings: of the export.
         more: what its author knows of it.
@@ -46,6 +46,7 @@ def model_card(
         "likelihood": {
             name: keras.saving.serialize_keras_object(likelihood)
             for name, likelihood in outputs.items()
+            if likelihood is not None
         },
         "training_examples": _training_examples(model),
         **settings,
@@ -67,7 +68,7 @@ def write(path: pathlib.Path, card: Mapping[str, Any]) -> None:
 
 
 def _training_examples(model: Any) -> int | None:
-    """The number of training examples, N, read off a KL weight of 1 / N."""
+    """Reads the number of training examples, N, off a KL weight of 1 / N."""
     weights = {
         float(value)
         for weight in managed_weights(model)

@@ -1,9 +1,8 @@
-"""From a posterior to files that servers run without this package."""
+"""A posterior becomes files that servers run without this package."""
 
 import contextlib
 import os
 import pathlib
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -16,6 +15,7 @@ from tfpbnn.base.types import Array
 from tfpbnn.exporting import card as cards
 from tfpbnn.exporting import lint
 from tfpbnn.exporting.arguments import Arguments
+from tfpbnn.exporting.files import Place
 from tfpbnn.exporting.formats import (
     WRITERS,
     converting,
@@ -28,7 +28,12 @@ from tfpbnn.exporting.signatures import warmups
 from tfpbnn.exporting.signatures.inputs import inputs_of
 from tfpbnn.exporting.signatures.signatures import Signatures
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.networks.reading import check_built, compiled_loss, output_names
+from tfpbnn.networks.reading import (
+    check_built,
+    compiled_loss,
+    keys_of,
+    output_names,
+)
 from tfpbnn.prediction.collect import resolve
 
 CARD = "model_card.json"
@@ -50,7 +55,7 @@ def export(
     card: Mapping[str, Any] | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Writes a posterior for servers: its predictive distribution, as a graph.
+    """Writes a posterior's predictive distribution as a graph for servers.
 
     A request is answered with means, variances and entropies over draws that
     are made for it, by plain TensorFlow operations: TensorFlow Serving runs the
@@ -77,7 +82,9 @@ def export(
     Args:
         posterior: a built Keras model that `tfpbnn.predict` takes.
         path: of the version folder, as `served/wine/1`, which appears when all
-            is written; of a file for the other formats.
+            is written; of a file for the other formats. It may begin with `~`,
+            or be the address of a file system that TensorFlow knows, as
+            "gs://bucket/wine/1".
         num_samples: S, the draws for an answer; of an ensemble at most its
             members.
         draws: "fresh" for draws of each request's own; "fixed" for S draws
@@ -103,10 +110,12 @@ def export(
     Raises:
         ValueError: if an argument is not as above; if the model was not built,
             has no likelihood, has nothing random in it, or has noise of its own
-            (a Keras seed generator) that would replay; if its outputs are
-            nested or have no axis of their own; if fixed draws are too large;
-            if recurrent layers take any number of steps, for the other formats.
+            (as of a `tf.random.Generator`) that would replay; if its outputs
+            are nested or have no axis of their own; if fixed draws are too
+            large; if recurrent layers take any number of steps, for the other
+            formats.
         FileExistsError: if there is something at `path`.
+        OSError: if its file system can't be reached.
 
     Example:
     ```python
@@ -116,11 +125,11 @@ def export(
     arguments = Arguments(num_samples, draws, signatures, quantiles, format)
     check_built(posterior)
     loss = likelihood or compiled_loss(posterior)
-    path = pathlib.Path(path)
-    if path.exists() and not overwrite:
+    place = Place(path)
+    if place.exists() and not overwrite:
         raise FileExistsError(
-            f"`path` must be new, or overwrite=True. Received: {path}, which "
-            "is there"
+            "`path` must be new, or overwrite=True. Received: "
+            f"{place.path}, which is there"
         )
     inputs = inputs_of(posterior, warmup)
     requests = None if warmup is None else inputs.unpack(warmup)
@@ -142,16 +151,16 @@ def export(
         "quantiles": list(levels),
     }
     about = cards.model_card(posterior, outputs, traced, settings, card or {})
-    with _appearing(path) as new:
+    with place.appearing() as new:
         _write(new, arguments, traced, posterior, about)
         if requests is not None and format == "savedmodel":
             records = _records(requests, traced)
-            warmups.write(new, path.absolute().parent.name, records)
+            warmups.write(new, os.path.basename(place.folder), records)
 
 
 @contextlib.contextmanager
 def _traceable(model: Any, arguments: Arguments) -> Iterator[bool]:
-    """Where graphs are traced; whether they are better joined."""
+    """Opens where graphs are traced; says if they are better joined."""
     with converting.quiet():  # TensorFlow warns of what it calls old
         if arguments.format == "savedmodel":
             yield False
@@ -164,7 +173,7 @@ def _check_random(
     model: Any, function: particles.DrawFunction, arguments: Arguments
 ) -> None:
     is_plain = arguments.signatures == ("deterministic",)
-    if function.num_random_layers == 0 and not is_plain:
+    if not function.effects.is_random and not is_plain:
         raise ValueError(
             f"`posterior` ({model.name}) has nothing random in it, so all "
             "draws are the same. Replace some of its layers by variational "
@@ -173,26 +182,41 @@ def _check_random(
         )
 
 
-def _likelihoods(model: Any, spec: Any, loss: Any) -> dict[str, Likelihood]:
-    """The likelihood of each output, by its name, in their order."""
+def _likelihoods(
+    model: Any, spec: Any, loss: Any
+) -> dict[str, Likelihood | None]:
+    """Returns the likelihood of each output, by its name, in their order.
+
+    None for an output without a loss, which is passed over.
+    """
     leaves = keras.tree.flatten(spec)
     parts = list(spec.values()) if isinstance(spec, Mapping) else spec
     is_flat = len(leaves) == 1 or len(list(parts)) == len(leaves)
-    if not is_flat or any(len(leaf.shape) < 2 for leaf in leaves):
-        raise ValueError(
-            "`posterior` must have one output, or a flat list or dict of them, "
-            "each with an axis of rows and one of outputs. Received: outputs "
-            f"{keras.tree.map_structure(lambda t: tuple(t.shape), spec)}"
-        )
+    if not is_flat:
+        raise _not_flat(spec)
     names = output_names(model)
     if isinstance(spec, Mapping):
-        names = sorted(spec)
-    elif len(names) != len(leaves):
+        names = keys_of(spec)
+    elif len(names) != len(leaves) or len(set(names)) < len(names):
         names = [f"output_{place}" for place in range(len(leaves))]
-    found = resolve(loss, names, [leaf.shape[-1] for leaf in leaves])
+    sizes = [leaf.shape[-1] if len(leaf.shape) else 0 for leaf in leaves]
+    found = resolve(loss, names, sizes)
     for likelihood, leaf in zip(found, leaves, strict=True):
+        if likelihood is None:
+            continue
+        if len(leaf.shape) < 2:
+            raise _not_flat(spec)
         likelihood.event_size(leaf.shape[-1])
     return dict(zip(names, found, strict=True))
+
+
+def _not_flat(spec: Any) -> ValueError:
+    shapes = keras.tree.map_structure(lambda t: tuple(t.shape), spec)
+    return ValueError(
+        "`posterior` must have one output, or a flat list or dict of them, "
+        "each with an axis of rows and one of outputs. Received: outputs "
+        f"{shapes}"
+    )
 
 
 def _write(
@@ -205,16 +229,19 @@ def _write(
     if arguments.draws == "fixed":
         _check_none_random(traced)
     if arguments.format != "savedmodel":
-        (name,), saved = traced, path.with_name("saved")
-        saved_model.write(saved, traced, model)
-        WRITERS[arguments.format](path, saved, name)
+        (name,) = traced
+        with tempfile.TemporaryDirectory() as folder:
+            saved = pathlib.Path(folder)
+            saved_model.write(saved, traced, model)
+            WRITERS[arguments.format](path, saved, name)
         cards.write(_card_of(path), about)
         return
     saved_model.write(path, traced, model)
-    if found := list(lint.problems(path, batching="dynamic" not in traced)):
+    batching = "dynamic" not in traced
+    if found := list(lint.problems(Place(path), batching, rest=False)):
         raise ValueError(
             f"`posterior` ({model.name}) can't be served: {'; '.join(found)}. "
-            "Keras's own random layers are such: see tfpbnn.mc_dropout."
+            "In layers of your own, draw with `keras.random`."
         )
     cards.write(path / CARD, about)
 
@@ -222,7 +249,7 @@ def _write(
 def _records(
     requests: dict[str, Array], traced: Mapping[str, Any]
 ) -> dict[str, dict[str, Array]]:
-    """A request for each signature, but those that some servers refuse."""
+    """Returns a request for each signature, but what servers may refuse."""
     count = len(next(iter(requests.values())))
     seeds: dict[str, Array] = {"seed": np.zeros(count, np.int64)}
     return {
@@ -233,7 +260,7 @@ def _records(
 
 
 def _card_of(path: pathlib.Path) -> pathlib.Path:
-    """Where the card of a file is, which has no room for it."""
+    """Returns where the card of a file is, which has no room for it."""
     return path.with_name(f"{path.name}.{CARD}")
 
 
@@ -245,25 +272,3 @@ def _check_none_random(traced: Mapping[str, Any]) -> None:
                 f"but there are random operations left: {sorted(names)}. Use "
                 'draws="fresh".'
             )
-
-
-@contextlib.contextmanager
-def _appearing(path: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A path to write to, which becomes that of the caller in one step.
-
-    A server that watches the folder never sees half of a version.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    folder = pathlib.Path(
-        tempfile.mkdtemp(prefix=f".{path.name}-", dir=path.parent)
-    )
-    new = folder / path.name
-    try:
-        yield new
-        if path.exists():
-            path.rename(folder / "old")
-        for made in (new, _card_of(new)):
-            if made.exists():
-                made.replace(path.parent / made.name)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

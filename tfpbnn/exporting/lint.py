@@ -1,13 +1,13 @@
-"""What a model server would refuse, or answer wrongly."""
+"""This finds what a model server would refuse, or answer wrongly."""
 
 import os
-import pathlib
 import re
 from collections.abc import Iterator
 from typing import Any
 
 from tensorflow.core.protobuf import saved_model_pb2
 
+from tfpbnn.exporting.files import MODEL, Place
 from tfpbnn.exporting.signatures.inputs import UNNAMED
 
 _PYTHON = {"PyFunc", "PyFuncStateless", "EagerPyFunc"}
@@ -30,6 +30,10 @@ _RANDOM = re.compile("Random|Rng|Multinomial|Truncated|StandardNormal|Uniform")
 _NOT_RANDOM = {"StatelessRandomGetKeyCounter", "StatelessRandomGetAlg"}
 _HALF = {"DT_HALF", "DT_BFLOAT16"}
 _INIT = "__saved_model_init_op"
+# What is run when the model is loaded; the second by TensorFlow 1.
+_LOADING = ("saved_model_main_op", "legacy_init_op")
+# Tables that are filled then, or never.
+_TABLES = {"HashTable", "HashTableV2"}
 
 
 def lint_export(
@@ -43,7 +47,8 @@ def lint_export(
     batching, or the REST interface, can't do.
 
     Args:
-        path: the version folder, with `saved_model.pb` in it.
+        path: the version folder, with `saved_model.pb` in it, here or on a file
+            system that TensorFlow knows.
         batching: whether the server is to batch requests: then every input
             and output must begin with an axis of rows.
 
@@ -59,26 +64,33 @@ def lint_export(
     tfpbnn.lint_export("served/wine/1")                     # []
     ```
     """
-    found = list(dict.fromkeys(problems(pathlib.Path(path), batching)))
+    found = list(dict.fromkeys(problems(Place(path), batching, rest=True)))
     for line in found or ["no problems found"]:
         print(f"{path}: {line}")
     return found
 
 
-def problems(path: pathlib.Path, batching: bool) -> Iterator[str]:
-    """The lines of `lint_export`."""
-    file = path / "saved_model.pb"
-    if not file.is_file():
+def problems(place: Place, batching: bool, rest: bool) -> Iterator[str]:
+    """Gives the lines of `lint_export`.
+
+    Args:
+        place: of the version folder.
+        batching: whether the server is to batch requests.
+        rest: whether it is to answer by REST, and not by gRPC alone.
+    """
+    content = place.read(MODEL)
+    if content is None:
         raise FileNotFoundError(
-            f"`path` must be a folder with a SavedModel in it. Received: {path}"
+            "`path` must be a folder with a SavedModel in it. Received: "
+            f"{place.path}"
         )
     model = saved_model_pb2.SavedModel()
-    model.ParseFromString(file.read_bytes())
+    model.ParseFromString(content)
     served = [g for g in model.meta_graphs if "serve" in g.meta_info_def.tags]
     if not served:
         yield 'there is no graph with the tag "serve"'
         return
-    graph = served[0].graph_def
+    graph, collections = served[0].graph_def, served[0].collection_def
     signatures = {
         name: signature
         for name, signature in served[0].signature_def.items()
@@ -87,16 +99,26 @@ def problems(path: pathlib.Path, batching: bool) -> Iterator[str]:
     if not signatures:
         yield "there is no signature, so nothing to ask for"
     nodes = _Nodes(graph)
+    loading = [
+        name for key in _LOADING for name in collections[key].node_list.value
+    ]
+    filled = {node.name for node in nodes.behind(loading)}
     for name, signature in sorted(signatures.items()):
-        for line in _of_interface(signature, batching):
+        for line in _of_interface(signature, batching, rest):
             yield f"signature {name}: {line}"
         outputs = [info.name for info in signature.outputs.values()]
         for node in nodes.behind(outputs):
             for line in _of_node(node):
                 yield f"signature {name}: {line}"
+            if node.op in _TABLES and node.name not in filled:
+                yield (
+                    f"signature {name}: nothing initializes the table "
+                    f"{node.name}, so requests fail; a layer that looks words "
+                    "up has to be adapted, or given its vocabulary, first"
+                )
 
 
-def _of_interface(signature: Any, batching: bool) -> Iterator[str]:
+def _of_interface(signature: Any, batching: bool, rest: bool) -> Iterator[str]:
     for name in sorted(signature.inputs):
         if UNNAMED.fullmatch(name):
             yield (
@@ -115,7 +137,7 @@ def _of_interface(signature: Any, batching: bool) -> Iterator[str]:
                 )
             dtype = info.DESCRIPTOR.fields_by_name["dtype"].enum_type
             label = dtype.values_by_number[info.dtype].name
-            if label in _HALF:
+            if rest and label in _HALF:
                 yield f"{kind[:-1]} {name} is {label}, which REST can't do"
 
 
@@ -130,7 +152,8 @@ def _of_node(node: Any) -> Iterator[str]:
     if node.op in _WRITES:
         yield (
             f"{node.op} changes a variable: requests race for it, and random "
-            "numbers replay after a restart"
+            "numbers replay after a restart, as those of Keras's own random "
+            "layers (see tfpbnn.mc_dropout)"
         )
     seeds = [node.attr[name].i for name in ("seed", "seed2")]
     if any(seeds):
@@ -141,7 +164,7 @@ def _of_node(node: Any) -> Iterator[str]:
 
 
 class _Nodes:
-    """The nodes of a graph and of its functions."""
+    """These are the nodes of a graph and of its functions."""
 
     def __init__(self, graph: Any):
         self._top = {node.name: node for node in graph.node}
@@ -151,7 +174,7 @@ class _Nodes:
         }
 
     def behind(self, tensors: list[str]) -> Iterator[Any]:
-        """All nodes that these tensors need."""
+        """Gives all nodes that these tensors need."""
         seen, names = set(), list(tensors)
         called: set[str] = set()
         while names:
@@ -176,7 +199,7 @@ class _Nodes:
 
 
 def random_ops(graph: Any) -> set[str]:
-    """The kinds of random operations in a graph and its functions."""
+    """Returns the kinds of random operations in a graph and its functions."""
     bodies = [graph.node, *(f.node_def for f in graph.library.function)]
     return {
         node.op

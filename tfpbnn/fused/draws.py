@@ -1,4 +1,4 @@
-"""Draws for prediction, many at once, each one XLA function where that pays.
+"""Makes many draws at once for prediction, by one XLA function where it pays.
 
 Every normal has an address (`random.grid_bits`), so the fused and the plain
 form give the same draws, up to rounding, however work is split into calls.
@@ -17,7 +17,7 @@ from tfpbnn.fused.mode import compiled, is_on, plain_kind
 
 
 def normal_draws(loc: Tensor, scale: Tensor, keys: Tensor) -> Tensor:
-    """`loc + scale * eps` for each of `keys [S, 2]`.
+    """Draws `loc + scale * eps` for each of `keys [S, 2]`.
 
     The noise has the signs of the current scope's draws.
     """
@@ -34,7 +34,7 @@ def normal_draws(loc: Tensor, scale: Tensor, keys: Tensor) -> Tensor:
 
 
 def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
-    """Normals `[S, B, size]`, each of its key, row and place.
+    """Draws normals `[S, B, size]`, each made of its key, row and place.
 
     Their signs are those of the current scope's draws.
     """
@@ -55,16 +55,16 @@ def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
 def add_draw_noise(
     y: Tensor, scale: Tensor, keys: Tensor, rows: Tensor
 ) -> Tensor:
-    """`y + scale * eps`, of `normal_grid`'s normals.
+    """Gives `y + scale * eps`, where eps are the normals of `normal_grid`.
 
     Args:
-        y: means, `[S or 1, B, size]`.
-        scale: standard deviations, of that shape or `[1, 1, 1]`.
+        y: the means, `[S or 1, B, size]`.
+        scale: the standard deviations, of that shape or `[1, 1, 1]`.
         keys: `[S, 2]`, or `[S, B, 2]` for one of each row.
         rows: their indices `[B]`; `[1]` for noise that all rows share.
 
     Returns:
-        `[S, B, size]`.
+        The noisy values, `[S, B, size]`.
     """
     size, signs = y.shape[2], random.signs_of_draws()
 
@@ -95,7 +95,7 @@ def _where_it_pays(
     rows: Tensor,
     size: int,
 ) -> Tensor:
-    """What one of the two gives, for so many numbers."""
+    """Gives what the faster of the two does for so many numbers."""
     if not is_on():
         return plain()
     if size >= thresholds.MIN_ROW:
@@ -105,9 +105,10 @@ def _where_it_pays(
 
 
 def _missing(count: Tensor) -> Tensor:
-    """How many more would be one of few lengths: XLA compiles anew for each.
+    """Counts how many are missing to one of few lengths.
 
-    They are the powers of two and fifteen numbers between two of them.
+    XLA compiles anew for each length. There are the powers of two, and fifteen
+    numbers between any two of them.
     """
     bits = tf.math.log(tf.cast(count, tf.float64)) / math.log(2.0)
     step = tf.maximum(tf.cast(2 ** (tf.floor(bits) - 4), count.dtype), 1)
@@ -115,7 +116,7 @@ def _missing(count: Tensor) -> Tensor:
 
 
 def _padded(x: Tensor, *more: Tensor | int) -> Tensor:
-    """With so many zeros more along its first axes, but for those of size 1."""
+    """Adds so many zeros along its first axes, but for those of size 1."""
     more = more + (0,) * (len(x.shape) - len(more))
     ends = zip(x.shape, more, strict=True)
     return tf.pad(x, [[0, 0 if size == 1 else count] for size, count in ends])
@@ -147,7 +148,7 @@ def _draws(
     signs: Tensor,
     grid: Callable[..., Tensor],
 ) -> Tensor:
-    """`[S, N]`, flat: XLA's loops along a short last axis take longer."""
+    """Makes draws `[S, N]`; XLA's loops along a short last axis take longer."""
     row = tf.zeros([1], tf.int32)
     noise = grid(keys, row, loc.shape.num_elements())[:, 0]
     loc, scale = tf.reshape(loc, [-1]), tf.reshape(scale, [-1])

@@ -9,7 +9,7 @@ import threading
 import warnings
 import weakref
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import keras
 import tensorflow as tf
@@ -25,6 +25,42 @@ _KL_KEY = 0x4B4C
 # Graphs and KL terms that the warning was given for: once per training run,
 # although a run has many layers and may trace its step twice.
 _warned: "weakref.WeakSet[Any]" = weakref.WeakSet()
+
+
+class Manager(Protocol):
+    """Who sets the KL weights of a model while it is trained."""
+
+    model: Any
+
+    def weigh(self, weight: keras.Variable) -> None:
+        """Sets a weight that a training step is about to use.
+
+        A step of a model that Keras builds as it is called meets layers that
+        were not there when training began.
+        """
+
+
+# The managers of the trainings that are under way.
+_in_charge: "weakref.WeakSet[Manager]" = weakref.WeakSet()
+
+
+def take_charge(manager: Manager) -> None:
+    """Lets a manager set the weights of layers that a step makes.
+
+    One of the same model that is still in charge was left behind by a training
+    that broke off.
+    """
+    for other in list(_in_charge):
+        if other.model is manager.model:
+            _in_charge.discard(other)
+    _in_charge.add(manager)
+
+
+def give_up_charge(manager: Manager) -> None:
+    """Ends what `take_charge` began."""
+    _in_charge.discard(manager)
+
+
 _UNSET = (
     "The KL weight was not set and is 1.0, but Keras averages the loss over "
     "examples: the prior counts as often as there are examples in the data. "
@@ -49,7 +85,13 @@ def add_weight(layer: Any, value: float | None) -> keras.Variable:
     """The variable that a layer's KL is multiplied with.
 
     A layer makes it in `__init__`, not in `build`, so that a callback can set
-    it before the first training step builds and runs the model at once.
+    it before the first training step builds and runs the model at once. Where
+    the layer itself is made in such a step, the variable is lifted out of the
+    step's graph, so that it has its value at once.
+
+    What a schedule multiplies the weight with is a variable apart, which is
+    no weight of the layer. So nothing that saves and restores weights in the
+    middle of a training can bring back an epoch of a warm-up.
 
     Args:
         layer: the layer that owns the variable.
@@ -57,17 +99,20 @@ def add_weight(layer: Any, value: float | None) -> keras.Variable:
             find it by its `is_managed`.
     """
     check_weight(value)
-    weight = layer.add_weight(
-        name="kl_weight",
-        shape=(),
-        dtype="float32",
-        initializer=keras.initializers.Constant(
-            1.0 if value is None else value
-        ),
-        trainable=False,
-        autocast=False,
-    )
-    weight.is_managed = value is None
+    with tf.init_scope():
+        weight = layer.add_weight(
+            name="kl_weight",
+            shape=(),
+            dtype="float32",
+            initializer=keras.initializers.Constant(
+                1.0 if value is None else value
+            ),
+            trainable=False,
+            autocast=False,
+        )
+        weight.is_managed = value is None
+        if weight.is_managed:
+            weight.factor = tf.Variable(1.0, trainable=False)
     return weight
 
 
@@ -108,7 +153,7 @@ class KLTerm(keras.regularizers.Regularizer):
         raise NotImplementedError
 
     def __call__(self, x: Any) -> Tensor:
-        weight = tf.cast(tf.convert_to_tensor(self.weight), tf.float32)
+        weight = self._current_weight()
         kl = self.divergence()
         if self.free_nats:
             kl = tf.maximum(kl, self.free_nats)
@@ -117,7 +162,17 @@ class KLTerm(keras.regularizers.Regularizer):
             loss = _warn_when_trained(loss, self)
         if self._extra is not None:
             loss += tf.cast(self._extra(x), tf.float32)
-        return loss
+        # Keras adds it to losses, all of which are of this type.
+        return tf.cast(loss, keras.config.floatx())
+
+    def _current_weight(self) -> Tensor:
+        """The weight with its schedule's factor, set in time if it is new."""
+        if not self.weight.is_managed:
+            return tf.cast(tf.convert_to_tensor(self.weight), tf.float32)
+        for manager in list(_in_charge):
+            manager.weigh(self.weight)
+        weight = tf.cast(tf.convert_to_tensor(self.weight), tf.float32)
+        return weight * self.weight.factor
 
 
 class Offer:

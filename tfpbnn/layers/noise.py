@@ -1,5 +1,6 @@
 """The random numbers of a layer: a seed, and how many draws were made."""
 
+import sys
 from typing import Any
 
 import keras
@@ -8,6 +9,8 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base import checks
 from tfpbnn.base.types import Tensor
+
+_VECTORIZER = "ops.parallel_for.control_flow_ops"
 
 
 class Noise:
@@ -58,7 +61,36 @@ class Noise:
         return tf.constant([seed ^ (self.stream << 32), 0], dtype)
 
     def next_key(self) -> Tensor:
-        """The key of the next draw; each call gives another one."""
+        """The key of the next draw; each call gives another one.
+
+        Raises:
+            RuntimeError: under `tf.vectorized_map`, which counts once for all
+                of its elements.
+        """
+        # In a stateless scope the state belongs to whoever opened it.
+        if isinstance(self.state.value, tf.Variable) and _is_vectorized():
+            raise RuntimeError(
+                "A layer that draws must not be called under tf.vectorized_map:"
+                " all elements would get the same draw. Use tf.map_fn, or "
+                "tfpbnn.predict for many draws. Received: a call with the "
+                f"state {self.state.path}"
+            )
         state = tf.identity(tf.convert_to_tensor(self.state))
         self.state.assign(state + tf.constant([0, 1], state.dtype))
         return random.fold_replica(state)
+
+
+def _is_vectorized() -> bool:
+    """Whether code is being traced by `tf.vectorized_map`.
+
+    TensorFlow has no public name for that, so the callers are looked at, when a
+    graph is made.
+    """
+    if tf.executing_eagerly():
+        return False
+    frame: Any = sys._getframe()
+    while frame is not None:
+        if frame.f_globals.get("__name__", "").endswith(_VECTORIZER):
+            return True
+        frame = frame.f_back
+    return False

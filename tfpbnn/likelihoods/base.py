@@ -1,8 +1,9 @@
 """What all likelihoods share."""
 
 import abc
+import copy
 import math
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, TypeVar
 
 import keras
 import numpy as np
@@ -12,8 +13,13 @@ from tfpbnn.base import checks
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.likelihoods import units
+from tfpbnn.likelihoods.places import Places, fits, places_of
+from tfpbnn.likelihoods.standard import Standard
+from tfpbnn.likelihoods.units import Units
 
 _SCALE_FLOOR = 1e-6
+LikelihoodT = TypeVar("LikelihoodT", bound="Likelihood")
 
 
 def positive(raw: Tensor) -> Tensor:
@@ -37,13 +43,22 @@ class Likelihood(keras.losses.Loss):
     example. Keras averages over examples, so the KL is to be weighted with 1 /
     (number of training examples).
 
+    Positions that Keras's mask leaves out, that have a weight of 0, or that
+    are ignored add nothing, whatever stands there. Weights are those of the
+    examples, `[B]`, or of their positions, `[B, ...]`.
+
     Attributes:
         is_classification: which kind of `Predictive` it makes.
         is_discrete: whether targets are counts, 0, 1, 2, ...
+        is_location_scale: whether `_marginals` has a `loc` and a `scale`, or is
+            a mixture of such, so that it may be in other units (`adapt`).
+        units: the `mean` and `stddev` of each target, if it was adapted to
+            some; else None.
     """
 
     is_classification: ClassVar[bool] = False
     is_discrete: ClassVar[bool] = False
+    is_location_scale: ClassVar[bool] = False
 
     def __init__(
         self,
@@ -52,6 +67,7 @@ class Likelihood(keras.losses.Loss):
         dtype: Any = None,
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
+        self.units: Units | None = None
 
     @property
     @abc.abstractmethod
@@ -60,7 +76,18 @@ class Likelihood(keras.losses.Loss):
 
     @abc.abstractmethod
     def _marginals(self, *parameters: Tensor) -> Any:
-        """The TFP distribution of each target, from `[..., k]` parameters."""
+        """The TFP distribution of each target, from `[..., k]` parameters.
+
+        Of an adapted likelihood it is that of the standardized targets.
+        """
+
+    @property
+    def standard(self) -> Standard | None:
+        """The distribution of location 0 and scale 1, if `_marginals` is one.
+
+        It makes quantiles and scores of many draws fast, and is not needed.
+        """
+        return None
 
     def params_size(self, event_size: int = 1) -> int:
         """How many outputs the model needs for `event_size` targets."""
@@ -80,7 +107,77 @@ class Likelihood(keras.losses.Loss):
                 f"outputs, which is not a multiple of {each}. Give the last "
                 f"layer {each} units per target."
             )
-        return num_outputs // each
+        size = num_outputs // each
+        if self.units is not None:
+            self.units.check_size(size, type(self).__name__)
+        return size
+
+    def adapt(
+        self: LikelihoodT, y: Any, sample_weight: Any = None
+    ) -> LikelihoodT:
+        """Takes the units of the targets, as Keras's Normalization does.
+
+        The network is then trained in standardized units: its first output is
+        `(loc - mean(y)) / stddev(y)`, with a mean and a standard deviation for
+        each target. All that is said of targets is in their own units: the
+        loss, which is minus the log density of y as it is given (so it has the
+        logarithm of stddev(y) in it, a constant that trains nothing), and
+        predictions, intervals, samples, scores and exports. They are saved
+        with the model. Call it before `compile`, with the targets of training.
+
+        Args:
+            y: targets `[N]` or `[N, ..., k]`, where the last axis is that of
+                the k targets: an array or tensor, or a tf.data.Dataset or
+                PyDataset of targets, of (x, y) or of (x, y, weight). NaN is
+                left out; a target that has one value only keeps its unit.
+            sample_weight: weights of the rows or steps, `[N, ...]`.
+
+        Returns:
+            The likelihood itself.
+
+        Raises:
+            ValueError: if the targets are labels or counts, which have no
+                units; if a target is infinite, or has no value.
+            TypeError: if y is not numbers.
+
+        Example:
+        ```python
+        y = 36.0 + 17.0 * keras.random.normal((100,))
+        likelihood = tfpbnn.likelihoods.Normal().adapt(y)
+        likelihood.units                        # mean (36.,), stddev (17.,)
+        ```
+        """
+        self._check_has_units("adapt")
+        self.units = units.of(y, sample_weight)
+        return self
+
+    def rescale(
+        self: LikelihoodT, scale: Any, offset: Any = 0.0
+    ) -> LikelihoodT:
+        """The likelihood of `scale * y + offset`, given the same outputs.
+
+        Args:
+            scale: a positive number, or one for each target.
+            offset: a number, or one for each target.
+
+        Raises:
+            ValueError: if `scale` is not positive, or the targets are labels or
+                counts.
+        """
+        self._check_has_units("rescale")
+        other = copy.copy(self)
+        other.units = (self.units or Units()).rescale(scale, offset)
+        return other
+
+    def _check_has_units(self, method: str) -> None:
+        if not self.is_location_scale:
+            raise ValueError(
+                f"`{method}` must be asked of a likelihood with a location and "
+                "a scale: Normal, Laplace, StudentT or MixtureNormal, or one "
+                "of your own with is_location_scale = True. Received: "
+                f"{type(self).__name__}, whose targets have no other units. "
+                "Leave its targets as they are"
+            )
 
     def marginals(self, outputs: Tensor) -> Any:
         """The TFP distribution of each target, of batch shape `[..., k]`.
@@ -90,9 +187,13 @@ class Likelihood(keras.losses.Loss):
                 parameters, then all second ones, and so on.
         """
         outputs = tf.convert_to_tensor(outputs)
+        found = self._standardized(outputs)
+        return found if self.units is None else self.units.restored(found)
+
+    def _standardized(self, outputs: Tensor) -> Any:
+        """`marginals`, of the targets in the units of the network."""
         self.event_size(outputs.shape[-1])
-        parts = tf.split(outputs, self.params_size(1), axis=-1)
-        return self._marginals(*parts)
+        return self._marginals(*tf.split(outputs, self.params_size(1), axis=-1))
 
     def distribution(self, outputs: Tensor) -> Any:
         """The TFP distribution of an example's targets, of event shape `[k]`.
@@ -139,7 +240,7 @@ class Likelihood(keras.losses.Loss):
         return self.is_discrete
 
     def supports(self, y: Array, outputs: Any) -> Array:
-        """Where targets, in NumPy, are what they must be.
+        """Where targets, in NumPy, are what they must be, or ignored.
 
         Args:
             y: targets of any shape that fits.
@@ -149,37 +250,52 @@ class Likelihood(keras.losses.Loss):
         valid = np.isfinite(y) & (y >= support.low) & (y <= support.high)
         if self.is_integral(y, outputs):
             valid &= np.mod(np.where(valid, y, 0), 1) == 0
-        return valid
+        ignored = self.ignored(y, outputs)
+        return valid if ignored is None else valid | ignored
 
     def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
         """The log-likelihood at each position, `[...]` of `[..., P]`."""
-        return self.distribution(outputs).log_prob(self.align(y, outputs))
+        y = self.align(y, outputs)
+        if self.units is None:
+            return self.distribution(outputs).log_prob(y)
+        # In standardized units a mean far from 0 costs no digits.
+        found = self._standardized(tf.convert_to_tensor(outputs))
+        found = found.log_prob(self.units.standardized(y))
+        found -= tf.math.log(self.units.stddevs(found))
+        return tf.reduce_sum(found, axis=-1)
+
+    def ignored(self, y: Any, outputs: Any) -> Any:
+        """Where targets say that their place does not count.
+
+        Args:
+            y: targets, an array or a tensor, as they were given.
+            outputs: the model's, of which the shape is read only.
+
+        Returns:
+            Booleans of the shape of y; None if no target says so.
+        """
+        return None
 
     def __call__(
         self, y_true: Tensor, y_pred: Tensor, sample_weight: Any = None
     ) -> Tensor:
-        # Keras would apply the mask after `call`, by when positions are summed.
+        # Keras would apply mask and weights of places after `call`, by when
+        # places are summed.
         mask = mask_of(y_pred)
         y_pred = tf.cast(tf.identity(y_pred), self.dtype)
-        if sample_weight is not None:
-            sample_weight = tf.convert_to_tensor(sample_weight)
-            shape = sample_weight.shape
-            if not fits(sample_weight, [y_pred.shape[0], 1][: len(shape)]):
-                raise ValueError(
-                    "`sample_weight` must be one weight per example, since "
-                    f"`{type(self).__name__}` sums over positions. Received: "
-                    f"weights of shape {tuple(shape)}"
-                )
-        if mask is not None:
-            y_pred._mask_of_positions = mask
-        return super().__call__(y_true, y_pred, sample_weight)
+        places = places_of(y_pred, mask, sample_weight, type(self).__name__)
+        y_pred._places = places
+        return super().__call__(y_true, y_pred, places.row_weights)
 
     def call(self, y_true: Tensor, y_pred: Tensor) -> Tensor:
-        """The negative log-likelihood of each example, `[B]`."""
-        mask = getattr(y_pred, "_mask_of_positions", None)
-        if mask is not None:
-            mask = tf.cast(mask, tf.bool)
-            y_true = _zero_where_masked(y_true, mask)
+        """The negative log-likelihood of each example, `[B]`.
+
+        What stands at places that are masked, ignored or of weight 0 is not
+        looked at.
+        """
+        places = getattr(y_pred, "_places", Places())
+        places = places.without(self.ignored(y_true, y_pred), y_pred)
+        y_true, y_pred = places.filled(y_true, y_pred)
         words, low, high = self.support(y_pred.shape[-1])
         valid = tf.math.is_finite(y_true) & (y_true >= low) & (y_true <= high)
         if self.is_integral(y_true, y_pred):
@@ -198,29 +314,33 @@ class Likelihood(keras.losses.Loss):
         # XLA leaves out assertions, and would read labels beyond the last.
         nan = tf.constant(float("nan"), nll.dtype)
         nll += tf.where(tf.reduce_all(valid), tf.zeros_like(nan), nan)
-        if mask is not None and len(mask.shape) == len(nll.shape):
-            nll = tf.where(mask, nll, tf.zeros_like(nll))
-        return tf.reduce_sum(nll, axis=list(range(1, len(nll.shape))))
+        return places.sum(nll)
 
     def get_config(self) -> Config:
-        return {"reduction": self.reduction, "name": self.name}
+        config = {"reduction": self.reduction, "name": self.name}
+        if self.units is None:
+            return config
+        return config | {"units": [list(part) for part in self.units]}
+
+    @classmethod
+    def from_config(cls: type[LikelihoodT], config: Config) -> LikelihoodT:
+        config = dict(config)
+        saved = config.pop("units", None)
+        likelihood = cls(**config)
+        if saved is not None:
+            mean, stddev = saved
+            likelihood.units = Units(tuple(mean), tuple(stddev))
+        return likelihood
 
     def __repr__(self) -> str:
-        own = self.get_config().items() - Likelihood.get_config(self).items()
-        arguments = ", ".join(f"{name}={value}" for name, value in sorted(own))
-        return f"{type(self).__name__}({arguments})"
-
-
-def _zero_where_masked(y: Tensor, mask: Tensor) -> Tensor:
-    """Padding is often -1 or NaN; zero is a target that all can give."""
-    while len(mask.shape) < len(y.shape):
-        mask = mask[..., tf.newaxis]
-    return tf.where(mask, y, tf.zeros_like(y))
-
-
-def fits(array: Any, shape: Any) -> bool:
-    """Whether a shape is as expected, as far as both are known."""
-    return tf.TensorShape(array.shape).is_compatible_with(shape)
+        own = self.get_config()
+        shown = [
+            f"{name}={own[name]}"
+            for name in sorted(own)
+            if name not in ("name", "reduction", "units")
+        ]
+        adapted = "" if self.units is None else f" in {self.units}"
+        return f"{type(self).__name__}({', '.join(shown)}){adapted}"
 
 
 def check_fixed(name: str, value: float | None) -> float | None:

@@ -4,10 +4,11 @@ from typing import Any
 
 import tensorflow as tf
 
-from tfpbnn.base import registry
+from tfpbnn.base import checks, registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
-from tfpbnn.likelihoods.base import Likelihood, Support, fits
+from tfpbnn.likelihoods.base import Likelihood, Support
+from tfpbnn.likelihoods.places import fits
 
 # How far from 0 to 1 probabilities of half precision may be.
 _ROUNDING = 1e-2
@@ -52,13 +53,16 @@ class Categorical(_Labels):
     Args:
         from_logits: False if the outputs are probabilities (of a softmax). The
             default is not Keras's: logits are numerically safer.
+        ignore_class: an integer, such as 255 or -1, which as a label says that
+            its place does not count, neither in the loss nor in any score;
+            None if there is no such label.
         reduction: as in any Keras loss.
         name: as in any Keras loss.
         dtype: as in any Keras loss.
 
     Raises:
-        ValueError: in use, on fewer than 2 outputs, or one-hot targets of
-            another width.
+        ValueError: if `ignore_class` is no integer; in use, on fewer than 2
+            outputs, or one-hot targets of another width.
         tf.errors.InvalidArgumentError: in `fit`, for labels outside of [0, K).
 
     Example:
@@ -69,6 +73,18 @@ class Categorical(_Labels):
     )
     ```
     """
+
+    def __init__(
+        self,
+        from_logits: bool = True,
+        *,
+        ignore_class: int | None = None,
+        **kwargs: Any,
+    ):
+        super().__init__(from_logits, **kwargs)
+        self.ignore_class = checks.any_integer.optional(
+            "ignore_class", ignore_class, "no label is ignored"
+        )
 
     @property
     def parameters(self) -> tuple[str, ...]:
@@ -127,6 +143,11 @@ class Categorical(_Labels):
     def is_integral(self, y: Any, outputs: Tensor) -> bool:
         return not fits(y, outputs.shape)
 
+    def ignored(self, y: Any, outputs: Any) -> Any:
+        if self.ignore_class is None or not self.is_integral(y, outputs):
+            return None
+        return y == self.ignore_class
+
     def log_prob(self, y: Tensor, outputs: Tensor) -> Tensor:
         y = self.align(y, outputs)
         log_probabilities = self.log_probabilities(outputs)
@@ -141,6 +162,9 @@ class Categorical(_Labels):
         tiny = tf.constant(1e-7, outputs.dtype)
         outputs = outputs / tf.reduce_sum(outputs, axis=-1, keepdims=True)
         return tf.math.log(tf.maximum(outputs, tiny))
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"ignore_class": self.ignore_class}
 
 
 @registry.register("likelihoods")

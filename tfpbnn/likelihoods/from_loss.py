@@ -34,9 +34,10 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
     what minimizing it together with a KL assumes; if the noise is not of that
     size, use `tfpbnn.likelihoods.Normal`.
 
-    Keras averages the other losses over several outputs too, and all of them
-    over the positions of rank-3 outputs, where a likelihood adds up: there the
-    KL counts for more than in the bound. The losses of this package don't.
+    Keras averages binary cross-entropies and Poisson losses over several
+    outputs too, and all losses over the positions of rank-3 outputs, where a
+    likelihood adds up. `fit` divides the KL by the same numbers, so that the
+    sum is the bound of the likelihood returned here.
 
     Args:
         loss: a `Likelihood`, or one of Keras's losses, as an object, a function
@@ -60,10 +61,29 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
         return _BY_NUM_OUTPUTS[name](num_outputs)
     if name in _BY_FROM_LOGITS:
         from_logits = bool(getattr(resolved, "from_logits", False))
-        return _BY_FROM_LOGITS[name](from_logits=from_logits)
+        ignored = getattr(resolved, "ignore_class", None)
+        own = {} if ignored is None else {"ignore_class": ignored}
+        return _BY_FROM_LOGITS[name](from_logits=from_logits, **own)
     if name == "poisson":
         return Poisson(from_log_rate=False)
     raise ValueError(
         "`loss` must be a likelihood: an object of `tfpbnn.likelihoods`, or "
         f"one of Keras's {_KNOWN}. Received: loss={loss!r}"
     )
+
+
+def targets_per_value(loss: Any, num_outputs: int) -> int:
+    """How many log-likelihoods one value of a loss is the mean of.
+
+    Keras averages elementwise losses over the last axis of the outputs. A
+    squared or absolute error is the negative logarithm of a likelihood even so,
+    one with more noise, and there the answer is 1, as for cross-entropies of
+    classes, which have one target.
+
+    Args:
+        loss: one of Keras's losses, or any other, for which the answer is 1.
+        num_outputs: the size of the last axis of the model's outputs.
+    """
+    name = getattr(loss, "__name__", type(loss).__name__)
+    is_mean = registry.snake_case(name) in ("binary_crossentropy", "poisson")
+    return num_outputs if is_mean else 1

@@ -1,33 +1,68 @@
 """Likelihoods of real-valued targets."""
 
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, TypeVar
 
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
+from tfpbnn.likelihoods import standard
 from tfpbnn.likelihoods.base import Likelihood, check_fixed, positive
+from tfpbnn.likelihoods.standard import Standard
+
+_LocScaleT = TypeVar("_LocScaleT", bound="_LocScale")
 
 
 class _LocScale(Likelihood):
     """A location, and a scale that is an output or a constant."""
 
-    def __init__(self, scale: float | None = None, **kwargs: Any):
+    is_location_scale = True
+
+    def __init__(
+        self, scale: float | Sequence[float] | None = None, **kwargs: Any
+    ):
         super().__init__(**kwargs)
-        self.scale = check_fixed("scale", scale)
+        self.scale = _checked_scale(scale)
 
     @property
     def parameters(self) -> tuple[str, ...]:
         return ("loc",) if self.scale is not None else ("loc", "raw scale")
 
     def _scale_of(self, loc: Tensor, raw: tuple[Tensor, ...]) -> Tensor:
+        if self.scale is None:
+            return positive(raw[0])
+        scale = tf.constant(self.scale, loc.dtype)
+        # What is known is known in the units of the targets.
+        return scale if self.units is None else scale / self.units.stddevs(loc)
+
+    def event_size(self, num_outputs: int) -> int:
+        size = super().event_size(num_outputs)
+        if np.size(self.scale) not in (1, size):
+            raise ValueError(
+                "`scale` must be one number, or one for each of the "
+                f"{size} targets. Received: scale={self.scale}"
+            )
+        return size
+
+    def rescale(self: _LocScaleT, scale: Any, offset: Any = 0.0) -> _LocScaleT:
+        other = super().rescale(scale, offset)
         if self.scale is not None:
-            return tf.constant(self.scale, loc.dtype)
-        return positive(raw[0])
+            known = np.asarray(self.scale) * np.asarray(scale, np.float64)
+            other.scale = _checked_scale(known.tolist())
+        return other
 
     def get_config(self) -> Config:
         return super().get_config() | {"scale": self.scale}
+
+
+def _checked_scale(scale: Any) -> Any:
+    """A scale that is fixed, a list of one for each target, or None."""
+    if isinstance(scale, list | tuple | np.ndarray) and np.size(scale):
+        return [checks.positive_number("scale", one) for one in scale]
+    return check_fixed("scale", scale)
 
 
 @registry.register("likelihoods")
@@ -38,9 +73,13 @@ class Normal(_LocScale):
     and raw scale, `scale = 1e-6 + softplus(raw)`. For noise that is the same
     everywhere (homoscedastic): give `scale` if it is known; to learn it, end
     the model with `tfpbnn.layers.HomoscedasticScale()` and leave `scale` unset.
+    Networks learn fast where targets are about standardized: for others,
+    `Normal().adapt(y_train)`.
 
     Args:
-        scale: None, or the known standard deviation of the noise.
+        scale: None, or the known standard deviation of the noise, in the units
+            of y (also of an adapted likelihood), or a list of one for each
+            target.
         reduction: as in any Keras loss.
         name: as in any Keras loss.
         dtype: as in any Keras loss.
@@ -56,6 +95,10 @@ class Normal(_LocScale):
     ```
     """
 
+    @property
+    def standard(self) -> Standard:
+        return standard.NORMAL
+
     def _marginals(self, *parameters: Tensor) -> Any:
         loc, *raw = parameters
         return tfp.distributions.Normal(loc, self._scale_of(loc, tuple(raw)))
@@ -66,7 +109,8 @@ class Laplace(_LocScale):
     """`y ~ Laplace(loc, scale)`: heavier tails; its loc is the median.
 
     Args:
-        scale: None (an output: `1e-6 + softplus(raw)`) or the known scale.
+        scale: None (an output: `1e-6 + softplus(raw)`), or the known scale in
+            the units of y, or a list of one for each target.
         reduction: as in any Keras loss.
         name: as in any Keras loss.
         dtype: as in any Keras loss.
@@ -77,6 +121,10 @@ class Laplace(_LocScale):
     robust.params_size(3)                           # 6 outputs for 3 targets
     ```
     """
+
+    @property
+    def standard(self) -> Standard:
+        return standard.LAPLACE
 
     def _marginals(self, *parameters: Tensor) -> Any:
         loc, *raw = parameters
@@ -90,7 +138,8 @@ class StudentT(_LocScale):
     Args:
         df: the degrees of freedom, above 0; the variance is infinite up to 2.
             None makes it the last output, `df = 2 + softplus(raw)`.
-        scale: None (an output: `1e-6 + softplus(raw)`) or the known scale.
+        scale: None (an output: `1e-6 + softplus(raw)`), or the known scale in
+            the units of y, or a list of one for each target.
         reduction: as in any Keras loss.
         name: as in any Keras loss.
         dtype: as in any Keras loss.
@@ -107,7 +156,7 @@ class StudentT(_LocScale):
     def __init__(
         self,
         df: float | None = 5.0,
-        scale: float | None = None,
+        scale: float | Sequence[float] | None = None,
         **kwargs: Any,
     ):
         super().__init__(scale=scale, **kwargs)
@@ -116,6 +165,13 @@ class StudentT(_LocScale):
     @property
     def parameters(self) -> tuple[str, ...]:
         return super().parameters + (() if self.df is not None else ("raw df",))
+
+    @property
+    def standard(self) -> Standard | None:
+        # Others have no short closed form, or tails too heavy for float32.
+        if self.df is None or not self.df.is_integer() or not 4 <= self.df < 40:
+            return None
+        return standard.student_t(int(self.df))
 
     def _marginals(self, *parameters: Tensor) -> Any:
         loc, *raw = parameters
@@ -157,6 +213,8 @@ class MixtureNormal(Likelihood):
         networks](https://publications.aston.ac.uk/id/eprint/373/)
     """
 
+    is_location_scale = True
+
     def __init__(self, num_components: int = 2, **kwargs: Any):
         super().__init__(**kwargs)
         self.num_components = checks.positive_integer(
@@ -170,6 +228,10 @@ class MixtureNormal(Likelihood):
             for kind in ("logit", "loc", "raw scale")
             for i in range(self.num_components)
         )
+
+    @property
+    def standard(self) -> Standard:
+        return standard.NORMAL
 
     def _marginals(self, *parameters: Tensor) -> Any:
         n = self.num_components

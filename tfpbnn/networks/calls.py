@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 
 import keras
 
+from tfpbnn.base import forms
+from tfpbnn.base.keras_private import mask_of, with_mask
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks.reading import (
     can_read,
@@ -110,13 +112,14 @@ class Graph:
             math.prod(
                 found
                 for found, known in zip(
-                    leaf.shape[1:], key.shape[1:], strict=False
+                    forms.sizes(leaf), key.shape[1:], strict=False
                 )
                 if known is None
             )
             for leaf, key in zip(
                 keras.tree.flatten(x), self.inputs, strict=False
             )
+            if leaf is not None
         )
 
     def is_used_once(self, op: Any) -> bool:
@@ -163,7 +166,9 @@ class Graph:
 
 def same(x: Any, dtype: str) -> Any:
     """A tensor on its way into or out of a model in the model."""
-    return x if x.dtype == dtype else keras.ops.cast(x, dtype)
+    if x.dtype == dtype:
+        return x
+    return with_mask(keras.ops.cast(x, dtype), mask_of(x))
 
 
 def _can_open(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> bool:

@@ -1,15 +1,18 @@
 """Copies of layers and models, and of how they are compiled."""
 
+import contextlib
 import inspect
-import tempfile
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from copy import deepcopy
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfpbnn.base import keras_private
 from tfpbnn.base.types import Config
+from tfpbnn.networks import states
 from tfpbnn.networks.reading import check_built, is_noise
 
 _COMPILED = (
@@ -67,12 +70,13 @@ def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
         ValueError: if the class can't be made from its config.
     """
     try:
-        with keras.saving.custom_object_scope(_classes(model)):
+        with _of(model):
             copy = type(model).from_config(model.get_config())
             if not copy.built:
                 copy.build_from_config(model.get_build_config())
             if model.compiled and compiled:
                 compile_like(copy, model)
+        _check_parts(model, copy)
         copy_state(model, copy)
         copy.built = True  # Keras builds a subclass's layers without saying so
     except (NotImplementedError, TypeError, ValueError) as error:
@@ -85,6 +89,18 @@ def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
             "needs a `get_config` that returns its constructor's arguments."
         ) from error
     return copy
+
+
+def _check_parts(model: keras.Model, copy: keras.Model) -> None:
+    """Raises if Keras has made another network of a model's config."""
+    own, others = (list(map(type, states.parts(m))) for m in (model, copy))
+    if own != others:
+        raise ValueError(
+            "`model` must have a config from which Keras makes the same layers "
+            "again, which it can't if one layer is called in the model and in "
+            f"a model inside of it. Received: {model.name}, of {len(own) - 1} "
+            f"layers, of which Keras makes {len(others) - 1}"
+        )
 
 
 def copy_compiled(model: keras.Model, new: keras.Model) -> None:
@@ -101,17 +117,37 @@ def copy_compiled(model: keras.Model, new: keras.Model) -> None:
         )
 
 
-def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
-    """A copy without the weights, for `copy_state` when it is built.
+class Copier:
+    """Copies layers, without their weights, for `copy_state` when built.
 
-    Raises:
-        ValueError: if its config doesn't make it; names the layer.
+    A layer is copied once, wherever others hold it: so layers that share a
+    weight have copies that do.
     """
-    with keras.saving.custom_object_scope(_classes(layer)):
-        new = _from_config(layer)
-    if new is not layer:  # vocabularies say of what shape its outputs are
-        _copy_own_state(layer, new)
-    return new
+
+    def __init__(self) -> None:
+        """Nothing is copied yet."""
+        self._copies: dict[int, Any] = {}
+        self._originals: list[Any] = []  # their ids are not to be used again
+
+    def __call__(self, layer: keras.layers.Layer) -> keras.layers.Layer:
+        """The copy of a layer.
+
+        Raises:
+            ValueError: if its config doesn't make it; names the layer.
+        """
+        if id(layer) not in self._copies:
+            self._originals.append(layer)
+            with _of(layer, self._copies):
+                new = _from_config(layer)
+            if new is not layer:  # vocabularies give the shape of its outputs
+                states.copy_own(layer, new)
+            self._copies[id(layer)] = new
+        return self._copies[id(layer)]
+
+    def know(self, layer: Any, new: Any) -> None:
+        """Takes another one for the copy of a layer."""
+        self._originals.append(layer)
+        self._copies[id(layer)] = new
 
 
 def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -120,7 +156,7 @@ def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
         return cls.from_config(layer.get_config())
     except Exception as error:
         reason = error
-    if not layer.weights:  # as a Lambda: nothing that a copy would own
+    if not layer.weights:  # nothing that a copy would own
         return layer
     try:  # some configs say more than their constructor takes
         return cls.from_config(arguments(layer.get_config(), cls))
@@ -131,57 +167,53 @@ def _from_config(layer: keras.layers.Layer) -> keras.layers.Layer:
         ) from reason
 
 
+@contextlib.contextmanager
+def _of(layer: Any, copies: dict[int, Any] | None = None) -> Iterator[None]:
+    """Within it, configs make copies of a layer or model and all in it."""
+    held = states.parts(layer)
+    copies = {} if copies is None else copies
+    for part in held:
+        if isinstance(part, keras.layers.Lambda) and id(part) not in copies:
+            copies[id(part)] = _lambda_like(part)
+    classes = {type(part).__name__: type(part) for part in held}
+    with (
+        keras.saving.custom_object_scope(classes),
+        keras_private.sharing(held, copies),
+    ):
+        yield
+
+
+def _lambda_like(layer: keras.layers.Lambda) -> keras.layers.Lambda:
+    """A Lambda of the same function, which a config would have as bytecode.
+
+    Raises:
+        ValueError: if the function reads weights: the copy would read those of
+            the layers that are copied.
+    """
+    named: dict[str, Any] = {}
+    if inspect.isfunction(layer.function):
+        found = inspect.getclosurevars(layer.function)
+        named = {**found.nonlocals, **found.globals}
+    for name, value in named.items():
+        has_weights = isinstance(value, keras.layers.Layer) and value.weights
+        if has_weights or isinstance(value, keras.Variable):
+            raise ValueError(
+                "A Lambda must not read weights of other layers by their names "
+                "in its code, since its copy would read them too, not their "
+                f"copies. Received: {layer.name!r}, which reads {name!r}. Make "
+                "it a layer that is given the other one by its constructor."
+            )
+    return type(layer)(**keras_private.lambda_arguments(layer))
+
+
 def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
     """Makes a built copy of a layer or model the same function as it is."""
-    _copy_own_state(layer, new)
-    new.set_weights(layer.get_weights())
-
-
-def settle(model: keras.Model) -> None:
-    """Lets layers find what follows from their weights, after these are set.
-
-    An adapted normalization has such constants, for example.
-    """
-    _copy_own_state(model, model, trained=False)
-
-
-def _copy_own_state(
-    layer: keras.layers.Layer, new: keras.layers.Layer, trained: bool = True
-) -> None:
-    """Copies what layers save and load by methods of their own.
-
-    It is such as vocabularies, and what they compute when they load weights.
-
-    Args:
-        layer: a layer or model.
-        new: a copy of it.
-        trained: whether layers with trainable weights are among them.
-    """
-    parts, copies = map(_parts, (layer, new))
-    if list(map(type, parts)) != list(map(type, copies)):
-        return  # some are made when it is built
-    for part, copy in zip(parts, copies, strict=True):
-        if part.trainable_variables and not trained:
-            continue
-        if part.built and copy.built and _has_own(part, "load_own_variables"):
-            store: dict[str, Any] = {}
-            part.save_own_variables(store)
-            copy.load_own_variables(store)
-        if part is not copy and _has_own(part, "load_assets"):
-            with tempfile.TemporaryDirectory() as path:
-                part.save_assets(path)
-                copy.load_assets(path)
-
-
-def _has_own(layer: keras.layers.Layer, method: str) -> bool:
-    """Whether a layer's class has more than all layers have."""
-    common = getattr(keras.layers.Layer, method, None)
-    return getattr(type(layer), method, None) is not common
-
-
-def _classes(layer: keras.layers.Layer) -> dict[str, type]:
-    """The classes in a layer or model by name, registered or not."""
-    return {type(part).__name__: type(part) for part in _parts(layer)}
+    shapes = [[tuple(v.shape) for v in x.weights] for x in (layer, new)]
+    if shapes[0] == shapes[1]:
+        new.set_weights(layer.get_weights())
+    else:  # layers that are quantized make their weights in another order
+        states.copy_variables(layer, new)
+    states.copy_own(layer, new)
 
 
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:
@@ -202,26 +234,44 @@ def fresh(network: keras.Model) -> keras.Model:
     What is not trained (frozen layers, adapted preprocessing) keeps its values.
     """
     check_built(network)
-    with keras.saving.custom_object_scope(_classes(network)):
-        copy = from_config(config_of(network))
+    with _of(network):
+        copy = _made(keras.saving.serialize_keras_object(network))
+    _check_parts(network, copy)
+    initial = [np.asarray(v) for v in copy.trainable_variables]
     weights = {id(weight) for weight in network.weights}
     for old, new in zip(network.variables, copy.variables, strict=True):
         # What is no weight is the state of a generator of Keras's.
         if not old.trainable and id(old) in weights and not is_noise(old):
             new.assign(old)
-    _copy_own_state(network, copy, trained=False)
+    states.copy_own(network, copy)
+    set_values(copy.trainable_variables, initial)
     return copy
+
+
+def settle(model: keras.Model) -> None:
+    """Lets layers find what follows from their weights, after these are set.
+
+    An adapted normalization has such constants, for example.
+    """
+    states.copy_own(model, model)
 
 
 def config_of(network: keras.Model) -> Config:
     """What `from_config` makes the network from again."""
-    config = keras.saving.serialize_keras_object(network)
+    with keras_private.sharing(states.parts(network)[1:], {}):
+        config = keras.saving.serialize_keras_object(network)
     config.pop("compile_config", None)
     return config
 
 
 def from_config(config: Config) -> keras.Model:
-    """A built network, with new initial weights."""
+    """A built network, with new initial weights, of layers of its own."""
+    with keras_private.sharing([], {}):
+        return _made(deepcopy(config))  # making one takes from it
+
+
+def _made(config: Config) -> keras.Model:
+    config.pop("compile_config", None)
     network = keras.saving.deserialize_keras_object(config)
     if not network.built:
         network.build_from_config(config["build_config"])
@@ -235,8 +285,3 @@ def set_values(
     """Assigns values to variables."""
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
-
-
-def _parts(layer: keras.layers.Layer) -> list[Any]:
-    """A layer or model, and all the layers in it, in whatever they are."""
-    return [layer, *keras_private.held_layers(layer)]

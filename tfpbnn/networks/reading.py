@@ -6,15 +6,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
-import tensorflow as tf
 
-from tfpbnn.base.keras_private import FUNCTIONAL
+from tfpbnn.base import forms
+from tfpbnn.base.keras_private import FUNCTIONAL, held_layers
 from tfpbnn.networks.posterior import Posterior
 
 
 def check_readable(model: Any) -> None:
     """Raises unless `model` is Functional or Sequential, and built."""
-    if not is_graph(model):
+    if not is_graph(model) or _has_own_call(model):
         raise TypeError(
             "`model` must be a Functional or Sequential Keras model: of a "
             "subclassed one Keras doesn't know the layers' graph. Make it of "
@@ -28,6 +28,15 @@ def check_readable(model: Any) -> None:
             "`keras.Input`, or call it on some data. Received: "
             f"model={model!r}"
         )
+
+
+def _has_own_call(model: Any) -> bool:
+    """Whether a class of its own calls the layers in another way."""
+    is_list = isinstance(model, keras.Sequential)
+    return (
+        type(model).call
+        is not (keras.Sequential if is_list else FUNCTIONAL).call
+    )
 
 
 def is_plain(model: Any) -> bool:
@@ -76,6 +85,15 @@ def leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
                 yield leaf
 
 
+def tied(model: keras.Model) -> set[int]:
+    """The ids of the layers of a model that share weights with others."""
+    holders: dict[int, list[int]] = {}
+    for layer in leaves(model):
+        for weight in layer.weights:
+            holders.setdefault(id(weight), []).append(id(layer))
+    return {i for found in holders.values() if len(found) > 1 for i in found}
+
+
 def check_built(model: Any) -> None:
     """Raises unless `model` is a Keras model with weights.
 
@@ -107,8 +125,27 @@ def output_names(model: keras.Model) -> list[str]:
     model = template_of(model)
     outputs = getattr(model, "output", None)
     if isinstance(outputs, Mapping):
-        return sorted(outputs)
+        return keys_of(outputs)
     return list(getattr(model, "output_names", ["output"]))
+
+
+def keys_of(structure: Mapping[Any, Any]) -> list[str]:
+    """The keys of a dict in the order in which Keras flattens its values.
+
+    That is the order of the alphabet, but an OrderedDict's own.
+    """
+    paths = [path for path, _ in keras.tree.flatten_with_path(structure)]
+    return list(dict.fromkeys(str(path[0]) for path in paths))
+
+
+def input_names(model: keras.Model) -> list[str]:
+    """The names of a model's inputs in Keras's order; [] if unknown.
+
+    They are "" where the name is Keras's own.
+    """
+    inputs = getattr(template_of(model), "inputs", None) or []
+    names = [x.name for x in inputs]
+    return ["" if name.startswith("keras_tensor") else name for name in names]
 
 
 def compiled_loss(model: keras.Model) -> Any:
@@ -127,13 +164,23 @@ def compiled_loss(model: keras.Model) -> Any:
     return loss
 
 
+# The ends of the names of functions that a layer has for training only.
+_NOT_CALLED = ("initializer", "regularizer", "constraint")
 # Of Keras's own layers these may hold code of the user's.
 _HOLDERS = (keras.layers.Lambda, keras.Model)
 
 
 def input_like(x: keras.KerasTensor) -> keras.KerasTensor:
     """An input of the same shape, type and name."""
-    return keras.Input(batch_shape=x.shape, dtype=x.dtype, name=x.name)
+    # Older versions of Keras know no ragged inputs.
+    form = {"ragged": True} if getattr(x, "ragged", False) else {}
+    return keras.Input(
+        batch_shape=x.shape,
+        dtype=x.dtype,
+        sparse=x.sparse,
+        name=x.name,
+        **form,
+    )
 
 
 def inputs_like(model: Any) -> Any:
@@ -156,25 +203,31 @@ def input_of(model: Any) -> Any:
 
 def can_read(model: Any) -> bool:
     """Whether the calls of a model can be known: not if it is subclassed."""
-    if isinstance(model, keras.Sequential):
-        plain = type(model).call is keras.Sequential.call
-        return plain and bool(getattr(model, "inputs", None))
-    return isinstance(model, FUNCTIONAL) and type(model).call is FUNCTIONAL.call
+    if not is_graph(model) or _has_own_call(model):
+        return False
+    return not isinstance(model, keras.Sequential) or bool(
+        getattr(model, "inputs", None)
+    )
 
 
 def open_spec(model: Any, x: Any) -> Any:
     """The specs of inputs like x, with any number of rows.
 
     Sizes are open too where a readable model takes any, for sequences and
-    images that differ from call to call.
+    images that differ from call to call. The number of rows is that of x for a
+    model that keeps state of each row from call to call.
     """
+    has_rows = is_stateful(model)
 
-    def spec(leaf: Any, key: Any) -> tf.TensorSpec:
+    def spec(leaf: Any, key: Any) -> Any:
+        if leaf is None:
+            return None
         sizes = [
             None if known is None else found
             for found, known in zip(leaf.shape, key.shape, strict=True)
         ]
-        return tf.TensorSpec([None, *sizes[1:]], leaf.dtype)
+        rows = leaf.shape[0] if has_rows else None
+        return forms.spec(leaf, [rows, *sizes[1:]])
 
     like = x
     if can_read(model) and same_structure(input_of(model), x):
@@ -182,7 +235,10 @@ def open_spec(model: Any, x: Any) -> Any:
         pairs = zip(
             keras.tree.flatten(x), keras.tree.flatten(like), strict=True
         )
-        if any(len(leaf.shape) != len(key.shape) for leaf, key in pairs):
+        if any(
+            leaf is not None and len(leaf.shape) != len(key.shape)
+            for leaf, key in pairs
+        ):
             like = x
     return keras.tree.map_structure(spec, x, like)
 
@@ -220,22 +276,68 @@ def size(shape: Iterable[int | None], unknown: int) -> int:
 
 
 def is_own(op: Any) -> bool:
-    """Whether all that an operation does is Keras's, or this package's."""
-    ours = type(op).__module__.split(".")[0] in ("keras", "tfpbnn")
-    return (
-        ours and not isinstance(op, _HOLDERS) and all(map(is_own, _held_by(op)))
+    """Whether an operation is Keras's, or this package's, with all in it.
+
+    Models, and functions as layers, may join the rows of a batch in ways of
+    their own, and are not counted.
+    """
+    return is_known(op) and not any(
+        isinstance(part, _HOLDERS) for part in parts_of(op)
     )
 
 
-def _held_by(layer: Any) -> list[Any]:
-    """The layers in a layer of Keras's that takes some."""
-    if isinstance(layer, keras.layers.RNN):
-        return [layer.cell]
-    if isinstance(layer, keras.layers.StackedRNNCells):
-        return list(layer.cells)
-    if isinstance(layer, keras.layers.Bidirectional):
-        return [layer.forward_layer, layer.backward_layer]
-    return [layer.layer] if isinstance(layer, keras.layers.Wrapper) else []
+def is_known(op: Any) -> bool:
+    """Whether all code that an operation runs is Keras's or this package's.
+
+    The classes of the layers in it are, and so are functions that they were
+    given, such as activations; these may also be TensorFlow's.
+    """
+    return all(
+        _is_from(type(part), "keras", "tfpbnn")
+        and all(
+            _is_from(value, "keras", "tfpbnn", "tensorflow")
+            for name, value in vars(part).items()
+            if callable(value)
+            and not isinstance(value, keras.layers.Layer)
+            and not name.endswith(_NOT_CALLED)
+        )
+        for part in parts_of(op)
+    )
+
+
+def is_ours(op: Any) -> bool:
+    """Whether an operation's class is Keras's, or this package's."""
+    return _is_from(type(op), "keras", "tfpbnn")
+
+
+def _is_from(code: Any, *packages: str) -> bool:
+    """Whether a class or function is a package's, and no random function."""
+    module = getattr(code, "__module__", None) or ""
+    is_random = ".random." in module or "random_ops" in module
+    return module.split(".")[0] in packages and not is_random
+
+
+def parts_of(op: Any) -> list[Any]:
+    """An operation, and all layers that it holds.
+
+    Of a posterior these are the layers of its networks too, which Keras need
+    not know.
+    """
+    if not isinstance(op, keras.layers.Layer):
+        return [op]
+    parts = [op, *held_layers(op)]
+    networks = [
+        network
+        for part in parts
+        if isinstance(part, Posterior)
+        for network in part.templates()
+    ]
+    return parts + [part for network in networks for part in parts_of(network)]
+
+
+def is_stateful(op: Any) -> bool:
+    """Whether a layer of Keras's keeps state from one call to the next."""
+    return any(getattr(part, "stateful", False) for part in parts_of(op))
 
 
 def same_structure(expected: Any, *args: Any) -> bool:

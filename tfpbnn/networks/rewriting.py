@@ -40,17 +40,21 @@ class NewLayers:
 
     Attributes:
         made: pairs of a layer and what `make` made of it.
+        copier: copies layers, also those which `make` puts into others.
     """
 
-    def __init__(self, copy: Make = copying.copy_layer):
+    def __init__(
+        self, copier: copying.Copier | None = None, shares: bool = False
+    ):
         """Begins with none.
 
         Args:
-            copy: copies a layer that stays, without its weights; or gives the
-                layer itself, to be shared.
+            copier: None for a new one.
+            shares: whether a layer that stays is shared, not copied.
         """
         self.made: list[tuple[Any, Any]] = []
-        self._copy = copy
+        self.copier = copying.Copier() if copier is None else copier
+        self._copy: Make = (lambda layer: layer) if shares else self.copier
         self._copied: list[tuple[Any, Any]] = []
         self._found: dict[int, Any] = {}
         self._taken: set[str] = set()
@@ -88,10 +92,16 @@ class NewLayers:
         self._taken, self._reserved = outer
 
     def copy_weights(self) -> None:
-        """Gives the copied layers the weights of the model's."""
+        """Gives the copied layers the weights of the model's.
+
+        Raises:
+            ValueError: if layers of the model have weights in common that the
+                new ones don't.
+        """
         for old, new in self._copied:
             if new is not old:
                 copying.copy_state(old, new)
+        check_tied([*self._copied, *self.made])
 
     def copy_frozen(self, models: list[tuple[Any, Any]]) -> None:
         """Freezes models that are; that sets `trainable` of their layers."""
@@ -168,7 +178,8 @@ def replace(
     cls: Any,
     is_replaced: Callable[[Any], bool],
     make: Make,
-    copy: Make = copying.copy_layer,
+    copier: copying.Copier,
+    shares: bool = False,
 ) -> tuple[Any, list[tuple[Any, Any]]]:
     """A model like another, with others in the place of some layers.
 
@@ -177,7 +188,8 @@ def replace(
         cls: as in `rewrite`.
         is_replaced: whether a layer is.
         make: makes the other one, without its weights.
-        copy: as in `NewLayers`.
+        copier: with which `make` copies what it needs of a layer.
+        shares: as in `NewLayers`.
 
     Returns:
         The model and pairs of a layer and the one in its place, whose weights
@@ -190,7 +202,7 @@ def replace(
             return Place(new.make(call.op, make))
         return Place(new.copy(call.op))
 
-    new = NewLayers(copy)
+    new = NewLayers(copier, shares)
     made = rewrite(model, cls, visit, touches=is_replaced, new=new)
     return made, new.made
 
@@ -242,7 +254,9 @@ class _Rewriting:
         if id(op) not in self._inner:
             read = Graph(op, opened=False)
             cls = self._inner_class(op)
-            self._inner[id(op)] = self.rebuild(op, cls, read, lambda x: x)
+            made = self.rebuild(op, cls, read, lambda x: x)
+            self._inner[id(op)] = made
+            self._new.copier.know(op, made)
         return Place(self._inner[id(op)])
 
     def _is_rebuilt(self, op: Any) -> bool:
@@ -264,6 +278,36 @@ def _replay(read: Graph, inputs: Iterable[Any], places: Iterable[Place]) -> Any:
         args, kwargs = call.arguments(get)
         call.put(place(*args, **kwargs, **call.mode), tensors)
     return keras.tree.map_structure(get, read.outputs)
+
+
+def check_tied(pairs: Iterable[tuple[Any, Any]]) -> None:
+    """Raises unless layers share weights as those do that they are made of.
+
+    Args:
+        pairs: of a layer, and the one in its place.
+    """
+    pairs = list(pairs)
+    holders: dict[int, list[tuple[Any, Any]]] = {}
+    for pair in pairs:
+        for weight in pair[0].weights:
+            holders.setdefault(id(weight), []).append(pair)
+    for old, new in pairs:
+        if new is not old and any(id(v) in holders for v in new.weights):
+            raise ValueError(
+                f"The copy of the layer {old.name!r} of `model`, of type "
+                f"{type(old).__name__}, would share weights with `model`: its "
+                "`get_config` gives layers themselves, where it must give "
+                "`keras.saving.serialize_keras_object` of them."
+            )
+    for first, *others in holders.values():
+        own = {id(weight) for weight in first[1].weights}
+        for other in others:
+            if not any(id(weight) in own for weight in other[1].weights):
+                raise ValueError(
+                    f"The layers {first[0].name!r} and {other[0].name!r} of "
+                    "`model` share weights, and those in their place would "
+                    "not: leave both as they are."
+                )
 
 
 def name_of(call: Call) -> str:

@@ -143,11 +143,14 @@ def count(graph: DrawGraph | None, x: Any) -> Costs:
 
     random = graph.random_calls
     untouched = graph.untouched_calls
-    can_stack = all(map(of_rows.can_stack, graph.touched_calls)) and all(
-        graph.drawing(call).can_stack for call in random
+    is_pure = graph.effects.is_pure
+    can_stack = (
+        is_pure
+        and all(map(of_rows.can_stack, graph.touched_calls))
+        and all(graph.drawing(call).can_stack for call in random)
     )
     shares_inputs = not any(graph.has_touched_inputs(call) for call in random)
-    keeps_rows = all(map(of_rows.are_kept, graph.calls))
+    keeps_rows = is_pure and all(map(of_rows.are_kept, graph.calls))
     is_marginal = (
         can_stack
         and keeps_rows

@@ -4,9 +4,7 @@ import weakref
 from typing import Any
 
 import keras
-import numpy as np
 
-from tfpbnn.base.types import Array
 from tfpbnn.networks.posterior import Posterior
 from tfpbnn.networks.reading import layers_of, open_spec
 from tfpbnn.particles.functions import TRACING, DrawFunction
@@ -36,16 +34,3 @@ def draw_function(
             make = PosteriorDraws if is_own else LayerDraws
             functions[key] = make(model, x, antithetic)
         return functions[key]
-
-
-def random_states(model: keras.Model) -> list[Array]:
-    """The states of the model's own seed generators (of Dropout and the like).
-
-    They are what Keras counts among the variables but not the weights.
-    """
-    weights = {id(variable) for variable in model.weights}
-    return [
-        np.array(variable.numpy())  # a copy: `numpy()` may share the memory
-        for variable in model.variables
-        if id(variable) not in weights
-    ]

@@ -1,9 +1,10 @@
 """A model's outputs for draws of its weights, compiled once."""
 
 import abc
+import contextlib
 import functools
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -11,8 +12,14 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
-from tfpbnn.base.types import Tensor
+from tfpbnn.base import data, forms
+from tfpbnn.base.keras_private import mask_of
+from tfpbnn.base.types import Array, Tensor
+from tfpbnn.networks.reading import can_read
+from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles.costs import Costs
+from tfpbnn.particles.effects import Effects
+from tfpbnn.particles.state import DrawState
 from tfpbnn.particles.ways import MEAN, Draws, Way
 
 _KEY = tf.TensorSpec([2], tf.int64)
@@ -30,29 +37,31 @@ class DrawFunction(abc.ABC):
     the row's index: it is the same in whichever way it is made.
 
     Attributes:
-        num_random_layers: how many layers draw; of a model whose calls can't
-            be read, known after a call.
+        effects: what the model does beside outputs of its inputs alone.
         num_draws: how many draws there are; None if there is no end.
         has_mean: whether one network stands for all.
         num_means: how many networks do, if draws have no end: one at the
             posterior means, or each member of an ensemble at its own.
     """
 
-    num_random_layers = 0
     num_draws: int | None = None
     has_mean = True
     num_means = 1
 
-    def __init__(self, inputs: Any, antithetic: bool):
+    def __init__(self, inputs: Any, antithetic: bool, effects: Effects):
         """Compiles nothing yet.
 
         Args:
             inputs: TensorSpecs, in the structure of x.
             antithetic: whether draws come in pairs with opposite noise.
+            effects: those of the model.
         """
         self._inputs = inputs
+        self.effects = effects
         self._antithetic = antithetic
         self._functions: dict[Way, Any] = {}
+        self._masks_function: Any = None
+        self._leaving: dict[int, Any] = {}
 
     @abc.abstractmethod
     def costs(self, x: Any) -> Costs:
@@ -85,8 +94,17 @@ class DrawFunction(abc.ABC):
         """
 
     @abc.abstractmethod
-    def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
-        """The outputs `[B, ...]` of the coherent draw of an index, likewise."""
+    def trace_one(
+        self, x: Any, key: Tensor | None, index: Tensor, leaves: bool = False
+    ) -> Any:
+        """The outputs `[B, ...]` of the coherent draw of an index, likewise.
+
+        Args:
+            x: inputs, B rows.
+            key: that of all draws, `[2]`; None for the means.
+            index: the draw's.
+            leaves: whether the draw writes the states that it ends with.
+        """
 
     @abc.abstractmethod
     def trace_mean(self, x: Any) -> Any:
@@ -116,22 +134,88 @@ class DrawFunction(abc.ABC):
         Returns:
             `[stop - start, B, ...]`.
         """
-        rows = len(keras.tree.flatten(x)[0])
-        arguments = [x, key, start, stop]
+        rows = data.length(x)
+        arguments = [forms.present(x), key, start, stop]
         if draws.is_by_row:
             stop_row = first_row + rows
             arguments.append(tf.range(first_row, stop_row, dtype=tf.int64))
         way = self.costs(x).way(draws, rows)
         return _to_numpy(self.compiled(way)(*arguments))
 
+    def masks(self, x: Any) -> list[Array | None]:
+        """Which places of the outputs count, as Keras's masks say.
+
+        Args:
+            x: inputs, B rows.
+
+        Returns:
+            For each output booleans `[B, ...]`, or None if it has no mask.
+        """
+        network = self.network()
+        if can_read(network) and not any(
+            mask_of(y) is not None for y in network.outputs
+        ):
+            return [None for _ in network.outputs]
+        if self._masks_function is None:
+            with TRACING:
+                # All that masks are not made of is left out of the graph.
+                self._masks_function = tf.function(
+                    self._trace_masks,
+                    input_signature=[forms.present(self._inputs)],
+                    autograph=False,
+                )
+                self._masks_function.get_concrete_function()
+        masks = self._masks_function(forms.present(x))
+        return [None if mask is None else np.asarray(mask) for mask in masks]
+
+    def _trace_masks(self, x: Any) -> list[Tensor | None]:
+        x = forms.restored(x, self._inputs)
+        scope = self._scope(random.as_key(0), tf.constant(0, tf.int64))
+        # Nothing is written by what is only looked at.
+        with keras.StatelessScope(), random.entered(scope):
+            outputs = callee(self.network())(x, training=False)
+        masks = map(mask_of, keras.tree.flatten(outputs))
+        return [None if m is None else tf.cast(m, tf.bool) for m in masks]
+
+    @abc.abstractmethod
+    def network(self) -> Any:
+        """A network whose outputs have the masks that those of draws have."""
+
     def mean(self, x: Any) -> Any:
         """Outputs at the posterior means, `[num_means, B, ...]`."""
-        return _to_numpy(self.compiled(MEAN)(x))
+        return _to_numpy(self.compiled(MEAN)(forms.present(x)))
+
+    def leave_state(self, x: Any, key: Tensor | None) -> None:
+        """Writes the states that one call leaves: that of the first draw.
+
+        Draws themselves start from the states that there are, and write none.
+
+        Args:
+            x: inputs, B rows.
+            key: that of all draws; None for a call at the means.
+        """
+        if not self.effects.states:
+            return
+        keys = [] if key is None else [key]
+        with TRACING:
+            if len(keys) not in self._leaving:
+                inputs = forms.present(self._inputs)
+                signature = [inputs, *([_KEY] * len(keys))]
+                self._leaving[len(keys)] = tf.function(
+                    self._leave, input_signature=signature, autograph=False
+                )
+                self._leaving[len(keys)].get_concrete_function()  # traces it
+        self._leaving[len(keys)](forms.present(x), *keys)
+
+    def _leave(self, x: Any, key: Tensor | None = None) -> None:
+        x = forms.restored(x, self._inputs)
+        self.trace_one(x, key, tf.constant(0, tf.int64), leaves=True)
 
     def compiled(self, way: Way) -> Any:
         """The function of a way, made when first asked for.
 
-        It takes the arguments of `trace` after the way, or of `trace_mean`.
+        It takes the arguments of `trace` after the way, or of `trace_mean`,
+        with x as `forms.present` gives it.
         """
         if way not in self._functions:
             with TRACING:
@@ -140,7 +224,7 @@ class DrawFunction(abc.ABC):
         return self._functions[way]
 
     def _compile(self, way: Way) -> Any:
-        signature = [self._inputs]
+        signature = [forms.present(self._inputs)]
         trace: Callable[..., Any] = self.trace_mean
         if way.draws is not Draws.MEAN:
             trace = functools.partial(self.trace, way)
@@ -148,19 +232,23 @@ class DrawFunction(abc.ABC):
         if way.draws.is_by_row:
             signature.append(_ROWS)
         function = tf.function(
-            trace, input_signature=signature, autograph=False
+            lambda x, *others: trace(forms.restored(x, self._inputs), *others),
+            input_signature=signature,
+            autograph=False,
         )
         function.get_concrete_function()  # traces it
         return function
 
     def _scope(
         self,
-        key: Tensor,
+        key: Tensor | None,
         indices: Tensor,
         rows: Tensor | None = None,
         known: dict[int, Any] | None = None,
     ) -> random.DrawScope:
         """The scope of a draw, or of stacked draws, of these indices."""
+        if key is None:
+            return random.DrawScope(None, indices=indices)
         pairs = indices // 2 if self._antithetic else indices
         signs = 1 - 2 * (indices % 2) if self._antithetic else None
         if len(key.shape) == 2:  # one for each row
@@ -168,26 +256,40 @@ class DrawFunction(abc.ABC):
         keys = random.fold(key, pairs)
         return random.DrawScope(keys, rows, signs, known, indices)
 
+    @contextlib.contextmanager
+    def _in_draw(
+        self, scope: random.DrawScope, leaves: bool = False
+    ) -> Iterator[None]:
+        """Where one draw is made: its keys, and the state that it finds."""
+        with random.entered(scope):
+            if self.effects.is_pure:
+                yield
+                return
+            with DrawState(scope.key, self.effects.counters) as state:
+                yield
+                if leaves:
+                    state.write(self.effects.states)
+
+    def _looped(
+        self,
+        run: Callable[[Tensor], Any],
+        start: Tensor,
+        stop: Tensor,
+        output_types: Any,
+    ) -> Any:
+        """What `run` gives for each index, in a loop in the graph."""
+        # Two at a time: the noise of one hides behind the products of another.
+        return tf.map_fn(
+            run,
+            tf.range(start, stop),
+            parallel_iterations=1 if self.effects.in_order else 2,
+            fn_output_signature=output_types,
+        )
+
 
 def wide(model: keras.Model) -> tf.DType:
     """The type of a model's outputs: at least float32."""
     return tf.float64 if model.compute_dtype == "float64" else tf.float32
-
-
-def looped(
-    run: Callable[[Tensor], Any],
-    start: Tensor,
-    stop: Tensor,
-    output_types: Any,
-) -> Any:
-    """What `run` gives for each index, in a loop in the graph."""
-    # Two at a time: the noise of one hides behind the products of another.
-    return tf.map_fn(
-        run,
-        tf.range(start, stop),
-        parallel_iterations=2,
-        fn_output_signature=output_types,
-    )
 
 
 def over_means(

@@ -1,6 +1,5 @@
 """Draws of a model's layers."""
 
-import math
 import weakref
 from collections.abc import Callable
 from typing import Any
@@ -9,18 +8,19 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base import forms
 from tfpbnn.base.stacking import unflatten
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.linear.base import VariationalLayer
-from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Tensors
 from tfpbnn.networks.posterior import keras_spec
-from tfpbnn.networks.reading import can_read, layers_of, open_spec
+from tfpbnn.networks.reading import can_read, open_spec
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles import rows as of_rows
 from tfpbnn.particles.costs import Costs, count
-from tfpbnn.particles.functions import DrawFunction, looped, over_means, wide
-from tfpbnn.particles.split import DrawGraph, drawing_of
+from tfpbnn.particles.effects import check_posteriors, effects_of
+from tfpbnn.particles.functions import DrawFunction, over_means, wide
+from tfpbnn.particles.split import DrawGraph
 from tfpbnn.particles.ways import Draws, Way
 
 # The rest of a network in a scope, after what all draws have in common.
@@ -37,20 +37,23 @@ class LayerDraws(DrawFunction):
     """
 
     def __init__(self, model: keras.Model, x: Any, antithetic: bool):
-        super().__init__(open_spec(model, x), antithetic)
+        specs = open_spec(model, x)
+        check_posteriors(model)
+        self._graph = DrawGraph(model) if can_read(model) else None
+        effects = (
+            self._graph.effects
+            if self._graph
+            else effects_of(model, model, lambda: specs)
+        )
+        super().__init__(specs, antithetic, effects)
         # The function is kept with the model: it must not keep the model alive.
         self._model = weakref.ref(model)
-        self._graph = DrawGraph(model) if can_read(model) else None
         self._costs: dict[tuple[Any, ...], Costs] = {}
-        self.num_random_layers = (
-            len(self._graph.random_calls) if self._graph else 0
-        )
-        self.num_draws = _num_draws(model)
-        self.num_means = _num_means(model)
-        self.has_mean = self.num_draws is None and self.num_means == 1
+        self.num_draws, self.num_means = effects.num_draws, effects.num_means
+        self.has_mean = effects.has_mean
 
     def costs(self, x: Any) -> Costs:
-        shapes = tuple(tuple(leaf.shape[1:]) for leaf in keras.tree.flatten(x))
+        shapes = tuple(map(forms.sizes, keras.tree.flatten(x)))
         if shapes not in self._costs:
             self._costs[shapes] = count(self._graph, x)
         return self._costs[shapes]
@@ -71,7 +74,7 @@ class LayerDraws(DrawFunction):
         if way.draws is Draws.MIXED:  # what comes after is coherent
             rows = None
         if not way.is_stacked:
-            return looped(
+            return self._looped(
                 lambda index: after(self._scope(key, index, known=known)),
                 start,
                 stop,
@@ -81,15 +84,22 @@ class LayerDraws(DrawFunction):
         size = tf.cast(stop - start, tf.int32)
         return keras.tree.map_structure(lambda y: unflatten(y, size), outputs)
 
-    def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
-        _, after = self._split(x)
+    def trace_one(
+        self, x: Any, key: Tensor | None, index: Tensor, leaves: bool = False
+    ) -> Any:
+        _, after = self._split(x, leaves)
         return after(self._scope(key, index, known=self._before_draws()))
 
     def trace_mean(self, x: Any) -> Any:
         _, after = self._split(x)
         return over_means(after, self.num_means, self._output_types(x))
 
-    def _split(self, x: Any) -> tuple[Tensors | None, After]:
+    def network(self) -> Any:
+        return self._model()
+
+    def _split(
+        self, x: Any, leaves: bool = False
+    ) -> tuple[Tensors | None, After]:
         """What all draws have in common, done, and the rest of the network."""
         model, graph = self._model(), self._graph
         assert model is not None
@@ -97,10 +107,9 @@ class LayerDraws(DrawFunction):
         tensors = None if graph is None else graph.before(x)
 
         def after(scope: random.DrawScope) -> Any:
-            with random.entered(scope):
+            with self._in_draw(scope, leaves):
                 if graph is None or tensors is None:
                     outputs = callee(model)(x, training=False)
-                    self.num_random_layers = scope.num_layers
                 else:
                     outputs = graph.after(tensors, scope)
             return keras.tree.map_structure(
@@ -136,22 +145,3 @@ class LayerDraws(DrawFunction):
             x, *_ = call.inputs
             found[id(call.op)] = call.op.output_noise(tensors[id(x)], rows)
         return found
-
-
-def _num_means(model: keras.Model) -> int:
-    """How many members the model has, each with means of its own."""
-    counts = [
-        layer.num_members
-        for layer in layers_of(model)
-        if isinstance(layer, RandomLayer)
-    ]
-    return math.lcm(*counts)
-
-
-def _num_draws(model: keras.Model) -> int | None:
-    """How many different draws the model has; None if there is no end."""
-    drawings = [
-        drawing_of(layer) for layer in layers_of(model) if not layers_of(layer)
-    ]
-    counts: list[Any] = [d.num_draws for d in drawings if d.is_random]
-    return math.lcm(*counts) if counts and None not in counts else None

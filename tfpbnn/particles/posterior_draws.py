@@ -8,31 +8,41 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base import forms
 from tfpbnn.base.types import Tensor
-from tfpbnn.networks.posterior import Posterior, keras_spec
+from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.networks.reading import open_spec
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles.costs import Costs
-from tfpbnn.particles.functions import DrawFunction, looped, over_means, wide
+from tfpbnn.particles.effects import effects_of, joined
+from tfpbnn.particles.functions import DrawFunction, over_means, wide
 from tfpbnn.particles.ways import Way
 
 
 class PosteriorDraws(DrawFunction):
     """The outputs of a `Posterior`'s networks, in a loop in the graph."""
 
-    num_random_layers = 1
-
     def __init__(self, model: Any, x: Any, antithetic: bool):
-        super().__init__(open_spec(model, x), antithetic)
-        assert isinstance(model, Posterior)
+        specs = open_spec(model, x)
+        effects = joined(
+            effects_of(model, network, lambda: specs)
+            for network in model.templates()
+        )
+        super().__init__(specs, antithetic, effects)
         self._model = weakref.ref(model)
-        self.num_draws = model.num_draws
+        # Members that are random themselves have no end of draws.
+        self.num_draws = None if effects.is_noisy else model.num_draws
         self.has_mean, self.num_means = model.has_mean, model.num_means
 
     def costs(self, x: Any) -> Costs:
         model: Any = self._model()
         specs = keras.tree.map_structure(
-            lambda t: keras.KerasTensor((None, *t.shape[1:]), t.dtype.name), x
+            lambda t: (
+                t
+                if t is None
+                else keras.KerasTensor((None, *forms.sizes(t)), t.dtype.name)
+            ),
+            x,
         )
         sizes = (
             math.prod(n for n in leaf.shape if n is not None)
@@ -49,15 +59,17 @@ class PosteriorDraws(DrawFunction):
         stop: Tensor,
         rows: Tensor | None = None,
     ) -> Any:
-        return looped(
+        return self._looped(
             lambda index: self.trace_one(x, key, index),
             start,
             stop,
             self._output_types(x),
         )
 
-    def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
-        return self._run(x, self._scope(key, index))
+    def trace_one(
+        self, x: Any, key: Tensor | None, index: Tensor, leaves: bool = False
+    ) -> Any:
+        return self._run(x, self._scope(key, index), leaves)
 
     def trace_mean(self, x: Any) -> Any:
         return over_means(
@@ -66,10 +78,16 @@ class PosteriorDraws(DrawFunction):
             self._output_types(x),
         )
 
-    def _run(self, x: Any, scope: random.DrawScope) -> Any:
+    def network(self) -> Any:
+        model: Any = self._model()
+        return model.template()
+
+    def _run(
+        self, x: Any, scope: random.DrawScope, leaves: bool = False
+    ) -> Any:
         """The outputs of the network that the scope asks for."""
         model: Any = self._model()
-        with random.entered(scope):
+        with self._in_draw(scope, leaves):
             outputs = callee(model).draw(x, scope.indices, scope.key)
         return keras.tree.map_structure(
             lambda y: tf.cast(y, wide(model)), outputs

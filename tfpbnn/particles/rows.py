@@ -1,4 +1,4 @@
-"""What the calls of a model do with the rows of a batch.
+"""Says what the calls of a model do with the rows of a batch.
 
 Draws that share a batch, and draws of each row's own, are right only where rows
 stay apart. A call that is not known to keep them apart counts as one that does
@@ -10,9 +10,10 @@ import math
 import keras
 
 from tfpbnn.base.keras_private import mask_of
+from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call
 from tfpbnn.networks.reading import is_own
-from tfpbnn.particles.split import DrawGraph, is_random
+from tfpbnn.particles.split import DrawGraph
 
 # Operations that are no layers, and leave each row where it is if their axes
 # don't say otherwise.
@@ -27,18 +28,21 @@ _KEEPING = """
 
 
 def can_stack(call: Call) -> bool:
-    """Whether rows of several draws may be put into one batch."""
+    """Says whether rows of several draws may be put into one batch."""
+    is_layer = hasattr(call.op, "weights")
     is_plain = (
-        is_random(call.op) or not hasattr(call.op, "weights") or is_own(call.op)
+        isinstance(call.op, RandomLayer) or not is_layer or is_own(call.op)
     )
     keeps_rows = all(len(y.shape) and y.shape[0] is None for y in call.outputs)
     has_mask = any(mask_of(x) is not None for x in call.inputs)
-    is_apart = keeps_rows and not has_mask and not _goes_along_rows(call)
+    is_ragged = any(getattr(x, "ragged", False) for x in call.inputs)
+    is_even = keeps_rows and not has_mask and not is_ragged
+    is_apart = is_even and not _goes_along_rows(call)
     return is_plain and is_apart
 
 
 def are_kept(call: Call) -> bool:
-    """Whether each row of the outputs is known to depend on its own alone."""
+    """Says whether each row of the outputs is known to depend on its own."""
     if isinstance(call.op, keras.layers.Layer) or call.is_alias:
         return can_stack(call)
     # Of other ranks, a row would be broadcast along an axis of its own.
@@ -48,18 +52,22 @@ def are_kept(call: Call) -> bool:
 
 
 def can_be_marginal(graph: DrawGraph, call: Call) -> bool:
-    """Whether noise on a random layer's outputs is exact for each row."""
+    """Says whether noise on a random layer's outputs is exact for each row."""
     is_exact = graph.drawing(call).can_be_marginal
     return is_exact and graph.is_used_once(call.op)
 
 
 def obstacle(graph: DrawGraph) -> str:
-    """The first call that keeps rows from being drawn apart; "" for none."""
+    """Names the first call that keeps rows from being drawn apart.
+
+    It is "" if there is none.
+    """
     for call in graph.calls:
         name = getattr(call.op, "name", "")
         if not are_kept(call):
             return f"`{name}`, which is not known to keep rows apart"
-        if is_random(call.op) and not can_be_marginal(graph, call):
+        is_random = graph.drawing(call).is_random
+        if is_random and not can_be_marginal(graph, call):
             return (
                 f"`{name}`, of which a row meets a weight more than once, or "
                 "whose weights are not independent Normals"
@@ -68,7 +76,7 @@ def obstacle(graph: DrawGraph) -> str:
 
 
 def first_calls(graph: DrawGraph) -> list[Call]:
-    """The calls of random layers that mixed draws replace by noise.
+    """Finds the calls of random layers that mixed draws replace by noise.
 
     All draws give them the same inputs, and noise on their outputs is exact. So
     each row has its exact distribution, whatever comes after them, if rows are
@@ -84,8 +92,8 @@ def first_calls(graph: DrawGraph) -> list[Call]:
 
 
 def _goes_along_rows(call: Call) -> bool:
-    """Whether an operation along an axis, such as a softmax, is along rows."""
-    if is_random(call.op):
+    """Says whether an operation along an axis, as a softmax, is along rows."""
+    if isinstance(call.op, RandomLayer):
         return False
     axes = getattr(call.op, "axis", ())
     if axes is None:  # all of them
@@ -95,7 +103,7 @@ def _goes_along_rows(call: Call) -> bool:
 
 
 def _is_of_rows(call: Call) -> bool:
-    """Whether an operation of Keras is known to leave each row in place."""
+    """Says whether an operation of Keras is known to leave rows in place."""
     rank = len(call.inputs[0].shape)
     match type(call.op).__name__:
         case "GetItem":
@@ -113,7 +121,7 @@ def _is_of_rows(call: Call) -> bool:
 
 
 def _takes_all_rows(call: Call, rank: int) -> bool:
-    """Whether an index, as in `x[:, 0]`, is of other axes than the rows'."""
+    """Says whether an index, as in `x[:, 0]`, is of other axes than rows."""
     key = call.kwargs.get("key", call.args[-1])
     first, *others = key if isinstance(key, tuple) else (key,)
     if first is Ellipsis:
@@ -122,7 +130,7 @@ def _takes_all_rows(call: Call, rank: int) -> bool:
 
 
 def _has_rows_of_one_size(call: Call) -> bool:
-    """Whether a reshaped row is made of one row."""
+    """Says whether a reshaped row is made of one row."""
     shapes = [tuple(x.shape[1:]) for x in (*call.inputs, *call.outputs)]
     is_known = not any(None in shape for shape in shapes)
     return is_known and len(set(map(math.prod, shapes))) == 1

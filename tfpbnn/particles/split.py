@@ -1,5 +1,6 @@
 """A model's calls, split where its randomness begins."""
 
+import inspect
 import math
 from typing import Any
 
@@ -7,45 +8,14 @@ import keras
 import tensorflow as tf
 
 from tfpbnn import random
+from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.stacking import repeated
 from tfpbnn.layers.linear.base import VariationalLayer
 from tfpbnn.layers.random_layer import RandomLayer
 from tfpbnn.networks.calls import Call, Graph, Tensors
-from tfpbnn.networks.reading import is_noise, is_own, size
+from tfpbnn.networks.reading import size
 from tfpbnn.networks.within import within
-
-
-def drawing_of(op: Any, input_shape: Any = None) -> random.Drawing:
-    """What an operation can do in a draw scope.
-
-    Args:
-        op: a layer, or any other operation.
-        input_shape: as for `RandomLayer.drawing`.
-    """
-    if isinstance(op, RandomLayer):
-        return op.drawing(input_shape)
-    if not is_random(op):
-        return random.Drawing(is_random=False)
-    sizes = (math.prod(v.shape) for v in op.trainable_variables)
-    return random.Drawing(num_normals=sum(sizes))
-
-
-def is_random(op: Any) -> bool:
-    """Whether a layer's outputs differ between draws of one input.
-
-    Keras's own layers don't, in inference; of a user's layer with a seed of
-    its own it can't be known.
-    """
-    if isinstance(op, RandomLayer):
-        return op.drawing().is_random
-    if not isinstance(op, keras.layers.Layer):
-        return False
-    if any(map(is_noise, op.variables)):
-        return True
-    if is_own(op):
-        return False
-    weights = {id(v) for v in op.weights}
-    return any(id(v) not in weights for v in op.variables)
+from tfpbnn.particles.effects import Effects, effects_of, joined
 
 
 def weights_per_row(call: Call, unknown: int) -> int:
@@ -73,21 +43,29 @@ class DrawGraph(Graph):
     `before` does the calls that are the same for all draws, `after` the rest.
 
     Attributes:
-        random_calls: the calls of random layers.
-        touched_calls: the calls whose outputs differ between draws.
+        effects: those of all calls together.
+        random_calls: the calls whose outputs differ between draws of one input.
+        touched_calls: the calls that differ between draws: random ones, those
+            that keep state, and those that come after.
         untouched_calls: all others.
     """
 
     def __init__(self, model: keras.Model):
         """Reads the model; see `Graph`."""
         super().__init__(model)
-        self.random_calls = [c for c in self.calls if is_random(c.op)]
+        self.random_calls: list[Call] = []
         self.touched_calls: list[Call] = []
         self.untouched_calls: list[Call] = []
         self._touched: set[int] = set()
         self._drawings: dict[int, random.Drawing] = {}
+        self._effects = {id(call): _effects(call) for call in self.calls}
+        self.effects = joined(self._effects.values())
         for call in self.calls:
-            if is_random(call.op) or self.has_touched_inputs(call):
+            effects = self._effects[id(call)]
+            if effects.is_random:
+                self.random_calls.append(call)
+            is_own = effects.is_random or effects.states
+            if is_own or self.has_touched_inputs(call):
                 self.touched_calls.append(call)
                 self._touched.update(id(tensor) for tensor in call.outputs)
             else:
@@ -104,9 +82,22 @@ class DrawGraph(Graph):
     def drawing(self, call: Call) -> random.Drawing:
         """What the layer of a call can do in a draw scope, for its inputs."""
         if id(call) not in self._drawings:
-            shape = tuple(call.inputs[0].shape)
-            self._drawings[id(call)] = drawing_of(call.op, shape)
+            self._drawings[id(call)] = self._drawing(call)
         return self._drawings[id(call)]
+
+    def _drawing(self, call: Call) -> random.Drawing:
+        effects = self._effects[id(call)]
+        if isinstance(call.op, RandomLayer):
+            drawing = call.op.drawing(tuple(call.inputs[0].shape))
+            if drawing.is_random or not effects.is_random:
+                return drawing
+        if not effects.is_random:
+            return random.Drawing(is_random=False)
+        sizes = [math.prod(v.shape) for v in _trained(call.op)]
+        return random.Drawing(
+            num_draws=effects.num_draws,
+            num_normals=sum(sizes) if effects.sources else 0,
+        )
 
     def before(self, x: Any) -> Tensors:
         """Does what is the same for all draws, with inputs x."""
@@ -148,10 +139,40 @@ class DrawGraph(Graph):
             for call in self.touched_calls:
                 scope.is_shared = (
                     scope.is_stacked
-                    and is_random(call.op)
+                    and self.drawing(call).is_random
                     and not self.has_touched_inputs(call)
                 )
                 call.do(get_shared if scope.is_shared else get, tensors)
 
         within(function=run, training=False)
         return keras.tree.map_structure(get, self.outputs)
+
+
+def _effects(call: Call) -> Effects:
+    """The effects of a call, for inputs of the shapes in the graph."""
+    inputs = call.inputs
+    mask = mask_of(inputs[0]) if inputs else None
+    takes_mask = "mask" not in call.kwargs and mask is not None
+    if takes_mask and "mask" in inspect.signature(call.op.call).parameters:
+        call = call._replace(kwargs=call.kwargs | {"mask": mask})
+        inputs = call.inputs
+    places = {id(key): i for i, key in enumerate(inputs)}
+
+    def do(tensors: list[Any]) -> Any:
+        def get(leaf: Any) -> Any:
+            is_tensor = isinstance(leaf, keras.KerasTensor)
+            return tensors[places[id(leaf)]] if is_tensor else leaf
+
+        args, kwargs = call.arguments(get)
+        return call.op(*args, **kwargs)
+
+    return effects_of(call.op, do, lambda: list(map(_spec, inputs)))
+
+
+def _spec(x: keras.KerasTensor) -> Any:
+    cls = tf.SparseTensorSpec if x.sparse else tf.TensorSpec
+    return cls(x.shape, x.dtype)
+
+
+def _trained(op: Any) -> list[Any]:
+    return list(getattr(op, "trainable_variables", []))

@@ -4,7 +4,14 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.plots.style import BLUE, GREY, check_kind, finish, new_axes
+from tfpbnn.plots.style import (
+    BLUE,
+    GREY,
+    check_kind,
+    counted,
+    finish,
+    new_axes,
+)
 
 
 def calibration_curve(
@@ -18,6 +25,7 @@ def calibration_curve(
 
     On the diagonal the prediction is calibrated. The grey band holds 95 % of
     what chance does to a calibrated prediction of as many rows, at each level.
+    Places that the prediction's mask leaves out are left out.
 
     Args:
         predictive: a regression prediction of N rows.
@@ -42,7 +50,7 @@ def calibration_curve(
     """
     check_kind(predictive, "regression", "pit")
     ax = new_axes(ax, (4.6, 4.6))
-    pit = np.ravel(predictive.pit(y))
+    pit = np.ravel(counted(predictive, predictive.pit(y)))
     levels = np.linspace(0, 1, 101)
     observed = np.mean(pit[:, None] <= levels, axis=0)
     spread = 1.96 * np.sqrt(levels * (1 - levels) / pit.size)
@@ -72,7 +80,8 @@ def reliability_diagram(
     """Accuracy against confidence, in bins of equal width.
 
     Bars on the diagonal are calibrated. Each bar's line is the 95 % interval of
-    its accuracy (Wilson's); the shade of a bar is its share of the rows.
+    its accuracy (Wilson's); the shade of a bar is its share of the rows. Places
+    that are masked, or have a label that the likelihood ignores, are left out.
 
     Args:
         predictive: a classification prediction of N rows.

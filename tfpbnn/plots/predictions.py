@@ -10,6 +10,7 @@ from tfpbnn.plots.style import (
     GROUPS,
     ORANGE,
     check_kind,
+    counted,
     finish,
     new_axes,
 )
@@ -29,8 +30,9 @@ def predictive_band(
 
     Args:
         predictive: a regression prediction of N rows.
-        x: `[N]` positions on the horizontal axis, in any order; None orders the
-            rows by their predicted mean.
+        x: `[N]` positions on the horizontal axis, in any order, or `[N, ...]`
+            where rows have steps; None orders the rows by their predicted mean.
+            Places that the prediction's mask leaves out are not drawn.
         y: observed targets, `[N]` or `[N, k]`, drawn as points.
         levels: probabilities of the intervals, the narrowest first.
         target: which of k targets to draw.
@@ -53,15 +55,18 @@ def predictive_band(
     """
     check_kind(predictive, "regression", "interval")
     ax = new_axes(ax)
-    mean = predictive.mean[:, target]
-    x, order, label = _positions(x, mean)
+    mean = _of_target(predictive, predictive.mean, target)
+    x, order, label = _positions(predictive, x, mean)
     shades = np.linspace(0.18, 0.4, len(levels))
     for level, shade in zip(sorted(levels, reverse=True), shades, strict=True):
-        lower, upper = predictive.interval(level)
+        lower, upper = (
+            _of_target(predictive, end, target)
+            for end in predictive.interval(level)
+        )
         ax.fill_between(
             x[order],
-            lower[order, target],
-            upper[order, target],
+            lower[order],
+            upper[order],
             color=BLUE,
             alpha=shade,
             linewidth=0,
@@ -69,7 +74,7 @@ def predictive_band(
         )
     ax.plot(x[order], mean[order], color=BLUE, label="mean")
     if y is not None:
-        observed = _observed(y, len(mean), target)
+        observed = _observed(predictive, y, target)
         ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
     return finish(ax, label, "target", title)
 
@@ -91,8 +96,9 @@ def member_predictions(
     Args:
         predictive: a prediction of N rows; of draws of weights made with
             draws="coherent", else rows have draws of their own and lines jump.
-        x: `[N]` positions on the horizontal axis, in any order; None orders the
-            rows by their predicted mean.
+        x: `[N]` positions on the horizontal axis, in any order, or `[N, ...]`
+            where rows have steps; None orders the rows by their predicted mean.
+            Places that the prediction's mask leaves out are not drawn.
         y: observed targets, `[N]` or `[N, k]`, drawn as points.
         max_members: how many of the draws get a line; the first ones.
         target: which of k targets, or classes, to draw.
@@ -115,9 +121,12 @@ def member_predictions(
     """
     check_kind(predictive, "regression or classification", "draw_means")
     ax = new_axes(ax)
-    mean = predictive.mean[:, target]
-    x, order, label = _positions(x, mean)
-    members = predictive.draw_means[:max_members, :, target]
+    mean = _of_target(predictive, predictive.mean, target)
+    x, order, label = _positions(predictive, x, mean)
+    members = [
+        _of_target(predictive, means, target)
+        for means in predictive.draw_means[:max_members]
+    ]
     shade = min(0.8, max(0.15, 4 / len(members)))
     for number, member in enumerate(members):
         ax.plot(
@@ -130,28 +139,39 @@ def member_predictions(
         )
     ax.plot(x[order], mean[order], color=ORANGE, linewidth=2, label="mean")
     if y is not None:
-        observed = _observed(y, len(mean), target)
+        observed = _observed(predictive, y, target)
         ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
     return finish(ax, label, "prediction", title)
 
 
-def _observed(y: Any, rows: int, target: int) -> Any:
-    y = np.asarray(y)
-    if y.ndim == 0 or len(y) != rows:
+def _of_target(predictive: Any, values: Any, target: int) -> Any:
+    """One target's values at the places that count, `[n]` of `[N, ..., k]`."""
+    return np.ravel(counted(predictive, values)[..., target])
+
+
+def _observed(predictive: Any, y: Any, target: int) -> Any:
+    y, shape = np.asarray(y), predictive.mean.shape
+    if y.ndim == 0 or len(y) != shape[0]:
         raise ValueError(
-            f"`y` must have one row for each of the {rows} rows. Received: y "
-            f"of shape {y.shape}"
+            f"`y` must have one row for each of the {shape[0]} rows. Received: "
+            f"y of shape {y.shape}"
         )
-    return np.reshape(y, [rows, -1])[:, target]
+    return _of_target(predictive, np.reshape(y, [*shape[:-1], -1]), target)
 
 
-def _positions(x: Any, mean: Any) -> tuple[Any, Any, str]:
+def _positions(predictive: Any, x: Any, mean: Any) -> tuple[Any, Any, str]:
     """Where rows are drawn, in which order, and what the axis is called."""
     label = "x"
     if x is None:
         x = np.argsort(np.argsort(mean, kind="stable"), kind="stable")
         label = "rows, by predicted mean"
-    x = np.ravel(np.asarray(x))
+    else:
+        x = np.asarray(x)
+        # One number for each place, of which those that count are drawn.
+        places = predictive.mean.shape[:-1]
+        if x.size == np.prod(places):
+            x = counted(predictive, np.reshape(x, places))
+    x = np.ravel(x)
     if x.shape != mean.shape:
         raise ValueError(
             f"`x` must have one number for each of the {len(mean)} rows. "
@@ -193,10 +213,12 @@ def uncertainty_histogram(
     for name, group in groups.items():
         if hasattr(group, "mutual_information"):
             label = "mutual information (nats)"
-            values[name] = np.ravel(group.mutual_information)
+            information = counted(group, group.mutual_information)
+            values[name] = np.ravel(information)
         else:
             label = "epistemic standard deviation"
-            values[name] = np.ravel(np.sqrt(group.epistemic_variance))
+            variance = counted(group, group.epistemic_variance)
+            values[name] = np.ravel(np.sqrt(variance))
     bins = np.histogram_bin_edges(np.concatenate(list(values.values())), 40)
     for (name, group), color in zip(
         values.items(), GROUPS * len(values), strict=False

@@ -15,6 +15,18 @@ def check_kind(predictive: Any, kind: str, method: str) -> None:
         )
 
 
+def counted(predictive: Any, values: Any) -> Any:
+    """Values of the places that count, `[n, ...]` of `[N, ...]`.
+
+    Args:
+        predictive: a prediction; its `mask` says which places count, if it has
+            one.
+        values: one for each place, and more axes.
+    """
+    mask = getattr(predictive, "mask", None)
+    return values if mask is None else values[mask]
+
+
 def new_axes(ax: Any, figsize: tuple[float, float] = (6.0, 4.0)) -> Any:
     """The given axes, or those of a new figure outside of pyplot's list."""
     if ax is not None:

@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import data
+from tfpbnn.base import data, forms
 from tfpbnn.base.keras_private import held_layers
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.networks.reading import open_spec
@@ -117,14 +117,14 @@ class BatchStatistics:
         if not self._layers:
             return
         batch_size = batch_size or _BATCH_SIZE
-        x = x if data.is_stream(x) else data.as_arrays("x", x)
+        x = x if data.is_stream(x) else data.as_rows("x", x)
         data.num_batches(x, batch_size)  # raises if there is no end
         states = [v.value for v in self._states]
         rows = 0
         sums: list[Any] = []
         for batch, _ in data.batches(x, batch_size):
             found, states = self._function(batch, drawn)(
-                batch, [value for _, value in drawn], states
+                forms.present(batch), [value for _, value in drawn], states
             )
             size = data.length(batch)
             moments = [
@@ -145,10 +145,13 @@ class BatchStatistics:
 
     def _function(self, x: Any, drawn: Values) -> Callable[..., Any]:
         if self._compiled is None:
+            spec = open_spec(self._network, x)
             self._compiled = tf.function(
-                lambda x, values, states: self._one(x, drawn, values, states),
+                lambda x, values, states: self._one(
+                    forms.restored(x, spec), drawn, values, states
+                ),
                 input_signature=[
-                    open_spec(self._network, x),
+                    forms.present(spec),
                     [tf.TensorSpec(v.shape, v.dtype) for v, _ in drawn],
                     [tf.TensorSpec(v.shape, v.dtype) for v in self._states],
                 ],

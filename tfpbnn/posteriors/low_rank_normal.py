@@ -100,7 +100,7 @@ class SWAGPosterior(NetworkPosterior):
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
         if key is None:
             with random.draw_scope(None):
-                return self.call(x)
+                return self.average(x)
         return super().draw(x, number, key)
 
     def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
@@ -113,7 +113,7 @@ class SWAGPosterior(NetworkPosterior):
             )
         return self._sample(key)
 
-    def call(self, inputs: Any) -> Any:
+    def average(self, inputs: Any, training: bool = False) -> Any:
         if batch_norms(self.network) and not self.has_statistics:
             raise ValueError(
                 f"`{self.name}` is of a network with BatchNorm, whose "

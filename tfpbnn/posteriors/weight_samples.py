@@ -8,11 +8,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import checks, registry
+from tfpbnn.base.masks import masks_of, mean_of_stack
+from tfpbnn.base.stacking import loop
 from tfpbnn.base.types import Array, Config, Tensor
-from tfpbnn.networks.copying import clone, compile_like
-from tfpbnn.networks.posterior import keras_spec
-from tfpbnn.networks.reading import layers_of
-from tfpbnn.particles.split import is_random
+from tfpbnn.networks import states
+from tfpbnn.networks.copying import clone, compile_like, settle
+from tfpbnn.particles.effects import is_random
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
 
 
@@ -37,7 +38,7 @@ class StackedWeights(NetworkPosterior):
             "num_members", num_members
         )
         # Members that are random themselves have no end of draws.
-        if not any(map(is_random, layers_of(network))):
+        if not is_random(network):
             self.num_draws = num_members
         self._stacks = [
             self._add_parameter((num_members, *v.shape), v, f"members_{i}")
@@ -54,18 +55,12 @@ class StackedWeights(NetworkPosterior):
             )
         ]
 
-    def call(self, inputs: Any) -> Any:
-        outputs = tf.map_fn(
-            lambda number: self.draw(inputs, number, None),
-            tf.range(self.num_members),
-            fn_output_signature=keras.tree.map_structure(
-                lambda spec: tf.as_dtype(spec.dtype),
-                self.draw_spec(keras_spec(inputs)),
-            ),
-        )
-        return keras.tree.map_structure(
-            lambda y: tf.reduce_mean(y, axis=0), outputs
-        )
+    def average(self, inputs: Any, training: bool = False) -> Any:
+        def one(number: Any) -> Any:
+            outputs = self.draw(inputs, number, None)
+            return outputs, masks_of(outputs)
+
+        return mean_of_stack(*loop(one, range(self.num_members)))
 
     @property
     def losses(self) -> list[Any]:
@@ -131,8 +126,18 @@ class WeightSamples(StackedWeights):
             if keras.backend.is_float_dtype(variable.dtype)
             and _differ([values[index] for values in weights])
         ]
+        frozen = states.frozen_in(model)
+        for index in indices:
+            if id(variables[index]) in frozen:
+                raise ValueError(
+                    "`weights` must have the same values for layers that have "
+                    "made constants of theirs. Received: different ones of "
+                    f"{frozen[id(variables[index])]!r}. Networks with such "
+                    "layers of their own go into `DeepEnsemble.from_models`"
+                )
         network = clone(model, compiled=False)
         network.set_weights(weights[0])
+        settle(network)
         posterior = cls(network, len(weights), indices)
         for index, stack in zip(indices, posterior._stacks, strict=True):
             stack.assign(np.stack([values[index] for values in weights]))

@@ -26,8 +26,9 @@ _NEEDS = {
     "layer is dense, used once, with independent Normals, others after it, and "
     "rows that never meet",
 }
-# From outputs `[d, B, ...]` of some draws after another to what is kept.
-Collect = Callable[[Iterator[Any]], Any]
+# From outputs `[d, B, ...]` of some draws after another, and the masks of the
+# outputs, to what is kept.
+Collect = Callable[[Iterator[Any], list[Any]], Any]
 
 
 class Run:
@@ -56,7 +57,6 @@ class Run:
         self._key = random.as_key(random.any_seed() if seed is None else seed)
         self._antithetic = antithetic
         self._budget = memory_budget or max(free_memory() // 4, _LEAST_MEMORY)
-        self._states = engine.random_states(model)
         self._first_row = 0
         self._is_stream = data.is_stream(x)
         self._function: functions.DrawFunction | None = None
@@ -69,6 +69,9 @@ class Run:
     ) -> tuple[list[Any], Any]:
         """What was collected of each piece of rows, and the targets of x.
 
+        The targets come with their weights, as (y, sample_weight), or are None
+        if x brings none.
+
         An interrupt ends the pass, with a warning, where rows are done.
         """
         size = batch_size or _BATCH_SIZE
@@ -80,17 +83,17 @@ class Run:
         targets: list[Any] = []
         bar = Bar(verbose)
         try:
-            for batch, y in data.batches(self._x, size):
+            for batch, *brought in data.weighted_batches(self._x, size):
                 pieces = [batch]
                 if self._is_stream:
                     pieces = self._split(batch, self._most_rows(batch))
                 bar.expect(total and total * len(pieces) * self._steps(pieces))
-                found = [collect(self._draws(part, bar)) for part in pieces]
+                found = [self._collected(part, bar, collect) for part in pieces]
                 done, collected = done + 1, collected + found
                 if done == 1:
                     _check_fits(found, total)
-                if y is not None:
-                    targets.append(keras.tree.map_structure(np.asarray, y))
+                if brought[0] is not None:
+                    targets.append(keras.tree.map_structure(_array, brought))
         except KeyboardInterrupt:
             if not collected:
                 raise
@@ -104,22 +107,14 @@ class Run:
             raise ValueError("`x` must have one row or more. Received: none")
         if not targets:
             return collected, None
-        joined = keras.tree.map_structure(
-            lambda *leaves: np.concatenate(leaves), *targets
-        )
-        return collected, joined
+        return collected, keras.tree.map_structure(_joined, *targets)
 
     def check_random(self) -> None:
         """Raises if every draw was the same by construction."""
         if self.draws is Draws.MEAN:
             return
-        states = engine.random_states(self._model)
-        moved = any(
-            np.any(before != after)
-            for before, after in zip(self._states, states, strict=True)
-        )
         assert self._function is not None
-        if not moved and self._function.num_random_layers == 0:
+        if not self._function.effects.is_random:
             raise ValueError(
                 "`model` has nothing random in it, so all draws are the same. "
                 "Replace some of its layers by variational ones (such as "
@@ -154,6 +149,10 @@ class Run:
         self._function = function
         return function
 
+    def _collected(self, batch: Any, bar: Bar, collect: Collect) -> Any:
+        masks = self._function_for(batch).masks(batch)
+        return collect(self._draws(batch, bar), masks)
+
     def _draws(self, batch: Any, bar: Bar) -> Iterator[Any]:
         """Outputs of some draws after another, `[d, B, ...]`."""
         function = self._function_for(batch)
@@ -169,6 +168,8 @@ class Run:
                 )
             start = stop
             bar.step()
+        is_mean = self.draws is Draws.MEAN
+        function.leave_state(batch, None if is_mean else self._key)
         self._first_row += rows
 
     def _stops(self, function: functions.DrawFunction, batch: Any) -> list[int]:
@@ -196,6 +197,23 @@ class Run:
         if rows <= most:
             return [batch]
         return [piece for piece, _ in data.batches(batch, most)]
+
+
+def _array(leaf: Any) -> Any:
+    return None if leaf is None else np.asarray(leaf)
+
+
+def _joined(*leaves: Any) -> Any:
+    """The targets, or their weights, of all batches."""
+    missing = sum(leaf is None for leaf in leaves)
+    if missing == len(leaves):
+        return None
+    if missing:
+        raise ValueError(
+            "`x` must bring targets and weights with all of its batches or "
+            f"with none. Received: {missing} of {len(leaves)} batches without"
+        )
+    return np.concatenate(leaves)
 
 
 def _check_fits(found: Any, batches: int | None) -> None:

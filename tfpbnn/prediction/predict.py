@@ -1,16 +1,19 @@
 """From a posterior and data to a predictive distribution."""
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 
 from tfpbnn.base import checks, data
+from tfpbnn.base.by_output import by_output
 from tfpbnn.networks import reading
 from tfpbnn.particles.ways import Draws
 from tfpbnn.prediction.collect import Collector
 from tfpbnn.prediction.pieces import Run
 from tfpbnn.prediction.results import Predictive
+from tfpbnn.prediction.results.scores import Scores, joined
 
 # None takes the cheapest way.
 _DRAWS = {"auto": None} | {draws.value: draws for draws in Draws}
@@ -33,14 +36,17 @@ def predict(
     """The predictive distribution of a model's targets, over draws of weights.
 
     The same seed gives the same numbers, whatever the batch size and the
-    memory, on one machine up to rounding. Keras's dropout is off (see
+    memory, on one machine up to rounding; and whatever the number of rows, if
+    `draws` is not "auto", which chooses by it. Keras's dropout is off (see
     `tfpbnn.mc_dropout`) and BatchNorm in inference mode. An interrupt (Ctrl-C)
     ends with what is done, and a warning.
 
     Args:
         model: a built Keras model with random layers in it.
-        x: inputs: an array, a tensor, a list or dict of them, or a
-            tf.data.Dataset or PyDataset, whose targets are ignored.
+        x: inputs: an array of NumPy, pandas or SciPy (sparse), a tensor, also
+            sparse, ragged or of strings, or a list or dict of them, with None
+            for an optional input; or batches, of a tf.data.Dataset, PyDataset,
+            loader or generator that ends, whose targets are ignored.
         num_samples: the number of draws S of the weights. Errors of the mean
             fall with its square root; 100 are enough for most plots. Of an
             ensemble at most its members, and if fewer the first of them.
@@ -62,7 +68,8 @@ def predict(
             products are done once for all draws; only the first layers need
             be Dense-like. "auto": the cheapest of these, counted for all rows
             of x (for very many of a dataset), of those that are exact.
-            `Predictive.draws` tells which it was.
+            `Predictive.draws` tells which it was: predictions of the same seed
+            and kind have the same numbers for rows of the same index.
             "mean": one pass at the posterior means, without epistemic
             uncertainty; also for models with nothing random.
         antithetic: whether draws come in pairs with noises of opposite signs.
@@ -79,14 +86,17 @@ def predict(
 
     Returns:
         A `RegressionPredictive` or `ClassificationPredictive`; for a model
-        with several outputs, a list or dict of them in its structure.
+        with several outputs, a list or dict of them in its structure. Outputs
+        without a loss are passed over: None in a list, not there in a dict.
+        Keras's mask of the outputs is the `mask` of the prediction.
 
     Raises:
         ValueError: if the model was not built, has no likelihood for a loss,
             or has nothing random in it; if the outputs don't fit the
             likelihood; if `num_samples` is not positive; if x has NaN; if
             `draws` is not exact for the model.
-        TypeError: if x is not one of the forms above.
+        TypeError: if x is not one of the forms above, or an input holds
+            neither numbers nor strings.
 
     Example:
     ```python
@@ -111,8 +121,8 @@ def predict(
         likelihood=likelihood,
         keep_draws=keep_draws,
     )
-    predictive, _ = options.predict(model, x)
-    return predictive
+    collector, found, _ = options.predict(model, x)
+    return collector.packed(found)
 
 
 def evaluate(
@@ -124,21 +134,32 @@ def evaluate(
     seed: int | None = None,
     verbose: Any = "auto",
     *,
+    sample_weight: Any = None,
     draws: str = "auto",
     antithetic: bool = False,
     memory_budget: int | None = None,
     likelihood: Any = None,
-) -> dict[str, float]:
+) -> Scores:
     """Scores of the predictive distribution against known targets.
 
     Regression: nll, rmse, crps, coverage_90, calibration_error.
-    Classification: nll, accuracy, brier, ece.
+    Classification: nll, accuracy, brier, ece. Each is a mean over the places
+    that count, which are the rows or, if each row has several, their steps or
+    pixels; so nll is per row or per step, jointly for the targets of one.
+    `Scores.per` tells it. Places that Keras's mask leaves out, of weight 0, or
+    with a label that the loss ignores don't count, whatever stands there.
 
     Args:
         model: a built Keras model, as for `predict`; so are all arguments that
             are not explained here.
-        x: inputs; a dataset may bring the targets.
-        y: targets or labels; None to take them from the dataset.
+        x: inputs; a dataset may bring the targets, and weights.
+        y: targets or labels; None to take them from the dataset. Of a model
+            with several outputs a dict by their names, or a list in their
+            order; outputs without a loss need none.
+        sample_weight: weights of the rows `[N]` or of the places `[N, ...]`,
+            for weighted means, as Keras's `weighted_metrics` are; None for
+            those of the dataset, if it has any. Of several outputs one for all
+            or, as y, one for each.
 
     Returns:
         The scores by name. If a model has several outputs, the names
@@ -146,7 +167,9 @@ def evaluate(
 
     Raises:
         ValueError: as `predict`; if there are no targets, or they don't fit
-            the outputs or are NaN or out of range.
+            the outputs or are NaN or out of range; if names of outputs are
+            missing or unknown; if weights don't fit, or are negative, or leave
+            nothing to score.
 
     Example:
     ```python
@@ -166,25 +189,24 @@ def evaluate(
         memory_budget=memory_budget,
         likelihood=likelihood,
     )
-    predictive, targets = options.predict(model, x)
-    y = targets if y is None else y
+    collector, found, brought = options.predict(model, x)
+    y = brought[0] if y is None else y
+    weights = brought[1] if sample_weight is None else sample_weight
     if y is None:
         raise ValueError(
             "`y` must be given, unless x is a dataset of (x, y) batches. "
             "Received: y=None"
         )
-    if isinstance(predictive, Predictive):
-        return predictive.evaluate(y)
-    scores = {}
-    for name, one, target in zip(
-        reading.output_names(model),
-        keras.tree.flatten(predictive),
-        keras.tree.flatten(y),
-        strict=True,
-    ):
-        for score, value in one.evaluate(target).items():
-            scores[f"{name}_{score}"] = value
-    return scores
+    names = collector.all_names, list(found)
+    targets = by_output("`y`", y, *names)
+    if not isinstance(weights, Mapping | list | tuple):
+        weights = [weights] * len(found)  # as in Keras, the same for all
+    weights = by_output("`sample_weight`", weights, *names)
+    by_name = dict(
+        zip(names[0], zip(targets, weights, strict=True), strict=True)
+    )
+    scores = {name: p.evaluate(*by_name[name]) for name, p in found.items()}
+    return joined(scores, len(names[0]) > 1)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
@@ -207,27 +229,29 @@ class _Options:
         checks.positive_integer.optional("memory_budget", self.memory_budget)
         checks.one_of("draws", self.draws, list(_DRAWS))
 
-    def predict(self, model: keras.Model, x: Any) -> tuple[Any, Any]:
-        """The prediction, and the targets that a dataset brought."""
+    def predict(
+        self, model: keras.Model, x: Any
+    ) -> tuple[Collector, dict[str, Predictive], tuple[Any, Any]]:
+        """Who collected, the predictions, and targets and weights of x."""
         run = self._run(model, x)
         loss = self.likelihood or reading.compiled_loss(model)
         names = reading.output_names(model)
         collector = Collector(loss, names, self.keep_draws)
-        batches, targets = run.over(
+        pieces, brought = run.over(
             self.batch_size, self.verbose, collector.collect
         )
         run.check_random()
         assert run.draws is not None
-        predictive = collector.predictives(
-            batches, run.num_samples, run.draws.value
-        )
-        return predictive, targets
+        found = collector.predictives(pieces, run.num_samples, run.draws.value)
+        return collector, found, brought or (None, None)
 
     def _run(self, model: keras.Model, x: Any) -> Run:
         reading.check_built(model)
         return Run(
             model,
-            x if data.is_stream(x) else data.as_arrays("x", x),
+            x
+            if data.is_stream(x)
+            else data.as_rows("x", x, reading.input_names(model)),
             self.num_samples,
             draws=_DRAWS[self.draws],
             seed=self.seed,

@@ -1,4 +1,4 @@
-"""Random numbers with addresses, by Threefry: many keys at once.
+"""Draws numbers that have addresses, by Threefry, for many keys at once.
 
 Each number depends on its key, row and place alone, so that it does not depend
 on how work is split into calls.
@@ -22,9 +22,10 @@ def _rotate(words: Tensor, count: int) -> Tensor:
 def threefry(
     key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """Threefry-2x32 with 20 rounds: two random words for a key and a counter.
+    """Makes two random words of a key and a counter.
 
-    Elementwise, so that every number has an address. uint32 throughout.
+    This is Threefry-2x32 with 20 rounds. It is elementwise, so that every
+    number has an address. All words are uint32.
 
     Reference:
         [Salmon et al., 2011](https://doi.org/10.1145/2063384.2063405)
@@ -43,28 +44,28 @@ def threefry(
 
 
 def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
-    """`size` random words for each key and each row number.
+    """Makes `size` random words for each key and each row number.
 
     Each word depends on its key, the number of its row, its place in the row
     and the row's size, and on no other key or row that is asked for.
 
     Args:
         keys: `[S, 2]`, or `[S, B, 2]` for one of each row.
-        rows: `[B]`, integers.
+        rows: the numbers of the rows, integers `[B]`.
         size: how many words a row has.
 
     Returns:
-        `[S, B, size]`, uint32.
+        Words of uint32, `[S, B, size]`.
     """
     words = _grid_words(keys, rows, tf.range((size + 1) // 2))
     return tf.concat(words, axis=-1)[..., :size]
 
 
 def fast_grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
-    """`grid_bits`, to be called under XLA only.
+    """Makes the words of `grid_bits`; to be called under XLA only.
 
-    There one loop that makes each pair of words twice, to keep one of them,
-    takes less time than joining the two halves in the midst of a loop.
+    There a loop that makes each pair of words twice, and keeps one of them,
+    takes less time than to join the two halves in the midst of a loop.
     """
     half, places = (size + 1) // 2, tf.range(size)
     is_first = places < half
@@ -85,9 +86,9 @@ def _grid_words(
 
 
 def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
-    """Normals from `grid_bits` of these arguments, `[S, B, size]`.
+    """Makes normals of the words that `grid_bits` gives, `[S, B, size]`.
 
-    The hundreds of operations that they take are in a graph once.
+    The hundreds of operations that they take are in a graph only once.
     """
     keys = keys[:, tf.newaxis] if len(keys.shape) == 2 else keys
     return _normal_grid(keys, tf.cast(rows, tf.int64), size)

@@ -1,6 +1,6 @@
-"""Seeds and keys.
+"""Makes keys of seeds, and keys of other keys.
 
-Keys are `[2]` int64 tensors.
+A key decides the numbers of a draw. Keys are int64 tensors of shape `[2]`.
 """
 
 import random as python_random
@@ -15,12 +15,16 @@ _MULTIPLIER = 6364136223846793005  # Knuth's, of MMIX
 
 
 def any_seed() -> int:
-    """A seed from Python's generator, which Keras's seed functions seed."""
+    """Takes a seed from Python's `random`, which Keras seeds too."""
     return python_random.randint(0, 2**31 - 1)
 
 
 def as_key(seed: int) -> Tensor:
-    """Turns an integer seed into a key."""
+    """Turns an integer seed into a key.
+
+    Raises:
+        TypeError: if the seed is not an integer.
+    """
     if not isinstance(seed, int | np.integer):
         raise TypeError(
             f"`seed` must be None or an integer. Received: seed={seed!r}"
@@ -30,17 +34,25 @@ def as_key(seed: int) -> Tensor:
 
 
 def as_keys(seeds: Tensor) -> Tensor:
-    """`as_key` in a graph, of int64 seeds `[...]`: `[..., 2]`."""
+    """Does what `as_key` does in a graph, for int64 seeds.
+
+    Args:
+        seeds: `[...]`.
+
+    Returns:
+        Keys, `[..., 2]`.
+    """
     mask, shift = (tf.constant(n, tf.int64) for n in (2**32 - 1, 32))
     high = tf.bitwise.bitwise_and(tf.bitwise.right_shift(seeds, shift), mask)
     return tf.stack([tf.bitwise.bitwise_and(seeds, mask), high], axis=-1)
 
 
 def fresh_key() -> Tensor:
-    """A key that is another one each time a graph is run.
+    """Makes a key that is another one each time a graph is run.
 
-    For exports. The raw op with seeds of 0: no seed of the process that made
-    the graph is in it, no state is saved with it, and it is safe to threads.
+    Exports take it. It is made by the raw operation with seeds of 0: the graph
+    has no seed of the process that made it and no state, and threads can share
+    it.
     """
     return tf.raw_ops.RandomUniformInt(
         shape=[2],
@@ -54,13 +66,14 @@ def fresh_key() -> Tensor:
 def fold(key: Tensor, data: int | Tensor) -> Tensor:
     """Derives the key number `data` (a small integer >= 0) of `key`.
 
-    One step of a congruential generator modulo 2^64. That keeps keys apart,
-    which is all it has to do: TensorFlow scrambles a key by philox before the
-    draw. It costs a few scalar operations where `tf.random.fold_in` draws.
+    It is one step of a congruential generator modulo 2^64. That keeps keys
+    apart, which is all that it has to do, since TensorFlow scrambles a key by
+    Philox before it draws. It costs a few operations on scalars, where
+    `tf.random.fold_in` would draw.
 
     Args:
-        key: `[..., 2]`.
-        data: a number, or one for each key: `[...]`, or many for one key.
+        key: the keys, `[..., 2]`.
+        data: a number, or one for each key, `[...]`, or many for one key.
     """
     first = key[..., 0] * _MULTIPLIER + tf.cast(data, tf.int64) + 1
     return tf.stack([first, tf.broadcast_to(key[..., 1], tf.shape(first))], -1)
@@ -75,22 +88,27 @@ def fold_replica(key: Tensor) -> Tensor:
 
 
 def uniforms(seed: int, shape: Any) -> np.ndarray:
-    """NumPy numbers between 0 and 1, for eager work outside of a graph."""
+    """Draws NumPy numbers between 0 and 1, for work outside of a graph."""
     return np.random.default_rng(seed).uniform(size=shape)
 
 
 def generator(seed: int | None) -> np.random.Generator:
-    """NumPy's generator; None follows Keras's seed, as everywhere."""
+    """Makes a generator of NumPy's.
+
+    Args:
+        seed: its seed; None follows `keras.utils.set_random_seed`, as
+            everywhere.
+    """
     return np.random.default_rng(any_seed() if seed is None else seed)
 
 
 def choices(
     seed: int | None, high: int, size: int
 ) -> tuple[np.ndarray, Tensor]:
-    """`size` integers in [0, high), and an independent seed for TFP.
+    """Draws `size` integers in [0, high), and an independent seed for TFP.
 
-    Eager work outside of a graph, where TFP samples the distributions. A seed
-    of None follows `keras.utils.set_random_seed`, as everywhere.
+    This is for work outside of a graph, where TFP samples the distributions. A
+    seed of None follows `keras.utils.set_random_seed`, as everywhere.
     """
     if seed is None:
         seed = any_seed()

@@ -1,4 +1,4 @@
-"""Normals, signs and bits by Philox, of one key at a time."""
+"""Draws normals, signs and bits by Philox, for one key at a time."""
 
 import math
 from typing import Any
@@ -28,17 +28,18 @@ _QUANTILE = (
 
 
 def bits(key: Tensor, shape: Any, dtype: Any = tf.uint32) -> Tensor:
-    """Uniform random integers over the whole range of `dtype`."""
+    """Draws uniform integers over the whole range of `dtype`."""
     return tf.random.stateless_uniform(
         shape, key, minval=None, maxval=None, dtype=dtype, alg=_ALG
     )
 
 
 def normal_from_bits(words: Tensor) -> Tensor:
-    """Standard normals by inversion: uint32 to float32, uint64 to float64.
+    """Makes standard normals of random words, by inversion.
 
-    The uniforms are the midpoints of `2^-23` (`2^-52`) wide cells, so they are
-    never 0 or 1 and symmetric about 1/2: |z| stays below 5.4 (8.2).
+    Words of uint32 give float32, those of uint64 give float64. The uniforms
+    are the midpoints of cells that are `2^-23` (`2^-52`) wide, so they are
+    never 0 or 1, and symmetric about 1/2: |z| stays below 5.4 (8.2).
     """
     wide = words.dtype == tf.uint64
     integer, floating, kept = (
@@ -55,10 +56,10 @@ def normal_from_bits(words: Tensor) -> Tensor:
 
 
 def fast_normal_from_bits(words: Tensor) -> Tensor:
-    """`normal_from_bits` of uint32, to be called under XLA only.
+    """Makes the normals of `normal_from_bits`, of uint32 words, under XLA only.
 
-    One logarithm and one polynomial: half the time of `erfinv` in a compiled
-    loop, and several times its time as graph operations.
+    One logarithm and one polynomial take half the time of `erfinv` in a
+    compiled loop, but several times its time as operations of a graph.
     """
     cells = tf.bitwise.right_shift(words, tf.constant(9, tf.uint32))
     twice = tf.cast(tf.bitcast(cells, tf.int32), tf.float32) + 0.5
@@ -71,22 +72,25 @@ def fast_normal_from_bits(words: Tensor) -> Tensor:
 
 
 def fast_normal(key: Tensor, shape: Any) -> Tensor:
-    """`normal(key, shape)` in float32, to be called under XLA only.
+    """Draws `normal(key, shape)` in float32; to be called under XLA only.
 
-    There the bits too are a part of whatever loop uses the normals.
+    There the bits too are made in whatever loop uses the normals.
     """
     return fast_normal_from_bits(bits(key, shape))
 
 
 def normal(key: Tensor, shape: Any, dtype: Any = tf.float32) -> Tensor:
-    """Standard normals of `shape`; half precision is drawn in float32."""
+    """Draws standard normals of a shape; half precision is drawn in float32."""
     dtype = tf.as_dtype(dtype)
     word = tf.uint64 if dtype == tf.float64 else tf.uint32
     return tf.cast(normal_from_bits(bits(key, shape, word)), dtype)
 
 
 def signs(key: Tensor, shape: Any, dtype: Any = tf.float32) -> Tensor:
-    """Independent signs, +1 or -1 with probability 1/2, one random bit each."""
+    """Draws independent signs, +1 or -1 with probability 1/2.
+
+    Each takes one random bit.
+    """
     shape = tf.convert_to_tensor(shape, tf.int32)
     size = tf.reduce_prod(shape)
     words = bits(key, [(size + 63) // 64], tf.uint64)

@@ -15,6 +15,9 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor
 from tfpbnn.random.keys import fold
 
+# Above the indices of layers.
+_POSTERIORS = 2**30
+
 
 @dataclasses.dataclass(frozen=True)
 class Drawing:
@@ -69,7 +72,6 @@ class DrawScope:
             draw); None if all are 1.
         known: what was computed for an object before the draws, by its id.
         indices: those of the draws, a number or `[S]`; None if they have none.
-        num_layers: how many random layers have asked so far.
     """
 
     def __init__(
@@ -87,20 +89,30 @@ class DrawScope:
         self.known = known or {}
         self.indices = indices
         self._layers: dict[int, int] = {}
+        self._posteriors: dict[int, int] = {}
 
     @property
     def is_stacked(self) -> bool:
         """Whether the scope has several draws at once."""
         return self.key is not None and len(self.key.shape) > 1
 
-    @property
-    def num_layers(self) -> int:
-        return len(self._layers)
-
     def key_for(self, layer: Any) -> Tensor | None:
         """The key of a layer's draws, like the scope's; None for the means."""
         index = self._layers.setdefault(id(layer), len(self._layers))
         return None if self.key is None else fold(self.key, index)
+
+    def key_for_posterior(self, posterior: Any) -> Tensor | None:
+        """The key of a posterior over a whole network; None for its means.
+
+        The first one's is the scope's own: alone, or within another model, it
+        has the same draws.
+        """
+        index = self._posteriors.setdefault(
+            id(posterior), len(self._posteriors)
+        )
+        if self.key is None or index == 0:
+            return self.key
+        return fold(self.key, _POSTERIORS + index)
 
 
 _local = threading.local()

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfpbnn import likelihoods
 from tfpbnn.base import data, keras_private
+from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import reading
@@ -40,10 +41,12 @@ class CheckedEvaluate:
         """
         plain = super().evaluate  # type: ignore[misc]
         # What `fit` has kept for between epochs was looked at when it began.
-        if not keras_private.is_called_by_fit(kwargs):
-            given = inspect.signature(plain).bind(*args, **kwargs).arguments
-            check_data(self, given)
-        return plain(*args, **kwargs)
+        if keras_private.is_called_by_fit(kwargs):
+            return plain(*args, **kwargs)
+        bound = inspect.signature(plain).bind(*args, **kwargs)
+        data.as_keras_takes(bound.arguments)
+        check_data(self, bound.arguments)
+        return plain(*bound.args, **bound.kwargs)
 
 
 def check_data(model: Any, given: Mapping[str, Any]) -> None:
@@ -68,9 +71,38 @@ def check_data(model: Any, given: Mapping[str, Any]) -> None:
 def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
     x, y, sample_weight = rows
     data.check_finite("x", x, of)
-    data.check_finite("y", y, of)
+    data.check_finite("y", _counted(model, y, sample_weight), of)
     if sample_weight is None:  # some may count for nothing
         check(model, y, of)
+
+
+def _counted(model: Any, y: Any, sample_weight: Any) -> Any:
+    """Targets without those that no likelihood looks at, which may be NaN.
+
+    These are masked or have a weight of 0. Keras's own losses multiply by the
+    weight, and 0 times NaN is NaN.
+    """
+    outputs, names = _outputs(model), reading.output_names(model)
+    if y is None or data.is_stream(y) or len(outputs) != len(names):
+        return y
+    losses = by_output(model.loss, names, model.loss)
+    weights = by_output(sample_weight, names, sample_weight)
+    found = []
+    for target, loss, weight, output in zip(
+        by_output(y, names, None), losses, weights, outputs, strict=True
+    ):
+        values = None if target is None else data.to_numpy(target)
+        if values is None or not isinstance(loss, Likelihood):
+            found.append(target)
+        elif keras_private.mask_of(output) is None:
+            found.append(_without_weightless(values, weight))
+    return [target for target in found if target is not None]
+
+
+def _without_weightless(y: Array, weight: Any) -> Array:
+    given = None if weight is None else data.to_numpy(weight)
+    spread = None if given is None else over_places(given, y.shape)
+    return y if spread is None else np.where(spread == 0, 0, y)
 
 
 def check(model: keras.Model, y: Any, of: str = "") -> None:
@@ -97,8 +129,8 @@ def check(model: keras.Model, y: Any, of: str = "") -> None:
     parts = zip(
         names,
         outputs,
-        _by_output(y, names, None),
-        _by_output(model.loss, names, model.loss),
+        by_output(y, names, None),
+        by_output(model.loss, names, model.loss),
         strict=True,
     )
     for name, output, target, loss in parts:
@@ -119,7 +151,7 @@ def _outputs(model: Any) -> list[Any]:
     return getattr(network, "outputs", []) if ours else []
 
 
-def _by_output(given: Any, names: list[str], default: Any) -> list[Any]:
+def by_output(given: Any, names: list[str], default: Any) -> list[Any]:
     """What `fit` or `compile` was given for each output."""
     if isinstance(given, Mapping):
         return [given.get(name) for name in names]

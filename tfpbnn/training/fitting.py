@@ -7,10 +7,15 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import keras_private
+from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Tensor
-from tfpbnn.callbacks.kl_weight import data_length_weights
-from tfpbnn.training import data_checks, optimizer_step, steps_per_call
+from tfpbnn.callbacks.kl_weight import with_kl_weight
+from tfpbnn.training import (
+    data_checks,
+    optimizer_step,
+    steps_per_call,
+    units,
+)
 
 
 class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
@@ -31,13 +36,11 @@ class WeightedFit(data_checks.CheckedEvaluate, steps_per_call.StepsPerCall):
         plain = super().fit  # type: ignore[misc]
         bound = inspect.signature(plain).bind(*args, **kwargs)
         given = bound.arguments
+        data.as_keras_takes(given)
         data_checks.check_data(self, given)
-        callbacks = given.get("callbacks") or []
-        if not isinstance(callbacks, keras.callbacks.CallbackList):
-            given["callbacks"] = [
-                *keras.tree.flatten(callbacks),
-                *data_length_weights(given),
-            ]
+        units.warn(self, given)
+        if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
+            given["callbacks"] = with_kl_weight(given)
         with steps_per_call.several(self, given, [self]):
             return plain(*bound.args, **bound.kwargs)
 

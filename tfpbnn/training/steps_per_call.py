@@ -113,12 +113,11 @@ def _rows(given: dict[str, Any]) -> int:
     if any(limits) or limit():
         return 0
     data = given.get("x"), given.get("validation_data")
-    x, *others = keras.tree.flatten(data)
-    others = [leaf for leaf in others if leaf is not None]
-    shapes = [tuple(getattr(leaf, "shape", ())) for leaf in (x, *others)]
+    leaves = [leaf for leaf in keras.tree.flatten(data) if leaf is not None]
+    shapes = [tuple(getattr(leaf, "shape", ())) for leaf in leaves]
     if not all(shape and None not in shape for shape in shapes):
         return 0
-    return math.floor(x.shape[0] * (1 - (given.get("validation_split") or 0)))
+    return math.floor(shapes[0][0] * (1 - (given.get("validation_split") or 0)))
 
 
 def _is_plain(model: Any) -> bool:

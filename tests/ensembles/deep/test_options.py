@@ -206,3 +206,25 @@ def test_optimizers_of_whole_tensors_train_members_one_by_one():
 def test_summary_is_of_one_member(capsys):
     compiled().summary()
     assert "2 members like" in capsys.readouterr().out
+
+
+@keras.saving.register_keras_serializable("tests")
+class Halved(keras.Sequential):
+    """A user's model with a loss of its own."""
+
+    def compute_loss(self, x, y, y_pred, sample_weight=None, training=True):
+        return super().compute_loss(x, y, y_pred, sample_weight) / 2
+
+
+def halved():
+    return Halved([keras.Input((4,)), keras.layers.Dense(2)])
+
+
+def test_steps_of_the_members_own_are_taken():
+    ensemble = compiled(halved, optimizer=keras.optimizers.SGD(0.01))
+    alone = fitted_alone(ensemble, X, Y)
+    with pytest.warns(UserWarning, match=r"after the other: Halved.*_loss"):
+        ensemble.fit(X, Y, **FIT)
+    assert_same(ensemble, alone)
+    with pytest.raises(ValueError, match=r"Halved, which has.*compute_loss"):
+        ensemble.evaluate(X, Y, verbose=0)

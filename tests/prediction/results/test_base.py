@@ -168,7 +168,10 @@ def test_to_pandas_has_the_columns_of_to_dict():
 @pytest.mark.parametrize(
     ("p", "head"),
     [
-        (normals((6, 9, 2)), "Predictive: Normal regression, 9 rows, 6 draws"),
+        (
+            normals((6, 9, 2)),
+            "Predictive: Normal regression, 9 rows, 6 draws",
+        ),
         (
             categories((6, 2, 3)),
             "Predictive: Categorical classification, 2 rows, 6 draws",
@@ -187,7 +190,7 @@ def test_to_pandas_has_the_columns_of_to_dict():
 )
 def test_repr_is_a_short_table(p, head):
     lines = repr(p).split("\n")
-    assert lines[0] == head
+    assert lines[0] == f"{head}; nll is per row"
     assert lines[1].split() == list(p.to_dict())
     assert len(lines) == 2 + min(len(p), 5) + (len(p) > 5)
     for row in range(min(len(p), 5)):

@@ -191,3 +191,15 @@ def test_samples_have_the_probabilities(likelihood):
 def test_bad_labels_raise(method, y, message):
     with pytest.raises((TypeError, ValueError), match=message):
         getattr(make((5, 6, 3)), method)(y)
+
+
+def test_probabilities_take_one_pass_in_the_precision_of_the_draws():
+    outputs = make((40, 7, 5)).outputs
+    p = ClassificationPredictive(
+        outputs.astype(np.float32), likelihoods.Categorical()
+    )
+    expected = special.softmax(outputs, axis=-1).mean(0)
+    np.testing.assert_allclose(p.probabilities, expected, rtol=2e-6)
+    assert p.probabilities.dtype == np.float64
+    assert "summaries" not in vars(p)
+    np.testing.assert_allclose(p.probabilities, p.summaries[0], rtol=2e-6)

@@ -10,7 +10,7 @@ from tests.prediction.results.test_regression import (
     make_negative_binomial,
 )
 from tfpbnn import likelihoods
-from tfpbnn.prediction.results import RegressionPredictive
+from tfpbnn.prediction.results import RegressionPredictive, location_scale
 
 
 def normal_mixture_crps(y, means, scales, weights=None):
@@ -191,3 +191,71 @@ def test_the_truth_scores_best():
     assert truth < score(y.mean() + 0.3, y.std())
     assert truth < score(y.mean(), 0.5 * y.std())
     assert truth < score(y.mean(), 2.0 * y.std())
+
+
+STANDARD = {
+    "normal": (likelihoods.Normal(), 2),
+    "adapted": (likelihoods.Normal().adapt([30.0, 60.0]), 2),
+    "known_scale": (likelihoods.Normal(scale=0.4), 1),
+    "laplace": (likelihoods.Laplace(), 2),
+    "student_t": (likelihoods.StudentT(), 2),
+    "student_t_even": (likelihoods.StudentT(df=6.0), 2),
+    "mixture": (likelihoods.MixtureNormal(2), 6),
+}
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_many_draws_and_rows_as_few(name, monkeypatch):
+    """The compiled way, in float32, beside a slow one in float64."""
+    likelihood, size = STANDARD[name]
+    rng = np.random.default_rng(0)
+    outputs = 0.5 * rng.standard_normal((20, 53, size))
+    outputs += rng.standard_normal((1, 53, size))
+    p = RegressionPredictive(outputs, likelihood)
+    y = p.sample(1, seed=0)[0]
+    expected = [p.crps(y), p.interval(0.9), p.quantile([0.4])]
+    monkeypatch.setattr(location_scale, "LARGE", 0)
+    monkeypatch.setattr(location_scale, "CHUNK", 20 * size * 11)
+    q = RegressionPredictive(outputs, likelihood)
+    width = p.stddev.max()
+    assert q.crps(y) == pytest.approx(expected[0], abs=2e-5 * width)
+    for found, value in zip(
+        [q.interval(0.9), q.quantile([0.4])], expected[1:], strict=True
+    ):
+        np.testing.assert_allclose(found, value, atol=1e-8 * width)
+
+
+@pytest.mark.parametrize("name", STANDARD)
+def test_standard_distributions(name):
+    likelihood, _ = STANDARD[name]
+    standard, u = likelihood.standard, np.linspace(-8, 8, 41)
+    if name.startswith("student"):
+        exact = stats.t(likelihood.df)
+    else:
+        exact = {"laplace": stats.laplace}.get(name, stats.norm)
+    np.testing.assert_allclose(standard.centered(u), exact.cdf(u) - 0.5)
+    np.testing.assert_allclose(standard.pdf(u), exact.pdf(u))
+    distance = [
+        exact.expect(lambda x, v=v: abs(x - v), limit=200) for v in u[::8]
+    ]
+    np.testing.assert_allclose(standard.distance(u[::8]), distance, rtol=1e-5)
+
+
+def test_a_plateau_between_far_modes_is_searched(monkeypatch):
+    """Newton's steps can't tell where it begins: the search does."""
+    outputs = np.repeat(np.array([[0.0], [0.0], [50.0], [50.0]]), 7, 1)
+    outputs = outputs[..., None]
+    likelihood = likelihoods.Normal(scale=0.1)
+    expected = RegressionPredictive(outputs, likelihood).quantile([0.5, 0.3])
+    monkeypatch.setattr(location_scale, "LARGE", 0)
+    found = RegressionPredictive(outputs, likelihood).quantile([0.5, 0.3])
+    np.testing.assert_allclose(found[1], expected[1], atol=1e-6)
+    assert np.all((found[0] >= expected[0] - 1e-6) & (found[0] < 49.9))
+
+
+def test_quantiles_are_kept_but_not_shared():
+    p = normals((5, 4, 2))
+    low, _ = p.interval(0.9)
+    kept = low.copy()
+    low += 1.0
+    np.testing.assert_array_equal(p.interval(0.9)[0], kept)

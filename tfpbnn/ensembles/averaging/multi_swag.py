@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base import registry
+from tfpbnn.base.masks import mean_of
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.ensembles.deep.networks import are_alike
 from tfpbnn.networks.copying import compile_like
@@ -95,11 +96,8 @@ class MultiSWAG(Untrainable):
     def templates(self) -> list[keras.Model]:
         return [component.network for component in self.components]
 
-    def call(self, inputs: Any) -> Any:
-        outputs = [component(inputs) for component in self.components]
-        return keras.tree.map_structure(
-            lambda *ys: sum(ys[1:], ys[0]) / len(ys), *outputs
-        )
+    def average(self, inputs: Any, training: bool = False) -> Any:
+        return mean_of([component(inputs) for component in self.components])
 
     def get_config(self) -> Config:
         return {

@@ -1,6 +1,7 @@
 """What ensembles with stacked weights share."""
 
 import functools
+import pathlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,6 +9,8 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base import keras_private
+from tfpbnn.base.masks import masks_of, mean_of_stack
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.ensembles.deep import fitting, networks
 from tfpbnn.ensembles.deep.batches import MemberBatch
@@ -17,9 +20,8 @@ from tfpbnn.ensembles.deep.stacks import Stacks
 from tfpbnn.ensembles.deep.steps import choose_batch, for_each
 from tfpbnn.ensembles.jobs import executors
 from tfpbnn.layers.kl import kl_terms
-from tfpbnn.networks import copying
+from tfpbnn.networks import copying, states
 from tfpbnn.networks.copying import compile_like
-from tfpbnn.networks.posterior import keras_spec
 from tfpbnn.networks.stand_ins import callee
 from tfpbnn.particles import Posterior
 from tfpbnn.training.data_checks import CheckedEvaluate
@@ -115,7 +117,21 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         return network
 
     def set_member(self, number: int, network: keras.Model) -> None:
-        """Replaces a member's weights by those of a network like it."""
+        """Replaces a member's weights by those of a network like it.
+
+        Raises:
+            ValueError: if what the network has beside weights, such as
+                vocabularies or an adapted Normalization, is not the member's.
+        """
+        own = self._stacks.network(number)
+        if not networks.have_same_states([own, network]):
+            raise ValueError(
+                "`network` must have the vocabularies, adapted layers and "
+                "other constants of the ensemble's member. Received: "
+                f"{network.name}, with other ones. Make an ensemble by "
+                "`DeepEnsemble.from_models`, whose members keep their own."
+            )
+        networks.check_stacks([own, network])
         variables = self._stacks.variables(network)
         self.set_member_values(number, [np.asarray(v) for v in variables])
 
@@ -127,7 +143,7 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         """Puts back what `member_values` gave."""
         self._stacks.assign(number, values)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def average(self, inputs: Any, training: bool = False) -> Any:
         """The mean of the members' outputs."""
 
         def work(network: Any, state: Any, part: Any) -> Any:
@@ -135,13 +151,9 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
             outputs, _ = self._stacks.call(
                 network, state, lambda n: n(inputs, training=training)
             )
-            return outputs
+            return outputs, masks_of(outputs)
 
-        types = self.member_output_types(inputs)
-        outputs = for_each(self._stacks, self._batch, work, types)
-        return keras.tree.map_structure(
-            lambda y: tf.reduce_mean(y, axis=0), outputs
-        )
+        return mean_of_stack(*for_each(self._stacks, self._batch, work))
 
     def compute_output_spec(self, inputs: Any, **kwargs: Any) -> Any:
         return self.draw_spec(inputs)
@@ -165,12 +177,6 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         if len(branches) == 1:
             return branches[0]()
         return tf.switch_case(member, branches)
-
-    def member_output_types(self, x: Any) -> Any:
-        """TensorFlow's types of a member's outputs, for inputs like x."""
-        return keras.tree.map_structure(
-            lambda y: tf.as_dtype(y.dtype), self.draw_spec(keras_spec(x))
-        )
 
     def fit(self, *args: Any, **kwargs: Any) -> Any:
         """As `keras.Model.fit`, of all members at once.
@@ -232,29 +238,31 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
         given = keras.utils.unpack_x_y_sample_weight(data)
         batch = MemberBatch(self._layout, *given)
         self._learning.build(batch)
-        losses, outputs = self._learning.train(batch)
-        return self._logged(self.train_losses, losses, batch, outputs)
+        found = self._learning.train(batch)
+        return self._logged(self.train_losses, batch, *found)
 
     def test_step(self, data: Any) -> dict[str, Tensor]:
+        fitting.check_scoring(self)
         given = keras.utils.unpack_x_y_sample_weight(data)
         batch = MemberBatch("shared", *given)
         self._learning.build(batch)
-        losses, outputs = self._learning.test(batch)
-        return self._logged(self.test_losses, losses, batch, outputs)
+        found = self._learning.test(batch)
+        return self._logged(self.test_losses, batch, *found)
 
     def _logged(
         self,
         kept: MemberLosses,
-        losses: Tensor,
         batch: MemberBatch,
+        losses: Tensor,
         y_pred: Any,
+        mask: Any,
     ) -> dict[str, Tensor]:
         rows = batch.num_rows
         kept.update(losses, rows)
-        for metric in self.metrics:
-            if metric.name == "loss":
-                metric.update_state(tf.reduce_mean(losses), sample_weight=rows)
-        y, outputs, weights = batch.scored(y_pred)
+        keras_private.loss_tracker(self).update_state(
+            tf.reduce_mean(losses, axis=0), sample_weight=rows
+        )
+        y, outputs, weights = batch.scored(y_pred, mask)
         return self.compute_metrics(None, y, outputs, weights)
 
     def summary(self, *args: Any, **kwargs: Any) -> None:
@@ -275,3 +283,22 @@ class StackedEnsemble(Posterior, CheckedEvaluate, StepsPerCall, keras.Model):
 
     def get_build_config(self) -> None:
         """Built by the constructor."""
+
+    def load_own_variables(self, store: Any) -> None:
+        """Loads the stacks, and sets the networks that they are traced with."""
+        super().load_own_variables(store)
+        self._stacks.settle()
+
+    def save_assets(self, dir_path: str) -> None:
+        """Saves what the networks have beside weights: Keras tracks none."""
+        for number, network in enumerate(self._stacks.networks):
+            folder = pathlib.Path(dir_path) / str(number)
+            folder.mkdir()
+            states.save(network, folder)
+
+    def load_assets(self, dir_path: str | None) -> None:
+        """Loads what `save_assets` has saved; earlier files have nothing."""
+        for number, network in enumerate(self._stacks.networks):
+            folder = pathlib.Path(dir_path or "") / str(number)
+            if dir_path and folder.exists():
+                states.load(network, folder)

@@ -1,12 +1,12 @@
 """A batch of training data, as the members of an ensemble see it."""
 
-from collections.abc import Callable
 from typing import Any
 
-import keras
 import tensorflow as tf
 
-from tfpbnn.base.stacking import flatten
+from tfpbnn.base.data import num_rows
+from tfpbnn.base.masks import masked, mean_of_stack
+from tfpbnn.base.stacking import flatten, map_tensors
 from tfpbnn.base.types import Tensor, Tree
 
 # What has an axis of members, behind that of rows: nothing, the weights of
@@ -22,25 +22,38 @@ class MemberBatch:
     """
 
     def __init__(self, layout: str, x: Tree, y: Tree, weights: Tree):
+        """Takes a batch as `fit` gives it.
+
+        Args:
+            layout: what has an axis of members.
+            x: inputs.
+            y: targets.
+            weights: those of the rows. Where members have rows or weights of
+                their own, the pair of `MemberFeed`, if there are any.
+        """
         self._layout = layout
-        self._shared = (x, y, weights)
+        trained = scored = weights
+        if layout != "shared" and weights is not None:
+            trained, *more = weights
+            scored = more[0] if more else None
+        self._shared = (x, y, trained)
+        self._scored = scored
         own: Any = ()
         if layout == "own":
-            own = (x, y, weights)
+            own = (x, y, trained)
         elif layout == "weights":
-            own = weights
-        self.own = _map(members_first, own)
+            own = trained
+        self.own = map_tensors(members_first, own)
 
     @property
     def first(self) -> tuple[Any, Any, Any]:
         """x, y and weights of the first member."""
-        return self.of(_map(lambda t: t[0], self.own))
+        return self.of(map_tensors(lambda t: t[0], self.own))
 
     @property
     def num_rows(self) -> Tensor:
         """The number of rows that each member sees."""
-        x, _, _ = self._shared
-        return tf.shape(keras.tree.flatten(x)[0])[0]
+        return num_rows(self._shared[0])
 
     def of(self, part: Any) -> tuple[Any, Any, Any]:
         """x, y and weights of a member, from its part of `own`."""
@@ -49,29 +62,28 @@ class MemberBatch:
         x, y, weights = self._shared
         return x, y, part if self._layout == "weights" else weights
 
-    def scored(self, y_pred: Tree) -> tuple[Tree, Tree, Tree]:
+    def scored(self, y_pred: Tree, mask: Tree) -> tuple[Tree, Tree, Tree]:
         """y, outputs and weights that metrics are to see.
 
-        The mean of the members' outputs; where members see different rows,
-        the rows of all of them, one member after another.
+        The outputs are the mean of the members' outputs. Where members see
+        different rows, they are the rows of all members, one member after
+        another.
 
         Args:
             y_pred: outputs of the members, `[M, B, ...]`.
+            mask: the masks of these outputs, with None where there is none.
         """
         if self._layout != "own":
-            _, y, weights = self._shared
-            if self._layout == "weights":
-                weights = tf.reduce_mean(weights, axis=1)
-            return y, _map(lambda t: tf.reduce_mean(t, axis=0), y_pred), weights
-        _, y, weights = self.own
-        return _map(flatten, y), _map(flatten, y_pred), _map(flatten, weights)
+            return self._shared[1], mean_of_stack(y_pred, mask), self._scored
+        _, y, _ = self.own
+        weights = map_tensors(members_first, self._scored)
+        outputs = masked(flat(y_pred), flat(mask))
+        return flat(y), outputs, flat(weights)
 
 
-def _map(function: Callable[[Tensor], Any], structure: Tree) -> Tree:
-    """Maps all tensors in a structure; None stays."""
-    return keras.tree.map_structure(
-        lambda leaf: None if leaf is None else function(leaf), structure
-    )
+def flat(structure: Tree) -> Tree:
+    """`[M, B, ...]` as `[M * B, ...]`."""
+    return map_tensors(flatten, structure)
 
 
 def members_first(leaf: Tensor) -> Tensor:

@@ -11,7 +11,6 @@ from tfpbnn.ensembles.deep import networks
 from tfpbnn.ensembles.deep.base import StackedEnsemble
 from tfpbnn.ensembles.deep.fitting import Options
 from tfpbnn.ensembles.deep.mixed_ensemble import MixedEnsemble
-from tfpbnn.networks import copying
 from tfpbnn.networks.copying import compile_like
 
 
@@ -107,8 +106,14 @@ class DeepEnsemble(StackedEnsemble):
             model, checks.positive_integer("num_members", num_members)
         )
         networks.check_alike(members)
+        # In a file the states are to be read yet.
+        is_apart = kwargs.pop("members_are_apart", False)
         super().__init__(
-            members, alike=True, options=options, name=name, **kwargs
+            members,
+            alike=not is_apart and networks.have_same_states(members),
+            options=options,
+            name=name,
+            **kwargs,
         )
         if isinstance(model, keras.Model):
             compile_like(self, model)
@@ -142,5 +147,6 @@ class DeepEnsemble(StackedEnsemble):
     def from_config(cls, config: Config, custom_objects: Any = None) -> Any:
         del custom_objects
         config = dict(config)
-        (member,) = config.pop("members")
-        return cls(lambda: copying.from_config(member), **config)
+        members = config.pop("members")
+        config["members_are_apart"] = len(members) > 1
+        return cls(networks.again(members), **config)

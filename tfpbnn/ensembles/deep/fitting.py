@@ -8,21 +8,24 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfpbnn import random
 from tfpbnn.base import checks, data
+from tfpbnn.base.stacking import map_tensors
 from tfpbnn.base.types import Array, Config
 from tfpbnn.callbacks.kl_weight import data_length_weights
 from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs
 from tfpbnn.layers.kl import managed_weights
-from tfpbnn.training import data_checks, steps_per_call
+from tfpbnn.training import data_checks, steps_per_call, units
+from tfpbnn.training.fitting import WeightedFit
 from tfpbnn.training.optimizer_step import is_elementwise
 
 # What `fit` takes beside Keras's arguments.
 _OWN = ("executor", "directory", "members")
+# What steps of Keras score with.
+_SCORING = ("compute_loss", "compute_metrics")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -79,12 +82,9 @@ def fit(
         raise ValueError(
             f"`{next(iter(own))}` needs `executor`. Received: executor=None"
         )
-    if not is_elementwise(model.optimizer):
+    if reason := _reason_to_train_alone(model):
         warnings.warn(
-            "Members are trained one after the other: a step of "
-            f"{type(model.optimizer).__name__} depends on whole tensors, so "
-            "that stacks can't be trained by one.",
-            stacklevel=3,
+            f"Members are trained one after the other: {reason}.", stacklevel=3
         )
         return fit_in_jobs(model, given, executor=None)
     _check_clipping(model.optimizer)
@@ -110,6 +110,7 @@ def _check(model: Any, given: dict[str, Any]) -> None:
             f"shuffle={given['shuffle']!r}"
         )
     data_checks.check_data(model, given)
+    units.warn(model, given)
     if model.members_are_same():
         warnings.warn(
             "All members start at the same weights, so they learn much the "
@@ -130,6 +131,45 @@ def check_compiled(model: Any) -> None:
             f"`compile` must be called before `fit`. Received: {model.name}, "
             "which was not compiled"
         )
+
+
+def _reason_to_train_alone(model: Any) -> str:
+    """Says why members can't be trained side by side; nothing if they can."""
+    if not is_elementwise(model.optimizer):
+        return (
+            f"a step of {type(model.optimizer).__name__} depends on whole "
+            "tensors, so that stacks can't be trained by one"
+        )
+    for network in model.templates():
+        if steps := own_steps(network):
+            return f"{type(network).__name__} has {steps} of its own"
+    return ""
+
+
+def own_steps(network: keras.Model) -> list[str]:
+    """Lists the methods of Keras's steps that a network's class replaces."""
+    return [
+        name
+        for name in ("train_step", "test_step", *_SCORING)
+        if getattr(type(network), name)
+        not in (getattr(keras.Model, name), getattr(WeightedFit, name, None))
+    ]
+
+
+def check_scoring(model: Any) -> None:
+    """Raises if members are scored in ways that the ensemble knows nothing of.
+
+    Raises:
+        ValueError: if their class has such methods; names them.
+    """
+    for network in model.templates():
+        steps = [name for name in own_steps(network) if name != "train_step"]
+        if steps:
+            raise ValueError(
+                "`evaluate` must be of members that Keras's steps score. "
+                f"Received: {type(network).__name__}, which has {steps} of its "
+                "own. Use tfpbnn.evaluate, or `evaluate` of each of `members`"
+            )
 
 
 def _check_clipping(optimizer: Any) -> None:
@@ -185,30 +225,26 @@ def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
     feed = MemberFeed(
         x,
         y,
-        _member_weights(model, data.length(x), weights),
+        weights,
         batch_size=given.pop("batch_size", None) or 32,
         shuffle=given.pop("shuffle", True),
         num_orders=model.num_members if model.options.shuffle == "own" else 1,
         seed=model.options.seed,
+        counts=bootstrap_counts(model, x),
     )
     # Keras would shuffle whole batches.
     return given | {"x": feed, "shuffle": False}
 
 
-def _member_weights(model: Any, size: int, weights: Any) -> Array | None:
-    """The weights of rows for each member, `[N, M]`, if there are any."""
+def bootstrap_counts(model: Any, x: Any) -> Array | None:
+    """How often each member sees each row of x, `[N, M]`; None for once."""
     if model.options.bootstrap is None:
-        if weights is None:
-            return None
-        return np.repeat(weights[:, np.newaxis], model.num_members, axis=1)
-    counts = model.options.bootstrap_counts(size, model.num_members)
-    return counts if weights is None else counts * weights[:, np.newaxis]
+        return None
+    return model.options.bootstrap_counts(data.length(x), model.num_members)
 
 
 def _part(rows: tuple[Any, Any, Any], part: slice) -> tuple[Any, Any, Any]:
-    return keras.tree.map_structure(
-        lambda a: None if a is None else a[part], rows
-    )
+    return map_tensors(lambda a: a[part], rows)
 
 
 def weight_kl(model: Any, given: dict[str, Any]) -> None:

@@ -19,9 +19,16 @@ class MemberLosses:
         self._count = tf.Variable(0.0, trainable=False)
 
     def update(self, losses: Tensor, rows: Tensor) -> None:
-        """Adds those of a batch of so many rows."""
+        """Adds the losses of a batch.
+
+        Args:
+            losses: `[M]`; or `[M, B, ...]` of a loss without reduction.
+            rows: how many rows each member has seen.
+        """
         rows = tf.cast(rows, tf.float32)
-        self._total.assign_add(losses * rows)
+        losses = tf.cast(losses, tf.float32)
+        means = tf.reduce_mean(losses, axis=list(range(1, losses.shape.rank)))
+        self._total.assign_add(means * rows)
         self._count.assign_add(rows)
 
     def take(self) -> Array | None:

@@ -3,17 +3,36 @@
 import contextlib
 import weakref
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
+from tfpbnn.base.masks import masks_of
 from tfpbnn.base.types import Tensor
 from tfpbnn.ensembles.deep.batches import MemberBatch
 from tfpbnn.ensembles.deep.stacks import MemberState, Stacks
 from tfpbnn.ensembles.deep.steps import for_each
 from tfpbnn.layers.kl import kl_terms, total_kl
+from tfpbnn.training.losses import check_names, with_extra
 from tfpbnn.training.optimizer_step import apply_gradients, is_proportional
+
+
+class _Found(NamedTuple):
+    """What a member, or a stack of members, makes of a batch.
+
+    Attributes:
+        loss: with what layers add to it.
+        y_pred: the outputs.
+        mask: of each output, which of its places count; or None.
+        tracked: what the loss adds to each variable of the model's metrics;
+            None for most.
+    """
+
+    loss: Tensor
+    y_pred: Any
+    mask: Any
+    tracked: list[Any]
 
 
 class Learning:
@@ -40,55 +59,57 @@ class Learning:
         self._rates: tuple[float | None, ...] = ()
         self._common_rates: Any = weakref.WeakKeyDictionary()
 
-    def train(self, batch: MemberBatch) -> tuple[Tensor, Any]:
-        """Updates all members; their losses `[M]` and outputs `[M, B, ...]`."""
-        missing: set[int] = set()
+    def train(self, batch: MemberBatch) -> tuple[Tensor, Any, Any]:
+        """Updates all members.
+
+        Returns:
+            Their losses, `[M]` (or `[M, B, ...]` of a loss without reduction),
+            their outputs, `[M, B, ...]`, and the masks of these.
+        """
 
         def work(network: Any, state: MemberState, part: Any) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(state.trainable)
-                (loss, y_pred), other = self._stacks.call(
+                found, other = self._stacks.call(
                     network, state, lambda n: self._loss(n, batch.of(part))
                 )
-                scaled = self._model.optimizer.scale_loss(loss)
+                scaled = self._model.optimizer.scale_loss(found.loss)
             gradients = tape.gradient(scaled, state.trainable)
-            missing.update(i for i, g in enumerate(gradients) if g is None)
-            gradients = self._clipped(gradients)
-            return _wide(loss), gradients, other, y_pred
+            return found, self._clipped(gradients), other
 
-        types = (
-            tf.float32,
-            [tf.as_dtype(v.dtype) for v in self._stacks.trainable],
-            [tf.as_dtype(v.dtype) for v in self._stacks.other],
-            self._output_types(batch),
-        )
-        losses, gradients, other, y_pred = for_each(
-            self._stacks, self._batch, work, types, batch.own
-        )
-        found = [None if i in missing else g for i, g in enumerate(gradients)]
-        self._update(found)
+        found, gradients, other = self._for_each(work, batch)
+        self._update(gradients)
         for variable, value in zip(self._stacks.other, other, strict=True):
             variable.assign(value)
-        return losses, y_pred
+        return self._tracked(found)
 
     def use_rates(self, rates: Sequence[float | None]) -> None:
         """Gives members learning rates of their own; None for the common."""
         self._rates = tuple(rates)
 
-    def test(self, batch: MemberBatch) -> tuple[Tensor, Any]:
-        """The members' losses `[M]` and outputs `[M, B, ...]`."""
+    def test(self, batch: MemberBatch) -> tuple[Tensor, Any, Any]:
+        """The members' losses, outputs and masks, as `train` gives them."""
 
         def work(network: Any, state: MemberState, part: Any) -> Any:
-            x, y, weights = batch.of(part)
-            (loss, y_pred), _ = self._stacks.call(
+            found, _ = self._stacks.call(
                 network,
                 state,
-                lambda n: self._loss_at(n, x, y, weights, training=False),
+                lambda n: self._loss_at(n, *batch.of(part), training=False),
             )
-            return _wide(loss), y_pred
+            return found
 
-        types = (tf.float32, self._output_types(batch))
-        return for_each(self._stacks, self._batch, work, types, batch.own)
+        return self._tracked(self._for_each(work, batch))
+
+    def _for_each(self, work: Any, batch: MemberBatch) -> Any:
+        return for_each(self._stacks, self._batch, work, batch.own)
+
+    def _tracked(self, found: "_Found") -> tuple[Tensor, Any, Any]:
+        """What was found, after the metrics of the loss were updated."""
+        variables = self._model.metrics_variables
+        for variable, more in zip(variables, found.tracked, strict=True):
+            if more is not None:
+                variable.assign_add(tf.reduce_mean(more, axis=0))
+        return found.loss, found.y_pred, found.mask
 
     def divergence(self) -> Tensor:
         """The mean over members of their KL, without its weight, in nats."""
@@ -102,7 +123,7 @@ class Learning:
             )
             return kl
 
-        kls = for_each(self._stacks, self._batch, work, tf.float32)
+        kls = for_each(self._stacks, self._batch, work)
         return tf.reduce_mean(kls)
 
     def build(self, batch: MemberBatch) -> None:
@@ -118,6 +139,7 @@ class Learning:
                 self._stacks.slice(0),
                 lambda n: n(x, training=False),
             )
+            check_names(self._model, y, y_pred)
             self._model.compute_loss(x, y, y_pred, weights, training=False)
             self._model.compute_metrics(x, y, y_pred, weights)
 
@@ -155,17 +177,19 @@ class Learning:
             [1.0 if rate is None else rate / common for rate in self._rates]
         )
 
-    def _loss(self, network: Any, data: tuple[Any, Any, Any]) -> Any:
+    def _loss(self, network: Any, data: tuple[Any, Any, Any]) -> "_Found":
         x, y, weights = data
         if not self._epsilon:
             return self._loss_at(network, x, y, weights, training=True)
         with tf.GradientTape() as tape:
             tape.watch(_floats(x))
-            loss, y_pred = self._loss_at(network, x, y, weights, training=True)
-        slopes = tape.gradient(loss, x)
+            found = self._loss_at(network, x, y, weights, training=True)
+        slopes = tape.gradient(found.loss, x)
         worse = keras.tree.map_structure(self._moved, x, slopes)
-        other, _ = self._loss_at(network, worse, y, weights, training=True)
-        return (loss + other) / 2, y_pred
+        other = self._loss_at(network, worse, y, weights, training=True)
+        return found._replace(
+            loss=(found.loss + other.loss) / 2, tracked=other.tracked
+        )
 
     def _moved(self, x: Tensor, slope: Tensor | None) -> Tensor:
         if slope is None:
@@ -174,21 +198,27 @@ class Learning:
 
     def _loss_at(
         self, network: Any, x: Any, y: Any, weights: Any, training: bool
-    ) -> Any:
+    ) -> "_Found":
         y_pred = network(x, training=training)
+        # Losses of several outputs have metrics, which are updated here; but
+        # in a member's scope variables keep their values.
+        before = [v.value for v in self._model.metrics_variables]
         loss = self._model.compute_loss(
             x, y, y_pred, weights, training=training
         )
-        return tf.add_n(
-            [loss, *(_like(e, loss) for e in network.losses)]
-        ), y_pred
-
-    def _output_types(self, batch: MemberBatch) -> Any:
-        x, _, _ = batch.first
-        return self._model.member_output_types(x)
+        after = [v.value for v in self._model.metrics_variables]
+        return _Found(
+            with_extra(loss, network.losses),
+            y_pred,
+            masks_of(y_pred),
+            [
+                None if new is old else new - old
+                for new, old in zip(after, before, strict=True)
+            ],
+        )
 
     def _clipped(self, gradients: list[Any]) -> list[Any]:
-        """Clipped by the norms of one member; placeholders for None."""
+        """Clipped by the norms of one member; None stays."""
         optimizer = self._model.optimizer
         if optimizer.clipnorm:
             gradients = [
@@ -199,10 +229,7 @@ class Learning:
             gradients, _ = tf.clip_by_global_norm(
                 gradients, optimizer.global_clipnorm
             )
-        return [
-            tf.zeros([], v.dtype) if g is None else tf.convert_to_tensor(g)
-            for g, v in zip(gradients, self._stacks.trainable, strict=True)
-        ]
+        return [g if g is None else tf.convert_to_tensor(g) for g in gradients]
 
 
 @contextlib.contextmanager
@@ -226,11 +253,3 @@ def _floats(x: Any) -> list[Tensor]:
             f"Received: inputs of {[leaf.dtype.name for leaf in leaves]}"
         )
     return found
-
-
-def _wide(loss: Tensor) -> Tensor:
-    return tf.cast(loss, tf.float32)
-
-
-def _like(extra: Any, loss: Tensor) -> Tensor:
-    return tf.cast(tf.convert_to_tensor(extra), loss.dtype)

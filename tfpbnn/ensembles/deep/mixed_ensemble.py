@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import registry
+from tfpbnn.base.masks import mean_of
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.ensembles.deep import networks
 from tfpbnn.ensembles.deep.fitting import Options, check_compiled, weight_kl
@@ -16,7 +16,8 @@ from tfpbnn.ensembles.jobs import executors
 from tfpbnn.networks import copying
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.particles import Posterior
-from tfpbnn.training import data_checks
+from tfpbnn.particles.state import MemberValues
+from tfpbnn.training import data_checks, units
 
 
 @registry.register("ensembles")
@@ -87,31 +88,43 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         return network
 
     def set_member(self, number: int, network: keras.Model) -> None:
-        """Replaces a member's weights by those of a network like it."""
-        values = [np.asarray(v) for v in network.variables]
-        copying.set_values(self.members[number].variables, values)
+        """Replaces a member's weights by those of a network like it.
+
+        What it has beside weights, such as a vocabulary, is replaced too.
+
+        Raises:
+            ValueError: if the network has another config.
+        """
+        if not networks.are_alike([self.members[number], network]):
+            raise ValueError(
+                "`network` must be one of the member's architecture. Received: "
+                f"{network.name}, with another config than member {number}. "
+                "Make an ensemble of other networks by their list."
+            )
+        copying.copy_state(network, self.members[number])
 
     def load_members(self, directory: Any) -> list[int]:
         """As `DeepEnsemble.load_members`."""
         return executors.load_members(self, directory)
 
-    def call(self, inputs: Any, training: bool = False) -> Any:
+    def average(self, inputs: Any, training: bool = False) -> Any:
         """The mean of the members' outputs."""
-        outputs = [m(inputs, training=training) for m in self.members]
-        return keras.tree.map_structure(
-            lambda *leaves: tf.add_n(leaves) / len(leaves), *outputs
-        )
+        return mean_of([m(inputs, training=training) for m in self.members])
 
     def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
-        branches = [
-            functools.partial(member, x, training=False)
-            for member in self.members
-        ]
+        def run(member: keras.Model) -> Any:
+            with MemberValues([]):
+                return member(x, training=False)
+
+        branches = [functools.partial(run, m) for m in self.members]
         index = tf.cast(number % self.num_members, tf.int32)
         return tf.switch_case(index, branches)
 
     def template(self) -> keras.Model:
         return self.members[0]
+
+    def templates(self) -> list[keras.Model]:
+        return list(self.members)
 
     def fit(
         self,
@@ -127,6 +140,7 @@ class MixedEnsemble(Posterior, data_checks.CheckedEvaluate, keras.Model):
         given = kwargs | {"x": x, "y": y}
         check_compiled(self)
         data_checks.check_data(self, given)
+        units.warn(self, given)
         weight_kl(self, given)
         if not self.optimizer.built:  # It stays unused, but Keras saves it.
             self.optimizer.build(self.trainable_variables)

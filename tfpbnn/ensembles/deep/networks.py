@@ -1,13 +1,15 @@
 """Networks of one architecture: whether they are, and how more are made."""
 
-from collections.abc import Iterable, Iterator, Sequence
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
 
-from tfpbnn.networks.copying import fresh
-from tfpbnn.networks.reading import check_built, layers_of
-from tfpbnn.particles.split import is_random
+from tfpbnn.base.types import Config
+from tfpbnn.networks import copying, states
+from tfpbnn.networks.reading import check_built
+from tfpbnn.particles.effects import is_random
 
 # What networks of one architecture may differ in.
 _IGNORED = ("build_config", "compile_config", "seed", "shared_object_id")
@@ -25,7 +27,7 @@ def make(build: Any, num_members: int) -> list[keras.Model]:
         ValueError: if the function gives one object, or layer, twice.
     """
     if isinstance(build, keras.Model):
-        return [fresh(build) for _ in range(num_members)]
+        return [copying.fresh(build) for _ in range(num_members)]
     if not callable(build):
         raise TypeError(
             "`model` must be a keras.Model, or a function that builds one. "
@@ -34,10 +36,15 @@ def make(build: Any, num_members: int) -> list[keras.Model]:
     return check_distinct([build() for _ in range(num_members)])
 
 
+def again(configs: Sequence[Config]) -> Callable[[], keras.Model]:
+    """A function that makes networks of configs; of one, as many as wanted."""
+    remaining = itertools.cycle(configs)
+    return lambda: copying.from_config(next(remaining))
+
+
 def num_draws(members: Sequence[keras.Model]) -> int | None:
     """One of each member; no end of them if one is random itself."""
-    layers = [layer for member in members for layer in layers_of(member)]
-    return None if any(map(is_random, layers)) else len(members)
+    return None if any(map(is_random, members)) else len(members)
 
 
 def check_stacks(members: Sequence[keras.Model]) -> None:
@@ -116,6 +123,15 @@ def are_alike(networks: Sequence[keras.Model]) -> bool:
     """Whether one network can stand for all with other weights in it."""
     first, *others = map(_signature, networks)
     return all(other == first for other in others)
+
+
+def have_same_states(networks: Sequence[keras.Model]) -> bool:
+    """Whether what networks have beside trained weights is the same.
+
+    One network can't stand for others with vocabularies of their own, say.
+    """
+    first, *others = networks
+    return all(states.are_same(first, other) for other in others)
 
 
 def _signature(network: keras.Model) -> Any:

@@ -8,6 +8,9 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
+from tfpbnn.layers.kl import is_weight
+from tfpbnn.networks import copying
+from tfpbnn.particles.state import MemberValues
 
 
 class MemberState(NamedTuple):
@@ -92,6 +95,16 @@ class Stacks:
         for stack, value in zip(self._all, values, strict=True):
             stack.value.scatter_nd_update([[member]], [value])
 
+    def settle(self) -> None:
+        """Gives the networks the values of members, and what follows of them.
+
+        Such as the constants that an adapted normalization computes.
+        """
+        for number, network in enumerate(self.networks):
+            values = self.values(number)
+            copying.set_values(self.variables(network), values)
+            copying.settle(network)
+
     def are_same(self) -> bool:
         """Whether all members have the same weights."""
         return all(
@@ -125,13 +138,8 @@ class Stacks:
             *zip(network.trainable_variables, state.trainable, strict=True),
             *zip(other, state.other, strict=True),
         ]
-        with keras.StatelessScope(mapping, collect_losses=True) as scope:
+        with MemberValues(mapping) as scope:
             result = function(network)
-        kept = {id(v) for v in stacked}
-        for variable in network.variables:
-            value = scope.get_current_value(variable)
-            if id(variable) not in kept and value is not None:
-                variable.assign(value)
         after = map(scope.get_current_value, other)
         return result, [
             old if new is None else tf.convert_to_tensor(new)
@@ -169,6 +177,7 @@ def _add_stack(
         autocast=False,
         constraint=variable.constraint and _PerMember(variable.constraint),
     )
-    if getattr(variable, "is_managed", False):
-        stack.is_managed = True
+    if is_weight(variable):
+        stack.is_managed = variable.is_managed
+        stack.factor = variable.factor
     return stack

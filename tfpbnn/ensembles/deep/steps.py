@@ -6,7 +6,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base.stacking import flatten
+from tfpbnn.base.stacking import flatten, loop, map_tensors
 from tfpbnn.ensembles.deep.stacks import MemberState, Stacks
 
 # From a member's network, state and part of the data to a structure of tensors.
@@ -33,41 +33,30 @@ def choose_batch(num_members: int, member_batch: int | str) -> int:
     return member_batch
 
 
-def for_each(
-    stacks: Stacks, batch: int, work: Work, types: Any, own: Any = None
-) -> Any:
+def for_each(stacks: Stacks, batch: int, work: Work, own: Any = None) -> Any:
     """The results of `work` for each member, stacked: `[M, ...]`.
 
     Args:
         stacks: the members.
         batch: how many are side by side in the graph, which is faster; a loop
             in the graph goes over such groups, which is shorter.
-        work: see `Work`.
-        types: of what it returns.
+        work: see `Work`. What is None for one member is so for all.
         own: a structure of `[M, ...]` tensors, of each member's data.
     """
     if len(stacks.networks) == 1:
         work = _traced_once(work, stacks.networks[0])
 
     def one(member: Any) -> Any:
-        part = keras.tree.map_structure(
-            lambda t: None if t is None else t[member], own
-        )
+        part = map_tensors(lambda t: t[member], own)
         return work(stacks.network(member), stacks.slice(member), part)
 
-    def group(first: Any) -> Any:
-        parts = [one(first + i) for i in range(batch)]
-        return keras.tree.map_structure(lambda *a: tf.stack(a), *parts)
+    def group(first: Any, size: int = batch) -> Any:
+        parts = [one(first + i) for i in range(size)]
+        return map_tensors(lambda *a: tf.stack(a), *parts)
 
-    if batch == stacks.size:
-        return group(0)
-    groups = tf.map_fn(
-        group,
-        tf.range(0, stacks.size, batch),
-        parallel_iterations=2,
-        fn_output_signature=types,
-    )
-    return keras.tree.map_structure(flatten, groups)
+    if batch == stacks.size or tf.executing_eagerly():
+        return group(0, stacks.size)
+    return map_tensors(flatten, loop(group, range(0, stacks.size, batch)))
 
 
 def _traced_once(work: Work, network: keras.Model) -> Work:

@@ -5,7 +5,7 @@ import multiprocessing
 import os
 import pathlib
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfpbnn.base import checks, data
 from tfpbnn.base.progress import Bar
-from tfpbnn.ensembles.deep.feeds import example_weights
+from tfpbnn.ensembles.deep.feeds import counted, example_weights
 from tfpbnn.ensembles.jobs.arrays import load_arrays, save_arrays
 
 # What all jobs read from the same files.
@@ -108,6 +108,7 @@ def fit_in_jobs(
                 "`members` must be numbers from 0 to below "
                 f"{model.num_members}. Received: {number}"
             )
+    _check_again(given)
     if executor is None:
         histories = _fit_here(model, given, numbers)
         return _joined(model, histories)
@@ -165,6 +166,18 @@ def train_member(
     model.save(partial)
     os.replace(partial, result)
     return history.history
+
+
+def _check_again(given: dict[str, Any]) -> None:
+    """Raises for data that the first member would use up."""
+    for name in ("x", "validation_data"):
+        if isinstance(given.get(name), Iterator):
+            raise ValueError(
+                f"`{name}` must be data that can be read again, since members "
+                "are trained one by one. Received: "
+                f"{name} of type {type(given[name]).__name__}. Pass arrays, a "
+                "tf.data.Dataset or a keras.utils.PyDataset"
+            )
 
 
 def _fit_here(
@@ -259,10 +272,9 @@ def _own(model: Any, given: dict[str, Any], number: int) -> dict[str, Any]:
         own.pop("sample_weight", None),
         own.pop("class_weight", None),
     )
-    counts = model.options.bootstrap_counts(
-        data.length(data.as_arrays("x", own["x"])), model.num_members
-    )[:, number]
-    own["sample_weight"] = counts if weights is None else counts * weights
+    rows = data.length(data.as_arrays("x", own["x"]))
+    counts = model.options.bootstrap_counts(rows, model.num_members)
+    own["sample_weight"] = counted(counts[:, number], weights)
     return own
 
 

@@ -1,4 +1,4 @@
-"""BatchEnsemble and Rank-1 networks of plain Keras models."""
+"""Makes BatchEnsemble and Rank-1 networks of plain Keras models."""
 
 from typing import Any
 
@@ -19,8 +19,8 @@ from tfpbnn.networks.rewriting import replace
 class BatchEnsemble(MemberModel):
     """A model that repeats each batch for its members.
 
-    What `to_batch_ensemble` and `to_rank1` make, of layers such as
-    `tfpbnn.layers.DenseBatchEnsemble`; it can be made of such layers too.
+    `to_batch_ensemble` and `to_rank1` make such models. It can be made of
+    layers such as `tfpbnn.layers.DenseBatchEnsemble` too.
 
     `fit` repeats each batch once for each member, and takes the mean of the
     members' losses. `predict`, `evaluate` and all metrics are of the mean of
@@ -56,7 +56,7 @@ def to_batch_ensemble(
     *,
     fast_initializer: Identifier = None,
 ) -> BatchEnsemble:
-    """An ensemble whose members share a model's kernels.
+    """Makes an ensemble whose members share a model's kernels.
 
     `Dense` becomes `DenseBatchEnsemble`, and so on, for convolutions (not
     separable ones), `EinsumDense` and `Embedding`. Weights are kept: kernels
@@ -108,7 +108,7 @@ def to_rank1(
     fast_prior: Identifier = None,
     kl_weight: float | None = None,
 ) -> BatchEnsemble:
-    """A Bayesian ensemble: `to_batch_ensemble` with `Rank1` layers.
+    """Makes a Bayesian ensemble, as `to_batch_ensemble` with `Rank1` layers.
 
     `Dense` becomes `DenseRank1`, and so on. `fit` weights the KL by the number
     of training examples.
@@ -156,7 +156,8 @@ def _converted(
     chosen = choosing.choose(model, layers, False, is_variational)
     unknown = [x for x in chosen if _class(x, suffix) is None]
     if layers == "all":
-        chosen = [x for x in chosen if _class(x, suffix) is not None]
+        tied = reading.tied(model)
+        chosen = [x for x in chosen if _class(x, suffix) and id(x) not in tied]
     if not chosen or (unknown and layers != "all"):
         raise ValueError(
             f"`layers` must be layers that have a {suffix} counterpart, "
@@ -172,7 +173,11 @@ def _converted(
     ids = {id(layer) for layer in chosen}
 
     ensemble, pairs = replace(
-        model, BatchEnsemble, lambda layer: id(layer) in ids, make
+        model,
+        BatchEnsemble,
+        lambda layer: id(layer) in ids,
+        make,
+        copying.Copier(),
     )
     for plain, shared in pairs:
         _set_weights(plain, shared)

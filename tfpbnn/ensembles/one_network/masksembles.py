@@ -1,4 +1,4 @@
-"""Masksembles of plain Keras models."""
+"""Makes Masksembles of plain Keras models."""
 
 import keras
 
@@ -24,7 +24,8 @@ _DROPOUT = (
 class Masksembles(MemberModel):
     """A model with `tfpbnn.layers.Masksembles` in it.
 
-    What `to_masksembles` makes; it can be made of inputs and outputs too.
+    `to_masksembles` makes such models. It can be made of inputs and outputs
+    too.
 
     In `fit` the rows of a batch are shared out among the members, so that it
     costs what that of one network does. `predict` and `evaluate` repeat each
@@ -48,6 +49,9 @@ class Masksembles(MemberModel):
 
     _repeats_in_inference = True
 
+    def _groups_in_training(self) -> int:
+        return 1  # the rows are shared out
+
 
 def to_masksembles(
     model: keras.Model,
@@ -55,7 +59,7 @@ def to_masksembles(
     scale: float = 2.0,
     seed: int | None = None,
 ) -> Masksembles:
-    """A copy of a model whose members see fixed parts of its features.
+    """Copies a model, so that members see fixed parts of its features.
 
     `tfpbnn.layers.Masksembles` takes the place of each dropout layer. In a
     model without, it comes before each layer with a kernel (dense or
@@ -120,7 +124,7 @@ def to_masksembles(
 
 
 def _places(graph: Graph) -> list[int]:
-    """The ids of the calls of dropout, else of hidden kernels."""
+    """Gives the ids of the calls of dropout, or else of hidden kernels."""
     dropout = [id(c) for c in graph.calls if isinstance(c.op, _DROPOUT)]
     if dropout:
         return dropout

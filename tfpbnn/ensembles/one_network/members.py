@@ -1,14 +1,19 @@
-"""Models with all members of an ensemble in one network."""
+"""What models share that have all members in one network."""
 
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfpbnn.base import keras_private
+from tfpbnn.base.data import num_rows
+from tfpbnn.base.masks import masks_of, mean_of_stack, over_rows
+from tfpbnn.base.stacking import map_tensors, unflatten
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks import reading
 from tfpbnn.networks.reading import layers_of
 from tfpbnn.training import fitting
+from tfpbnn.training.losses import check_names, with_extra
 
 
 class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
@@ -17,6 +22,8 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
     Training takes the mean of the members' losses. All else is of the mean of
     their outputs: metrics, `evaluate`, `predict`. A plain call gives the
     groups.
+
+    Masks and weights go with the rows that they belong to.
     """
 
     # Whether a batch is repeated for the members, in their groups.
@@ -28,7 +35,7 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
 
     @property
     def num_members(self) -> int:
-        """How many members there are."""
+        """The number of members."""
         return next(
             layer.num_members
             for layer in layers_of(self)
@@ -48,13 +55,17 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
     def predict_step(self, data: Any) -> Any:
         x, _, _ = keras.utils.unpack_x_y_sample_weight(data)
         repeated = self._repeated(data) if self._repeats_in_inference else data
-        return _mean(super().predict_step(repeated), _rows(x))
+        return _mean(super().predict_step(repeated), num_rows(x))
 
     def _repeated(self, data: Any) -> Any:
-        """The inputs once for each member; targets stay as they are."""
+        """Repeats the inputs for each member; targets stay as they are."""
         x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-        x = _tiled(x, self.num_members)
+        x = map_tensors(lambda t: _copies(t, self.num_members), x)
         return keras.utils.pack_x_y_sample_weight(x, y, sample_weight)
+
+    def _groups_in_training(self) -> int:
+        """Gives the number of groups of as many rows as there are targets."""
+        return self.num_members
 
     def compute_loss(
         self,
@@ -64,43 +75,52 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
         sample_weight: Any = None,
         training: bool = True,
     ) -> Tensor:
-        """The mean of the members' losses; else that of their mean output."""
-        if y is not None and training:
-            copies = _rows(y_pred) // _rows(y)
-            y, sample_weight = _tiled((y, sample_weight), copies)
-        elif y is not None:
-            y_pred = _mean(y_pred, _rows(y))
-        return super().compute_loss(x, y, y_pred, sample_weight, training)
+        """Gives the mean of the members' losses in training.
+
+        Else it is the loss of their mean output.
+        """
+        if y is None or self.loss is None:
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        check_names(self, y, y_pred)
+        if not training:
+            y_pred = _mean(y_pred, num_rows(y))
+            return super().compute_loss(x, y, y_pred, sample_weight, training)
+        # One by one, since a loss may be a sum over rows, or look across them.
+        losses = [
+            keras_private.loss_of_outputs(self, y, group, sample_weight)
+            for group in _groups(y_pred, self._groups_in_training())
+        ]
+        return with_extra(tf.add_n(losses) / len(losses), self.losses)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
     ) -> Any:
-        """Metrics of the members' mean output."""
+        """Gives the metrics of the members' mean output."""
         if y is not None:
-            y_pred = _mean(y_pred, _rows(y))
+            y_pred = _mean(y_pred, num_rows(y))
         return super().compute_metrics(x, y, y_pred, sample_weight)
 
 
-def _rows(structure: Any) -> Tensor:
-    return tf.shape(keras.tree.flatten(structure)[0])[0]
+def _copies(x: Any, count: int) -> Any:
+    """Repeats a tensor, which is dense, sparse or ragged, along its rows."""
+    if isinstance(x, tf.SparseTensor):
+        return tf.sparse.concat(0, [x] * count)
+    return tf.concat([x] * count, axis=0)
 
 
-def _tiled(structure: Any, copies: int | Tensor) -> Any:
-    def tile(leaf: Any) -> Any:
-        if leaf is None:
-            return None
-        leaf = tf.convert_to_tensor(leaf)
-        return tf.tile(leaf, [copies] + [1] * (len(leaf.shape) - 1))
-
-    return keras.tree.map_structure(tile, structure)
+def _groups(outputs: Any, count: int) -> list[Any]:
+    """Cuts `[G * B, ...]` into G parts `[B, ...]`."""
+    return [
+        over_rows(lambda t, i=i: unflatten(t, count)[i], outputs)  # type: ignore[misc]
+        for i in range(count)
+    ]
 
 
 def _mean(outputs: Any, rows: Tensor) -> Any:
-    """`[M * B, ...]` to `[B, ...]`."""
+    """Takes the mean over the groups, from `[G * B, ...]` to `[B, ...]`."""
 
-    def mean(y: Tensor) -> Tensor:
-        groups = tf.reshape(y, tf.concat([[-1, rows], tf.shape(y)[1:]], 0))
-        groups.set_shape([None, None, *y.shape[1:]])
-        return tf.reduce_mean(groups, axis=0)
+    def groups(t: Tensor) -> Tensor:
+        return unflatten(t, tf.shape(t)[0] // rows)
 
-    return keras.tree.map_structure(mean, outputs)
+    masks = map_tensors(groups, masks_of(outputs))
+    return mean_of_stack(map_tensors(groups, outputs), masks)

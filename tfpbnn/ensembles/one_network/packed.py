@@ -1,4 +1,4 @@
-"""Packed ensembles of the shape of plain Keras models."""
+"""Makes packed ensembles of the shape of plain Keras models."""
 
 import re
 from typing import Any
@@ -33,8 +33,8 @@ _ACROSS_CHANNELS = (keras.activations.softmax, keras.activations.log_softmax)
 class PackedEnsemble(MemberModel):
     """A model whose channels are in groups, which are members.
 
-    What `to_packed_ensemble` makes; it can be made of inputs and outputs too,
-    with layers such as `tfpbnn.layers.PackedDense`.
+    `to_packed_ensemble` makes such models. It can be made of inputs and outputs
+    too, with layers such as `tfpbnn.layers.PackedDense`.
 
     `fit` takes the mean of the members' losses. `predict` and `evaluate` are of
     the mean of their outputs, and `tfpbnn.predict` gives one draw for each
@@ -64,7 +64,7 @@ def to_packed_ensemble(
     alpha: float = 2.0,
     gamma: int = 1,
 ) -> PackedEnsemble:
-    """An ensemble of small networks of a model's shape, in one network.
+    """Makes an ensemble of small networks of a model's shape, in one network.
 
     `Dense` becomes `PackedDense`, `Conv2D` a `PackedConv2D`, and so on. What
     comes before them stays; the last ones, of which the outputs are, give those
@@ -111,7 +111,7 @@ def to_packed_ensemble(
 
 
 class _Packing:
-    """Which tensors of a model have channels of members, and what to do."""
+    """Knows which tensors have channels of members, and what layers become."""
 
     def __init__(
         self, graph: Graph, num_members: int, alpha: float, gamma: int
@@ -123,6 +123,7 @@ class _Packing:
             "gamma": gamma,
         }
         self._packed: set[int] = set()
+        self._copier = copying.Copier()
         # Whether a layer is the first, by its id.
         self._is_first: dict[int, bool] = {}
 
@@ -148,7 +149,7 @@ class _Packing:
                 groups, name=layer.name, dtype=layer.dtype_policy
             )
         if not is_kernel(layer):  # of other channels
-            return copying.copy_layer(layer)
+            return self._copier(layer)
         cls: Any = getattr(layer_classes, f"Packed{type(layer).__name__}")
         is_last = id(layer) in self._splits.last
         config = last_config(layer) if is_last else layer.get_config()

@@ -1,4 +1,4 @@
-"""Where the features of members become rows of them."""
+"""Finds where the features of members become rows of them."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -20,14 +20,14 @@ _KERNEL_LAYERS = (
 
 
 def is_kernel(op: Any) -> bool:
-    """Whether it is a dense layer or convolution of Keras's own."""
+    """Says whether it is a dense layer or convolution of Keras's own."""
     return type(op) in _KERNEL_LAYERS
 
 
 class Splits:
-    """Where features of members become rows of them, in one `rewrite`.
+    """The places where features of members become rows, in one `rewrite`.
 
-    That is right behind the last layers with kernels, so that what follows,
+    These are right behind the last layers with kernels, so that what follows,
     such as a softmax, sees the outputs of one member at a time.
 
     Attributes:
@@ -35,7 +35,7 @@ class Splits:
     """
 
     def __init__(self, graph: Graph, num_members: int):
-        """Finds the places.
+        """Finds the places in a graph.
 
         Raises:
             ValueError: if outputs of the last layers are taken together with
@@ -57,7 +57,7 @@ class Splits:
             )
 
     def are_rows(self, call: Call) -> bool:
-        """Whether a call's inputs are rows of members already."""
+        """Says whether a call's inputs are rows of members already."""
         found = {id(x) in self._rows for x in call.inputs}
         if found == {True, False}:
             raise ValueError(
@@ -68,7 +68,7 @@ class Splits:
         return found == {True}
 
     def after(self, layer: Any, *order: Any) -> list[Any]:
-        """What comes after a last layer: to rows, and its activation.
+        """Gives what comes after a last layer: a split, and its activation.
 
         The last of them has the layer's name, which losses may go by.
         """
@@ -92,13 +92,16 @@ class Splits:
 
 
 def last_config(layer: Any) -> Config:
-    """Of a last layer's copy: `Splits.split` has its activation and name."""
+    """Gives the config of a last layer's copy.
+
+    Its activation and name are those of what comes after it.
+    """
     name = f"{layer.name}_members"
     return layer.get_config() | {"activation": None, "name": name}
 
 
 def last_kernels(graph: Graph) -> set[int]:
-    """The layers with kernels from which no other such layer is reached.
+    """Finds the layers with kernels from which no other one is reached.
 
     Raises:
         ValueError: if such a layer is used elsewhere too.

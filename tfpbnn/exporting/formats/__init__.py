@@ -1,4 +1,4 @@
-"""The files that exports are written as: one format a file.
+"""Each format that exports are written in has a file here.
 
 All begin as a SavedModel (`saved_model`), which the others convert. To add one:
 a file with `write(path, saved, name)`, and its entry below. `converting` and

@@ -1,4 +1,4 @@
-"""Writes a signature for LiteRT."""
+"""This writes a signature for LiteRT."""
 
 import pathlib
 
@@ -8,7 +8,7 @@ from tfpbnn.exporting.formats.converting import converted
 
 
 def write(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
-    """Writes a signature of a SavedModel for LiteRT, of its own operations."""
+    """Writes a signature of a SavedModel by LiteRT's own operations."""
 
     def convert() -> bytes:
         converter = tf.lite.TFLiteConverter.from_saved_model(

@@ -1,4 +1,4 @@
-"""Writes a signature as ONNX."""
+"""This writes a signature as ONNX."""
 
 import pathlib
 from typing import Any
@@ -40,14 +40,14 @@ def write(path: pathlib.Path, saved: pathlib.Path, name: str) -> None:
             custom_op_handlers={"BroadcastArgs": (_broadcast_shape, [])},
         )
         # tf2onnx calls it a success to leave in what it does not know.
-        onnx.checker.check_model(model)
+        onnx.checker.check_model(model, full_check=True)
         return model
 
     path.write_bytes(converted("ONNX", convert).SerializeToString())
 
 
 def _broadcast_shape(context: Any, node: Any, *_: Any) -> None:
-    """The shape that two shapes broadcast to, which tf2onnx does not know.
+    """Makes the shape that two shapes broadcast to; tf2onnx has none.
 
     Moments of some likelihoods ask for it.
     """

@@ -1,4 +1,4 @@
-"""Writes signatures as a SavedModel."""
+"""This writes signatures as a SavedModel."""
 
 import pathlib
 from collections.abc import Mapping
@@ -6,8 +6,9 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpbnn.base.keras_private import held_layers
 from tfpbnn.exporting.formats.converting import quiet
-from tfpbnn.networks.reading import attributes, layers_of
+from tfpbnn.networks.posterior import Posterior
 
 
 def write(path: pathlib.Path, traced: Mapping[str, Any], model: Any) -> None:
@@ -30,11 +31,41 @@ def write(path: pathlib.Path, traced: Mapping[str, Any], model: Any) -> None:
         {id(v): v for v in variables if id(v.handle) in used}.values()
     )
     module.kept_tables = [
-        part
-        for layer in layers_of(model)
-        for part in attributes(
-            layer, tf.saved_model.experimental.TrackableResource
-        ).values()
+        table for table in _tables(model) if id(table.resource_handle) in used
     ]
-    with quiet():
-        tf.saved_model.save(module, str(path), signatures=dict(traced))
+    options = tf.saved_model.SaveOptions(experimental_custom_gradients=False)
+    try:
+        with quiet():
+            tf.saved_model.save(
+                module, str(path), signatures=dict(traced), options=options
+            )
+    except AssertionError as error:
+        if "untracked" not in str(error):
+            raise
+        raise ValueError(
+            f"`posterior` ({model.name}) must hold the tables and variables "
+            "that it uses as attributes of its layers, since no file has what "
+            "is elsewhere. Received: a layer with one that Keras does not "
+            "know of, such as a global one, or one inside an object that is "
+            "no layer. Set it as an attribute, in the layer's constructor."
+        ) from error
+
+
+def _tables(model: Any) -> list[Any]:
+    """Returns the tables of words, and the like, that a model is traced with.
+
+    TensorFlow does not find an ensemble's networks, nor what Keras keeps in
+    lists and dicts: Keras does.
+    """
+    roots: list[Any] = [model]
+    if isinstance(model, Posterior):
+        roots += model.templates()
+    roots += [layer for root in roots for layer in held_layers(root)]
+    resource = tf.saved_model.experimental.TrackableResource
+    found = (
+        part
+        for root in roots
+        for part in tf.train.TrackableView(root).descendants()
+        if isinstance(part, resource)
+    )
+    return list({id(table): table for table in found}.values())

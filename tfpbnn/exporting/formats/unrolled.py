@@ -1,4 +1,4 @@
-"""Recurrent layers as one step after another, without a loop."""
+"""Recurrent layers are written out step by step, without a loop."""
 
 import contextlib
 from collections.abc import Iterator
@@ -47,7 +47,7 @@ def unrolled(model: Any) -> Iterator[bool]:
 
 
 def _unrolled(layer: Any) -> Attributes:
-    """What differs in the stand-in of a recurrent layer."""
+    """Returns what differs in the stand-in of a recurrent layer."""
     if not isinstance(layer, keras.layers.RNN):
         return {}
     if not layer.go_backwards:
@@ -78,7 +78,7 @@ def _backwards(
 
 
 def _open(network: keras.Model) -> list[str]:
-    """The recurrent layers whose inputs have an open size; all if unknown."""
+    """Names recurrent layers whose inputs have an open size, or may have."""
     if not can_read(network):
         return [layer.name for layer in _recurrent(network)]
     return [

@@ -1,4 +1,4 @@
-"""Draws as graphs that serve: cut, fixed, and free of what servers lack.
+"""Draws become graphs that serve: cut, fixed, and as servers need them.
 
 `draws` makes them for each request, `fixed` once for all, `hoisted` computes
 at the export what no request changes, and `cutting` takes a graph apart. To

@@ -1,4 +1,4 @@
-"""Parts of a traced graph."""
+"""Parts are cut out of traced graphs here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -22,7 +22,7 @@ _SMALL = 1024
 
 
 def is_expensive(op: Any) -> bool:
-    """Whether an operation, if of variables alone, is to be done once."""
+    """Returns whether an operation of variables alone is to be done once."""
     if op.type not in _EXPENSIVE:
         return False
     size = op.outputs[0].shape.num_elements()
@@ -30,24 +30,27 @@ def is_expensive(op: Any) -> bool:
 
 
 def traced(function: Callable[..., Any], specs: Sequence[tf.TensorSpec]) -> Any:
-    """A function of tensors as a graph that can be cut where we like."""
+    """Traces a function of tensors as a graph that can be cut anywhere."""
     return tf.compat.v1.wrap_function(function, list(specs))
 
 
 class Rest:
-    """The outputs of a graph from tensors inside of it.
+    """The rest of a graph is its outputs, from tensors inside of it.
 
     Of its variables it has only those that are used from there on.
     """
 
     def __init__(self, graph: Any, given: Sequence[Tensor]):
-        """Cuts.
+        """Cuts the graph.
 
         Args:
             graph: what `traced` gave.
             given: any tensors of it.
         """
         self._graph = graph.prune(list(given), graph.outputs).graph
+        # Some operations, such as those of words, tell a copy of the graph
+        # less of their shapes than the layer that called them has told it.
+        self._shapes = [y.shape for y in graph.outputs]
         # Callers share one graph of it.
         self._call = tf.function(self._imported, autograph=False)
 
@@ -68,9 +71,12 @@ class Rest:
             for tensor, value in zip(graph.inputs, values, strict=True)
             if tensor.op.name in names
         }
-        return tf.graph_util.import_graph_def(
+        imported = tf.graph_util.import_graph_def(
             needed, given, [y.name for y in outputs], name=""
         )
+        for y, shape in zip(imported, self._shapes, strict=True):
+            y.set_shape(shape)
+        return imported
 
 
 def _drop_unused_functions(graph: Any) -> None:

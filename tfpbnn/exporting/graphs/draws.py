@@ -1,4 +1,4 @@
-"""Draws of any posterior inside of an exported graph."""
+"""Any posterior is drawn inside of an exported graph here."""
 
 from collections.abc import Callable
 from typing import Any
@@ -23,7 +23,7 @@ ONE_ROW: np.ndarray = np.zeros([1], np.int64)
 
 
 class ExportedDraws:
-    """A posterior's outputs, `[S, B, ...]`, by plain operations.
+    """This makes a posterior's outputs, `[S, B, ...]`, by plain operations.
 
     Attributes:
         num_samples: S; at most as many as there are.
@@ -43,7 +43,7 @@ class ExportedDraws:
         """
         self._function = function
         self.is_random = function.num_draws is None
-        self.num_samples = min(num_samples, function.num_draws or num_samples)
+        self.num_samples = self.most(num_samples)
         self._functions: dict[tuple[Way, bool], Hoisted] = {}
         self._kept: dict[Any, tf.Variable] = {}
         costs = self._costs = function.costs(inputs.typical())
@@ -54,24 +54,28 @@ class ExportedDraws:
         x = inputs.pack(inputs.specs)
         self.spec = one.get_concrete_function(x, key, index).structured_outputs
 
+    def most(self, limit: int) -> int:
+        """Returns the most draws to ask for: a limit, or all that there are."""
+        return min(limit, self._function.num_draws or limit)
+
     def trace(self, way: Way, x: Any, *arguments: Tensor) -> Any:
-        """`DrawFunction.trace` without fused passes."""
+        """Does as `DrawFunction.trace`, without fused passes."""
         with fused.plain(addressed=True):
             return self._function.trace(way, x, *arguments)
 
     def trace_one(self, x: Any, key: Tensor, index: Tensor) -> Any:
-        """`DrawFunction.trace_one` without fused passes."""
+        """Does as `DrawFunction.trace_one`, without fused passes."""
         with fused.plain(addressed=True):
             return self._function.trace_one(x, key, index)
 
     def way_of_fixed(self) -> Way:
-        """How draws that are kept are best made; looped is one by one."""
+        """Returns how kept draws are best made; looped is one by one."""
         if Draws.MARGINAL in self._costs.works:
             return MARGINAL
         return STACKED if self._most_stacked else LOOPED
 
     def mean(self, x: Any) -> Any:
-        """Outputs of the networks that stand for all, or of all there are."""
+        """Returns the outputs of the networks that stand for all, or of all."""
         count = self._function.num_draws
         if self._function.has_mean or count is None:
             with fused.plain(addressed=True):
@@ -82,7 +86,7 @@ class ExportedDraws:
         return self._shaped(draws, count)
 
     def fresh(self, x: Any, rows: Tensor) -> Any:
-        """Outputs of draws of a fresh key, made in the cheapest way.
+        """Returns outputs of draws of a fresh key, made in the cheapest way.
 
         Each run of the graph has another key. Rows share the draws, of noise or
         of weights.
@@ -99,7 +103,7 @@ class ExportedDraws:
         return self._shaped(draws, self.num_samples)
 
     def of_key(self, x: Any, rows: Tensor, key: Tensor, stop: Tensor) -> Any:
-        """Outputs of a key's coherent draws up to `stop`, as in `predict`."""
+        """Returns a key's coherent draws up to `stop`, as in `predict`."""
         return _up_to(
             rows,
             self._most_stacked,
@@ -108,7 +112,7 @@ class ExportedDraws:
         )
 
     def seeded(self, x: Any, rows: Tensor, seeds: Tensor) -> Any:
-        """Outputs of each row's draws of its seed, whatever rows are beside it.
+        """Returns each row's draws of its seed, whatever rows are beside it.
 
         They are those that `predict` has for the row alone, with
         draws="marginal" where that is exact.
@@ -130,6 +134,9 @@ class ExportedDraws:
 
     def _seed_by_seed(self, x: Any, seeds: Tensor) -> Any:
         distinct, which = tf.unique(seeds)
+        if self._function.effects.is_noisy:
+            # Noise of the user's own is by the place among rows: one at a time.
+            distinct, which = seeds, tf.range(tf.size(seeds))
         count = tf.size(distinct)
         flat = [
             tf.TensorArray(
@@ -165,7 +172,7 @@ class ExportedDraws:
         return keras.tree.pack_sequence_as(self.spec, joined)
 
     def _shaped(self, draws: Any, count: int) -> Any:
-        """The draws, of which it is known how many there are."""
+        """Returns the draws, and lets the graph know how many there are."""
 
         def shaped(y: Tensor, spec: Tensor) -> Tensor:
             y.set_shape([count, None, *spec.shape[1:]])
@@ -176,7 +183,7 @@ class ExportedDraws:
     def _call(
         self, way: Way, addressed: bool, x: Any, key: Tensor, *rows: Tensor
     ) -> Any:
-        """S draws of a key, by a function that all signatures share.
+        """Returns S draws of a key, by a function that all signatures share.
 
         Args:
             way: how they are made.
@@ -215,12 +222,12 @@ class ExportedDraws:
 
 
 def batch_first(y: Tensor) -> Tensor:
-    """`[S, B, ...]` as `[B, S, ...]`, or back."""
+    """Turns `[S, B, ...]` into `[B, S, ...]`, or back."""
     return tf.transpose(y, [1, 0, *range(2, len(y.shape))])
 
 
 def _most_rows(pays: Callable[[int], bool]) -> int:
-    """The most rows that something pays for, of what pays for few."""
+    """Returns the most rows that something pays for, if it pays for few."""
     if pays(_MANY_ROWS):
         return _MANY_ROWS
     low, high = 0, _MANY_ROWS
@@ -236,7 +243,7 @@ def _up_to(
     few: Callable[[], Any],
     many: Callable[[], Any],
 ) -> Any:
-    """One or the other, by the count of rows in a request."""
+    """Chooses one or the other, by the count of rows in a request."""
     if most == 0:
         return many()
     if most >= _MANY_ROWS:

@@ -1,4 +1,4 @@
-"""Draws that are taken once and kept, so that no random number is left."""
+"""Draws are taken once and kept here, so that no random number is left."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ _SMALL = 1024
 
 
 class FixedDraws:
-    """The outputs, `[S, B, ...]`, of S draws that are taken once.
+    """This makes the outputs, `[S, B, ...]`, of S draws that are taken once.
 
     The graph of the draws is cut where what the key decides, such as kernels
     and masks, meets what depends on the inputs. The former is computed here
@@ -47,7 +47,7 @@ class FixedDraws:
         max_bytes: int,
         at_once: bool = False,
     ):
-        """Draws.
+        """Takes the draws.
 
         Args:
             draws: the posterior's.
@@ -86,7 +86,7 @@ class FixedDraws:
             self._draws = joined or _one_by_one(rest, found)
 
     def __call__(self, x: dict[str, Tensor]) -> Any:
-        """The outputs for inputs by name."""
+        """Returns the outputs for inputs by name."""
         flat = self._draws(*(x[name] for name in self._inputs.specs))
         return keras.tree.pack_sequence_as(self._structure, flat)
 
@@ -104,7 +104,7 @@ class FixedDraws:
 
 
 def _graph(draws: ExportedDraws, inputs: Inputs, way: Way) -> Any:
-    """The draws as a graph of their key, index and the inputs."""
+    """Traces the draws as a graph of their key, index and the inputs."""
 
     def run(key: Tensor, index: Tensor, *tensors: Tensor) -> Any:
         named = dict(zip(inputs.specs, tensors, strict=True))
@@ -126,7 +126,7 @@ def _cut(
     outputs: list[Tensor],
     with_expensive: bool,
 ) -> list[Tensor]:
-    """Tensors that meet what depends on `given`, and do not themselves.
+    """Finds tensors that meet what depends on `given`, and do not.
 
     Those are of `drawn`, or expensive if that is asked for.
     """
@@ -166,7 +166,7 @@ def _one_by_one(rest: Rest, found: list[list[Tensor]]) -> Outputs:
 def _at_once(
     rest: Rest, inputs: Inputs, found: list[list[Tensor]]
 ) -> Outputs | None:
-    """By operations on stacks of draws; None if some have no such form."""
+    """Joins the draws by operations on stacks; None if some lack them."""
     kept = [_kept(tf.stack(draws)) for draws in zip(*found, strict=True)]
 
     def run(*x: Tensor) -> list[Tensor]:
@@ -185,7 +185,7 @@ def _at_once(
 
 
 def _bytes(tensor: Any) -> int:
-    """The size of a tensor, as far as it is known."""
+    """Returns the size of a tensor, as far as it is known."""
     size = tensor.shape.num_elements()
     return (size or 0) * tensor.dtype.size
 

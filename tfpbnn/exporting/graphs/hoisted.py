@@ -1,4 +1,4 @@
-"""A traced function whose expensive constants are computed once."""
+"""What is expensive in a traced function and constant is done once."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ _READS = {"Placeholder", "ReadVariableOp", "Const"}
 
 
 class Hoisted:
-    """A function in which what is made of variables alone is a variable.
+    """In this function what is made of variables alone is a variable.
 
     Such as scales, of which training has others that no request changes.
     """
@@ -24,7 +24,7 @@ class Hoisted:
         specs: Sequence[tf.TensorSpec],
         kept: dict[Any, tf.Variable],
     ):
-        """Traces.
+        """Traces the function, and cuts it.
 
         Args:
             function: of tensors.
@@ -53,7 +53,7 @@ def _variable(value: Tensor, kept: dict[Any, tf.Variable]) -> tf.Variable:
 
 
 def _expensive(graph: Any, given: list[Tensor]) -> list[Tensor]:
-    """The last expensive tensors that are of variables alone."""
+    """Finds the last expensive tensors that are of variables alone."""
     varying = {tensor.op.name for tensor in given}
     # By the name of an op that is of variables alone: the last ones behind it.
     behind: dict[str, dict[str, Tensor]] = {}

@@ -1,4 +1,4 @@
-"""The functions that an export offers, and their inputs and outputs.
+"""These are the functions that an export offers, with what they take.
 
 `inputs` names the inputs, `summaries` turns draws into outputs, `signatures`
 joins the two, `warmups` writes example requests. To add a signature: a method

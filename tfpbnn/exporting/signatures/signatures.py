@@ -1,7 +1,7 @@
-"""The signatures of an export: functions of named tensors, batch first."""
+"""An export's signatures are functions of named tensors, batch first."""
 
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -15,20 +15,20 @@ from tfpbnn.exporting.signatures import summaries
 from tfpbnn.exporting.signatures.inputs import Inputs, finite_rows, rows_of
 from tfpbnn.likelihoods import Likelihood
 
-# The most draws that a request may ask for.
+# The most draws that a request may ask for, unless more are the default.
 MAX_SAMPLES = 1000
 Named = dict[str, Tensor]
 
 
 class Signatures:
-    """Makes signatures, each a traced function of named tensors."""
+    """This makes signatures, each a traced function of named tensors."""
 
     def __init__(
         self,
         inputs: Inputs,
         draws: ExportedDraws,
         fixed: FixedDraws | None,
-        outputs: dict[str, Likelihood],
+        outputs: dict[str, Likelihood | None],
         levels: Sequence[float],
     ):
         """Keeps what they are made of.
@@ -37,7 +37,8 @@ class Signatures:
             inputs: of the model.
             draws: the posterior's.
             fixed: draws to use in place of fresh ones.
-            outputs: the likelihood of each output, in their order.
+            outputs: the likelihood of each output, in their order; of those
+                without one nothing is answered.
             levels: of quantiles.
         """
         self._inputs = inputs
@@ -49,7 +50,7 @@ class Signatures:
         self._unseeded = tf.function(self._draw, autograph=False)
 
     def traced(self, name: str) -> Any:
-        """The signature of this name."""
+        """Returns the signature of this name."""
         if name == "dynamic":
             return self._dynamic()
         method = {
@@ -88,13 +89,14 @@ class Signatures:
         return self._answer(tensors, draw, summaries.summarize)
 
     def _dynamic(self) -> Any:
-        """Its number of draws and its seed are inputs, with defaults."""
+        """Takes the number of draws and the seed as inputs, with defaults."""
         names = list(self._inputs.specs)
         default = tf.constant(self._draws.num_samples)
 
         def run(*arguments: Tensor) -> Named:
             *tensors, count, seed = arguments
-            stop = tf.cast(tf.clip_by_value(count, 1, MAX_SAMPLES), tf.int64)
+            with tf.control_dependencies([self._is_possible(count)]):
+                stop = tf.cast(count, tf.int64)
             key = tf.where(seed < 0, random.fresh_key(), random.as_keys(seed))
 
             def draw(named: Named) -> Any:
@@ -122,6 +124,14 @@ class Signatures:
         function = tf.function(run, input_signature=specs, autograph=False)
         return function.get_concrete_function()
 
+    def _is_possible(self, count: Tensor) -> Any:
+        """Returns an operation that fails unless there are so many draws."""
+        most = self._draws.most(max(MAX_SAMPLES, self._draws.num_samples))
+        return tf.debugging.Assert(
+            (count >= 1) & (count <= most),
+            [f"`num_samples` must be from 1 to {most}. Received:", count],
+        )
+
     def _draw(self, named: Named) -> Any:
         if self._fixed is not None:
             return self._fixed(named)
@@ -133,17 +143,33 @@ class Signatures:
         draw: Callable[[Named], Any],
         summary: summaries.Summary,
     ) -> Named:
-        """What a signature gives, by name: those of one output as they are."""
+        """Returns what a signature gives, by name."""
         named = self._inputs.checked(tensors)
         finite, found = finite_rows(named), {}
         flat = keras.tree.flatten(draw(named))
         for (output, likelihood), y in zip(
             self._outputs.items(), flat, strict=True
         ):
+            if likelihood is None:
+                continue
             parts = summary(likelihood, y, self._levels)
             for kind, tensor in parts.items():
-                name = kind
-                if len(self._outputs) > 1:
-                    name = output if kind == "outputs" else f"{output}_{kind}"
+                name = self._name_of(output, kind)
+                if name in found:
+                    raise _same_names(self._outputs, name)
                 found[name] = summaries.where_finite(finite, tensor)
         return found
+
+    def _name_of(self, output: str, kind: str) -> str:
+        """Names a part of an answer; those of one output are as they are."""
+        if len(self._outputs) == 1:
+            return kind
+        return output if kind == "outputs" else f"{output}_{kind}"
+
+
+def _same_names(outputs: Iterable[str], name: str) -> ValueError:
+    return ValueError(
+        "`posterior` must have outputs whose names differ, also with what is "
+        f"said of them behind. Received: the outputs {list(outputs)}, of which "
+        f"two would answer {name!r}. Rename one of them."
+    )

@@ -1,4 +1,4 @@
-"""What a server answers, from draws of a model's outputs."""
+"""Draws of a model's outputs become a server's answers here."""
 
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -8,7 +8,7 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor
 from tfpbnn.exporting.graphs.draws import batch_first
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.prediction.results import classification, mixture, regression
+from tfpbnn.prediction.results import classification, mixture
 
 Summary = Callable[[Likelihood, Tensor, Sequence[float]], dict[str, Tensor]]
 
@@ -16,7 +16,7 @@ Summary = Callable[[Likelihood, Tensor, Sequence[float]], dict[str, Tensor]]
 def summarize(
     likelihood: Likelihood, outputs: Tensor, levels: Sequence[float]
 ) -> dict[str, Tensor]:
-    """The predictive distribution of each row.
+    """Summarizes the predictive distribution of each row.
 
     Args:
         likelihood: of the outputs.
@@ -28,7 +28,7 @@ def summarize(
     """
     if likelihood.is_classification:
         return _of_labels(likelihood, outputs)
-    mean, epistemic, aleatoric = regression.averages(likelihood, outputs)
+    mean, epistemic, aleatoric = mixture.averages(likelihood, outputs)
     found = {
         "mean": mean,
         "variance": epistemic + aleatoric,
@@ -37,9 +37,9 @@ def summarize(
     }
     if levels:
         quantiles = mixture.quantile(
-            regression.mixture_cdf(likelihood, outputs),
+            mixture.cdf_of(likelihood, outputs),
             levels,
-            *regression.centers(mean, epistemic + aleatoric),
+            *mixture.centers(mean, epistemic + aleatoric),
             likelihood.is_discrete,
         )
         found["quantiles"] = batch_first(quantiles)
@@ -47,7 +47,7 @@ def summarize(
 
 
 def _of_labels(likelihood: Likelihood, outputs: Tensor) -> dict[str, Tensor]:
-    p, _, expected, _ = classification.averages(likelihood, outputs)
+    p, _, expected, _ = classification.averages(likelihood, _apart(outputs))
     total = classification.entropy(p)
     return {
         "probabilities": classification.of_targets(likelihood, p),
@@ -57,10 +57,22 @@ def _of_labels(likelihood: Likelihood, outputs: Tensor) -> dict[str, Tensor]:
     }
 
 
+def _apart(outputs: Tensor) -> Tensor:
+    """Puts the outputs out of reach of what made them.
+
+    OpenVINO (2026.4) turns axes of a convolution and what follows it around,
+    and takes a LogSoftmax then over another axis: its probabilities had sums
+    of 0.5. It stops at a shape that is computed.
+    """
+    y = tf.reshape(outputs, tf.shape(outputs))
+    y.set_shape(outputs.shape)
+    return y
+
+
 def summarize_mean(
     likelihood: Likelihood, outputs: Tensor, levels: Sequence[float]
 ) -> dict[str, Tensor]:
-    """The summaries that one network can give: none is epistemic."""
+    """Gives the summaries that one network can: none is epistemic."""
     del levels
     found = summarize(likelihood, outputs, ())
     if likelihood.is_classification:
@@ -73,13 +85,13 @@ def summarize_mean(
 def samples(
     likelihood: Likelihood, outputs: Tensor, levels: Sequence[float]
 ) -> dict[str, Any]:
-    """The draws as they are, `[B, S, .., P]`."""
+    """Gives the draws as they are, `[B, S, .., P]`."""
     del likelihood, levels
     return {"outputs": batch_first(outputs)}
 
 
 def where_finite(rows: Tensor | None, y: Tensor) -> Tensor:
-    """NaN for rows of which something is not finite; float32."""
+    """Puts NaN into rows of which something is not finite; float32."""
     y = tf.cast(y, tf.float32)
     if rows is None:
         return y

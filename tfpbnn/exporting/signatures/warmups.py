@@ -1,4 +1,4 @@
-"""Requests that a server plays when it loads a model, before real ones."""
+"""A server plays these requests when it loads a model."""
 
 import pathlib
 from collections.abc import Mapping
@@ -36,7 +36,7 @@ def write(
 def prediction_log(
     name: str, signature: str, inputs: Mapping[str, Array]
 ) -> bytes:
-    """`PredictionLog{predict_log{request}}`, as protobuf writes it.
+    """Writes `PredictionLog{predict_log{request}}` as protobuf does.
 
     By hand: the classes are those of a package that all of TensorFlow would
     come with once more.

@@ -23,6 +23,11 @@ def _draw_in_scope(posterior: Family, key: Tensor) -> Tensor:
     return posterior.draws(key[tf.newaxis])[0]
 
 
+def drawn_by(variable: keras.Variable) -> Any:
+    """The layer that draws a variable of Keras's; None if none does."""
+    return getattr(variable, "drawn_by", None)
+
+
 class DrawnValues(keras.StatelessScope):
     """Some variables have drawn values inside; all else is as outside.
 
@@ -47,6 +52,10 @@ class DrawnValues(keras.StatelessScope):
                 "keras.layers.SpectralNormalization does) can't have a "
                 f"distribution over them. It assigned to {variable.path}."
             )
+        self.pass_on(variable, value)
+
+    def pass_on(self, variable: keras.Variable, value: Tensor) -> None:
+        """Assigns to a variable as outside of the scope."""
         self.__exit__()
         variable.assign(value)
         self.__enter__()
@@ -89,6 +98,7 @@ class DrawnLayer(RandomLayer):
             )
         posterior = self._posterior(name)
         posterior.build(tuple(variable.shape), loc=variable)
+        variable.drawn_by = self  # how others that hold it find the draw
         self.noise.add_kl(posterior, getattr(self, f"{name}_prior"))
 
     def _call_drawn(

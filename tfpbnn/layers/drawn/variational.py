@@ -2,17 +2,23 @@
 
 import functools
 import inspect
+import re
+from collections.abc import Callable
 from typing import Any
 
 import keras
 
 from tfpbnn import families, priors
 from tfpbnn.base import registry, template
-from tfpbnn.base.types import Config, Identifier
-from tfpbnn.layers.drawn.base import DrawnLayer
-from tfpbnn.layers.kl import KLRegularizer, is_weight
+from tfpbnn.base.keras_private import held_layers, tell_apart
+from tfpbnn.base.types import Config, Identifier, Tensor
+from tfpbnn.families import Family
+from tfpbnn.layers.drawn.base import DrawnLayer, drawn_by
+from tfpbnn.layers.kl import is_weight
 from tfpbnn.layers.linear.weights import Weight
 from tfpbnn.layers.random_weights import RandomWeights
+
+_NAMELESS = re.compile(r"^variable(_\d+)?$")
 
 
 @registry.register("layers")
@@ -26,6 +32,8 @@ class Variational(DrawnLayer):
     trained layer keeps what it has learnt. The posteriors, which add the
     scales, are named after the variables: `variational.kernel_posterior`,
     `kernel_prior` and so on, with `kernel_1_posterior` for a second `kernel`.
+    A weight that several such layers hold, as a tied embedding, has one
+    posterior, that of the first which is built, and one draw in a prediction.
     What a layer has beside weights, such as the statistics of
     BatchNormalization and the states of an RNN, is kept as ever.
 
@@ -128,6 +136,7 @@ class Variational(DrawnLayer):
             priors.get(bias_prior, "bias_prior"),
         )
         self._shapes: Config = {}
+        self._borrowed: frozenset[str] = frozenset()
 
     def build(self, *args: Any, **kwargs: Any) -> None:
         bound = inspect.signature(self.layer.build).bind(*args, **kwargs)
@@ -141,6 +150,10 @@ class Variational(DrawnLayer):
             )
         self.noise.build(self)
         for name, variable in weights.items():
+            if drawn_by(variable) not in (None, self):
+                self._borrowed |= {name}
+            if name in self._borrowed:
+                continue  # one that holds it too has its posterior
             # GRU and MultiHeadAttention have biases of rank 2.
             is_bias = len(variable.shape) < 2 or "bias" in variable.name
             weight = self._bias if is_bias else self._kernel
@@ -150,6 +163,20 @@ class Variational(DrawnLayer):
     def _call_layer(self, *args: Any, **kwargs: Any) -> Any:
         call = functools.partial(self.layer, *args, **kwargs)
         return self._call_drawn(call, kwargs.get("training"))
+
+    def _draw(
+        self, draw: Callable[[Family, Tensor], Tensor], key: Tensor
+    ) -> list[tuple[keras.Variable, Tensor]]:
+        drawn = super()._draw(draw, key)
+        held = {id(v): drawn_by(v) for v in self.layer.weights}
+        others = {id(x): x for x in held.values() if x not in (None, self)}
+        for other in others.values():
+            # In the scope of a draw this is the other's own draw.
+            own_key = other._draw_key()
+            if own_key is not None:
+                found = DrawnLayer._draw(other, draw, own_key)
+                drawn += [pair for pair in found if id(pair[0]) in held]
+        return drawn
 
     def compute_output_shape(self, *args: Any, **kwargs: Any) -> Any:
         return self.layer.compute_output_shape(*args, **kwargs)
@@ -161,12 +188,20 @@ class Variational(DrawnLayer):
         return self.layer.compute_mask(inputs, previous_mask)
 
     def get_build_config(self) -> Config | None:
-        return {"shapes": dict(self._shapes)} if self.built else None
+        if not self.built:
+            return None
+        # A loaded model may be built in another order.
+        borrowed = (
+            {"borrowed": sorted(self._borrowed)} if self._borrowed else {}
+        )
+        return {"shapes": dict(self._shapes), **borrowed}
 
     def build_from_config(self, config: Config) -> None:
+        self._borrowed = frozenset(config.get("borrowed", ()))
         self.build(**config["shapes"])
 
     def get_config(self) -> Config:
+        tell_apart([self.layer, *held_layers(self.layer)])
         templates: dict[str, Any] = {
             "posterior": self._kernel.posterior,
             "prior": self._kernel.prior,
@@ -198,8 +233,7 @@ def _check_layer(layer: Any) -> None:
         )
     # Every variational layer has a KL weight, built or not.
     if any(
-        is_weight(v)
-        or isinstance(getattr(v, "regularizer", None), KLRegularizer)
+        is_weight(v) or getattr(drawn_by(v), "layer", None) is layer
         for v in layer.variables
     ):
         raise ValueError(
@@ -225,10 +259,12 @@ def _built_weights(
     _build(layer, shapes)
     named: dict[str, keras.Variable] = {}
     for variable in layer.trainable_variables:
-        name, number = variable.name, 0
+        # Keras counts those without a name over all that a process makes.
+        own = _NAMELESS.sub("variable", variable.name)
+        name, number = own, 0
         while name in named:
             number += 1
-            name = f"{variable.name}_{number}"
+            name = f"{own}_{number}"
         named[name] = variable
     layer.trainable = not is_frozen
     return named

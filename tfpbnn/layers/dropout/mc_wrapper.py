@@ -3,7 +3,7 @@
 import functools
 import inspect
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import keras
@@ -11,12 +11,14 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.keras_private import APPLY_SCORES, held_layers
+from tfpbnn.base.keras_private import APPLY_SCORES, held_layers, tell_apart
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.dropout import mc_noise, mc_spatial_dropout
 from tfpbnn.layers.dropout.mc_noise import MCNoise
 from tfpbnn.layers.noise import Noise
 from tfpbnn.layers.random_layer import RandomLayer
+from tfpbnn.networks.kernels import has_kernel
+from tfpbnn.networks.reading import is_stateful
 from tfpbnn.networks.stand_ins import Attributes, StandIns, callee
 
 _TWINS: dict[type, type[MCNoise]] = {
@@ -101,6 +103,9 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         layer: the layer.
         rate: the rate of all its dropout, instead of the layer's own rates;
             None keeps these.
+        before_kernels: "all" for dropout of this rate before each layer with a
+            kernel in the layer too, "hidden" for all but the one that is called
+            first; None, the default, for that which the layer has.
         seed: the seed of the random numbers. None takes one from Python's
             `random`.
 
@@ -115,7 +120,8 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         That of the layer.
 
     Raises:
-        ValueError: if `rate` is not from 0 to below 1.
+        ValueError: if `rate` is not from 0 to below 1, or None where
+            `before_kernels` needs it; if `before_kernels` is another word.
 
     Example:
     ```python
@@ -135,6 +141,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         layer: keras.layers.Layer,
         *,
         rate: float | None = None,
+        before_kernels: str | None = None,
         seed: int | None = None,
         **kwargs: Any,
     ):
@@ -142,11 +149,22 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         self.call = _with_signature(layer.call, self._call)
         super().__init__(layer, **kwargs)
         self.rate = None if rate is None else checks.rate("rate", rate)
+        if before_kernels is not None:
+            checks.one_of("before_kernels", before_kernels, ["all", "hidden"])
+            if rate is None:
+                raise ValueError(
+                    "`rate` must be given with `before_kernels`: that of the "
+                    "dropout before them. Received: rate=None"
+                )
+        self.before_kernels = before_kernels
         self.noise = Noise(self, seed)
         self.supports_masking = layer.supports_masking
 
     def build(self, input_shape: Any = None) -> None:
-        # The layer is built when it is called.
+        # The layer is built when it is called; but states of rows must be
+        # made before, where Keras lets no others be made.
+        if is_stateful(self.layer):
+            super().build(input_shape)
         self.noise.build(self)
 
     def drawing(self, input_shape: Any = None) -> random.Drawing:
@@ -166,16 +184,26 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         def draw(noise: MCNoise, inputs: Tensor) -> Tensor:
             return noise.with_key(inputs, random.fold(key, next(numbers)))
 
-        methods = functools.partial(self._methods, draw)
+        methods = functools.partial(self._methods, draw, itertools.count())
         return StandIns(methods).of(layer)(*args, **kwargs)
 
-    def _methods(self, draw: Draw, part: Any) -> Attributes | None:
-        """The methods of a layer's stand-in that differ from the layer's."""
+    def _methods(
+        self, draw: Draw, calls: Iterator[int], part: Any
+    ) -> Attributes | None:
+        """The methods of a layer's stand-in that differ from the layer's.
+
+        Args:
+            draw: applies noise.
+            calls: counts the calls of layers with kernels.
+            part: the layer.
+        """
         if isinstance(part, RandomLayer):
             return None  # is random anyway
         noise = twin(part, self.rate)
         if noise is not None:
             return {"call": lambda _, inputs, **__: draw(noise, inputs)}
+        if self.before_kernels and has_kernel(part):
+            return {"call": self._dropped(draw, calls)}
         if _is_cell(part):
             kinds = ("dropout", "recurrent_dropout")
             return {f"get_{k}_mask": self._mask(draw, k) for k in kinds}
@@ -184,6 +212,18 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         if isinstance(part, keras.layers.RNN) and has_noise(part):
             return {"call": _call_training}
         return {}
+
+    def _dropped(self, draw: Draw, calls: Iterator[int]) -> Callable[..., Any]:
+        """The call of a layer with a kernel, with dropout of its inputs."""
+
+        def call(part: Any, inputs: Tensor, *args: Any, **kwargs: Any) -> Any:
+            is_first = next(calls) == 0 and self.before_kernels == "hidden"
+            if inputs.dtype.is_floating and not is_first:
+                assert self.rate is not None
+                inputs = draw(self._dropout(self.rate, part), inputs)
+            return type(part).call(part, inputs, *args, **kwargs)
+
+        return call
 
     def _mask(self, draw: Draw, kind: str) -> Callable[[Any, Tensor], Any]:
         """A cell's method that gives what inputs or states are multiplied with.
@@ -225,8 +265,10 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         return mc_noise.MCDropout(rate, dtype=part.compute_dtype)
 
     def get_config(self) -> Config:
+        tell_apart([self.layer, *held_layers(self.layer)])
         return super().get_config() | {
             "rate": self.rate,
+            "before_kernels": self.before_kernels,
             "seed": self.seed,
         }
 

@@ -1,4 +1,4 @@
-"""The random numbers of layers that perturb their inputs.
+"""Gives layers that perturb their inputs their random numbers.
 
 Outside of a scope (training, plain calls) each row has random numbers of its
 own. In a scope, and so in `predict`, a draw is one function: all rows have the
@@ -13,7 +13,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn import fused, random
-from tfpbnn.base.stacking import flatten, unflatten
+from tfpbnn.base.stacking import dense, flatten, unflatten
 from tfpbnn.base.types import Tensor
 
 NoiseShape = Sequence[int | None] | None
@@ -25,16 +25,17 @@ def perturbed(
     apply: Callable[[Tensor, random.RandomNumbers], Tensor],
     noise_shape: NoiseShape = None,
 ) -> Tensor:
-    """`apply(x, numbers)` for x as the current scope hands it to layers.
+    """Gives `apply(x, numbers)` for x as the current scope hands it to layers.
 
     Args:
-        x: `[B, ...]`; in a stacked scope, see `random.DrawScope`.
-        key: the layer's, like the scope's.
+        x: the inputs, `[B, ...]`; as `random.DrawScope` says if it is stacked.
+        key: that of the layer, of the same shape as the scope's.
         apply: an elementwise function; x and the result may have an axis of
             draws before that of rows.
-        noise_shape: as of Keras's dropout: 1 for axes along which the numbers
-            are the same, None or the size for others.
+        noise_shape: what Keras's dropout takes: 1 for axes along which the
+            numbers are the same, None or the size for others.
     """
+    x = dense(x)  # noise leaves no zeros, or has an axis of draws
     scope = random.current_scope()
     if scope is None:
         return apply(x, random.RandomNumbers(key, _sizes(x, noise_shape)))
@@ -48,7 +49,7 @@ def perturbed(
 
 
 def _sizes(x: Tensor, noise_shape: NoiseShape) -> list[Any]:
-    """The noise's shape, with a tensor for each size that isn't known."""
+    """Gives the noise's shape, with tensors for sizes that aren't known."""
     known, asked = tf.shape(x), noise_shape or [None] * len(x.shape)
     if len(asked) != len(x.shape):
         raise ValueError(
@@ -64,7 +65,7 @@ def _sizes(x: Tensor, noise_shape: NoiseShape) -> list[Any]:
 def _normals(
     x: Tensor, keys: Tensor, scope: random.DrawScope, noise_shape: NoiseShape
 ) -> Tensor:
-    """Normals `[S, B or 1, ...]` that broadcast to `[S, B, ...]`."""
+    """Draws normals `[S, B or 1, ...]` that broadcast to `[S, B, ...]`."""
     sizes = _sizes(x, noise_shape)[1:]
     rows = scope.rows
     # A first size of 1 asks for the same numbers in all rows.

@@ -20,7 +20,8 @@ class HomoscedasticScale(keras.layers.Layer):
 
     Args:
         initial_scale: where the scale starts, a positive number in the units of
-            the target.
+            the target, or of the standardized target if the likelihood was
+            adapted.
 
     Call arguments:
         inputs: the locations.

@@ -140,6 +140,13 @@ class VariationalLayer(RandomLayer):
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:
         scope, key = random.current_scope(), self._draw_key()
+        if isinstance(inputs, tf.RaggedTensor):
+            raise TypeError(
+                f"`inputs` of the layer `{self.name}` must be dense or sparse. "
+                "Received: a RaggedTensor. Pad its rows by "
+                "`inputs.to_tensor()`, with 0 for what an Embedding masks by "
+                "`mask_zero=True`"
+            )
         inputs = self._as_numbers(inputs)
         with fused.enabled(scope is not None or bool(training)):
             if scope is None:

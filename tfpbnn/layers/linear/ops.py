@@ -1,7 +1,7 @@
-"""Operations that are linear in their kernel, as the estimators see them.
+"""Describes operations that are linear in their kernel, for the estimators.
 
-How to add one: write its `apply`, and say which axes of input and result carry
-indices of the kernel.
+To add one, write its `apply`, and say which axes of the input and of the result
+carry indices of the kernel.
 """
 
 import dataclasses
@@ -11,17 +11,19 @@ from collections.abc import Callable, Sequence
 import keras
 import tensorflow as tf
 
+from tfpbnn.base.stacking import reshape
 from tfpbnn.base.types import Tensor
 
 
 @dataclasses.dataclass(frozen=True)
 class LinearOp:
-    """`apply(x, kernel)`, linear in the kernel.
+    """Describes an operation `apply(x, kernel)` that is linear in the kernel.
 
     Attributes:
-        apply: the operation. On `keras.KerasTensor`s it gives the shape.
-        x_axes: the axes of x that carry kernel indices, negative.
-        y_axes: the axes of the result that carry kernel indices, negative.
+        apply: the operation. Of `keras.KerasTensor`s it gives the shape.
+        x_axes: the axes of x that carry indices of the kernel, as negative
+            numbers.
+        y_axes: those of the result, likewise.
         apply_squared: how variances go through: the same operation with every
             coefficient squared, given x and the variances. The default fits
             operations that sum products of one x and one kernel element.
@@ -39,11 +41,11 @@ class LinearOp:
     apply_stack: Callable[[Tensor, Tensor], Tensor] | None = None
 
     def __call__(self, x: Tensor, kernel: Tensor) -> Tensor:
-        """`apply`, with the kernel in the precision of the computation."""
+        """Applies the kernel in the precision of the computation."""
         return self.apply(x, tf.cast(kernel, self.dtype or x.dtype))
 
     def stacked(self, x: Tensor, kernels: Tensor) -> Tensor:
-        """The results of S kernels: see `apply_stack`."""
+        """Gives the results of S kernels, as `apply_stack` does."""
         kernels = tf.cast(kernels, self.dtype or x.dtype)
         if self.apply_stack is not None:
             return self.apply_stack(x, kernels)
@@ -61,16 +63,17 @@ class LinearOp:
         )
 
     def meets_once(self, x_rank: int, y_rank: int) -> bool:
-        """Whether no two numbers of a row's result share a kernel element.
+        """Says whether no two numbers of a row's result share a kernel element.
 
-        And so are independent of each other, for independent elements.
+        They are then independent of each other, if the elements are.
         """
         return (len(self.x_axes), len(self.y_axes)) == (x_rank - 1, y_rank - 1)
 
     def squared(self, x: Tensor, variance: Tensor) -> Tensor:
-        """The variance of `apply(x, kernel)` for independent kernel elements.
+        """Gives the variance of `apply(x, kernel)` for independent elements.
 
-        In float32 at least: squares leave the range of float16 early.
+        It is computed in float32 at least, since squares leave the range of
+        float16 early.
         """
         if self.apply_squared is not None:
             return self.apply_squared(x, variance)
@@ -79,7 +82,7 @@ class LinearOp:
 
 
 def dense() -> LinearOp:
-    """`x [..., I]` times `kernel [I, O]`."""
+    """Makes the product of `x [..., I]` with a `kernel [I, O]`."""
     return LinearOp(
         keras.ops.matmul,
         x_axes=(-1,),
@@ -89,13 +92,15 @@ def dense() -> LinearOp:
 
 
 def _stacked_matmul(x: Tensor, kernels: Tensor) -> Tensor:
-    """`[S or 1, B, ..., I]` times `[S, I, O]`."""
+    """Multiplies `[S or 1, B, ..., I]` with `[S, I, O]`."""
     sizes = tf.shape(x)[1:-1]
     count, (size, units) = tf.shape(kernels)[0], kernels.shape[1:]
     if x.shape[0] == 1:
         # One large product, `[B, I] x [I, S * O]`, is faster than S small ones.
         wide = tf.reshape(tf.transpose(kernels, [1, 0, 2]), [size, -1])
-        y = tf.reshape(tf.reshape(x, [-1, size]) @ wide, [-1, count, units])
+        # Sparse rows are multiplied as they are.
+        y = keras.ops.matmul(reshape(x, [-1, size]), wide)
+        y = tf.reshape(y, [-1, count, units])
         y = tf.transpose(y, [1, 0, 2])
     else:
         y = tf.reshape(x, [count, -1, size]) @ kernels
@@ -105,7 +110,7 @@ def _stacked_matmul(x: Tensor, kernels: Tensor) -> Tensor:
 
 
 def channel_axis(data_format: str, rank: int) -> int:
-    """The channels' axis, negative, of tensors with `rank` spatial axes."""
+    """Gives the axis of channels, negative, next to `rank` spatial axes."""
     return -1 if data_format == "channels_last" else -1 - rank
 
 
@@ -115,7 +120,7 @@ def conv(
     dilation_rate: Sequence[int],
     data_format: str,
 ) -> LinearOp:
-    """`keras.ops.conv` with `kernel [*K, I / groups, O]`, causal too."""
+    """Makes `keras.ops.conv`, causal too, of `kernel [*K, I / groups, O]`."""
     rank = len(strides)
     axis = channel_axis(data_format, rank)
     keras_padding = "valid" if padding == "causal" else padding
@@ -145,7 +150,7 @@ def conv_transpose(
     dilation_rate: Sequence[int],
     data_format: str,
 ) -> LinearOp:
-    """`keras.ops.conv_transpose` with `kernel [*K, O, I]`."""
+    """Makes `keras.ops.conv_transpose` with a `kernel [*K, O, I]`."""
     axis = channel_axis(data_format, len(strides))
 
     def apply(x: Tensor, kernel: Tensor) -> Tensor:
@@ -168,7 +173,7 @@ def depthwise_conv(
     dilation_rate: Sequence[int],
     data_format: str,
 ) -> LinearOp:
-    """`keras.ops.depthwise_conv` with `kernel [*K, I, multiplier]`."""
+    """Makes `keras.ops.depthwise_conv` with a `kernel [*K, I, multiplier]`."""
     axis = channel_axis(data_format, len(strides))
 
     def apply(x: Tensor, kernel: Tensor) -> Tensor:
@@ -185,7 +190,7 @@ def depthwise_conv(
 
 
 def einsum(inputs: str, kernel: str, outputs: str) -> LinearOp:
-    """`einsum("inputs,kernel->outputs")`, letters without an ellipsis."""
+    """Makes `einsum("inputs,kernel->outputs")`, of letters alone."""
     equation = f"{inputs},{kernel}->{outputs}"
 
     def axes(letters: str) -> tuple[int, ...]:
@@ -210,7 +215,7 @@ def einsum(inputs: str, kernel: str, outputs: str) -> LinearOp:
 
 
 def embedding(dtype: str) -> LinearOp:
-    """Rows of `kernel [V, O]` by their numbers x."""
+    """Makes the operation that takes rows of `kernel [V, O]` by numbers x."""
 
     def apply(x: Tensor, kernel: Tensor) -> Tensor:
         return keras.ops.take(kernel, x, axis=0)
@@ -233,9 +238,10 @@ def embedding(dtype: str) -> LinearOp:
 def bias(
     axes: Sequence[int] = (-1,), shape: Sequence[int] | None = None
 ) -> LinearOp:
-    """`kernel` along `axes` of x, which only gives the shape.
+    """Makes the operation that lays a bias along axes of x.
 
-    As a linear operation its input is all ones, and so are their squares.
+    Of x only the shape matters: as a linear operation its input is all ones,
+    and so are their squares.
 
     Args:
         axes: an axis of x, negative, for each axis of the kernel.
@@ -261,7 +267,7 @@ def bias(
 
 
 def aligned(kernel: Tensor, rank: int, axes: Sequence[int]) -> Tensor:
-    """A bias, reshaped so that adding it to a tensor of `rank` broadcasts."""
+    """Reshapes a bias so that it broadcasts to a tensor of this rank."""
     if tuple(axes) == tuple(range(-len(axes), 0)):
         return kernel
     shape = [1] * rank

@@ -6,6 +6,7 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks
+from tfpbnn.base.stacking import unflatten
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.random_layer import RandomLayer
 
@@ -81,8 +82,4 @@ def in_draws(inputs: Tensor) -> Tensor:
     assert scope is not None
     if not scope.is_stacked or scope.is_shared:
         return inputs[tf.newaxis]
-    count = tf.shape(scope.key)[0]
-    shape = tf.concat([[count, -1], tf.shape(inputs)[1:]], 0)
-    found = tf.reshape(inputs, shape)
-    found.set_shape([None, None, *inputs.shape[1:]])
-    return found
+    return unflatten(inputs, tf.shape(scope.key)[0])

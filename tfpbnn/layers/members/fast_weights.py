@@ -8,7 +8,7 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks
-from tfpbnn.base.stacking import flatten
+from tfpbnn.base.stacking import dense, flatten
 from tfpbnn.base.types import Config, Shape, Tensor
 from tfpbnn.families import Family
 from tfpbnn.layers.linear import estimators
@@ -106,6 +106,7 @@ class FastWeights:
             bias_axes: the axes of the outputs, negative, that the bias's are.
             key: of the draw, or draws; None for the posterior means.
         """
+        inputs = dense(inputs)  # factors have an axis of members
         members = drawn_members(self.num_members, layer_name)
         scope = random.current_scope()
         is_stacked = scope is not None and scope.is_stacked

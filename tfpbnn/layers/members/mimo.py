@@ -7,7 +7,9 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.stacking import flatten
+from tfpbnn.base.keras_private import mask_of
+from tfpbnn.base.masks import masked
+from tfpbnn.base.stacking import flatten, map_tensors
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.layers.members.base import MembersLayer, drawn_members, in_draws
 from tfpbnn.layers.noise import Noise
@@ -42,6 +44,10 @@ class SplitMembers(MembersLayer):
     ```
     """
 
+    def __init__(self, num_members: int, **kwargs: Any):
+        super().__init__(num_members, **kwargs)
+        self.supports_masking = True
+
     def call(
         self,
         inputs: Tensor,
@@ -49,19 +55,55 @@ class SplitMembers(MembersLayer):
         training: bool | None = None,
     ) -> Tensor:
         drawn = drawn_members(self.num_members, self.name)
-        if drawn is None:
-            members = self._apart(inputs[tf.newaxis])[0]  # [M, B, ..., k]
-            if training and order is not None:
-                # Where each row is: the inverse of which row is where.
-                places = tf.argsort(order, axis=0)
-                members = tf.gather(
-                    members, tf.transpose(places), axis=1, batch_dims=1
-                )
-            return flatten(members)
-        x = in_draws(inputs)
+        if drawn is not None:
+            return self._drawn(inputs, drawn)
+        members = self._apart(inputs[tf.newaxis])[0]  # [M, B, ..., k]
+        both = members, self._masks(inputs, order, training)
+        if training and order is not None:
+            # Where each row is: the inverse of which row is where.
+            places = tf.transpose(tf.argsort(order, axis=0))
+            both = map_tensors(
+                lambda t: tf.gather(t, places, axis=1, batch_dims=1), both
+            )
+        return masked(*map_tensors(flatten, both))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """The mask of each member, as it is where all have the same rows."""
+        if previous_mask is None:
+            return None
+        return keras.ops.concatenate([previous_mask] * self.num_members)
+
+    def _drawn(self, inputs: Tensor, drawn: Tensor) -> Tensor:
+        x, mask = in_draws(inputs), mask_of(inputs)
         if x.shape[0] == 1:  # the same for all draws
-            return flatten(tf.gather(self._apart(x)[0], drawn))
-        return flatten(tf.gather(self._apart(x), drawn, axis=1, batch_dims=1))
+            y = tf.gather(self._apart(x)[0], drawn)
+        else:
+            y = tf.gather(self._apart(x), drawn, axis=1, batch_dims=1)
+        if mask is not None:
+            of_draws = in_draws(mask)
+            shape = tf.concat([tf.shape(drawn), tf.shape(of_draws)[1:]], 0)
+            mask = flatten(tf.broadcast_to(of_draws, shape))
+        return masked(flatten(y), mask)
+
+    def _masks(self, inputs: Tensor, order: Any, training: Any) -> Any:
+        """The members' masks in the order of the inputs' rows, `[M, B, ...]`.
+
+        Raises:
+            ValueError: if members have rows of their own, and only a mask that
+                is common to them is known.
+        """
+        own, common = mask_of(order), mask_of(inputs)
+        if own is not None:
+            return tf.transpose(own, [1, 0, *range(2, len(own.shape))])
+        if common is None:
+            return None
+        if training and order is not None:
+            raise ValueError(
+                "Rows must be masked before they are joined, so that each "
+                "member has its own mask. Received: a mask of joined rows. Put "
+                "`keras.layers.Masking` before `JoinMembers`"
+            )
+        return tf.stack([common] * self.num_members)
 
     def _apart(self, x: Tensor) -> Tensor:
         """`[G, B, ..., M * k]` as `[G, M, B, ..., k]`."""
@@ -144,6 +186,7 @@ class JoinMembers(keras.layers.Layer):
             "batch_repetition", batch_repetition
         )
         self.noise = Noise(self, seed, in_inference=False)
+        self.supports_masking = True
 
     def build(self, input_shape: Any) -> None:
         self.noise.build(self)
@@ -151,18 +194,27 @@ class JoinMembers(keras.layers.Layer):
     def call(
         self, inputs: Tensor, training: bool | None = None
     ) -> tuple[Tensor, Tensor]:
-        rows = tf.shape(inputs)[0]
-        if not training:
+        rows, mask = tf.shape(inputs)[0], mask_of(inputs)
+        if training:
+            order = self._orders(rows * self.batch_repetition)
+            places = tf.unstack(order % rows, self.num_members, axis=1)
+            parts = [tf.gather(inputs, one) for one in places]
+        else:
             order = tf.tile(
                 tf.range(rows)[:, tf.newaxis], [1, self.num_members]
             )
-            return tf.concat([inputs] * self.num_members, axis=-1), order
-        order = self._orders(rows * self.batch_repetition)
-        parts = [
-            tf.gather(inputs, one % rows)
-            for one in tf.unstack(order, self.num_members, axis=1)
-        ]
-        return tf.concat(parts, axis=-1), order
+            places = tf.unstack(order, self.num_members, axis=1)
+            parts = [inputs] * self.num_members
+        features = tf.concat(parts, axis=-1)
+        if mask is None:
+            return features, order
+        own = tf.stack([tf.gather(mask, one) for one in places], axis=1)
+        # A step of the network is there if it is for any member.
+        return masked((features, order), (tf.reduce_any(own, axis=1), own))
+
+    def compute_mask(self, inputs: Any, previous_mask: Any = None) -> Any:
+        """Where a step is masked for all members; `call` knows the rest."""
+        return previous_mask, None
 
     def _orders(self, rows: Tensor) -> Tensor:
         """Permutations of the rows, `[rows, M]`."""

@@ -2,7 +2,6 @@
 
 import abc
 import functools
-import itertools
 import math
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
@@ -10,15 +9,18 @@ from typing import Any, NamedTuple, TypeVar
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import random
-from tfpbnn.base import checks, data
+from tfpbnn import metrics, random
+from tfpbnn.base import checks
+from tfpbnn.base.places import over_targets
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
+from tfpbnn.prediction.results import chunks
+from tfpbnn.prediction.results.scores import Scores
+from tfpbnn.prediction.results.tables import table
+from tfpbnn.prediction.results.targets import by_place, mask_of_places, scored
 
 # How many elements of [S, rows, P] are worked on at once, in float64.
 _CHUNK = 2**21
-# The width of a printed table, in characters.
-_MOST_WIDE = 100
 SelfT = TypeVar("SelfT", bound="Predictive")
 
 
@@ -47,11 +49,20 @@ class Predictive(abc.ABC):
         draws: how draws were made: "coherent", each one function with the same
             weights for all rows; "marginal", each row with draws of its own;
             "mixed", so in the first layers only; "mean", one pass at the
-            posterior means.
+            posterior means. Where it is the same, so are the numbers that a
+            seed gives to a row, whatever the rows after it.
+        mask: where places count, booleans `[N, ...]` of outputs
+            `[N, ..., P]`; None if all do. Scores, tables and plots leave the
+            others out; means, draws and whatever else is an array has what the
+            model gave there.
     """
 
     def __init__(
-        self, outputs: Array, likelihood: Likelihood, draws: str = "coherent"
+        self,
+        outputs: Array,
+        likelihood: Likelihood,
+        draws: str = "coherent",
+        mask: Any = None,
     ):
         """Wraps draws that were made already.
 
@@ -60,6 +71,8 @@ class Predictive(abc.ABC):
             likelihood: a `tfpbnn.likelihoods.Likelihood`.
             draws: how they were made: "coherent", each with the same weights
                 for all rows, or "marginal", "mixed" or "mean".
+            mask: which rows `[N]` or places `[N, ...]` count, as Keras's masks
+                are; None if all do.
 
         Raises:
             ValueError: if the outputs have fewer than three axes, or don't fit
@@ -75,6 +88,7 @@ class Predictive(abc.ABC):
         self._kept: Array | Averages = outputs
         self.likelihood = likelihood
         self.draws = draws
+        self.mask = mask_of_places(mask, outputs.shape[1:-1])
 
     @classmethod
     def without_draws(
@@ -84,18 +98,21 @@ class Predictive(abc.ABC):
         likelihood: Likelihood,
         draws: str,
         quantiles: Mapping[float, Array] | None = None,
+        mask: Any = None,
     ) -> SelfT:
         """A prediction of which only averages over draws were kept.
 
         Args:
             num_samples: S, of how many draws.
             summaries: the averages, as in the property of that name.
-            likelihood, draws: as in the constructor.
+            likelihood, draws, mask: as in the constructor.
             quantiles: what is known of them, `[N, k]` by level.
         """
         self = cls.__new__(cls)
         self._kept = Averages(num_samples, summaries, dict(quantiles or {}))
         self.likelihood, self.draws = likelihood, draws
+        self.mask = None
+        self.mask = mask_of_places(mask, self.outputs_shape[:-1])
         return self
 
     @property
@@ -132,12 +149,16 @@ class Predictive(abc.ABC):
         return self._kept.shape[1]
 
     def __getitem__(self: SelfT, rows: Any) -> SelfT:
-        """The prediction for some rows: a slice, a mask or indices."""
+        """The prediction for some rows: a slice, a mask or indices.
+
+        A mask of the places, `[N, ...]`, gives these places as rows.
+        """
         if isinstance(rows, int | np.integer):
             rows = [rows]
+        mask = None if self.mask is None else self.mask[rows]
         if not isinstance(self._kept, Averages):
             return type(self)(
-                self.outputs[:, rows], self.likelihood, self.draws
+                self.outputs[:, rows], self.likelihood, self.draws, mask
             )
         count, parts, quantiles = self._kept
         return self.without_draws(
@@ -146,6 +167,7 @@ class Predictive(abc.ABC):
             self.likelihood,
             self.draws,
             {level: part[rows] for level, part in quantiles.items()},
+            mask,
         )
 
     @functools.cached_property
@@ -238,7 +260,8 @@ class Predictive(abc.ABC):
         """The log density or probability of the targets, `[N, ...]`.
 
         The logarithm of the likelihood's average over draws, jointly for all
-        targets of a row.
+        targets of a row, or of a step where rows have steps. NaN at places
+        that are masked or ignored.
 
         Args:
             y: targets, `[N, k]`, `[N]` if there is one per row; or labels.
@@ -247,24 +270,31 @@ class Predictive(abc.ABC):
             ValueError: if y does not fit the outputs or has values, such as NaN
                 or a label out of range, that the likelihood cannot give.
         """
-        y = self._check_targets(y)
+        return by_place(type(self)._log_prob, self, y)
 
-        def chunk(outputs: Any, y: Any) -> Any:
-            y = tf.broadcast_to(y, [outputs.shape[0], *y.shape])
-            log_prob = self.likelihood.log_prob(y, outputs)
-            return tf.reduce_logsumexp(log_prob, axis=0)
+    def nll(self, y: Any, sample_weight: Any = None) -> float:
+        """The mean negative `log_prob` in nats, lower is better.
 
-        return self._by_rows(chunk, y) - np.log(self.num_samples)
+        It is per row, or per step or pixel where outputs have those: the mean
+        over all that count, jointly for the targets of each.
 
-    def nll(self, y: Any) -> float:
-        """The mean negative `log_prob`: nats per row, lower is better."""
-        return -float(np.mean(self.log_prob(y)))
+        Args:
+            y: targets, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`.
+        """
+        p, y, weights, _ = scored(self, y, sample_weight)
+        return -metrics.mean(p._log_prob(y), weights)
 
     @abc.abstractmethod
-    def evaluate(self, y: Any) -> dict[str, float]:
+    def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
         """All scores that apply to the kind of prediction.
 
         Without draws (`keep_draws=False`) those that need averages only.
+
+        Args:
+            y: targets, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`, for
+                weighted means.
         """
 
     @abc.abstractmethod
@@ -274,10 +304,13 @@ class Predictive(abc.ABC):
     def to_dict(self) -> dict[str, Array]:
         """Per-row summaries by name, as `[N]` arrays.
 
-        With several targets the names end in the index of the target.
+        With several targets the names end in the index of the target. Places
+        that the mask leaves out are NaN.
         """
         flat = {
-            name: np.reshape(values, [len(self), math.prod(values.shape[1:])])
+            name: np.reshape(
+                self._masked(values), [len(self), math.prod(values.shape[1:])]
+            )
             for name, values in self._columns().items()
         }
         size = max(values.shape[1] for values in flat.values())
@@ -308,68 +341,50 @@ class Predictive(abc.ABC):
     def __repr__(self) -> str:
         head = (
             f"Predictive: {self._kind()}, {len(self)} rows, "
-            f"{self.num_samples} draws"
+            f"{self.num_samples} draws; nll is per {self.place}"
         )
-        columns = [
-            _column(name, values) for name, values in self[:5].to_dict().items()
-        ]
-        widths = itertools.accumulate(len(column[0]) for column in columns)
-        shown = sum(width <= _MOST_WIDE for width in widths)
-        lines = [head, *map("".join, zip(*columns[:shown], strict=True))]
-        if len(self) > 5 or shown < len(columns):
-            hidden = len(columns) - shown
-            more = f" (and {hidden} more columns)" if hidden else ""
-            lines.append(f"  ...{more}")
-        return "\n".join(lines)
+        return table(head, self[:5].to_dict(), len(self))
 
-    def _by_rows(self, function: Callable[..., Any], *arrays: Array) -> Any:
-        """`function([S, n, .., P] tensor, *rows)`, concatenated over rows.
+    def _masked(self, values: Array) -> Array:
+        """Values of places, NaN where the mask leaves them out."""
+        if self.mask is None:
+            return values
+        return np.where(over_targets(self.mask, values), values, np.nan)
 
-        In float64, and in chunks: N may be large.
-        """
-        per_row = max(self.outputs[:, :1].size, 1)
-        step = max(1, _CHUNK // per_row)
-        results = []
-        for start in range(0, max(len(self), 1), step):
-            rows = slice(start, start + step)
-            outputs = tf.constant(self.outputs[:, rows], tf.float64)
-            parts = [tf.constant(array[rows]) for array in arrays]
-            results.append(function(outputs, *parts))
-        if isinstance(results[0], Mapping | tuple):
-            return tuple(
-                np.concatenate(part) for part in zip(*results, strict=True)
-            )
-        return np.concatenate(results)
+    def _by_rows(
+        self,
+        function: Callable[..., Any],
+        *arrays: Array,
+        chunk: int | None = None,
+        dtype: Any = np.float64,
+    ) -> Any:
+        """See `chunks.by_rows`: of about `chunk` elements, since N is large."""
+        size = chunk or _CHUNK
+        return chunks.by_rows(function, self.outputs, arrays, size, dtype)
 
     @property
-    def _outputs_shape(self) -> tuple[int, ...]:
-        """`(N, ..., P)`, if draws were kept or not."""
+    def outputs_shape(self) -> tuple[int, ...]:
+        """The shape of one draw's outputs, `(N, ..., P)`."""
         if not isinstance(self._kept, Averages):
             return self._kept.shape[1:]
         *rows, targets = self.mean.shape
         return (*rows, self.likelihood.params_size(targets))
 
-    def _check_targets(self, y: Any) -> Array:
-        """Targets aligned with the outputs, and sure to be in the support."""
-        y = np.asarray(y)
-        data.check_numbers("`y`", y)
-        if y.ndim == 0 or len(y) != len(self):
-            raise ValueError(
-                f"`y` must have one row for each of the {len(self)} predicted "
-                f"rows. Received: y of shape {y.shape}"
-            )
-        outputs = tf.zeros(self._outputs_shape, tf.float64)
-        valid = self.likelihood.supports(y, outputs)
-        if not np.all(valid):
-            words = self.likelihood.support(outputs.shape[-1]).words
-            raise ValueError(
-                f"`y` must hold {words}. Received: {y[~valid][:5]} among them"
-            )
-        return self.likelihood.align(tf.constant(y), outputs).numpy()
+    @property
+    def place(self) -> str:
+        """What nll is per: "row"; "step" where rows have steps; "position".
 
+        Outputs `[N, P]` have rows, `[N, T, P]` steps, and those with more axes,
+        such as images, positions.
+        """
+        return {2: "row", 3: "step"}.get(len(self.outputs_shape), "position")
 
-def _column(name: str, values: Array) -> list[str]:
-    """A name and its values, all of one width."""
-    cells = [name, *(f"{value:.4g}" for value in values)]
-    width = max(map(len, cells)) + 2
-    return [f"{cell:>{width}}" for cell in cells]
+    def _log_prob(self, y: Array) -> Array:
+        """`log_prob` of targets that are aligned and all count."""
+
+        def chunk(outputs: Any, y: Any) -> Any:
+            y = tf.broadcast_to(y, [outputs.shape[0], *y.shape])
+            log_prob = self.likelihood.log_prob(y, outputs)
+            return tf.reduce_logsumexp(log_prob, axis=0)
+
+        return self._by_rows(chunk, y) - np.log(self.num_samples)

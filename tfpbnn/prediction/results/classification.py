@@ -1,5 +1,7 @@
 """Predictions of class labels."""
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,8 @@ from tfpbnn import metrics
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Categorical, Likelihood
 from tfpbnn.prediction.results.base import Predictive
+from tfpbnn.prediction.results.scores import Scores
+from tfpbnn.prediction.results.targets import scored
 
 # A probability that float64 can just tell from 0.
 _LEAST = np.finfo(np.float64).tiny
@@ -46,6 +50,22 @@ class ClassificationPredictive(Predictive):
             of_targets(self.likelihood, part) for part in self.summaries[:2]
         )
         return p, epistemic, p * (1 - p) - epistemic
+
+    @functools.cached_property
+    def mean(self) -> Array:
+        """The probabilities of the classes, `[N, K]`, or of yes, `[N, k]`.
+
+        They are one pass over the draws in the precision of these, where the
+        other averages, which are differences, take several in float64.
+        """
+        if not self.has_draws:
+            return self._moments[0]
+
+        def chunk(outputs: Tensor) -> Tensor:
+            return tf.reduce_mean(self._means_of(outputs), axis=0)
+
+        dtype = np.result_type(self.outputs.dtype, np.float32)
+        return self._by_rows(chunk, dtype=dtype).astype(np.float64)
 
     @property
     def probabilities(self) -> Array:
@@ -85,64 +105,85 @@ class ClassificationPredictive(Predictive):
         """The share of draws whose own label is not the commonest, `[N]`."""
         return 1.0 - np.max(self.summaries[3], axis=-1)
 
-    def _hard_labels(self, y: Any) -> Array:
-        y = self._check_targets(y)
+    def _hard_labels(self, y: Array) -> Array:
+        """Labels of targets that are aligned, which may be one-hot."""
         is_one_hot = self._is_categorical and y.ndim == self.mean.ndim
         return (np.argmax(y, axis=-1) if is_one_hot else y).astype(np.int64)
 
-    def log_prob(self, y: Any) -> Array:
-        if not self.has_draws and self._has_log_prob(y):
-            picked = np.take_along_axis(
-                self.mean, self._hard_labels(y)[..., np.newaxis], axis=-1
-            )
-            return np.log(np.maximum(picked[..., 0], _LEAST))
-        return super().log_prob(y)
+    def _log_prob(self, y: Array) -> Array:
+        if self.has_draws or not self._has_log_prob(y):
+            return super()._log_prob(y)
+        picked = np.take_along_axis(
+            self.mean, self._hard_labels(y)[..., np.newaxis], axis=-1
+        )
+        return np.log(np.maximum(picked[..., 0], _LEAST))
 
-    def _has_log_prob(self, y: Any) -> bool:
+    def _has_log_prob(self, y: Array) -> bool:
         """Whether `log_prob` needs no draws, as for one label per row."""
         if not self._is_categorical:
             return False
-        y = self._check_targets(y)
         return y.ndim < self.mean.ndim or bool(np.all(np.max(y, -1) == 1))
 
-    def accuracy(self, y: Any) -> float:
+    def accuracy(self, y: Any, sample_weight: Any = None) -> float:
         """The share of rows whose most probable class is the label."""
-        return metrics.accuracy(self._hard_labels(y), self.summaries[0])
+        return self._score(metrics.accuracy, y, sample_weight)
 
-    def brier(self, y: Any) -> float:
+    def brier(self, y: Any, sample_weight: Any = None) -> float:
         """Mean squared distance of probabilities and label, in [0, 2]."""
-        return metrics.brier(self._hard_labels(y), self.summaries[0])
+        return self._score(metrics.brier, y, sample_weight)
 
-    def ece(self, y: Any, num_bins: int = 15) -> float:
+    def ece(
+        self, y: Any, num_bins: int = 15, sample_weight: Any = None
+    ) -> float:
         """Expected calibration error of the most probable class."""
-        return metrics.ece(self._hard_labels(y), self.summaries[0], num_bins)
+        return self._score(metrics.ece, y, sample_weight, num_bins=num_bins)
+
+    def _score(
+        self,
+        function: Callable[..., float],
+        y: Any,
+        weights: Any,
+        **kwargs: Any,
+    ) -> float:
+        """A score of labels and probabilities, of the places that count."""
+        p, y, weights, _ = scored(self, y, weights)
+        labels, probabilities = p._hard_labels(y), p.summaries[0]
+        return function(labels, probabilities, sample_weight=weights, **kwargs)
 
     def confidence(self, y: Any) -> tuple[Array, Array]:
         """The top probability, and whether that class is right, flattened.
 
+        Places that are masked or ignored are left out.
+
         Args:
             y: labels, one row for each predicted row.
         """
-        right = self.labels == self._hard_labels(y)
-        return np.ravel(np.max(self.summaries[0], axis=-1)), np.ravel(right)
+        p, y, _, _ = scored(self, y)
+        right = p.labels == p._hard_labels(y)
+        return np.ravel(np.max(p.summaries[0], axis=-1)), np.ravel(right)
 
-    def evaluate(self, y: Any) -> dict[str, float]:
+    def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
         """Scores: nll, accuracy, brier and ece.
 
         Of several labels in a row (`Bernoulli`), and of probabilities for
         labels, the nll is of all of them together: it is left out if draws
-        were not kept.
+        were not kept. The others are means over labels.
 
         Args:
             y: labels, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`.
         """
-        has_nll = self.has_draws or self._has_log_prob(y)
-        return {
-            **({"nll": self.nll(y)} if has_nll else {}),
-            "accuracy": self.accuracy(y),
-            "brier": self.brier(y),
-            "ece": self.ece(y),
+        p, y, weights, _ = scored(self, y, sample_weight)
+        found = {
+            "accuracy": p.accuracy(y, weights),
+            "brier": p.brier(y, weights),
+            "ece": p.ece(y, sample_weight=weights),
         }
+        if p.has_draws or p._has_log_prob(y):
+            found = {"nll": p.nll(y, weights), **found}
+        each = self.place if self._is_categorical else "label"
+        per = dict.fromkeys(found, each) | {"nll": self.place}
+        return Scores(found, {name: per[name] for name in found})
 
     def _columns(self) -> dict[str, Array]:
         return {

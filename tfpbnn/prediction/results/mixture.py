@@ -1,6 +1,6 @@
 """The distribution function of a mixture over draws, and its quantiles."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.likelihoods import Likelihood
 from tfpbnn.metrics.crps import Cdf
 
 _MAX_DOUBLINGS = 200
@@ -123,3 +124,57 @@ def _expand(
         maximum_iterations=_MAX_DOUBLINGS,
     )
     return edge
+
+
+def known_quantiles(quantiles: Mapping[float, Array], levels: Array) -> Array:
+    """Quantiles that were kept where draws were not, `[Q, N, k]`."""
+    kept = {round(q, 9): part for q, part in quantiles.items()}
+    wanted = [round(q, 9) for q in levels.tolist()]
+    if unknown := sorted(set(wanted) - set(kept)):
+        raise ValueError(
+            "The draws were not kept, and of quantiles only the levels "
+            f"{sorted(kept)}. Received: {unknown}"
+        )
+    return np.stack([kept[q] for q in wanted])
+
+
+def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
+    """Mean, its variance over draws, and the mean variance of the noise.
+
+    Args:
+        likelihood: of the outputs.
+        outputs: `[S, n, .., P]`.
+
+    Returns:
+        `[n, .., k]` each.
+    """
+    marginals = likelihood.marginals(outputs)
+    means = marginals.mean()
+    variances = marginals.variance() + tf.zeros_like(means)
+    return (
+        tf.reduce_mean(means, axis=0),
+        tf.math.reduce_variance(means, axis=0),
+        tf.reduce_mean(variances, axis=0),
+    )
+
+
+def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
+    """A place and a width to search a distribution from, finite."""
+    one = tf.ones_like(mean)
+    width = tf.where(tf.math.is_finite(variance), tf.sqrt(variance), one)
+    center = tf.where(tf.math.is_finite(mean), mean, tf.zeros_like(mean))
+    return center, tf.maximum(width, 1e-6 * (one + tf.abs(center)))
+
+
+def cdf_of(likelihood: Likelihood, outputs: Tensor) -> Cdf:
+    """The distribution function of the mixture over draws, `[S, n, .., P]`."""
+    marginals = likelihood.marginals(outputs)
+
+    def cdf(values: Tensor) -> Tensor:
+        if not likelihood.is_discrete:
+            return mixture_cdf(marginals, values)
+        # TFP continues the functions of counts to the left of zero.
+        at_zero = mixture_cdf(marginals, tf.maximum(values, 0.0))
+        return tf.where(values < 0, tf.zeros_like(at_zero), at_zero)
+
+    return cdf

@@ -1,6 +1,6 @@
 """Predictions of numbers and counts."""
 
-from collections.abc import Mapping
+import functools
 from typing import Any
 
 import numpy as np
@@ -8,11 +8,13 @@ import tensorflow as tf
 
 from tfpbnn import metrics, random
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.likelihoods import Likelihood
 from tfpbnn.metrics import crps
 from tfpbnn.metrics.crps import Cdf
+from tfpbnn.prediction.results import location_scale as fast
 from tfpbnn.prediction.results import mixture
 from tfpbnn.prediction.results.base import Averages, Predictive
+from tfpbnn.prediction.results.scores import Scores
+from tfpbnn.prediction.results.targets import by_place, scored
 
 
 class RegressionPredictive(Predictive):
@@ -31,7 +33,7 @@ class RegressionPredictive(Predictive):
     """
 
     def _averages_of(self, outputs: Tensor) -> tuple[Tensor, ...]:
-        return averages(self.likelihood, outputs)
+        return mixture.averages(self.likelihood, outputs)
 
     def _means_of(self, outputs: Tensor) -> Tensor:
         return self.likelihood.marginals(outputs).mean()
@@ -44,22 +46,62 @@ class RegressionPredictive(Predictive):
     @property
     def _centers(self) -> tuple[Array, Array]:
         """A place and a width to search the distribution from."""
-        center, width = centers(
+        center, width = mixture.centers(
             tf.constant(self.mean), tf.constant(self.variance)
         )
         return center.numpy(), width.numpy()
 
+    def rescale(self, scale: Any, offset: Any = 0.0) -> "RegressionPredictive":
+        """The same prediction in other units, of `scale * y + offset`.
+
+        For those who standardized the targets by hand: all that is asked of the
+        result, and the targets that it is given, are in the new units. The
+        `outputs` stay those of the network; the `likelihood` is another.
+
+        Args:
+            scale: a positive number, or one for each of the k targets.
+            offset: a number, or one for each of the k targets.
+
+        Raises:
+            ValueError: if `scale` is not positive, if there are not 1 or k
+                numbers, or if the targets are counts.
+
+        Example:
+        ```python
+        z_train = (y_train - mean) / stddev     # what the model was trained on
+        p = tfpbnn.predict(model, x_test).rescale(stddev, mean)
+        p.evaluate(y_test)
+        ```
+        """
+        likelihood = self.likelihood.rescale(scale, offset)
+        if not isinstance(self._kept, Averages):
+            return type(self)(self.outputs, likelihood, self.draws, self.mask)
+        count, (mean, *variances), quantiles = self._kept
+        likelihood.event_size(self.outputs_shape[-1])
+        scale, offset = np.asarray(scale), np.asarray(offset)
+        return self.without_draws(
+            count,
+            (scale * mean + offset, *(scale**2 * v for v in variances)),
+            likelihood,
+            self.draws,
+            {level: scale * q + offset for level, q in quantiles.items()},
+            self.mask,
+        )
+
     def _cdf_of(self, outputs: Tensor) -> Cdf:
-        return mixture_cdf(self.likelihood, outputs)
+        return mixture.cdf_of(self.likelihood, outputs)
 
     def cdf(self, y: Any) -> Array:
         """P(target <= y) under the predictive mixture, `[N, k]`.
 
+        It is NaN at places that the mask leaves out.
+
         Args:
             y: one value for each row and target.
         """
-        y = self._check_targets(y)
+        return by_place(RegressionPredictive._cdf, self, y)
 
+    def _cdf(self, y: Array) -> Array:
         def chunk(outputs: Tensor, y: Tensor) -> Tensor:
             return self._cdf_of(outputs)(y[tf.newaxis])[0]
 
@@ -84,8 +126,50 @@ class RegressionPredictive(Predictive):
                 f"of such. Received: q={q!r}"
             )
         if isinstance(self._kept, Averages) and self._kept.quantiles:
-            found = _known_quantiles(self._kept.quantiles, levels)
+            found = mixture.known_quantiles(self._kept.quantiles, levels)
             return found if np.ndim(q) else found[0]
+
+        missing = [q for q in levels.tolist() if q not in self._quantiles]
+        if missing:
+            found = self._find_quantiles(np.array(missing))
+            self._quantiles.update(zip(missing, found, strict=True))
+        found = np.stack([self._quantiles[level] for level in levels.tolist()])
+        return found if np.ndim(q) else found[0]
+
+    @functools.cached_property
+    def _quantiles(self) -> dict[float, Array]:
+        """Those that were asked for, by level."""
+        return {}
+
+    def _find_quantiles(self, levels: Array) -> Array:
+        """Quantiles `[Q, N, k]`, by the fast way for the rows where it does."""
+        extreme = np.min(np.minimum(levels, 1 - levels)) < fast.LEAST_LEVEL
+        if extreme or not (self._is_large and self._is_fast):
+            return self._search_quantiles(levels)
+        standard = self._standard
+
+        def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Any:
+            parts = fast.components(self.likelihood, outputs)
+            parts = parts.relative(center, width)
+            targets = tf.constant(levels)
+            roots = fast.approximate(fast.roots, parts, standard, targets)
+            roots, is_right = fast.polished(parts, standard, roots, targets)
+            axes = [1, 0, *range(2, len(roots.shape))]
+            return tf.transpose(center + width * roots, axes), tf.transpose(
+                is_right, axes
+            )
+
+        found, is_right = self._by_rows(
+            chunk, self.mean, self.stddev, chunk=fast.CHUNK
+        )
+        rows = ~np.all(is_right, axis=tuple(range(1, is_right.ndim)))
+        found = np.moveaxis(found, 1, 0)
+        if np.any(rows):
+            found[:, rows] = self[rows]._search_quantiles(levels)
+        return found
+
+    def _search_quantiles(self, levels: Array) -> Array:
+        """Quantiles `[Q, N, k]` of any distribution."""
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
             found = mixture.quantile(
@@ -97,8 +181,37 @@ class RegressionPredictive(Predictive):
             )
             return tf.experimental.numpy.moveaxis(found, 0, 1)
 
-        found = np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
-        return found if np.ndim(q) else found[0]
+        return np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
+
+    @property
+    def _standard(self) -> Any:
+        return self.likelihood.standard
+
+    @functools.cached_property
+    def _is_fast(self) -> bool:
+        """Whether it is a mixture of one distribution, of known moments."""
+        if self._standard is None:
+            return False
+        return bool(np.all(np.isfinite(self.stddev) & (self.stddev > 0)))
+
+    @property
+    def _is_large(self) -> bool:
+        return self.outputs.size >= fast.LARGE
+
+    @functools.cached_property
+    def _half_distances(self) -> Array:
+        """Half the mean distance of two targets of a row, `[N, ..., k]`."""
+
+        def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
+            parts = fast.components(self.likelihood, outputs)
+            parts = parts.relative(center, width)
+            if not self._is_large:
+                return width * fast.half_distance(parts, self._standard)
+            return width * fast.approximate(
+                fast.half_distance, parts, self._standard
+            )
+
+        return self._by_rows(chunk, self.mean, self.stddev, chunk=fast.CHUNK)
 
     def interval(self, level: float = 0.9) -> tuple[Array, Array]:
         """The central interval: (lower, upper), `[N, k]` each.
@@ -122,7 +235,7 @@ class RegressionPredictive(Predictive):
         """Probability integral transform, `[N, k]`: uniform if calibrated.
 
         `cdf(y)`; for counts a random place between `cdf(y - 1)` and `cdf(y)`,
-        the same one each time.
+        the same one each time. NaN at places that the mask leaves out.
 
         Args:
             y: targets, one row for each predicted row.
@@ -130,9 +243,18 @@ class RegressionPredictive(Predictive):
         Reference:
             [Czado et al., 2009](https://doi.org/10.1111/j.1541-0420.2009.01191.x)
         """
-        y = self._check_targets(y)
+        return by_place(RegressionPredictive._pit, self, y)
+
+    def _pit(self, y: Array) -> Array:
+        below, up_to = self._steps(y)
+        if below is None:
+            return up_to
+        return below + random.uniforms(0, y.shape) * (up_to - below)
+
+    def _steps(self, y: Array) -> tuple[Array | None, Array]:
+        """P(target < y) of counts, None of other numbers; P(target <= y)."""
         if not self.likelihood.is_discrete:
-            return self.cdf(y)
+            return None, self._cdf(y)
 
         def chunk(outputs: Tensor, y: Tensor) -> Tensor:
             return tf.stack(
@@ -140,35 +262,50 @@ class RegressionPredictive(Predictive):
             )
 
         ends = self._by_rows(chunk, y)
-        return (
-            ends[..., 0] + random.uniforms(0, y.shape) * np.diff(ends)[..., 0]
-        )
+        return ends[..., 0], ends[..., 1]
 
-    def rmse(self, y: Any) -> float:
+    def rmse(self, y: Any, sample_weight: Any = None) -> float:
         """Root mean squared error of `mean`, in the units of y."""
-        return metrics.rmse(self._check_targets(y), self.mean)
+        p, y, weights, _ = scored(self, y, sample_weight)
+        return metrics.rmse(y, p.mean, weights)
 
-    def coverage(self, y: Any, level: float = 0.9) -> float:
+    def coverage(
+        self, y: Any, level: float = 0.9, sample_weight: Any = None
+    ) -> float:
         """The share of targets inside of their `interval(level)`."""
-        return metrics.coverage(self._check_targets(y), *self.interval(level))
+        p, y, weights, _ = scored(self, y, sample_weight)
+        lower, upper = p.interval(level)
+        return metrics.coverage(y, lower, upper, weights)
 
-    def calibration_error(self, y: Any) -> float:
-        """Mean distance of nominal and empirical quantile levels."""
-        return metrics.calibration_error(self.pit(y))
+    def calibration_error(self, y: Any, sample_weight: Any = None) -> float:
+        """Mean distance of nominal and empirical quantile levels.
 
-    def crps(self, y: Any) -> float:
+        Of counts it is that of all random places of `pit` together.
+        """
+        p, y, weights, _ = scored(self, y, sample_weight)
+        below, up_to = p._steps(y)
+        return metrics.calibration_error(up_to, weights, below)
+
+    def crps(self, y: Any, sample_weight: Any = None) -> float:
         """Mean continuous ranked probability score, in the units of y.
 
         Lower is better; for a point prediction it is the absolute error.
 
         Args:
             y: targets, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`.
 
         Reference:
             [Gneiting and Raftery,
             2007](https://doi.org/10.1198/016214506000001437)
         """
-        y = self._check_targets(y)
+        p, y, weights, _ = scored(self, y, sample_weight)
+        return metrics.mean(p._crps(y), weights)
+
+    def _crps(self, y: Array) -> Array:
+        """The score of each target, of targets that are aligned."""
+        if self._is_fast:
+            return self._fast_crps(y)
         is_discrete, top = self.likelihood.is_discrete, 0
         if is_discrete:
             top = int(max(np.max(self.quantile(1 - 1e-6)), np.max(y)))
@@ -186,25 +323,38 @@ class RegressionPredictive(Predictive):
                 return crps.discrete_crps(cdf, y, edges, top)
             return crps.crps(cdf, y, edges(cdf))
 
-        return float(np.mean(self._by_rows(chunk, y, *self._centers)))
+        return self._by_rows(chunk, y, *self._centers)
 
-    def evaluate(self, y: Any) -> dict[str, float]:
+    def _fast_crps(self, y: Array) -> Array:
+        def chunk(outputs: Tensor, y: Tensor, gap: Tensor) -> Tensor:
+            parts = fast.components(self.likelihood, outputs)
+            return fast.crps(parts, self._standard, y, gap)
+
+        gaps = self._half_distances
+        return self._by_rows(chunk, y, gaps, chunk=fast.CHUNK)
+
+    def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
         """Scores: nll, rmse, crps, coverage_90 and calibration_error.
 
-        Rmse alone if draws were not kept.
+        Rmse alone if draws were not kept. The nll is per row or per step,
+        jointly for its targets; the others are means over targets.
 
         Args:
             y: targets, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`.
         """
-        if not self.has_draws:
-            return {"rmse": self.rmse(y)}
-        return {
-            "nll": self.nll(y),
-            "rmse": self.rmse(y),
-            "crps": self.crps(y),
-            "coverage_90": self.coverage(y, 0.9),
-            "calibration_error": self.calibration_error(y),
-        }
+        p, y, weights, _ = scored(self, y, sample_weight)
+        found = {"rmse": p.rmse(y, weights)}
+        if self.has_draws:
+            found = {
+                "nll": p.nll(y, weights),
+                **found,
+                "crps": p.crps(y, weights),
+                "coverage_90": p.coverage(y, 0.9, weights),
+                "calibration_error": p.calibration_error(y, weights),
+            }
+        per = dict.fromkeys(found, "target") | {"nll": self.place}
+        return Scores(found, {name: per[name] for name in found})
 
     def _columns(self) -> dict[str, Array]:
         columns = {
@@ -219,57 +369,3 @@ class RegressionPredictive(Predictive):
 
     def _kind(self) -> str:
         return f"{type(self.likelihood).__name__} regression"
-
-
-def _known_quantiles(quantiles: Mapping[float, Array], levels: Array) -> Array:
-    """Quantiles that were kept where draws were not, `[Q, N, k]`."""
-    kept = {round(q, 9): part for q, part in quantiles.items()}
-    wanted = [round(q, 9) for q in levels.tolist()]
-    if unknown := sorted(set(wanted) - set(kept)):
-        raise ValueError(
-            "The draws were not kept, and of quantiles only the levels "
-            f"{sorted(kept)}. Received: {unknown}"
-        )
-    return np.stack([kept[q] for q in wanted])
-
-
-def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
-    """Mean, its variance over draws, and the mean variance of the noise.
-
-    Args:
-        likelihood: of the outputs.
-        outputs: `[S, n, .., P]`.
-
-    Returns:
-        `[n, .., k]` each.
-    """
-    marginals = likelihood.marginals(outputs)
-    means = marginals.mean()
-    variances = marginals.variance() + tf.zeros_like(means)
-    return (
-        tf.reduce_mean(means, axis=0),
-        tf.math.reduce_variance(means, axis=0),
-        tf.reduce_mean(variances, axis=0),
-    )
-
-
-def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
-    """A place and a width to search a distribution from, finite."""
-    one = tf.ones_like(mean)
-    width = tf.where(tf.math.is_finite(variance), tf.sqrt(variance), one)
-    center = tf.where(tf.math.is_finite(mean), mean, tf.zeros_like(mean))
-    return center, tf.maximum(width, 1e-6 * (one + tf.abs(center)))
-
-
-def mixture_cdf(likelihood: Likelihood, outputs: Tensor) -> Cdf:
-    """The distribution function of the mixture over draws, `[S, n, .., P]`."""
-    marginals = likelihood.marginals(outputs)
-
-    def cdf(values: Tensor) -> Tensor:
-        if not likelihood.is_discrete:
-            return mixture.mixture_cdf(marginals, values)
-        # TFP continues the functions of counts to the left of zero.
-        at_zero = mixture.mixture_cdf(marginals, tf.maximum(values, 0.0))
-        return tf.where(values < 0, tf.zeros_like(at_zero), at_zero)
-
-    return cdf

@@ -1,0 +1,103 @@
+"""What belongs to a model's outputs: targets, losses and weights, by name."""
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import keras
+
+
+def names_of(outputs: Any, names: Sequence[str]) -> list[str]:
+    """The name of each output, each one once.
+
+    Args:
+        outputs: a model's outputs, in their structure.
+        names: those that Keras gives them, as far as it knows the model. Of a
+            dict the keys are the names.
+    """
+    paths = [path for path, _ in keras.tree.flatten_with_path(outputs)]
+    if isinstance(outputs, Mapping):
+        found = ["/".join(map(str, path)) for path in paths]
+    elif len(names) == len(paths):
+        found = list(names)
+    elif len(paths) == 1:
+        found = ["output"]
+    else:
+        found = ["/".join(["output", *map(str, path)]) for path in paths]
+    unique: list[str] = []
+    for name in found:
+        numbered = (f"{name}_{i}" for i in itertools.count(1))
+        names_to_try = itertools.chain([name], numbered)
+        unique.append(next(n for n in names_to_try if n not in unique))
+    return unique
+
+
+def by_output(
+    argument: str,
+    given: Any,
+    names: Sequence[str],
+    needed: Sequence[str] | None = None,
+) -> list[Any]:
+    """What an argument has for each output.
+
+    Args:
+        argument: its name, for errors.
+        given: a dict by the outputs' names; a list in the order of all
+            outputs, or of those that need an entry; or, if one output needs
+            one, its entry.
+        names: of all outputs, in their order.
+        needed: of the outputs that need an entry; default all.
+
+    Returns:
+        An entry for each output; None for those that need none.
+
+    Raises:
+        ValueError: if a name is missing or unknown, or if there are more or
+            fewer entries than outputs.
+    """
+    needed = list(names if needed is None else needed)
+    if isinstance(given, Mapping):
+        found = _flat(given)
+        missing = [name for name in needed if name not in found]
+        unknown = [name for name in found if name not in names]
+        if missing or unknown:
+            raise ValueError(
+                f"{argument} must have an entry for each output by its name: "
+                f"{needed}. Received: {list(found)}"
+                + (f", without {missing}" if missing else "")
+                + (f", with the unknown {unknown}" if unknown else "")
+            )
+        return [found[name] if name in needed else None for name in names]
+    entries = _entries(given, len(needed))
+    if len(entries) == len(names):
+        pairs = zip(names, entries, strict=True)
+        return [entry if name in needed else None for name, entry in pairs]
+    if len(entries) == len(needed):
+        left = iter(entries)
+        return [next(left) if name in needed else None for name in names]
+    raise ValueError(
+        f"{argument} must have an entry for each of the model's "
+        f"{len(needed)} outputs, {needed}. Received: {len(entries)}"
+    )
+
+
+def _flat(given: Mapping[Any, Any]) -> dict[str, Any]:
+    """Entries by name; of nested outputs by the path, joined by "/"."""
+    found: dict[str, Any] = {}
+    for key, entry in given.items():
+        if isinstance(entry, Mapping):
+            inner = _flat(entry).items()
+            found |= {f"{key}/{name}": value for name, value in inner}
+        else:
+            found[str(key)] = entry
+    return found
+
+
+def _entries(given: Any, count: int) -> list[Any]:
+    """A list's entries. A list of numbers is one output's array."""
+    if not isinstance(given, list | tuple):
+        return [given]
+    flat = keras.tree.flatten(given)
+    numbers = not any(hasattr(leaf, "shape") and leaf.shape for leaf in flat)
+    is_one = count == 1 and numbers and not all(x is None for x in flat)
+    return [given] if is_one else list(flat)

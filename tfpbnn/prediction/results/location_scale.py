@@ -1,0 +1,274 @@
+"""Mixtures of one distribution at many locations and scales, fast.
+
+What a mixture over draws is asked for takes its distribution function many
+times. Here that is a loop over standardized places in which XLA does several
+of them in one pass over the draws, in float32 relative to the mixture's mean
+and standard deviation; what is left of the error is taken away in float64.
+"""
+
+import functools
+import math
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.likelihoods.standard import Standard
+
+# Fewer elements than this, of draws and rows, are done in float64 at once: XLA
+# takes a while to compile.
+LARGE = 2**19
+# Others are done so many at a time, which stay in the cache.
+CHUNK = 2**17
+# Beyond this level and one minus it float32 has too few digits.
+LEAST_LEVEL = 1e-3
+# Places of the integral in one pass over the draws, on each side.
+_PLACES = 4
+_FIRST_STEP = 0.5
+_MOST_HALVINGS = 8
+_MOST_STEPS = 60
+
+
+class Components(NamedTuple):
+    """A mixture's parts, `[D, n, .., k]` each, or None.
+
+    Attributes:
+        loc: their locations.
+        scale: their scales.
+        weight: their probabilities; None if all are the same.
+    """
+
+    loc: Tensor
+    scale: Tensor
+    weight: Tensor | None
+
+    def relative(self, center: Tensor, width: Tensor) -> "Components":
+        """In units of a width, from a center: `[n, .., k]` each."""
+        return self._replace(
+            loc=(self.loc - center) / width, scale=self.scale / width
+        )
+
+    def cast(self, dtype: Any) -> "Components":
+        """In another precision."""
+        return Components(
+            *(None if part is None else tf.cast(part, dtype) for part in self)
+        )
+
+    def mean(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
+        """The average of `function(u, scale)` at places x.
+
+        Args:
+            function: of u = (x - loc) / scale.
+            x: `[Q, n, .., k]`, or sizes of 1 in place of these.
+
+        Returns:
+            `[Q, n, .., k]`.
+        """
+        u = (x[:, tf.newaxis] - self.loc) / self.scale
+        found = function(u, self.scale)
+        if self.weight is None:
+            return tf.reduce_mean(found, axis=1)
+        return tf.reduce_sum(self.weight * found, axis=1)
+
+
+def components(likelihood: Likelihood, outputs: Tensor) -> Components:
+    """The parts of a mixture over draws, from outputs `[S, n, .., P]`."""
+    marginals = likelihood.marginals(outputs)
+    parts = getattr(marginals, "components_distribution", marginals)
+    loc = parts.loc
+    scale = parts.scale + tf.zeros_like(loc)
+    if parts is marginals:
+        return Components(loc, scale, None)
+    weight = tf.nn.softmax(marginals.mixture_distribution.logits, axis=-1)
+    weight = weight / tf.cast(tf.shape(loc)[0], loc.dtype)
+    return Components(_front(loc), _front(scale), _front(weight))
+
+
+def _front(parts: Tensor) -> Tensor:
+    """`[S, n, .., C]` to `[S * C, n, ..]`."""
+    rank = len(parts.shape)
+    moved = tf.transpose(parts, [0, rank - 1, *range(1, rank - 1)])
+    return tf.reshape(moved, [-1, *parts.shape[1:-1]])
+
+
+def crps(
+    parts: Components, standard: Standard, y: Tensor, gap: Tensor
+) -> Tensor:
+    """The continuous ranked probability score, E|Y - y| less half E|Y - Y'|.
+
+    Args:
+        parts: of the mixture.
+        standard: the distribution of each.
+        y: targets, `[n, .., k]`.
+        gap: half of E|Y - Y'|, as by `half_distance`.
+
+    Reference:
+        [Gneiting and Raftery, 2007](https://doi.org/10.1198/016214506000001437)
+    """
+
+    def distance(u: Tensor, scale: Tensor) -> Tensor:
+        return scale * standard.distance(u)
+
+    return parts.mean(distance, y[tf.newaxis])[0] - gap
+
+
+def half_distance(parts: Components, standard: Standard) -> Tensor:
+    """The integral of F (1 - F), relative to width: half E|Y - Y'|.
+
+    By the trapezoidal rule in t, where the place is sinh(t): its error falls
+    geometrically with the number of places for smooth functions on the line.
+    Steps are halved until that changes no row by more than the tolerance; the
+    error that is left is far smaller than the last change: 1e-5 of the width in
+    float32, unless the parts are narrower than a hundredth of it.
+
+    Args:
+        parts: relative to the mixture's mean and standard deviation.
+        standard: the distribution of each.
+    """
+    dtype = parts.loc.dtype
+    tolerance = 3e-4 if dtype == tf.float32 else 1e-6
+
+    def halve(step: Tensor, old: Tensor, _: Tensor) -> Any:
+        new = 0.5 * (old + step * _walk(parts, standard, 0.5 * step, step))
+        return 0.5 * step, new, tf.reduce_max(tf.abs(new - old))
+
+    step = tf.constant(_FIRST_STEP, dtype)
+    middle = _spread(parts, standard, tf.zeros([1], dtype))[0]
+    first = step * (middle + _walk(parts, standard, step, step))
+    _, found, _ = tf.while_loop(
+        lambda *state: state[-1] > tolerance,
+        halve,
+        (step, first, tf.constant(1.0, dtype)),
+        maximum_iterations=_MOST_HALVINGS,
+    )
+    return found
+
+
+def _spread(parts: Components, standard: Standard, t: Tensor) -> Tensor:
+    """F (1 - F) at places sinh(t), `[T, n, .., k]`."""
+    places = tf.reshape(tf.sinh(t), [-1] + [1] * (len(parts.loc.shape) - 1))
+    f = parts.mean(lambda u, _: standard.centered(u), places)
+    return 0.25 - f * f
+
+
+def _walk(
+    parts: Components, standard: Standard, start: Tensor, step: Tensor
+) -> Tensor:
+    """The sum over places, outwards to both sides until nothing is left."""
+    dtype = parts.loc.dtype
+    # F (1 - F) falls from the median on. In float32 it never is quite 0.
+    least = 5e-7 if dtype == tf.float32 else 1e-12
+    steps = step * tf.range(_PLACES, dtype=dtype)
+
+    def further(t: Tensor, total: Tensor, _: Tensor) -> Any:
+        places = tf.concat([t + steps, -t - steps], axis=0)
+        found = _spread(parts, standard, places)
+        total += tf.tensordot(tf.cosh(places), found, 1)
+        ends = tf.reduce_max(found[_PLACES - 1] + found[-1])
+        return t + _PLACES * step, total, ends
+
+    _, total, _ = tf.while_loop(
+        lambda *state: state[-1] > least,
+        further,
+        (start, tf.zeros_like(parts.loc[0]), tf.constant(1.0, dtype)),
+        maximum_iterations=_MOST_STEPS * 2**_MOST_HALVINGS,
+    )
+    return total
+
+
+def roots(parts: Components, standard: Standard, levels: Tensor) -> Tensor:
+    """About the quantiles: Newton's steps, kept in brackets that shrink.
+
+    Args:
+        parts: relative to the mixture's mean and standard deviation.
+        standard: the distribution of each.
+        levels: `[Q]`.
+
+    Returns:
+        `[Q, n, .., k]`, to about 1e-5 where the density is not small.
+    """
+    dtype = parts.loc.dtype
+    q = tf.reshape(levels, [-1] + [1] * (len(parts.loc.shape) - 1))
+    zeros = tf.zeros_like(parts.loc[:1]) + tf.zeros_like(q)
+    # Cantelli's inequality.
+    low = zeros - 1.01 * tf.sqrt((1 - q) / q) - 1e-3
+    high = zeros + 1.01 * tf.sqrt(q / (1 - q)) + 1e-3
+    start = zeros + math.sqrt(2) * tf.math.erfinv(2 * q - 1)
+
+    def step(i: Tensor, x: Tensor, low: Tensor, high: Tensor, _: Any) -> Any:
+        excess, density = _excess(parts, standard, x, q)
+        low = tf.where(excess < 0, x, low)
+        high = tf.where(excess < 0, high, x)
+        new = x - excess / density
+        # Where Newton's steps get nowhere, halving does. The error after a
+        # step is about its square.
+        outside = ~((new > low) & (new < high)) | (i % 8 == 7)
+        new = tf.where(outside, 0.5 * (low + high), new)
+        done = (tf.abs(new - x) < 2e-3) | (high - low < 1e-5)
+        new = tf.where(done & (i % 8 == 7), x, new)
+        return i + 1, new, low, high, tf.reduce_all(done)
+
+    _, x, *_ = tf.while_loop(
+        lambda *state: ~state[-1],
+        step,
+        (tf.constant(0), tf.cast(start, dtype), low, high, tf.constant(False)),
+        maximum_iterations=_MOST_STEPS,
+    )
+    return x
+
+
+def _excess(
+    parts: Components, standard: Standard, x: Tensor, q: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The distribution function less the level, and the density."""
+
+    def density(u: Tensor, scale: Tensor) -> Tensor:
+        return standard.pdf(u) / scale
+
+    f = parts.mean(lambda u, _: standard.centered(u), x)
+    return f - (q - 0.5), parts.mean(density, x)
+
+
+def polished(
+    parts: Components, standard: Standard, x: Tensor, levels: Tensor
+) -> tuple[Tensor, Tensor]:
+    """One more step, in full precision, and whether it was a small one.
+
+    A root of error e has one of about e^2 after a step. Where the density is
+    small beside the level, as between far modes, there is no telling.
+    """
+    q = tf.reshape(levels, [-1] + [1] * (len(x.shape) - 1))
+    excess, density = _excess(parts, standard, x, q)
+    step = excess / density
+    is_steep = density > 0.01 * tf.minimum(q, 1 - q)
+    return x - step, is_steep & (tf.abs(step) < 1e-4)
+
+
+@functools.cache
+def _compiled(function: Any, standard: Standard) -> Any:
+    """An XLA program of `half_distance` or `roots`, for any mixture."""
+
+    def run(parts: list[Any], *arguments: Tensor) -> Tensor:
+        return function(Components(*parts), standard, *arguments)
+
+    return tf.function(run, jit_compile=True, reduce_retracing=False)
+
+
+def approximate(
+    function: Any, parts: Components, standard: Standard, *arguments: Tensor
+) -> Tensor:
+    """`half_distance` or `roots`, compiled and in float32.
+
+    Args:
+        function: one of these.
+        parts: as it takes them.
+        standard: as it takes it.
+        arguments: what else it takes.
+    """
+    found = _compiled(function, standard)(
+        list(parts.cast(tf.float32)),
+        *(tf.cast(argument, tf.float32) for argument in arguments),
+    )
+    return tf.cast(found, parts.loc.dtype)

@@ -1,0 +1,89 @@
+"""Says when targets are in units that the loss was not adapted to."""
+
+import warnings
+import weakref
+from collections.abc import Mapping
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn.base import data, keras_private
+from tfpbnn.likelihoods import Likelihood, units
+from tfpbnn.networks import reading
+from tfpbnn.training import data_checks
+
+# A network starts with outputs of about 0 and noises of about 0.7, from where
+# targets can be reached fast whose mean and standard deviation are in here.
+_MOST = 5.0
+_LEAST_STDDEV = 0.05
+_warned: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
+    """Warns, once for each model, of units that `fit` would do badly with.
+
+    These are array targets far from standardized under a loss that could have
+    been adapted to them, and metrics under a loss that was, since Keras gives
+    them the outputs as they are, in standardized units.
+
+    Args:
+        model: a compiled model.
+        given: the arguments of Keras's `fit`, by name.
+    """
+    if model in _warned or not model.compiled:
+        return
+    names, losses = reading.output_names(model), model.loss
+    compiled = keras_private.compile_arguments(model)
+    several = len(names) > 1
+    found = [
+        text
+        for name, loss, target, metrics in zip(
+            names,
+            data_checks.by_output(losses, names, losses),
+            data_checks.by_output(given.get("y"), names, None),
+            data_checks.by_output(compiled.get("metrics"), names, None),
+            strict=True,
+        )
+        if isinstance(loss, Likelihood) and loss.is_location_scale
+        for of in [f" of the output `{name}`" if several else ""]
+        for text in (_far(of, loss, target), _metrics(of, loss, metrics))
+        if text
+    ]
+    if found:
+        _warned.add(model)
+        warnings.warn("\n".join(found), stacklevel=4)
+
+
+def _far(of: str, loss: Likelihood, y: Any) -> str:
+    """What to say of targets far from standardized; "" if they are not."""
+    values = None if y is None or data.is_stream(y) else data.to_numpy(y)
+    if loss.units is not None or values is None or not values.size:
+        return ""
+    if values.dtype.kind not in "iuf" or not np.all(np.isfinite(values)):
+        return ""
+    mean, stddev = map(np.array, units.of(values))
+    far = (np.abs(mean) > _MOST) | (stddev > _MOST) | (stddev < _LEAST_STDDEV)
+    if not np.any(far):
+        return ""
+    first, kind = int(np.argmax(far)), type(loss).__name__
+    return (
+        f"The targets{of} have a mean of {mean[first]:.4g} and a standard "
+        f"deviation of {stddev[first]:.4g}, far from 0 and 1, so that training "
+        "will be slow and may end badly. Compile the model with "
+        f"`tfpbnn.likelihoods.{kind}(...).adapt(y_train)`: the network is then "
+        "trained on standardized targets, and predictions are in the units of y"
+    )
+
+
+def _metrics(of: str, loss: Likelihood, metrics: Any) -> str:
+    """What to say of metrics under an adapted loss; "" if there are none."""
+    given = [m for m in keras.tree.flatten(metrics) if m is not None]
+    if loss.units is None or not given:
+        return ""
+    return (
+        f"The metrics{of} are given the network's outputs as they are, in "
+        "standardized units, and targets in the units of y. Leave "
+        "`metrics` out of `compile`; `tfpbnn.evaluate` has scores in units of "
+        "y, and so has the loss"
+    )
