@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Array, Tensor, Tree
+from tfpbnn.base.xla import Compiler
 from tfpbnn.densities.parameters import Parameters
 from tfpbnn.layers.drawn.base import DrawnValues
 from tfpbnn.likelihoods import Likelihood
@@ -133,6 +134,7 @@ class LogDensity:
     Attributes:
         data: the features, targets and weights of all rows in chunks, as
             NumPy arrays `[chunks, rows, ...]`, which a program takes.
+        compiler: compiles functions of this density.
     """
 
     def __init__(
@@ -161,6 +163,7 @@ class LogDensity:
         ]
         self.num_rows = len(rows[2])
         self.data = keras.tree.map_structure(self._chunked, rows)
+        self.compiler = Compiler()
 
     def __call__(self, vectors: Tensor, data: Tree) -> Tensor:
         """The log-densities `[C]` of vectors `[C, D]`, given `self.data`."""
@@ -236,7 +239,16 @@ class LogDensity:
 
 
 def over(function: Any, vectors: Tensor) -> Tensor:
-    """A function of one vector, for each of `[C, D]`."""
+    """A function of one vector, for each of `[C, D]`.
+
+    All at once where TensorFlow can rewrite it so. It can't with convolutions
+    and recurrent layers, for one: there it is a loop, with the same numbers.
+    """
     if vectors.shape[0] == 1:  # a chain alone needs nothing vectorized
         return function(vectors[0])[tf.newaxis]
-    return tf.vectorized_map(function, vectors)
+    try:
+        return tf.vectorized_map(
+            function, vectors, fallback_to_while_loop=False
+        )
+    except ValueError:
+        return tf.map_fn(function, vectors, fn_output_signature=vectors.dtype)

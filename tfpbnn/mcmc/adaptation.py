@@ -61,10 +61,15 @@ class StepSize(NamedTuple):
     count: Tensor
 
 
-def start_at(log_step_size: Tensor) -> StepSize:
-    """Dual averaging anew, from these step sizes."""
+def start_at(log_step_size: Tensor, boldness: float) -> StepSize:
+    """Dual averaging anew, from these step sizes.
+
+    Args:
+        log_step_size: logarithms, `[C]`.
+        boldness: how many times larger step sizes it is drawn to.
+    """
     zeros = tf.zeros_like(log_step_size)
-    center = log_step_size + tf.math.log(tf.constant(10.0, zeros.dtype))
+    center = log_step_size + tf.cast(np.log(boldness), zeros.dtype)
     return StepSize(log_step_size, log_step_size, zeros, center, zeros)
 
 
@@ -82,12 +87,15 @@ def updated(state: StepSize, acceptance: Tensor, target: float) -> StepSize:
 class Widths(NamedTuple):
     """Running moments of a window, and the widths that steps are made with.
 
+    They are of G groups of chains that learn together: each chain by itself,
+    or all in one group.
+
     Attributes:
-        scale: standard deviations `[C, D]`, or factors of covariances
-            `[C, D, D]`, lower triangular.
-        mean: of the window's positions, `[C, D]`.
+        scale: standard deviations `[G, D]`, or factors of covariances
+            `[G, D, D]`, lower triangular.
+        mean: of each chain's positions in the window, `[C, D]`.
         squares: sums of squared deviations, or of their products.
-        count: of the window's positions, `[C]`.
+        count: of each chain's positions in the window, `[C]`.
     """
 
     scale: Tensor
@@ -108,27 +116,35 @@ class Widths(NamedTuple):
     def into(self, vector: Tensor) -> Tensor:
         """From vectors `[C, D]` to whitened positions."""
         if self.is_dense:
-            right = vector[..., tf.newaxis]
-            return tf.linalg.triangular_solve(self.scale, right)[..., 0]
+            # Chains of a group are columns of one right-hand side.
+            columns = tf.linalg.matrix_transpose(self._grouped(vector))
+            found = tf.linalg.triangular_solve(self.scale, columns)
+            found = tf.linalg.matrix_transpose(found)
+            return tf.reshape(found, tf.shape(vector))
         return vector / self.scale
 
     def counted(self, vector: Tensor) -> "Widths":
-        """With one more position in the window."""
+        """With one more position of each chain in the window, `[C, D]`.
+
+        Deviations are from each chain's own mean: chains of a group may be at
+        other modes, with the same widths, as networks are whose units are in
+        another order.
+        """
         count = self.count + 1
         change = vector - self.mean
         mean = self.mean + change / count[:, tf.newaxis]
-        left = vector - mean
+        change, left = self._grouped(change), self._grouped(vector - mean)
         if self.is_dense:
-            square = change[:, :, tf.newaxis] * left[:, tf.newaxis]
+            square = tf.matmul(change, left, transpose_a=True)
         else:
-            square = change * left
+            square = tf.reduce_sum(change * left, axis=1)
         return Widths(self.scale, mean, self.squares + square, count)
 
     def ended(self) -> "Widths":
         """The window's widths, and a new window."""
-        count = tf.reshape(self.count, [-1] + [1] * (len(self.scale.shape) - 1))
-        moment = self.squares / tf.maximum(count - 1, 1)
-        share = count / (count + _COUNT)
+        chains, count = self._group_size, self.count[0]
+        moment = self.squares / (chains * tf.maximum(count - 1, 1))
+        share = chains * count / (chains * count + _COUNT)
         small = tf.constant(_SMALL, moment.dtype)
         if self.is_dense:
             eye = tf.eye(moment.shape[-1], dtype=moment.dtype)
@@ -137,10 +153,28 @@ class Widths(NamedTuple):
             )
         else:
             scale = tf.sqrt(share * moment + (1 - share) * small)
-        return start(scale)
+        return start(scale, self.mean.shape[0])
+
+    @property
+    def _group_size(self) -> int:
+        return self.mean.shape[0] // self.scale.shape[0]
+
+    def _grouped(self, vector: Tensor) -> Tensor:
+        """From `[C, D]` to `[G, C / G, D]`."""
+        return tf.reshape(vector, [-1, self._group_size, vector.shape[-1]])
 
 
-def start(scale: Tensor) -> Widths:
-    """An empty window, with these widths."""
-    mean = tf.zeros_like(scale[:, 0] if len(scale.shape) == 3 else scale)
+def pooled(acceptance: Tensor) -> Tensor:
+    """The harmonic mean of the chains' acceptance, for each of them, `[C]`.
+
+    It is small if one chain's is, so that none is left where it can't move.
+    """
+    found = tf.maximum(acceptance, tf.constant(1e-10, acceptance.dtype))
+    mean = 1 / tf.reduce_mean(1 / found)
+    return tf.fill(tf.shape(acceptance), mean)
+
+
+def start(scale: Tensor, chains: int) -> Widths:
+    """An empty window of so many chains, with these widths."""
+    mean = tf.zeros([chains, scale.shape[-1]], scale.dtype)
     return Widths(scale, mean, tf.zeros_like(scale), tf.zeros_like(mean[:, 0]))

@@ -53,7 +53,7 @@ class Chains:
         keep = plan.keep[rows]
         watched = keep if start >= plan.num_warmup else np.ones_like(keep)
         began = time.monotonic()
-        state, trace = program(self.state, plan.flags[rows], watched, data)
+        state, trace = program(self.state, plan.flags, watched, data)
         arrays = Trace(*(t.numpy() for t in trace))
         took = time.monotonic() - began
         if took < _SECONDS / 2:

@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor, Tree
+from tfpbnn.base.xla import Compiler
 from tfpbnn.mcmc import adaptation
 from tfpbnn.mcmc.adaptation import StepSize, Widths
 from tfpbnn.mcmc.kernels import Kernel, Step
@@ -48,24 +49,25 @@ class Trace(NamedTuple):
 
 
 def initial(
-    vector: Tensor, scale: Tensor, step_size: float, memory: Any, key: Tensor
+    vector: Tensor,
+    scale: Tensor,
+    step_size: StepSize,
+    memory: Any,
+    key: Tensor,
 ) -> ChainState:
     """Chains that have not moved yet.
 
     Args:
         vector: `[C, D]`.
-        scale: `[C, D]` or `[C, D, D]`, as in `Widths`.
-        step_size: to begin with.
+        scale: `[G, D]` or `[G, D, D]`, as in `Widths`.
+        step_size: to begin with, of each chain.
         memory: the kernel's.
         key: `[2]`.
     """
-    log = tf.math.log(
-        tf.fill(vector.shape[:1], tf.cast(step_size, vector.dtype))
-    )
     return ChainState(
         vector,
-        adaptation.start_at(log),
-        adaptation.start(scale),
+        step_size,
+        adaptation.start(scale, vector.shape[0]),
         keras.tree.map_structure(tf.constant, memory),
         tf.constant(0),
         key,
@@ -84,35 +86,32 @@ class Program:
         self,
         log_density: Callable[[Tensor, Tree], Tensor],
         kernel: Kernel,
-        *,
-        jit_compile: bool,
+        compiler: Compiler,
     ):
         self._log_density = log_density
         self._kernel = kernel
-        self._function = tf.function(
-            self._run, jit_compile=jit_compile, autograph=False
-        )
+        self._function = compiler.compiled(self._run)
 
     def __call__(
         self, state: ChainState, flags: Any, keep: Any, data: Tree
     ) -> tuple[ChainState, Trace]:
-        """Moves the chains by `len(flags)` steps.
+        """Moves the chains by `len(keep)` steps.
 
         Args:
             state: where they are.
-            flags: of each step, as from `adaptation.schedule`.
+            flags: of all steps of the plan, as from `adaptation.schedule`:
+                the same in every call, since XLA may take them for constants
+                and would compile anew for others.
             keep: whether a step's position is to be returned, of each.
             data: what the log-density takes beside vectors.
 
         Returns:
             the chains afterwards, and what was kept.
         """
-        count = len(flags)
-        missing = MOST_STEPS - count
-        flags = tf.pad(tf.constant(flags), [[0, missing], [0, 0]])
-        keeps = tf.pad(tf.constant(keep), [[0, missing]])
+        count = len(keep)
+        keeps = tf.pad(tf.constant(keep), [[0, MOST_STEPS - count]])
         state, trace = self._function(
-            state, flags, keeps, tf.constant(count), data
+            state, tf.constant(flags), keeps, tf.constant(count), data
         )
         kept = int(sum(keep))
         return state, Trace(*(t[:kept] for t in trace))
@@ -126,7 +125,7 @@ class Program:
         data: Tree,
     ) -> tuple[ChainState, Trace]:
         def body(i: Tensor, slot: Tensor, state: Any, arrays: Any) -> Any:
-            state, record = self._step(state, flags[i], data)
+            state, record = self._step(state, flags[state.step], data)
             # A step that is not kept is written over by the next.
             arrays = [
                 a.write(slot, r) for a, r in zip(arrays, record, strict=True)
@@ -166,6 +165,7 @@ class Program:
             size,
             seed,
             state.memory,
+            adapts,
         )
         vector = widths.out(found.position)
         state = self._adapted(state, flags, vector, found)
@@ -185,17 +185,24 @@ class Program:
         """The chains after a step, with what they learn of it."""
         adapts, counts, ends = tf.unstack(flags)
         widths = _chosen(counts, state.widths.counted(vector), state.widths)
+        acceptance = found.acceptance
+        if self._kernel.is_pooled:
+            acceptance = adaptation.pooled(acceptance)
+        new = tf.cond(ends, widths.ended, lambda: widths)
+        memory = self._kernel.carried(
+            found.memory, lambda z: new.into(widths.out(z))
+        )
         tried = adaptation.updated(
-            state.step_size, found.acceptance, self._kernel.target_accept
+            state.step_size, acceptance, self._kernel.target_accept
         )
         step_size = _chosen(adapts, tried, state.step_size)
         # After a window all is other than before: dual averaging begins anew.
-        anew = adaptation.start_at(step_size.average)
+        anew = adaptation.start_at(step_size.average, self._kernel.boldness)
         return ChainState(
             vector,
             _chosen(ends, anew, step_size),
-            tf.cond(ends, widths.ended, lambda: widths),
-            found.memory,
+            new,
+            _chosen(ends, memory, found.memory),
             state.step + 1,
             state.key,
         )

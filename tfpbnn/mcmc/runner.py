@@ -38,8 +38,8 @@ class Runner:
 
     def compile(self, chains: Chains) -> None:
         """Compiles the program, before threads would all do so."""
-        none = self._plan.flags[:0], self._plan.keep[:0]
-        self._program(chains.state, *none, self._data)
+        none = self._plan.keep[:0]
+        self._program(chains.state, self._plan.flags, none, self._data)
 
     def run(self, groups: list[Chains], bar: Any) -> bool:
         """Runs until all is done, or interrupted.

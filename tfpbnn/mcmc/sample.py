@@ -36,7 +36,7 @@ def sample(
     num_chains: int | None = None,
     num_warmup: int = 500,
     num_samples: int = 500,
-    init: Any = "prior",
+    init: Any = None,
     seed: int | None = None,
     *,
     thin: int = 1,
@@ -64,7 +64,12 @@ def sample(
             those of the chains, and weights without one have `prior`.
         x: inputs, N rows: an array, or a list or dict of them.
         y: targets; of a model with several outputs a list, or a dict by name.
-        kernel: "nuts", which finds the lengths of its paths itself, or "hmc".
+        kernel: how chains move. "nuts" finds the length of each of its paths
+            itself; "hmc" draws them. "chees" and "snaper" are for 16 to 256
+            chains: these learn one length, step size and set of widths
+            together, and all move at once, so that none waits for another.
+            "mclmc" rejects nothing, for which it has a bias: variances are off
+            by up to a twentieth.
         likelihood: what the outputs mean, as in `tfpbnn.predict`; by default
             read off the compiled loss.
         prior: a prior for all weights, by name or as an object of
@@ -75,19 +80,22 @@ def sample(
             are drawn along. The scale of a `HomoscedasticScale` layer has a
             half-Cauchy prior with the layer's `initial_scale` as its median,
             unless a hyperprior is given for it.
-        num_chains: how many chains; default 4, or one for each member of an
-            ensemble that is `init`.
+        num_chains: how many chains; default 4 (of "chees" and "snaper" 16), or
+            one for each member of an ensemble that is `init`.
         num_warmup: steps in which step sizes and widths are adapted, and which
             are not kept.
         num_samples: draws of each chain that are kept.
-        init: where chains begin: at draws of the "prior"; near modes ("map"),
-            found by some steps of Adam from there; at draws of the model's own
-            variational posterior ("vi"), whose widths are those that the
-            chains begin with; at the weights of a model like this, or of the
-            members of an ensemble of them.
+        init: where chains begin: at draws of the "prior" (default); near modes
+            ("map", default of "chees" and "snaper"), found by some steps of
+            Adam from such draws; at draws of the model's own variational
+            posterior ("vi"), whose widths are those that the chains begin
+            with; at the weights of a model like this, or of the members of an
+            ensemble of them. What is not random in these (frozen layers,
+            normalizations) must be as in `model`.
         seed: an integer; None takes one from Python's `random`, which
             `keras.utils.set_random_seed` seeds. A chain's numbers depend on
-            the seed and its place alone, not on how many others there are.
+            the seed and its place alone, not on how many others there are,
+            unless chains learn from each other.
         thin: every how many steps a draw is kept.
         max_tree_depth: paths have at most 2 to this power steps.
         target_accept: the mean probability of acceptance that step sizes are
@@ -131,12 +139,19 @@ def sample(
 
     Reference:
         [Hoffman and Gelman, 2014](https://arxiv.org/abs/1111.4246); [Izmailov
-        et al., 2021](https://arxiv.org/abs/2104.14421)
+        et al., 2021](https://arxiv.org/abs/2104.14421); chains from the members
+        of an ensemble, [Sommer et al.,
+        2025](https://arxiv.org/abs/2502.06335)
     """
+    is_pooled = KERNELS.get(kernel, Kernel).is_pooled
+    if init is None:
+        init = "map" if is_pooled else "prior"
     settings = Settings(
         kernel=kernel,
         num_chains=(
-            starts.natural_count(init) if num_chains is None else num_chains
+            starts.natural_count(init, is_pooled)
+            if num_chains is None
+            else num_chains
         ),
         num_warmup=num_warmup,
         num_samples=num_samples,
@@ -186,6 +201,12 @@ class Settings:
         checks.positive_integer("max_tree_depth", self.max_tree_depth)
         checks.open_fraction("target_accept", self.target_accept)
         checks.one_of("mass_matrix", self.mass_matrix, _MASS_MATRICES)
+        if KERNELS[self.kernel].is_pooled and self.num_chains < 2:
+            raise ValueError(
+                f"`num_chains` must be at least 2 for kernel={self.kernel!r}, "
+                "whose chains learn from each other (16 or more is better). "
+                f"Received: num_chains={self.num_chains}"
+            )
 
     @property
     def mover(self) -> Kernel:
@@ -212,7 +233,7 @@ def _run(
 ) -> bool:
     """Moves the chains to the end of the plan; whether they got there."""
     density, plan = problem.density, settings.plan
-    moves = Program(density, settings.mover, jit_compile=True)
+    moves = Program(density, settings.mover, density.compiler)
     runner = Runner(moves, plan, density.data, file)
     bar = ChainBar(verbose, len(groups) * len(plan.flags))
     runner.compile(groups[0])
@@ -222,20 +243,33 @@ def _run(
 
 
 def _groups(problem: Problem, init: Any, settings: Settings) -> list[Chains]:
-    """Chains that have not moved, each by itself."""
-    seed = settings.seed
-    start = starts.find(problem, init, settings.num_chains, seed)
-    is_dense = settings.mass_matrix == "dense"
-    groups = []
-    for number, (vector, scale) in enumerate(zip(*start, strict=True)):
-        words = np.random.SeedSequence([seed, number]).generate_state(2)
-        generator = np.random.default_rng([seed, number, 1])
-        state = initial(
-            tf.constant(vector[np.newaxis]),
-            tf.constant((np.diag(scale) if is_dense else scale)[np.newaxis]),
-            _STEP_SIZE / len(vector) ** 0.25,
-            settings.mover.memory(vector[np.newaxis], generator),
-            tf.constant((words >> 1).astype("int32")),
-        )
-        groups.append(Chains(state))
-    return groups
+    """Chains that have not moved: each by itself, or all in one group."""
+    start = starts.find(problem, init, settings.num_chains, settings.seed)
+    if settings.mover.is_pooled:
+        scale = start.scale.mean(axis=0, keepdims=True)
+        return [_group(0, start.vector, scale, settings)]
+    return [
+        _group(number, vector[np.newaxis], scale[np.newaxis], settings)
+        for number, (vector, scale) in enumerate(zip(*start, strict=True))
+    ]
+
+
+def _group(
+    number: int, vector: Array, scale: Array, settings: Settings
+) -> Chains:
+    """Chains at `[C, D]` that one program moves, with widths `[G, D]`."""
+    words = np.random.SeedSequence([settings.seed, number]).generate_state(2)
+    generator = np.random.default_rng([settings.seed, number, 1])
+    if settings.mass_matrix == "dense":
+        scale = scale[:, :, np.newaxis] * np.eye(scale.shape[-1])
+    log = np.full_like(
+        vector[:, 0], np.log(_STEP_SIZE / vector.shape[-1] ** 0.25)
+    )
+    state = initial(
+        tf.constant(vector),
+        tf.constant(scale.astype(vector.dtype)),
+        adaptation.start_at(tf.constant(log), settings.mover.boldness),
+        settings.mover.memory(vector, generator),
+        tf.constant((words >> 1).astype("int32")),
+    )
+    return Chains(state)

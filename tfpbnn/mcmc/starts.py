@@ -13,9 +13,11 @@ from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.densities.parameters import Parameters
 from tfpbnn.densities.problem import Problem
 from tfpbnn.densities.variational import Known
+from tfpbnn.networks import reading
 
 # Draws of the prior are tried as often, before its density is called infinite.
 _TRIES = 100
+_CHAINS, _POOLED_CHAINS = 4, 16
 _MAP_STEPS, _LEARNING_RATE = 1000, 0.02
 _BETA_1, _BETA_2, _EPSILON = 0.9, 0.99, 1e-8
 
@@ -57,7 +59,7 @@ def find(problem: Problem, init: Any, chains: int, seed: int) -> Start:
         if init == "map":
             found = _optimized(problem.density, found)
     else:
-        found = _from_weights(problem.parameters, _networks(init), chains)
+        found = _from_weights(problem, _networks(init), chains)
     _check_finite(problem.density, found)
     return found
 
@@ -82,9 +84,10 @@ def _from_prior(
 
 
 def _from_weights(
-    parameters: Parameters, networks: Sequence[keras.Model], chains: int
+    problem: Problem, networks: Sequence[keras.Model], chains: int
 ) -> Start:
     """At the weights of networks, each chain at one of them."""
+    parameters = problem.parameters
     paths = [v.path for v in parameters.variables]
     vectors = []
     for network in networks:
@@ -95,9 +98,47 @@ def _from_weights(
                 f"{[(v.path, tuple(v.shape)) for v in network.weights]}, for "
                 f"{paths}"
             )
+        _check_constants(problem, network)
         vectors.append(parameters.vector_of(weights))
     stack = np.stack([vectors[c % len(vectors)] for c in range(chains)])
     return Start(stack, np.ones_like(stack))
+
+
+def _check_constants(problem: Problem, network: keras.Model) -> None:
+    """Raises if a network differs in what the chains leave as it is.
+
+    Chains at its weights would then be of another function than it is.
+
+    Raises:
+        ValueError: with the weights' paths.
+    """
+    random = {id(v) for v in problem.parameters.variables}
+    mine = [v for v in problem.network.weights if not reading.is_noise(v)]
+    others = [v for v in network.weights if not reading.is_noise(v)]
+    found = {v.path: v for v in others}
+    if not all(v.path in found for v in mine) and len(others) == len(mine):
+        found = dict(zip((v.path for v in mine), others, strict=True))
+    different = [
+        v.path
+        for v in mine
+        if id(v) not in random
+        and not (v.path in found and _is_close(v, found[v.path]))
+    ]
+    if different:
+        raise ValueError(
+            "`init` must be equal to `model` in all that is not random, such "
+            "as frozen layers and normalizations: that is the model's own for "
+            f"all chains. Received: other values of {different}. Give its "
+            "network as `model`, and to all members of an ensemble the same "
+            "constants, or make them random by `trainable_only=False`"
+        )
+
+
+def _is_close(one: keras.Variable, other: keras.Variable) -> bool:
+    if tuple(one.shape) != tuple(other.shape):
+        return False
+    pair = [keras.ops.convert_to_numpy(v) for v in (one, other)]
+    return bool(np.allclose(*pair, rtol=1e-5, atol=1e-6))
 
 
 def _weights_like(
@@ -179,7 +220,7 @@ def _climb(density: LogDensity) -> Callable[[Tensor, Tree], Tensor]:
             lambda i, *_: i < _MAP_STEPS, body, (0, vector, zeros, zeros)
         )[1]
 
-    return tf.function(run, jit_compile=True, autograph=False)
+    return density.compiler.compiled(run)
 
 
 def _check_finite(density: LogDensity, start: Start) -> None:
@@ -204,13 +245,20 @@ def _check_finite(density: LogDensity, start: Start) -> None:
 
 def _compiled(density: LogDensity) -> Callable[[Array], Array]:
     data = keras.tree.map_structure(tf.constant, density.data)
-    function = tf.function(density, jit_compile=True, autograph=False)
+    function = density.compiler.compiled(density.__call__)
     return lambda vectors: function(tf.constant(vectors), data).numpy()
 
 
-def natural_count(init: Any) -> int:
-    """How many chains there are if nothing is said."""
-    return len(_networks(init)) if hasattr(init, "members") else 4
+def natural_count(init: Any, is_pooled: bool) -> int:
+    """How many chains there are if nothing is said.
+
+    One for each member of an ensemble; where chains learn from each other, and
+    there are too few members, the same number more for each.
+    """
+    members = len(_networks(init)) if hasattr(init, "members") else 1
+    if is_pooled:
+        return members * -(-_POOLED_CHAINS // members)
+    return members if hasattr(init, "members") else _CHAINS
 
 
 def _networks(init: Any) -> list[Any]:

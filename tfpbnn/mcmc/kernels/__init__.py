@@ -6,10 +6,27 @@ in `KERNELS`.
 """
 
 from tfpbnn.mcmc.kernels.base import Kernel, Step
+from tfpbnn.mcmc.kernels.chees import ChEES
 from tfpbnn.mcmc.kernels.hmc import HMC
 from tfpbnn.mcmc.kernels.mclmc import MCLMC
 from tfpbnn.mcmc.kernels.nuts import NUTS
+from tfpbnn.mcmc.kernels.snaper import SNAPER
 
-KERNELS: dict[str, type[Kernel]] = {"hmc": HMC, "mclmc": MCLMC, "nuts": NUTS}
+KERNELS: dict[str, type[Kernel]] = {
+    "chees": ChEES,
+    "hmc": HMC,
+    "mclmc": MCLMC,
+    "nuts": NUTS,
+    "snaper": SNAPER,
+}
 
-__all__ = ["HMC", "KERNELS", "MCLMC", "NUTS", "Kernel", "Step"]
+__all__ = [
+    "HMC",
+    "KERNELS",
+    "MCLMC",
+    "NUTS",
+    "SNAPER",
+    "ChEES",
+    "Kernel",
+    "Step",
+]

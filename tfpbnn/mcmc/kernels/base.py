@@ -45,9 +45,12 @@ class Kernel(abc.ABC):
     Attributes:
         is_pooled: whether chains learn from each other in warm-up, for which
             one program moves them all.
+        boldness: how many times larger step sizes than the last ones are tried
+            when their adaptation begins anew.
     """
 
     is_pooled: ClassVar[bool] = False
+    boldness: ClassVar[float] = 10.0
 
     def __init__(self, max_tree_depth: int, target_accept: float):
         self.max_tree_depth = max_tree_depth
@@ -65,6 +68,15 @@ class Kernel(abc.ABC):
         """
         return ()
 
+    def carried(self, memory: Any, move: Callable[[Tensor], Tensor]) -> Any:
+        """The memory, when positions are whitened by other widths from now on.
+
+        Args:
+            memory: as the last step left it.
+            move: from positions `[C, D]` as they were whitened to new ones.
+        """
+        return memory
+
     @abc.abstractmethod
     def step(
         self,
@@ -73,6 +85,7 @@ class Kernel(abc.ABC):
         step_size: Tensor,
         seed: Tensor,
         memory: Any,
+        adapts: Tensor,
     ) -> Step:
         """Moves the chains.
 
@@ -82,6 +95,8 @@ class Kernel(abc.ABC):
             step_size: of each chain, `[C]`.
             seed: of this step, `[2]`.
             memory: as the last step left it.
+            adapts: whether the kernel may learn from this step, a scalar. If
+                not, the memory must not change what later steps do in the mean.
         """
 
 

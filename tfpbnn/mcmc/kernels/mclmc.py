@@ -57,6 +57,7 @@ class MCLMC(Kernel):
         step_size: Tensor,
         seed: Tensor,
         memory: Any,
+        adapts: Tensor,
     ) -> Step:
         length = math.sqrt(position.shape[-1])
         count = self._count(length, step_size)

@@ -26,6 +26,7 @@ class NUTS(Kernel):
         step_size: Tensor,
         seed: Tensor,
         memory: Any,
+        adapts: Tensor,
     ) -> Step:
         kernel = tfp.mcmc.NoUTurnSampler(
             log_prob,
