@@ -29,6 +29,11 @@ CASES = {
     "num_samples": (plain, {"num_samples": 0}, "`num_samples`.*num_samples=0"),
     "num_warmup": (plain, {"num_warmup": -1}, "`num_warmup`.*-1"),
     "num_chains": (plain, {"num_chains": 0}, "`num_chains`"),
+    "one chain alone": (
+        plain,
+        {"kernel": "chees", "num_chains": 1},
+        "`num_chains` must be at least 2 for kernel='chees'",
+    ),
     "thin": (plain, {"thin": 0}, "`thin`"),
     "kernel": (plain, {"kernel": "gibbs"}, "`kernel` must be one of.*nuts"),
     "target": (plain, {"target_accept": 1.0}, "`target_accept`"),

@@ -11,14 +11,14 @@ _REFUSED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
 
 
 class Compiler:
-    """Compiles functions of one model by XLA, as long as XLA takes them.
+    """Compiles functions of one model by XLA, each if XLA takes it.
 
-    The first function that XLA refuses gives a warning. It and all others are
-    ordinary graphs from then on.
+    A function that XLA refuses is an ordinary graph from then on. The first
+    one gives a warning.
     """
 
     def __init__(self) -> None:
-        self._is_refused = False
+        self._has_warned = False
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """The function, compiled at its first call.
@@ -26,23 +26,26 @@ class Compiler:
         Errors of the function itself are raised as they are: they come from
         the ordinary graph too.
         """
-        fast = tf.function(function, jit_compile=True, autograph=False)
-        plain = tf.function(function, autograph=False)
+        chosen = tf.function(function, jit_compile=True, autograph=False)
 
         def run(*arguments: Any) -> Any:
-            if self._is_refused:
-                return plain(*arguments)
+            nonlocal chosen
             try:
-                return fast(*arguments)
+                return chosen(*arguments)
             except _REFUSED as error:
-                found = plain(*arguments)
-                self._is_refused = True
-                reason = str(error).strip().splitlines()[0]
-                warnings.warn(
-                    "XLA can't compile this model, so its chains run without "
-                    f"it, which is slower: {reason}",
-                    stacklevel=2,
-                )
+                chosen = tf.function(function, autograph=False)
+                found = chosen(*arguments)
+                self._warn(error)
                 return found
 
         return run
+
+    def _warn(self, error: Exception) -> None:
+        if self._has_warned:
+            return
+        self._has_warned = True
+        warnings.warn(
+            "XLA can't compile this model, so its chains run without it, "
+            f"which is slower: {str(error).strip().splitlines()[0]}",
+            stacklevel=3,
+        )
