@@ -19,6 +19,8 @@ import time
 import numpy as np
 
 CHAINS, WARMUP, DRAWS = 4, 500, 500
+# Of kernels whose chains learn from each other: chains, and draws of each.
+MANY = (16, 150)
 HIDDEN = {"13-50-1": (13, (50,), 500), "1-50-50-1": (1, (50, 50), 200)}
 
 
@@ -51,6 +53,7 @@ def ours(name, kernel, seed):
         ]
     )
     kernel, _, init = kernel.partition("+")
+    chains, draws = MANY if kernel in ("chees", "snaper") else (CHAINS, DRAWS)
     began = time.monotonic()
     posterior = tfpbnn.mcmc.sample(
         model,
@@ -58,10 +61,10 @@ def ours(name, kernel, seed):
         y,
         kernel,
         likelihood=tfpbnn.likelihoods.Normal(scale=0.1),
-        num_chains=CHAINS,
+        num_chains=chains,
         num_warmup=WARMUP,
-        num_samples=DRAWS,
-        init=init or "prior",
+        num_samples=draws,
+        init=init or None,
         seed=seed,
         verbose=0,
     )
@@ -131,6 +134,9 @@ def run_one(name, sampler, seed):
         "ess_per_second": ess / took,
         "r_hat": float(np.max(arviz.rhat(found)["x"])),
         "gradients_per_draw": gradients,
+        "gradients_per_effective_draw": (
+            gradients * predictions.shape[0] * predictions.shape[1] / ess
+        ),
         "mean": float(predictions.mean()),
         "sd": float(predictions.std((0, 1)).mean()),
     }

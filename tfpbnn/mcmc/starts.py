@@ -137,8 +137,8 @@ def _check_constants(problem: Problem, network: keras.Model) -> None:
 def _is_close(one: keras.Variable, other: keras.Variable) -> bool:
     if tuple(one.shape) != tuple(other.shape):
         return False
-    pair = [keras.ops.convert_to_numpy(v) for v in (one, other)]
-    return bool(np.allclose(*pair, rtol=1e-5, atol=1e-6))
+    first, second = map(keras.ops.convert_to_numpy, (one, other))
+    return bool(np.allclose(first, second, rtol=1e-5, atol=1e-6))
 
 
 def _weights_like(
