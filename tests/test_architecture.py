@@ -25,7 +25,8 @@ TIERS = [
     {"particles", "callbacks", "diagnostics", "dropout"},
     {"training", "prediction"},
     {"posteriors", "convert", "exporting", "client"},
-    {"ensembles"},
+    {"densities", "ensembles"},
+    {"mcmc"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")

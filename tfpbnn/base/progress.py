@@ -2,6 +2,7 @@
 
 import math
 import time
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -31,6 +32,7 @@ class Bar:
         self._verbose = verbose
         self._done = 0
         self._is_shown = False
+        self._names: set[str] = set()
         self._started = time.monotonic()
         # It prints nothing before its first update, and has a clock too.
         self._bar = keras.utils.Progbar(None, verbose=1)
@@ -41,12 +43,22 @@ class Bar:
             self._total = total
             self._bar = keras.utils.Progbar(total, verbose=1)
 
-    def step(self) -> None:
-        """Counts one more step."""
-        self._done += 1
+    def step(
+        self, count: int = 1, values: Mapping[str, float] | None = None
+    ) -> None:
+        """Counts more steps.
+
+        Args:
+            count: the number of steps.
+            values: the numbers to show beside the bar, by name.
+        """
+        self._done += count
         self._is_shown = self._is_shown or self._is_due()
         if self._is_shown:
-            self._bar.update(self._done, finalize=False)
+            items = [(k, float(v)) for k, v in (values or {}).items()]
+            self._names |= {name for name, _ in items}
+            self._bar.stateful_metrics = self._names  # shown, not averaged
+            self._bar.update(self._done, items, finalize=False)
 
     def _is_due(self) -> bool:
         """Says whether the bar is to be shown: not when work is done."""

@@ -17,8 +17,58 @@ from tfpbnn.particles.effects import is_random
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
 
 
+class StackedWeights(NetworkPosterior):
+    """Networks that differ in some weights only, which are kept in stacks.
+
+    Attributes:
+        num_members: S, how many there are.
+    """
+
+    has_mean = False
+
+    def __init__(
+        self,
+        network: keras.Model,
+        num_members: int,
+        indices: Sequence[int],
+        **kwargs: Any,
+    ):
+        super().__init__(network, tuple(indices), **kwargs)
+        self.num_members = self.num_means = checks.positive_integer(
+            "num_members", num_members
+        )
+        # Members that are random themselves have no end of draws.
+        if not is_random(network):
+            self.num_draws = num_members
+        self._stacks = [
+            self._add_parameter((num_members, *v.shape), v, f"members_{i}")
+            for i, v in zip(self.indices, self.random_weights, strict=True)
+        ]
+        self.built = True
+
+    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        number = tf.cast(number, tf.int64) % self.num_members
+        return [
+            tf.cast(stack.value[number], variable.dtype)
+            for stack, variable in zip(
+                self._stacks, self.random_weights, strict=True
+            )
+        ]
+
+    def average(self, inputs: Any, training: bool = False) -> Any:
+        def one(number: Any) -> Any:
+            outputs = self.draw(inputs, number, None)
+            return outputs, masks_of(outputs)
+
+        return mean_of_stack(*loop(one, range(self.num_members)))
+
+    @property
+    def losses(self) -> list[Any]:
+        return []  # those of the network would be of one set of weights
+
+
 @registry.register("ensembles")
-class WeightSamples(NetworkPosterior):
+class WeightSamples(StackedWeights):
     """A posterior of S networks that differ in their weights only.
 
     `SnapshotEnsemble` and `SWAGPosterior.materialize` make such posteriors.
@@ -44,28 +94,6 @@ class WeightSamples(NetworkPosterior):
     posterior.members[0]                                # a plain Keras model
     ```
     """
-
-    has_mean = False
-
-    def __init__(
-        self,
-        network: keras.Model,
-        num_members: int,
-        indices: Sequence[int],
-        **kwargs: Any,
-    ):
-        super().__init__(network, tuple(indices), **kwargs)
-        self.num_members = self.num_means = checks.positive_integer(
-            "num_members", num_members
-        )
-        # Members that are random themselves have no end of draws.
-        if not is_random(network):
-            self.num_draws = num_members
-        self._stacks = [
-            self._add_parameter((num_members, *v.shape), v, f"members_{i}")
-            for i, v in zip(self.indices, self.random_weights, strict=True)
-        ]
-        self.built = True
 
     @classmethod
     def from_weights(
@@ -129,26 +157,6 @@ class WeightSamples(NetworkPosterior):
             compile_like(member, self, "sgd")
             models.append(member)
         return models
-
-    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
-        number = tf.cast(number, tf.int64) % self.num_members
-        return [
-            tf.cast(stack.value[number], variable.dtype)
-            for stack, variable in zip(
-                self._stacks, self.random_weights, strict=True
-            )
-        ]
-
-    def average(self, inputs: Any, training: bool = False) -> Any:
-        def one(number: Any) -> Any:
-            outputs = self.draw(inputs, number, None)
-            return outputs, masks_of(outputs)
-
-        return mean_of_stack(*loop(one, range(self.num_members)))
-
-    @property
-    def losses(self) -> list[Any]:
-        return []  # those of the network would be of one set of weights
 
     def get_config(self) -> Config:
         return super().get_config() | {"num_members": self.num_members}

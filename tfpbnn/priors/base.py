@@ -2,14 +2,15 @@
 
 import abc
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import tensorflow as tf
 
 from tfpbnn.base import checks, positive, template
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.types import Shape, Tensor
 from tfpbnn.families import Family
+from tfpbnn.priors.hyperpriors import Hyperprior
 
 _HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
 
@@ -51,6 +52,22 @@ class Prior(template.Template):
     def scale_about_zero(self) -> float | None:
         """Returns the constant scale of Normals about zero; else None."""
         return None
+
+    def hyperpriors(self) -> dict[str, tuple[Shape, Hyperprior]]:
+        """The prior's scales that have priors of their own, by name.
+
+        Returns:
+            for each the shape, and the prior of each of its elements.
+        """
+        return {}
+
+    def scale_given(self, log_scales: Mapping[str, Tensor]) -> Tensor:
+        """The weights' standard deviations, given those scales.
+
+        Args:
+            log_scales: the logarithms of the scales, by name.
+        """
+        raise NotImplementedError
 
     def extra_divergence(self) -> Tensor | None:
         """Computes the KL of the prior's own posteriors, in nats, or None."""

@@ -1,6 +1,7 @@
 """Defines priors whose scales have their own posterior."""
 
 import abc
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -8,7 +9,7 @@ import tensorflow as tf
 
 from tfpbnn.base import registry
 from tfpbnn.base.tfp import tfp
-from tfpbnn.base.types import Config, Identifier, Tensor
+from tfpbnn.base.types import Config, Identifier, Shape, Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors import hyperpriors
 from tfpbnn.priors.base import (
@@ -70,6 +71,19 @@ class ScaledPrior(Prior):
     def _total(self, scales: list[tuple[ScalePosterior, Hyperprior]]) -> Tensor:
         kls = [posterior.divergence(prior) for posterior, prior in scales]
         return tf.add_n([tf.zeros([], self.parameter_dtype), *kls])
+
+    def hyperpriors(self) -> dict[str, tuple[Shape, Hyperprior]]:
+        return {
+            posterior.name: (tuple(posterior.loc.shape), hyperprior)
+            for posterior, hyperprior in self._scales()
+        }
+
+    def scale_given(self, log_scales: Mapping[str, Tensor]) -> Tensor:
+        return tf.exp(self._log_scale_given(*log_scales.values()))
+
+    @abc.abstractmethod
+    def _log_scale_given(self, *log_scales: Tensor) -> Tensor:
+        """The logarithm of the weights' scale, given those of `_scales`."""
 
     @abc.abstractmethod
     def _scales(self) -> list[tuple[ScalePosterior, Hyperprior]]:
@@ -136,6 +150,9 @@ class HierarchicalNormal(ScaledPrior):
 
     def _scales(self) -> list[tuple[ScalePosterior, Hyperprior]]:
         return [(self.scale_posterior, self.hyperprior)]
+
+    def _log_scale_given(self, *log_scales: Tensor) -> Tensor:
+        return log_scales[0]
 
     def _log_scale(self) -> Tensor:
         return self.scale_posterior.mean_log

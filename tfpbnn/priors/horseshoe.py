@@ -53,6 +53,9 @@ class LocalGlobal(ScaledPrior):
             (self.local_posterior, self.local_hyperprior),
         ]
 
+    def _log_scale_given(self, *log_scales: Tensor) -> Tensor:
+        return log_scales[0] + log_scales[1]
+
     def _log_scale(self) -> Tensor:
         return self.global_posterior.mean_log + self.local_posterior.mean_log
 
@@ -159,6 +162,11 @@ class RegularizedHorseshoe(LocalGlobal):
 
     def _scales(self) -> list[tuple[ScalePosterior, Hyperprior]]:
         return [*super()._scales(), (self.slab_posterior, self.slab_hyperprior)]
+
+    def _log_scale_given(self, *log_scales: Tensor) -> Tensor:
+        *spreads, slab = log_scales
+        spread = super()._log_scale_given(*spreads)
+        return spread - 0.5 * tf.math.softplus(2 * (spread - slab))
 
     def _log_scale(self) -> Tensor:
         """Computes the mean of log(scale), with `spread = global local`.

@@ -12,7 +12,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import checks, positive, registry, template
-from tfpbnn.base.types import Config, Identifier, Tensor
+from tfpbnn.base.types import Array, Config, Identifier, Shape, Tensor
 from tfpbnn.families.base import NORMAL_ENTROPY
 
 # Gauss-Hermite nodes and weights for means over a standard Normal.
@@ -32,6 +32,14 @@ class Hyperprior(abc.ABC):
     @abc.abstractmethod
     def cross_entropy(self, loc: Tensor, sd: Tensor) -> Tensor:
         """Computes the means of `-log p(s)` over `s ~ N(loc, sd^2)`."""
+
+    def log_prob(self, log_scale: Tensor) -> Tensor:
+        """The log-density of s = log(scale), elementwise."""
+        return -self.cross_entropy(log_scale, tf.zeros_like(log_scale))
+
+    @abc.abstractmethod
+    def sample(self, shape: Shape, generator: np.random.Generator) -> Array:
+        """Draws of scales, as a float64 array."""
 
     @abc.abstractmethod
     def get_config(self) -> Config: ...
@@ -65,6 +73,9 @@ class HalfCauchy(Hyperprior):
     def cross_entropy(self, loc: Tensor, sd: Tensor) -> Tensor:
         above = loc - math.log(self.scale)
         return math.log(math.pi / 2) - above + mean_softplus(2 * above, 2 * sd)
+
+    def sample(self, shape: Shape, generator: np.random.Generator) -> Array:
+        return self.scale * np.abs(generator.standard_cauchy(shape))
 
     def get_config(self) -> Config:
         return {"scale": self.scale}
@@ -102,6 +113,10 @@ class InverseGamma(Hyperprior):
         )
         precision = tf.exp(2 * tf.square(sd) - 2 * loc)
         return constant + 2 * self.concentration * loc + self.scale * precision
+
+    def sample(self, shape: Shape, generator: np.random.Generator) -> Array:
+        precision = generator.gamma(self.concentration, 1 / self.scale, shape)
+        return 1 / np.sqrt(precision)
 
     def get_config(self) -> Config:
         return {"concentration": self.concentration, "scale": self.scale}

@@ -1,12 +1,13 @@
 """Defines Normal priors."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import tensorflow as tf
 
 from tfpbnn.base import checks, positive, registry
 from tfpbnn.base.tfp import tfp
-from tfpbnn.base.types import Config, Tensor
+from tfpbnn.base.types import Config, Shape, Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors.base import (
     Prior,
@@ -16,6 +17,7 @@ from tfpbnn.priors.base import (
     scale_for,
     scales_shape,
 )
+from tfpbnn.priors.hyperpriors import HalfCauchy, Hyperprior
 
 
 class NormalPrior(Prior):
@@ -123,6 +125,18 @@ class Normal(NormalPrior):
 
     def scale_about_zero(self) -> float | None:
         return self.fixed_scale if self.initial_loc == 0 else None
+
+    def hyperpriors(self) -> dict[str, tuple[Shape, Hyperprior]]:
+        # Only one best scale is learned, which needs no prior. To be drawn it
+        # needs one: without, the density has no bound where it goes to zero.
+        if not self.learnable_scale:
+            return {}
+        shape = tuple(self.untransformed_scale.shape)
+        start = scale_for(self.initial_scale, self.weight_shape)
+        return {"scale": (shape, HalfCauchy(start))}
+
+    def scale_given(self, log_scales: Mapping[str, Tensor]) -> Tensor:
+        return tf.exp(log_scales["scale"])
 
     def get_config(self) -> Config:
         return super().get_config() | {

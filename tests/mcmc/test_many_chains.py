@@ -1,0 +1,112 @@
+"""Kernels whose chains learn from each other draw from exact posteriors.
+
+The limits are those of `test_sample`.
+"""
+
+import warnings
+
+import keras
+import numpy as np
+import pytest
+
+import tfpbnn
+from tests.mcmc.test_sample import (
+    INPUTS,
+    assert_normal,
+    draw,
+    exact,
+    linear,
+    vectors,
+)
+from tfpbnn.mcmc import chains as running
+from tfpbnn.mcmc import runner
+
+KERNELS = ["chees", "snaper"]
+SETTINGS = {"num_chains": 16, "num_warmup": 150, "num_samples": 200}
+
+
+@pytest.fixture(scope="module", params=KERNELS)
+def drawn(request):
+    return request.param, draw(linear(), kernel=request.param, **SETTINGS)
+
+
+def test_the_exact_posterior(drawn):
+    _, posterior = drawn
+    assert_normal(vectors(posterior), *exact())
+    assert tfpbnn.diagnostics.convergence.ess(vectors(posterior)).min() > 400
+
+
+def test_chains_share_a_step_size_and_a_length(drawn):
+    _, posterior = drawn
+    statistics = posterior.statistics
+    assert len(np.unique(statistics["step_size"])) == 1
+    counts = statistics["num_gradients"]
+    assert (counts == counts[:1]).all()
+    assert len(np.unique(counts)) > 1  # drawn anew for each step
+
+
+@pytest.mark.parametrize("drawn", ["chees"], indirect=True)
+def test_draws_do_not_depend_on_the_cut_into_calls(drawn, monkeypatch):
+    kernel, posterior = drawn
+    monkeypatch.setattr(running, "MOST_STEPS", 7)
+    again = draw(linear(), kernel=kernel, **SETTINGS)
+    np.testing.assert_array_equal(vectors(again), vectors(posterior))
+
+
+@pytest.mark.parametrize(
+    ("kernel", "mass_matrix"), [("chees", "dense"), ("snaper", None)]
+)
+def test_a_hard_posterior(kernel, mass_matrix):
+    """Condition number 1000, with all widths, or with none."""
+    if (kernel, mass_matrix) == ("snaper", "dense"):
+        pytest.skip("what is dense is in no kernel")
+    rng = np.random.default_rng(0)
+    widths = np.geomspace(1.0, 1000**-0.5, INPUTS + 1)
+    turn = np.linalg.qr(rng.normal(size=(INPUTS + 1, INPUTS + 1)))[0]
+    design = (turn / widths) @ turn.T
+    # Without a bias, and with a prior so wide that only the data count.
+    model = keras.Sequential(
+        [keras.Input((INPUTS + 1,)), keras.layers.Dense(1, use_bias=False)]
+    )
+    y = np.zeros((INPUTS + 1, 1))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        posterior = tfpbnn.mcmc.sample(
+            model,
+            design,
+            y,
+            kernel,
+            likelihood=tfpbnn.likelihoods.Normal(scale=1.0),
+            prior=tfpbnn.priors.Normal(scale=1e3),
+            init="prior" if mass_matrix else "map",
+            mass_matrix=mass_matrix,
+            num_warmup=300,
+            num_samples=200,
+            seed=0,
+            verbose=0,
+        )
+    covariance = np.linalg.inv(design.T @ design + 1e-6 * np.eye(INPUTS + 1))
+    assert posterior.num_chains == 16
+    assert_normal(vectors(posterior), np.zeros(INPUTS + 1), covariance)
+
+
+def test_resumed_chains_are_bit_for_bit_those_of_one_run(tmp_path, monkeypatch):
+    arguments = {"kernel": "snaper", "num_chains": 4, "num_warmup": 40}
+    model = linear()
+    whole = draw(model, num_samples=10, **arguments)
+    file = tmp_path / "chains.npz"
+
+    def interrupted(self, groups, bar):
+        """All chains are in one group, which stops in the middle of warm-up."""
+        (group,) = groups
+        while group.done < 25:
+            group.advance(self._program, self._plan, self._data)
+        self._checkpoint.write(groups)
+        return False
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runner.Runner, "run", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            draw(model, num_samples=10, checkpoint=file, **arguments)
+    resumed = draw(model, num_samples=10, checkpoint=file, **arguments)
+    np.testing.assert_array_equal(vectors(resumed), vectors(whole))

@@ -1,0 +1,105 @@
+"""A density of weights, from a model, data, a likelihood and priors."""
+
+import hashlib
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn.base import data
+from tfpbnn.base.by_output import by_output, names_of
+from tfpbnn.base.types import Array, Config
+from tfpbnn.densities import choosing, variational
+from tfpbnn.densities.checks import check_layers
+from tfpbnn.densities.log_density import (
+    LogDensity,
+    Network,
+    tensors,
+)
+from tfpbnn.layers.random_layer import is_variational
+from tfpbnn.networks import copying, reading
+from tfpbnn.prediction.collect import resolve
+
+
+class Problem:
+    """What is to be drawn: a network, its random weights, likelihood, data."""
+
+    def __init__(
+        self,
+        model: Any,
+        x: Any,
+        y: Any,
+        likelihood: Any,
+        prior: Any,
+        trainable_only: bool,
+        sample_weight: Any,
+    ):
+        reading.check_built(model)
+        self.model = model
+        loss = likelihood or reading.compiled_loss(model)
+        self.known: dict[int, Any] = {}
+        if is_variational(model):
+            self.network, self.known = variational.plain(model)
+        else:
+            self.network = copying.clone(model, compiled=False)
+        check_layers(self.network, trainable_only)
+        self.parameters = choosing.parameters(
+            self.network,
+            prior,
+            trainable_only,
+            {k: known.prior for k, known in self.known.items()},
+        )
+        self.x = data.as_arrays("x", x)
+        rows = data.length(self.x)
+        few = keras.tree.map_structure(lambda a: a[:2], self.x)
+        network = Network(self.network, self.parameters, few)
+        outputs = self.network(tensors(few), training=False)
+        names = names_of(outputs, reading.output_names(self.network))
+        self.loss = loss
+        sizes = [output.shape[-1] for output in keras.tree.flatten(outputs)]
+        self.likelihoods = resolve(loss, names, sizes)
+        pairs = zip(names, self.likelihoods, strict=True)
+        needed = [name for name, likelihood in pairs if likelihood is not None]
+        given = by_output("`y`", y, names, needed)
+        targets = [np.asarray(one) for one in given if one is not None]
+        data.check_finite("y", targets)
+        for target in targets:
+            if len(target) != rows:
+                raise ValueError(
+                    "`y` must have as many rows as x. Received: "
+                    f"{len(target)}, and {rows} rows of x"
+                )
+        weights = _weights(sample_weight, rows, self.parameters.dtype)
+        self.density = LogDensity(
+            network,
+            self.parameters,
+            self.likelihoods,
+            (network.features(self.x), targets, weights),
+        )
+
+    def some_rows(self) -> Any:
+        """Inputs to look at predictions for."""
+        return keras.tree.map_structure(lambda a: a[:20], self.x)
+
+    def fingerprint(self) -> Config:
+        """What chains depend on beside the arguments, as plain data."""
+        digest = hashlib.sha256()
+        for leaf in keras.tree.flatten(self.density.data):
+            digest.update(np.ascontiguousarray(leaf).tobytes())
+        return {
+            "weights": [[n, list(s)] for n, s in self.parameters.names()],
+            "data": digest.hexdigest(),
+            "likelihood": repr(self.likelihoods),
+        }
+
+
+def _weights(given: Any, rows: int, dtype: str) -> Array:
+    if given is None:
+        return np.ones(rows, dtype)
+    weights = np.asarray(given, dtype)
+    if weights.shape != (rows,) or not (weights >= 0).all():
+        raise ValueError(
+            "`sample_weight` must be one number >= 0 for each row of x. "
+            f"Received: an array of shape {weights.shape}, for {rows} rows"
+        )
+    return weights

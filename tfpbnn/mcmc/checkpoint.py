@@ -1,0 +1,109 @@
+"""Chains in a file, written while they run."""
+
+import json
+import os
+import pathlib
+import time
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn.base.types import Config
+from tfpbnn.mcmc.chains import Chains
+from tfpbnn.mcmc.program import ChainState, Trace
+
+_VERSION = 1
+# Writing takes at most about a twentieth of the time.
+_SECONDS, _SHARE = 10.0, 20.0
+
+
+class Checkpoint:
+    """A file with all that chains need to go on, bit for bit.
+
+    It is an archive of NumPy arrays, without pickled objects. It is written
+    under another name and then renamed, so that at any time the file is whole.
+    """
+
+    def __init__(self, path: Any, settings: Config):
+        """Begins with no file.
+
+        Args:
+            path: where it is to be.
+            settings: what the chains depend on, as plain data.
+        """
+        self.path = pathlib.Path(os.path.expanduser(path))
+        self._settings = settings
+        self._next = time.monotonic() + _SECONDS
+
+    def is_due(self) -> bool:
+        """Whether it is time to write."""
+        return time.monotonic() >= self._next
+
+    def write(self, groups: Sequence[Chains]) -> None:
+        """Writes where the chains are, and what they have drawn."""
+        began = time.monotonic()
+        arrays = {}
+        for number, group in enumerate(groups):
+            # Both are of one call: threads go on meanwhile.
+            state, traces = group.snapshot()
+            for index, leaf in enumerate(keras.tree.flatten(state)):
+                arrays[f"state_{number}_{index}"] = np.asarray(leaf)
+            if traces is not None:
+                for name, values in traces._asdict().items():
+                    arrays[f"trace_{number}_{name}"] = values
+        settings = json.dumps(self._settings | {"version": _VERSION})
+        arrays["settings"] = np.array(settings)
+        part = self.path.with_name(f"{self.path.name}.part")
+        with open(part, "wb") as file:
+            np.savez(file, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, self.path)
+        took = time.monotonic() - began
+        self._next = time.monotonic() + max(_SECONDS, _SHARE * took)
+
+    def resumed(self, groups: list[Chains]) -> list[Chains]:
+        """The chains of the file, if there is one; else those given.
+
+        Raises:
+            ValueError: if the file is of other settings; it is left alone.
+        """
+        if not self.path.exists():
+            return groups
+        with np.load(self.path, allow_pickle=False) as file:
+            self._check(json.loads(str(file["settings"])))
+            return [
+                Chains(_state(file, number, group.state), _traces(file, number))
+                for number, group in enumerate(groups)
+            ]
+
+    def _check(self, found: Config) -> None:
+        wanted = self._settings | {"version": _VERSION}
+        other = [
+            f"{name}={found.get(name)!r} (now {value!r})"
+            for name, value in wanted.items()
+            if found.get(name) != value
+        ]
+        if other:
+            raise ValueError(
+                "`checkpoint` must be a new file, or one of the same model, "
+                f"data and arguments. Received: {self.path}, which was "
+                f"written with {', '.join(other)}. Give another path, or "
+                "remove the file to begin anew"
+            )
+
+
+def _state(file: Any, number: int, like: ChainState) -> ChainState:
+    count = len(keras.tree.flatten(like))
+    leaves = [file[f"state_{number}_{index}"] for index in range(count)]
+    tensors = keras.tree.map_structure(keras.ops.convert_to_tensor, leaves)
+    return keras.tree.pack_sequence_as(like, tensors)
+
+
+def _traces(file: Any, number: int) -> list[Trace]:
+    names = [f"trace_{number}_{name}" for name in Trace._fields]
+    if names[0] not in file.files:
+        return []
+    return [Trace(*(file[name] for name in names))]

@@ -1,0 +1,78 @@
+"""From chains' vectors to a posterior."""
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.densities.problem import Problem
+from tfpbnn.mcmc import program
+from tfpbnn.mcmc.chains import Chains
+from tfpbnn.posteriors.chains import STATISTICS, ChainPosterior
+
+
+def collect(
+    problem: Problem, groups: Sequence[Chains], finished: bool
+) -> ChainPosterior:
+    """The posterior of what was drawn.
+
+    Args:
+        problem: what the chains are of.
+        groups: the chains.
+        finished: whether all draws were made.
+
+    Raises:
+        KeyboardInterrupt: if there is no draw of some chain.
+    """
+    traces = [group.snapshot()[1] for group in groups]
+    counts = [0 if t is None else len(t.log_prob) for t in traces]
+    if not min(counts):
+        raise KeyboardInterrupt(
+            "Interrupted before all chains had a draw: nothing was kept."
+        )
+    if not finished:
+        warnings.warn(
+            f"Interrupted: {min(counts)} draws of each chain are kept.",
+            stacklevel=4,
+        )
+    trace = program.Trace(
+        *(
+            np.concatenate(
+                [np.swapaxes(leaf[: min(counts)], 0, 1) for leaf in leaves]
+            )
+            for leaves in zip(*traces, strict=True)
+        )
+    )
+    return _collected(problem, trace)
+
+
+def _collected(problem: Problem, trace: Any) -> ChainPosterior:
+    parameters, network = problem.parameters, problem.network
+    vectors = trace.vector.reshape((-1, parameters.size))
+    weights, scales = tf.map_fn(
+        lambda v: (parameters.weights(v), parameters.scales(v)),
+        tf.constant(vectors),
+        fn_output_signature=keras.tree.map_structure(
+            lambda t: t.dtype,
+            (parameters.weights(vectors[0]), parameters.scales(vectors[0])),
+        ),
+    )
+    places = {id(v): i for i, v in enumerate(network.weights)}
+    num_chains, num_samples = trace.log_prob.shape
+    posterior = ChainPosterior(
+        network,
+        [places[id(v)] for v in parameters.variables],
+        num_chains,
+        num_samples,
+        scales={name: s.shape[1:] for name, s in scales.items()},
+    )
+    posterior.set_draws(
+        weights, scales, {name: getattr(trace, name) for name in STATISTICS}
+    )
+    for variable, stack in zip(parameters.variables, weights, strict=True):
+        variable.assign(stack[0])
+    posterior.compile("sgd", loss=problem.loss)
+    return posterior

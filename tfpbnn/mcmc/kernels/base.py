@@ -1,0 +1,112 @@
+"""What kernels share."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.base.types import Array, Tensor
+
+# An error of the energy above this, in nats, is a divergence.
+_DIVERGENT = 1000.0
+
+
+class Step(NamedTuple):
+    """One step of each of C chains.
+
+    Attributes:
+        position: the new positions, `[C, D]`.
+        log_prob: the log-densities there, `[C]`.
+        acceptance: the probabilities of acceptance, `[C]`, to adapt to.
+        energy: the energies, `[C]`.
+        is_divergent: whether the integration of the path failed, `[C]`.
+        num_gradients: how many gradients the chains took, `[C]`.
+        memory: what the kernel is to be given with the next step.
+    """
+
+    position: Tensor
+    log_prob: Tensor
+    acceptance: Tensor
+    energy: Tensor
+    is_divergent: Tensor
+    num_gradients: Tensor
+    memory: Any = ()
+
+
+class Kernel(abc.ABC):
+    """A Markov kernel that leaves a density of positions as it is.
+
+    Args:
+        max_tree_depth: gradients of one step are at most 2 to this power.
+        target_accept: what the acceptance is to be in the mean.
+
+    Attributes:
+        is_pooled: whether chains learn from each other in warm-up, for which
+            one program moves them all.
+        boldness: how many times larger step sizes than the last ones are tried
+            when their adaptation begins anew.
+    """
+
+    is_pooled: ClassVar[bool] = False
+    boldness: ClassVar[float] = 10.0
+
+    def __init__(self, max_tree_depth: int, target_accept: float):
+        self.max_tree_depth = max_tree_depth
+        self.target_accept = target_accept
+
+    def memory(self, position: Array, generator: np.random.Generator) -> Any:
+        """What the kernel remembers from step to step, at first.
+
+        Args:
+            position: where the chains are, `[C, D]`.
+            generator: for what is random in it.
+
+        Returns:
+            a structure of arrays.
+        """
+        return ()
+
+    def carried(self, memory: Any, move: Callable[[Tensor], Tensor]) -> Any:
+        """The memory, when positions are whitened by other widths from now on.
+
+        Args:
+            memory: as the last step left it.
+            move: from positions `[C, D]` as they were whitened to new ones.
+        """
+        return memory
+
+    @abc.abstractmethod
+    def step(
+        self,
+        log_prob: Callable[[Tensor], Tensor],
+        position: Tensor,
+        step_size: Tensor,
+        seed: Tensor,
+        memory: Any,
+        adapts: Tensor,
+    ) -> Step:
+        """Moves the chains.
+
+        Args:
+            log_prob: log-densities `[C]` of positions `[C, D]`.
+            position: `[C, D]`.
+            step_size: of each chain, `[C]`.
+            seed: of this step, `[2]`.
+            memory: as the last step left it.
+            adapts: whether the kernel may learn from this step, a scalar. If
+                not, the memory must not change what later steps do in the mean.
+        """
+
+
+def acceptance(log_ratio: Tensor) -> Tensor:
+    """Probabilities of acceptance; 0 where the ratio is not a number."""
+    valid = tf.math.is_finite(log_ratio)
+    ratio = tf.exp(tf.minimum(log_ratio, tf.zeros_like(log_ratio)))
+    return tf.where(valid, ratio, tf.zeros_like(ratio))
+
+
+def is_divergent(log_ratio: Tensor) -> Tensor:
+    """Whether the energy at the end of a path is far off."""
+    return tf.logical_not(log_ratio > -_DIVERGENT)

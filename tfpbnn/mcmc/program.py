@@ -1,0 +1,215 @@
+"""The compiled program that moves chains, in warm-up and afterwards."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor, Tree
+from tfpbnn.base.xla import Compiler
+from tfpbnn.mcmc import adaptation
+from tfpbnn.mcmc.adaptation import StepSize, Widths
+from tfpbnn.mcmc.kernels import Kernel, Step
+
+# The most steps of one call: the sizes of what it returns are fixed.
+MOST_STEPS = 64
+
+
+class ChainState(NamedTuple):
+    """Where C chains are.
+
+    Attributes:
+        vector: their positions, `[C, D]`.
+        step_size: adapted step sizes.
+        widths: adapted widths.
+        memory: the kernel's.
+        step: how many steps were made, a scalar.
+        key: of the chains' random numbers, `[2]`.
+    """
+
+    vector: Tensor
+    step_size: StepSize
+    widths: Widths
+    memory: Any
+    step: Tensor
+    key: Tensor
+
+
+class Trace(NamedTuple):
+    """What steps have left, `[steps, C, ...]`; those that are kept first."""
+
+    vector: Tensor
+    log_prob: Tensor
+    acceptance: Tensor
+    energy: Tensor
+    is_divergent: Tensor
+    num_gradients: Tensor
+    step_size: Tensor
+
+
+def initial(
+    vector: Tensor,
+    scale: Tensor,
+    step_size: StepSize,
+    memory: Any,
+    key: Tensor,
+) -> ChainState:
+    """Chains that have not moved yet.
+
+    Args:
+        vector: `[C, D]`.
+        scale: `[G, D]` or `[G, D, D]`, as in `Widths`.
+        step_size: to begin with, of each chain.
+        memory: the kernel's.
+        key: `[2]`.
+    """
+    return ChainState(
+        vector,
+        step_size,
+        adaptation.start(scale, vector.shape[0]),
+        keras.tree.map_structure(tf.constant, memory),
+        tf.constant(0),
+        key,
+    )
+
+
+class Program:
+    """Moves chains by up to `MOST_STEPS` steps a call.
+
+    One program serves warm-up and sampling: what a step does is data. Its
+    numbers depend on the chain's key and the number of the step alone, so not
+    on how steps are cut into calls.
+    """
+
+    def __init__(
+        self,
+        log_density: Callable[[Tensor, Tree], Tensor],
+        kernel: Kernel,
+        compiler: Compiler,
+    ):
+        self._log_density = log_density
+        self._kernel = kernel
+        self._function = compiler.compiled(self._run)
+
+    def __call__(
+        self, state: ChainState, flags: Any, keep: Any, data: Tree
+    ) -> tuple[ChainState, Trace]:
+        """Moves the chains by `len(keep)` steps.
+
+        Args:
+            state: where they are.
+            flags: of all steps of the plan, as from `adaptation.schedule`:
+                the same in every call, since XLA may take them for constants
+                and would compile anew for others.
+            keep: whether a step's position is to be returned, of each.
+            data: what the log-density takes beside vectors.
+
+        Returns:
+            the chains afterwards, and what was kept.
+        """
+        count = len(keep)
+        keeps = tf.pad(tf.constant(keep), [[0, MOST_STEPS - count]])
+        state, trace = self._function(
+            state, tf.constant(flags), keeps, tf.constant(count), data
+        )
+        kept = int(sum(keep))
+        return state, Trace(*(t[:kept] for t in trace))
+
+    def _run(
+        self,
+        state: ChainState,
+        flags: Tensor,
+        keep: Tensor,
+        count: Tensor,
+        data: Tree,
+    ) -> tuple[ChainState, Trace]:
+        def body(i: Tensor, slot: Tensor, state: Any, arrays: Any) -> Any:
+            state, record = self._step(state, flags[state.step], data)
+            # A step that is not kept is written over by the next.
+            arrays = [
+                a.write(slot, r) for a, r in zip(arrays, record, strict=True)
+            ]
+            return i + 1, slot + tf.cast(keep[i], tf.int32), state, arrays
+
+        dtype = state.vector.dtype
+        chains = state.vector.shape[0]
+        kinds = Trace(dtype, dtype, dtype, dtype, tf.bool, tf.int32, dtype)
+        shapes = [state.vector.shape] + [[chains]] * (len(kinds) - 1)
+        arrays = [
+            tf.TensorArray(
+                kind,
+                MOST_STEPS + 1,
+                element_shape=shape,
+                clear_after_read=False,
+            )
+            for kind, shape in zip(kinds, shapes, strict=True)
+        ]
+        zero = tf.constant(0)
+        _, _, state, arrays = tf.while_loop(
+            lambda i, *_: i < count, body, (zero, zero, state, arrays)
+        )
+        return state, Trace(*(a.stack() for a in arrays))
+
+    def _step(
+        self, state: ChainState, flags: Tensor, data: Tree
+    ) -> tuple[ChainState, Trace]:
+        widths, step_size = state.widths, state.step_size
+        adapts = flags[adaptation.ADAPTS]
+        seed = tf.random.experimental.stateless_fold_in(state.key, state.step)
+        log_size = tf.where(adapts, step_size.log, step_size.average)
+        size = tf.exp(log_size)
+        found = self._kernel.step(
+            lambda z: self._log_density(widths.out(z), data),
+            widths.into(state.vector),
+            size,
+            seed,
+            state.memory,
+            adapts,
+        )
+        vector = widths.out(found.position)
+        state = self._adapted(state, flags, vector, found)
+        return state, Trace(
+            vector,
+            found.log_prob,
+            found.acceptance,
+            found.energy,
+            found.is_divergent,
+            found.num_gradients,
+            size,
+        )
+
+    def _adapted(
+        self, state: ChainState, flags: Tensor, vector: Tensor, found: Step
+    ) -> ChainState:
+        """The chains after a step, with what they learn of it."""
+        adapts, counts, ends = tf.unstack(flags)
+        widths = _chosen(counts, state.widths.counted(vector), state.widths)
+        acceptance = found.acceptance
+        if self._kernel.is_pooled:
+            acceptance = adaptation.pooled(acceptance)
+        new = tf.cond(ends, widths.ended, lambda: widths)
+        memory = self._kernel.carried(
+            found.memory, lambda z: new.into(widths.out(z))
+        )
+        tried = adaptation.updated(
+            state.step_size, acceptance, self._kernel.target_accept
+        )
+        step_size = _chosen(adapts, tried, state.step_size)
+        # After a window all is other than before: dual averaging begins anew.
+        anew = adaptation.start_at(step_size.average, self._kernel.boldness)
+        return ChainState(
+            vector,
+            _chosen(ends, anew, step_size),
+            new,
+            _chosen(ends, memory, found.memory),
+            state.step + 1,
+            state.key,
+        )
+
+
+def _chosen(condition: Tensor, yes: Any, no: Any) -> Any:
+    """One of two structures of tensors."""
+    return keras.tree.map_structure(
+        lambda a, b: tf.where(condition, a, b), yes, no
+    )

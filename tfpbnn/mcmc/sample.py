@@ -1,0 +1,275 @@
+"""From a Keras model and data to chains of its weights."""
+
+import dataclasses
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.base import checks
+from tfpbnn.base.types import Array
+from tfpbnn.densities.problem import Problem
+from tfpbnn.mcmc import adaptation, starts
+from tfpbnn.mcmc.chains import Chains, Plan
+from tfpbnn.mcmc.checkpoint import Checkpoint
+from tfpbnn.mcmc.checks import check_memory, warn_of_chains
+from tfpbnn.mcmc.collecting import collect
+from tfpbnn.mcmc.kernels import KERNELS, Kernel
+from tfpbnn.mcmc.program import Program, initial
+from tfpbnn.mcmc.progress import ChainBar
+from tfpbnn.mcmc.runner import Runner
+from tfpbnn.posteriors.chains import ChainPosterior
+
+_MASS_MATRICES = ("diag", "dense", None)
+_STEP_SIZE = 0.1
+
+
+def sample(
+    model: keras.Model,
+    x: Any,
+    y: Any,
+    kernel: str = "nuts",
+    likelihood: Any = None,
+    prior: Any = "normal",
+    num_chains: int | None = None,
+    num_warmup: int = 500,
+    num_samples: int = 500,
+    init: Any = None,
+    seed: int | None = None,
+    *,
+    thin: int = 1,
+    max_tree_depth: int = 10,
+    target_accept: float = 0.8,
+    mass_matrix: str | None = "diag",
+    trainable_only: bool = True,
+    sample_weight: Any = None,
+    verbose: Any = "auto",
+    checkpoint: Any = None,
+) -> ChainPosterior:
+    """Draws a network's weights from their exact posterior.
+
+    By Markov chains, each in a thread of its own, compiled by XLA. They are
+    exact in the limit of long chains, and so what other methods are measured
+    by; they cost thousands of passes over all data, and are for networks of up
+    to some ten thousand weights and rows.
+
+    Layers run as in inference. What no random weight comes before (lookups,
+    normalizations, frozen layers) is computed once.
+
+    Args:
+        model: a built Keras model, which is not changed. Its trainable weights
+            become random. Or a variational one: its posteriors' priors are
+            those of the chains, and weights without one have `prior`.
+        x: inputs, N rows: an array, or a list or dict of them.
+        y: targets; of a model with several outputs a list, or a dict by name.
+        kernel: how chains move. "nuts" finds the length of each of its paths
+            itself; "hmc" draws them. "chees" and "snaper" are for 16 to 256
+            chains: these learn one length, step size and set of widths
+            together, and all move at once, so that none waits for another.
+            "mclmc" rejects nothing, for which it has a bias: variances are off
+            by up to a twentieth.
+        likelihood: what the outputs mean, as in `tfpbnn.predict`; by default
+            read off the compiled loss.
+        prior: a prior for all weights, by name or as an object of
+            `tfpbnn.priors`; or a dict of priors by layers' names or patterns
+            of weights' paths (`{"dense": ..., "*/bias": ...}`), of which the
+            first that matches counts, and all others are Normal(0, 1). None
+            leaves a weight as it is. Scales that are learned or hierarchical
+            are drawn along. The scale of a `HomoscedasticScale` layer has a
+            half-Cauchy prior with the layer's `initial_scale` as its median,
+            unless a hyperprior is given for it.
+        num_chains: how many chains; default 4 (of "chees" and "snaper" 16), or
+            one for each member of an ensemble that is `init`.
+        num_warmup: steps in which step sizes and widths are adapted, and which
+            are not kept.
+        num_samples: draws of each chain that are kept.
+        init: where chains begin: at draws of the "prior" (default); near modes
+            ("map", default of "chees" and "snaper"), found by some steps of
+            Adam from such draws; at draws of the model's own variational
+            posterior ("vi"), whose widths are those that the chains begin
+            with; at the weights of a model like this, or of the members of an
+            ensemble of them. What is not random in these (frozen layers,
+            normalizations) must be as in `model`.
+        seed: an integer; None takes one from Python's `random`, which
+            `keras.utils.set_random_seed` seeds. A chain's numbers depend on
+            the seed and its place alone, not on how many others there are,
+            unless chains learn from each other.
+        thin: every how many steps a draw is kept.
+        max_tree_depth: paths have at most 2 to this power steps.
+        target_accept: the mean probability of acceptance that step sizes are
+            adapted to. Nearer to 1 makes smaller steps and fewer divergences.
+        mass_matrix: "diag" learns how wide each weight's posterior is, "dense"
+            all covariances too (for up to some hundred weights), None neither.
+        trainable_only: False makes frozen layers' weights random too.
+        sample_weight: weights of rows, `[N]`: how often each one counts.
+        verbose: "auto" (a progress bar if it takes over 2 s), 0 or 1.
+        checkpoint: a file for the chains to be written to every so often. If
+            it is there already, and of the same model, data and arguments,
+            the chains go on from there, and are bit for bit those that they
+            would have been.
+
+    Returns:
+        the posterior. An interrupt (Ctrl-C) gives what was drawn so far, as
+        much of all chains.
+
+    Raises:
+        ValueError: if the model has no likelihood, BatchNorm that trains, or
+            too many weights for the memory; if `prior` matches nothing; if the
+            log-density is not finite where chains begin; if x or y has NaN; if
+            the checkpoint is of other arguments.
+        TypeError: if the model is variational and subclassed.
+        KeyboardInterrupt: if it comes before there is any draw.
+
+    Example:
+    ```python
+    model = keras.Sequential([
+        keras.Input((4,)),
+        keras.layers.Dense(8, activation="tanh"),
+        keras.layers.Dense(1),
+        tfpbnn.layers.HomoscedasticScale(),
+    ])
+    posterior = tfpbnn.mcmc.sample(
+        model, x, y, likelihood=tfpbnn.likelihoods.Normal(),
+        num_warmup=50, num_samples=50,
+    )
+    tfpbnn.predict(posterior, x).mean
+    ```
+
+    Reference:
+        [Hoffman and Gelman, 2014](https://arxiv.org/abs/1111.4246); [Izmailov
+        et al., 2021](https://arxiv.org/abs/2104.14421); chains from the members
+        of an ensemble, [Sommer et al.,
+        2025](https://arxiv.org/abs/2502.06335)
+    """
+    is_pooled = KERNELS.get(kernel, Kernel).is_pooled
+    if init is None:
+        init = "map" if is_pooled else "prior"
+    settings = Settings(
+        kernel=kernel,
+        num_chains=(
+            starts.natural_count(init, is_pooled)
+            if num_chains is None
+            else num_chains
+        ),
+        num_warmup=num_warmup,
+        num_samples=num_samples,
+        seed=random.any_seed() if seed is None else seed,
+        thin=thin,
+        max_tree_depth=max_tree_depth,
+        target_accept=target_accept,
+        mass_matrix=mass_matrix,
+    )
+    problem = Problem(
+        model, x, y, likelihood, prior, trainable_only, sample_weight
+    )
+    check_memory(problem.parameters.size, settings.num_chains, num_samples)
+    groups = _groups(problem, init, settings)
+    file = None
+    if checkpoint is not None:
+        written = problem.fingerprint() | dataclasses.asdict(settings)
+        file = Checkpoint(checkpoint, written)
+        groups = file.resumed(groups)
+    finished = _run(problem, settings, groups, file, verbose)
+    posterior = collect(problem, groups, finished)
+    warn_of_chains(posterior, problem.some_rows(), 2**max_tree_depth - 1)
+    return posterior
+
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Settings:
+    """How to draw, as given to `sample`."""
+
+    kernel: str
+    num_chains: int
+    num_warmup: int
+    num_samples: int
+    seed: int
+    thin: int
+    max_tree_depth: int
+    target_accept: float
+    mass_matrix: str | None
+
+    def __post_init__(self) -> None:
+        checks.one_of("kernel", self.kernel, sorted(KERNELS))
+        checks.positive_integer("num_chains", self.num_chains)
+        checks.integer("num_warmup", self.num_warmup, least=0)
+        checks.positive_integer("num_samples", self.num_samples)
+        checks.seed(self.seed)
+        checks.positive_integer("thin", self.thin)
+        checks.positive_integer("max_tree_depth", self.max_tree_depth)
+        checks.open_fraction("target_accept", self.target_accept)
+        checks.one_of("mass_matrix", self.mass_matrix, _MASS_MATRICES)
+        if KERNELS[self.kernel].is_pooled and self.num_chains < 2:
+            raise ValueError(
+                f"`num_chains` must be at least 2 for kernel={self.kernel!r}, "
+                "whose chains learn from each other (16 or more is better). "
+                f"Received: num_chains={self.num_chains}"
+            )
+
+    @property
+    def mover(self) -> Kernel:
+        return KERNELS[self.kernel](self.max_tree_depth, self.target_accept)
+
+    @property
+    def plan(self) -> Plan:
+        """What each step does."""
+        steps = self.num_samples * self.thin
+        flags = adaptation.schedule(self.num_warmup, steps)
+        if self.mass_matrix is None:
+            flags[:, [adaptation.COUNTS, adaptation.ENDS]] = False
+        keep: Array = np.zeros(len(flags), bool)
+        keep[self.num_warmup + self.thin - 1 :: self.thin] = True
+        return Plan(flags, keep, self.num_warmup)
+
+
+def _run(
+    problem: Problem,
+    settings: Settings,
+    groups: list[Chains],
+    file: Checkpoint | None,
+    verbose: Any,
+) -> bool:
+    """Moves the chains to the end of the plan; whether they got there."""
+    density, plan = problem.density, settings.plan
+    moves = Program(density, settings.mover, density.compiler)
+    runner = Runner(moves, plan, density.data, file)
+    bar = ChainBar(verbose, len(groups) * len(plan.flags))
+    runner.compile(groups[0])
+    finished = runner.run(groups, bar)
+    bar.close()
+    return finished
+
+
+def _groups(problem: Problem, init: Any, settings: Settings) -> list[Chains]:
+    """Chains that have not moved: each by itself, or all in one group."""
+    start = starts.find(problem, init, settings.num_chains, settings.seed)
+    if settings.mover.is_pooled:
+        scale = start.scale.mean(axis=0, keepdims=True)
+        return [_group(0, start.vector, scale, settings)]
+    return [
+        _group(number, vector[np.newaxis], scale[np.newaxis], settings)
+        for number, (vector, scale) in enumerate(zip(*start, strict=True))
+    ]
+
+
+def _group(
+    number: int, vector: Array, scale: Array, settings: Settings
+) -> Chains:
+    """Chains at `[C, D]` that one program moves, with widths `[G, D]`."""
+    words = np.random.SeedSequence([settings.seed, number]).generate_state(2)
+    generator = np.random.default_rng([settings.seed, number, 1])
+    if settings.mass_matrix == "dense":
+        scale = scale[:, :, np.newaxis] * np.eye(scale.shape[-1])
+    log = np.full_like(
+        vector[:, 0], np.log(_STEP_SIZE / vector.shape[-1] ** 0.25)
+    )
+    state = initial(
+        tf.constant(vector),
+        tf.constant(scale.astype(vector.dtype)),
+        adaptation.start_at(tf.constant(log), settings.mover.boldness),
+        settings.mover.memory(vector, generator),
+        tf.constant((words >> 1).astype("int32")),
+    )
+    return Chains(state)
