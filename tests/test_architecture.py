@@ -24,8 +24,8 @@ TIERS = [
     {"layers"},
     {"particles", "callbacks", "diagnostics", "dropout"},
     {"training", "prediction"},
-    {"posteriors", "convert", "exporting", "client"},
-    {"densities", "ensembles"},
+    {"posteriors", "convert", "densities", "exporting", "client"},
+    {"ensembles"},
     {"mcmc"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}

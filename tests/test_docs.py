@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 import tfpbnn
+from tests.mcmc.drawn import posterior_of
 from tests.test_architecture import public_classes, public_modules
-from tfpbnn import families, priors
+from tfpbnn import families, likelihoods, priors
 from tfpbnn.convert import counterparts
 
 ROOT = pathlib.Path(__file__).parents[1]
@@ -94,6 +95,7 @@ def names():
         "p": tfpbnn.predict(model, x, 5),
         "q": tfpbnn.predict(model, x, 5),
         "labels": labels,
+        "posterior": posterior_of(model, x, y, likelihoods.Normal()),
     }
 
 
@@ -134,13 +136,10 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.freeze_scales",
     "tfpbnn.lint_export",
     "tfpbnn.mc_dropout",
+    "tfpbnn.mcmc.ChainPosterior",
+    "tfpbnn.mcmc.sample",
     "tfpbnn.predict",
-    "tfpbnn.plots.calibration_curve",
-    "tfpbnn.plots.member_predictions",
-    "tfpbnn.plots.predictive_band",
-    "tfpbnn.plots.reliability_diagram",
-    "tfpbnn.plots.uncertainty_histogram",
-    "tfpbnn.plots.weight_snr",
+    *(f"tfpbnn.plots.{n}" for n in tfpbnn.plots.__all__),
     "tfpbnn.prune",
     "tfpbnn.signal_to_noise",
     "tfpbnn.to_deterministic",

@@ -12,6 +12,7 @@ import numpy as np
 
 import tfpbnn
 from tests.layers.table import normal
+from tests.mcmc.drawn import posterior_of
 from tests.particles import table
 from tfpbnn import layers, likelihoods
 
@@ -104,6 +105,12 @@ def swag():
     return Served(collect.posterior, X, {"features": X})
 
 
+def chains():
+    loss = likelihoods.Normal()
+    posterior = posterior_of(network(), X, X[:, :1], loss, 3, 1)
+    return Served(posterior, X, {"features": X})
+
+
 def multi_swag():
     parts = [swag().model for _ in range(2)]
     mixture = tfpbnn.ensembles.MultiSWAG(parts)
@@ -175,6 +182,7 @@ ALL = (
     concrete_dropout,
     deep_ensemble,
     swag,
+    chains,
     batch_ensemble,
     residual,
     several,

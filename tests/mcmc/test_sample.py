@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 import tfpbnn
+from tests.mcmc.hierarchical import PRIORS, network
 from tfpbnn.diagnostics import convergence
 
 LIMIT = 5.0
@@ -127,28 +128,12 @@ def test_a_variational_model_has_its_priors_and_begins_at_its_posterior():
 @pytest.fixture(scope="module")
 def of_priors():
     """Draws of a model without data."""
-    model = keras.Sequential(
-        [
-            keras.Input((2,)),
-            keras.layers.Dense(3, name="a"),
-            keras.layers.Dense(2, name="b"),
-            keras.layers.Dense(1, name="c"),
-            tfpbnn.layers.HomoscedasticScale(initial_scale=0.5, name="noise"),
-        ]
-    )
-    hierarchy = tfpbnn.priors.HierarchicalNormal(
-        tfpbnn.priors.InverseGamma(3.0, 2.0), axis=-1
-    )
     return tfpbnn.mcmc.sample(
-        model,
+        network(),
         np.zeros((4, 2)),
         np.zeros((4, 1)),
         likelihood=tfpbnn.likelihoods.Normal(),
-        prior={
-            "a/kernel": hierarchy,
-            "b/kernel": tfpbnn.priors.Horseshoe(0.5),
-            "c": tfpbnn.priors.Laplace(2.0),
-        },
+        prior=PRIORS,
         num_chains=2,
         num_warmup=300,
         num_samples=1000,

@@ -1,7 +1,7 @@
 """Assigns targets, losses and weights to a model's outputs, by name."""
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -24,8 +24,13 @@ def names_of(outputs: Any, names: Sequence[str]) -> list[str]:
         found = ["output"]
     else:
         found = ["/".join(["output", *map(str, path)]) for path in paths]
+    return each_once(found)
+
+
+def each_once(names: Iterable[str]) -> list[str]:
+    """The names, of which those that are there already get a number."""
     unique: list[str] = []
-    for name in found:
+    for name in names:
         numbered = (f"{name}_{i}" for i in itertools.count(1))
         names_to_try = itertools.chain([name], numbered)
         unique.append(next(n for n in names_to_try if n not in unique))

@@ -7,13 +7,7 @@ from typing import Any
 import keras
 
 from tfpbnn import priors
-from tfpbnn.densities.parameters import (
-    FixedPrior,
-    NoiseScale,
-    Parameters,
-    RandomWeight,
-    ScaledPrior,
-)
+from tfpbnn.densities.parameters import Parameters, RandomWeight, with_prior
 from tfpbnn.layers import HomoscedasticScale
 from tfpbnn.networks import reading
 from tfpbnn.networks.reading import is_noise
@@ -109,7 +103,7 @@ class _Priors:
                     "scales are for HomoscedasticScale, or part of "
                     "priors.HierarchicalNormal"
                 )
-            return NoiseScale(variable, given)
+            return with_prior(variable, given)
         return self._with_prior(variable, given)
 
     def _with_prior(
@@ -128,20 +122,6 @@ class _Priors:
                 f"weights. Received: {sorted(self._unused)}, which match "
                 f"none of {self._paths}"
             )
-
-
-def with_prior(variable: keras.Variable, prior: priors.Prior) -> RandomWeight:
-    """A weight and its own prior, which is built if it was not yet."""
-    if isinstance(prior, priors.LogUniform):
-        raise ValueError(
-            "`prior` must be a distribution, to draw from the posterior. "
-            f"Received: LogUniform for {variable.path}, which is improper"
-        )
-    if not hasattr(prior, "weight_shape"):
-        prior.build(tuple(variable.shape))
-    if prior.hyperpriors():
-        return ScaledPrior(variable, prior)
-    return FixedPrior(variable, prior)
 
 
 def matches(pattern: str, path: str) -> bool:

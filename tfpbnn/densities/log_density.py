@@ -155,10 +155,13 @@ class LogDensity:
         """
         self._network = network
         self._parameters = parameters
-        # Sums over rows, whatever the loss that the user trained with does.
+        # Sums over rows, whatever the loss that the user trained with does, and
+        # in the type of the weights: Keras's default is float32.
+        how = {"reduction": "sum"}
+        if parameters.dtype == "float64":
+            how["dtype"] = "float64"
         self._losses = [
-            like
-            and type(like).from_config(like.get_config() | {"reduction": "sum"})
+            like and type(like).from_config(like.get_config() | how)
             for like in likelihoods
         ]
         self.num_rows = len(rows[2])

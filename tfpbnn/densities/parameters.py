@@ -17,6 +17,7 @@ import tensorflow as tf
 
 from tfpbnn import priors
 from tfpbnn.base import positive
+from tfpbnn.base.by_output import each_once
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Shape, Tensor
 
@@ -26,9 +27,11 @@ class RandomWeight(abc.ABC):
 
     Attributes:
         variable: the network's.
+        prior: of the weight, or of the scale that it stands for.
         shapes: of the parts of the vector that the weight is made of, by name.
     """
 
+    prior: priors.Prior | priors.Hyperprior
     shapes: dict[str, tuple[int, ...]]
 
     def __init__(self, variable: keras.Variable):
@@ -44,8 +47,10 @@ class RandomWeight(abc.ABC):
         """The log-density of the parts before the data, a scalar."""
 
     @abc.abstractmethod
-    def sample(self, generator: np.random.Generator) -> dict[str, Array]:
-        """A draw of the parts from the prior."""
+    def sample(
+        self, generator: np.random.Generator, count: int
+    ) -> dict[str, Array]:
+        """Draws of the parts from the prior, `[count, ...]` each."""
 
     @abc.abstractmethod
     def parts_of(self, weight: Array) -> dict[str, Array]:
@@ -59,6 +64,8 @@ class RandomWeight(abc.ABC):
 class FixedPrior(RandomWeight):
     """A weight whose prior is all known."""
 
+    prior: priors.Prior
+
     def __init__(self, variable: keras.Variable, prior: priors.Prior):
         super().__init__(variable)
         self.prior = prior
@@ -70,9 +77,12 @@ class FixedPrior(RandomWeight):
     def log_prob(self, parts: dict[str, Tensor]) -> Tensor:
         return self.prior.distribution().log_prob(parts["weight"])
 
-    def sample(self, generator: np.random.Generator) -> dict[str, Array]:
+    def sample(
+        self, generator: np.random.Generator, count: int
+    ) -> dict[str, Array]:
         seed = generator.integers(0, 2**31, 2).astype("int32")
-        return {"weight": self.prior.distribution().sample(seed=seed).numpy()}
+        draws = self.prior.distribution().sample(count, seed=seed)
+        return {"weight": draws.numpy()}
 
     def parts_of(self, weight: Array) -> dict[str, Array]:
         return {"weight": weight}
@@ -80,6 +90,8 @@ class FixedPrior(RandomWeight):
 
 class ScaledPrior(RandomWeight):
     """A weight that is Normal given scales which have priors of their own."""
+
+    prior: priors.Prior
 
     def __init__(self, variable: keras.Variable, prior: priors.Prior):
         super().__init__(variable)
@@ -101,12 +113,15 @@ class ScaledPrior(RandomWeight):
             terms.append(tf.reduce_sum(hyperprior.log_prob(parts[name])))
         return tf.add_n(terms)
 
-    def sample(self, generator: np.random.Generator) -> dict[str, Array]:
+    def sample(
+        self, generator: np.random.Generator, count: int
+    ) -> dict[str, Array]:
         scales = {
-            name: np.log(hyperprior.sample(shape, generator))
+            name: np.log(hyperprior.sample((count, *shape), generator))
             for name, (shape, hyperprior) in self.hyperpriors.items()
         }
-        return {"weight": generator.standard_normal(self.shape)} | scales
+        raw = generator.standard_normal((count, *self.shape))
+        return {"weight": raw} | scales
 
     def parts_of(self, weight: Array) -> dict[str, Array]:
         scales = {
@@ -135,25 +150,56 @@ class NoiseScale(RandomWeight):
     The vector holds log(scale).
     """
 
+    prior: priors.Hyperprior
+
     def __init__(self, variable: keras.Variable, prior: priors.Hyperprior):
         super().__init__(variable)
-        self.hyperprior = prior
+        self.prior = prior
         self.shapes = {"scale": self.shape}
 
     def weight(self, parts: dict[str, Tensor]) -> Tensor:
         return positive.untransformed(tf.exp(parts["scale"]))
 
     def log_prob(self, parts: dict[str, Tensor]) -> Tensor:
-        return tf.reduce_sum(self.hyperprior.log_prob(parts["scale"]))
+        return tf.reduce_sum(self.prior.log_prob(parts["scale"]))
 
-    def sample(self, generator: np.random.Generator) -> dict[str, Array]:
-        return {"scale": np.log(self.hyperprior.sample(self.shape, generator))}
+    def sample(
+        self, generator: np.random.Generator, count: int
+    ) -> dict[str, Array]:
+        shape = (count, *self.shape)
+        return {"scale": np.log(self.prior.sample(shape, generator))}
 
     def parts_of(self, weight: Array) -> dict[str, Array]:
         return {"scale": np.log(np.logaddexp(0.0, weight.astype("float64")))}
 
     def scales(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"scale": tf.exp(parts["scale"])}
+
+
+def with_prior(
+    variable: keras.Variable, prior: priors.Prior | priors.Hyperprior
+) -> RandomWeight:
+    """A weight and its own prior, which is built if it was not yet.
+
+    Args:
+        variable: the network's; with a hyperprior the raw scale of a noise.
+        prior: not shared with other weights.
+
+    Raises:
+        ValueError: if the prior is improper.
+    """
+    if isinstance(prior, priors.Hyperprior):
+        return NoiseScale(variable, prior)
+    if isinstance(prior, priors.LogUniform):
+        raise ValueError(
+            "`prior` must be a distribution, to draw from the posterior. "
+            f"Received: LogUniform for {variable.path}, which is improper"
+        )
+    if not hasattr(prior, "weight_shape"):
+        prior.build(tuple(variable.shape))
+    if prior.hyperpriors():
+        return ScaledPrior(variable, prior)
+    return FixedPrior(variable, prior)
 
 
 class Parameters:
@@ -181,6 +227,11 @@ class Parameters:
         """The network's variables that are random."""
         return [weight.variable for weight in self.random_weights]
 
+    @property
+    def paths(self) -> list[str]:
+        """Their paths, each one once: nested models may have the same."""
+        return each_once(v.path for v in self.variables)
+
     def weights(self, vector: Tensor) -> list[Tensor]:
         """The values of `variables`, from a vector `[D]`."""
         pairs = zip(self.random_weights, self.split(vector), strict=True)
@@ -190,10 +241,24 @@ class Parameters:
         """The priors' scales and the noise's, by path, from a vector `[D]`."""
         pairs = zip(self.random_weights, self.split(vector), strict=True)
         return {
-            f"{weight.variable.path}/{name}": value
-            for weight, parts in pairs
+            f"{path}/{name}": value
+            for path, (weight, parts) in zip(self.paths, pairs, strict=True)
             for name, value in weight.scales(parts).items()
         }
+
+    def values(self, vectors: Array) -> tuple[list[Tensor], dict[str, Tensor]]:
+        """`weights` and `scales` of many vectors `[N, D]`, `[N, ...]` each."""
+
+        def one(vector: Tensor) -> tuple[list[Tensor], dict[str, Tensor]]:
+            return self.weights(vector), self.scales(vector)
+
+        kinds = keras.tree.map_structure(lambda t: t.dtype, one(vectors[0]))
+
+        @tf.function(autograph=False)
+        def all_of(vectors: Tensor) -> Any:
+            return tf.map_fn(one, vectors, fn_output_signature=kinds)
+
+        return all_of(tf.constant(vectors))
 
     def log_prior(self, vector: Tensor) -> Tensor:
         """The log-density of a vector `[D]` before the data."""
@@ -211,13 +276,23 @@ class Parameters:
         return found
 
     def joined(self, parts: Sequence[dict[str, Array]]) -> Array:
-        """The vector of such parts."""
-        pieces = [np.ravel(parts[i][name]) for i, name, _ in self._slots]
-        return np.concatenate(pieces).astype(self.dtype)
+        """The vector of such parts; of parts `[N, ...]` vectors `[N, D]`."""
+        pieces = []
+        for index, name, shape in self._slots:
+            part = np.asarray(parts[index][name])
+            leading = part.shape[: part.ndim - len(shape)]
+            pieces.append(np.reshape(part, (*leading, -1)))
+        return np.concatenate(pieces, axis=-1).astype(self.dtype)
 
     def sample(self, generator: np.random.Generator) -> Array:
         """A vector from the prior."""
-        return self.joined([w.sample(generator) for w in self.random_weights])
+        return self.samples(generator, 1)[0]
+
+    def samples(self, generator: np.random.Generator, count: int) -> Array:
+        """Vectors from the prior, `[count, D]`."""
+        return self.joined(
+            [w.sample(generator, count) for w in self.random_weights]
+        )
 
     def vector_of(self, weights: Sequence[Array]) -> Array:
         """A vector that makes these values of `variables`.
@@ -230,6 +305,6 @@ class Parameters:
     def names(self) -> list[tuple[str, Shape]]:
         """What the vector is made of, in order, with its shapes."""
         return [
-            (f"{self.random_weights[index].variable.path}/{name}", shape)
+            (f"{self.paths[index]}/{name}", shape)
             for index, name, shape in self._slots
         ]

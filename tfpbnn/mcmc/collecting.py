@@ -2,11 +2,8 @@
 
 import warnings
 from collections.abc import Sequence
-from typing import Any
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from tfpbnn.densities.problem import Problem
 from tfpbnn.mcmc import program
@@ -46,25 +43,20 @@ def collect(
             for leaves in zip(*traces, strict=True)
         )
     )
-    return _collected(problem, trace)
+    return posterior_of(problem, trace)
 
 
-def _collected(problem: Problem, trace: Any) -> ChainPosterior:
+def posterior_of(problem: Problem, trace: program.Trace) -> ChainPosterior:
+    """The posterior of draws `[C, S, ...]`."""
     parameters, network = problem.parameters, problem.network
     vectors = trace.vector.reshape((-1, parameters.size))
-    weights, scales = tf.map_fn(
-        lambda v: (parameters.weights(v), parameters.scales(v)),
-        tf.constant(vectors),
-        fn_output_signature=keras.tree.map_structure(
-            lambda t: t.dtype,
-            (parameters.weights(vectors[0]), parameters.scales(vectors[0])),
-        ),
-    )
+    weights, scales = parameters.values(vectors)
     places = {id(v): i for i, v in enumerate(network.weights)}
     num_chains, num_samples = trace.log_prob.shape
     posterior = ChainPosterior(
         network,
         [places[id(v)] for v in parameters.variables],
+        [w.prior for w in parameters.random_weights],
         num_chains,
         num_samples,
         scales={name: s.shape[1:] for name, s in scales.items()},

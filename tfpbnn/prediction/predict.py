@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import keras
 
@@ -221,18 +221,41 @@ def evaluate(
     return joined(scores, len(names[0]) > 1)
 
 
+class Outputs(NamedTuple):
+    """Predictions of a model's outputs, by name.
+
+    Attributes:
+        names: of all outputs.
+        predictives: of those that have a likelihood.
+        y: targets that x brought with it, or None.
+        sample_weight: weights that x brought, or None.
+    """
+
+    names: list[str]
+    predictives: dict[str, Predictive]
+    y: Any
+    sample_weight: Any
+
+
+def predict_outputs(model: keras.Model, x: Any, num_samples: int) -> Outputs:
+    """What `predict` gives, by the outputs' names, and what x brought."""
+    options = _Options(num_samples=num_samples, draws="coherent", verbose=0)
+    collector, found, brought = options.predict(model, x)
+    return Outputs(collector.all_names, found, *brought)
+
+
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class _Options:
     """The arguments that `predict` and `evaluate` share."""
 
     num_samples: int
-    batch_size: int | None
-    seed: int | None
-    verbose: Any
-    draws: str
-    antithetic: bool
-    memory_budget: int | None
-    likelihood: Any
+    batch_size: int | None = None
+    seed: int | None = None
+    verbose: Any = "auto"
+    draws: str = "auto"
+    antithetic: bool = False
+    memory_budget: int | None = None
+    likelihood: Any = None
     keep_draws: bool = True
 
     def __post_init__(self) -> None:
