@@ -7,7 +7,7 @@ import keras
 
 from tfpbnn.base import checks
 from tfpbnn.base.types import Config, Identifier
-from tfpbnn.layers.lora.lora import DEFAULT_PRIOR, LoRA
+from tfpbnn.layers.lora.lora import DEFAULT_PRIOR, LoRA, set_trainable
 from tfpbnn.layers.lora.methods import METHODS
 from tfpbnn.lora import targets as choosing
 from tfpbnn.networks import copying, reading, rewriting
@@ -141,19 +141,17 @@ def adapt(
     for old, new in pairs:
         if not in_place:
             copying.copy_state(old, new.layer)
-    places = {id(old): i for i, old in enumerate(reading.leaves(model))}
-    _freeze(made, {places[id(layer)] for layer in trained})
+    _freeze(made, trained if in_place else list(map(copier, trained)))
     return made
 
 
-def _freeze(model: keras.Model, trained: set[int]) -> None:
-    """Freezes all layers but adapters, and those in `trained` places."""
-    model.trainable = True
-    for place, layer in enumerate(list(reading.leaves(model))):
-        if isinstance(layer, LoRA):
-            layer.layer.trainable = False
-        else:
-            layer.trainable = place in trained
+def _freeze(model: keras.Model, trained: list[Any]) -> None:
+    """Freezes all layers but adapters, and those that train as a whole."""
+    ids = set(map(id, trained))
+    set_trainable(model, True)
+    for layer in list(reading.leaves(model)):
+        if not isinstance(layer, LoRA):
+            set_trainable(layer, id(layer) in ids)
 
 
 def _trained(model: keras.Model, items: Any) -> list[Any]:

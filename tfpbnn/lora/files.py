@@ -14,6 +14,7 @@ from tfpbnn.base.types import Array, Config
 from tfpbnn.layers.lora.lora import LoRA
 from tfpbnn.lora.adding import adapt
 from tfpbnn.lora.merging import adapted_layers
+from tfpbnn.lora.targets import leaves_by_path
 from tfpbnn.networks import reading
 from tfpbnn.networks.reading import is_noise
 
@@ -80,12 +81,12 @@ def load_adapters(
     about, weights = _read(path)
     trained, configs = about["trained"], about["layers"]
     _check_backbone(model, about, path)
-    leaves = list(reading.leaves(model))
-    if not any(isinstance(layer, LoRA) for layer in leaves):
+    layers = leaves_by_path(model)
+    if not any(isinstance(layer, LoRA) for layer in layers.values()):
         model = adapt(
             model,
-            {id(leaves[int(i)]): config for i, config in configs.items()},
-            [leaves[i] for i in trained],
+            {id(layers[path]): config for path, config in configs.items()},
+            [layers[path] for path in trained],
             in_place,
         )
     elif (_configs(model), _trained(model)) != (configs, trained):
@@ -128,10 +129,10 @@ def _check_backbone(model: keras.Model, about: Config, path: Path) -> None:
 
 
 def _configs(model: keras.Model) -> Config:
-    """The arguments of each `LoRA`, by the place of its layer, as JSON."""
+    """The arguments of each `LoRA`, by the path to it, as JSON has them."""
     configs = {
-        str(place): _arguments(layer)
-        for place, layer in enumerate(reading.leaves(model))
+        path: _arguments(layer)
+        for path, layer in leaves_by_path(model).items()
         if isinstance(layer, LoRA)
     }
     return json.loads(json.dumps(configs))
@@ -143,12 +144,12 @@ def _arguments(layer: LoRA) -> Config:
     return {k: v for k, v in layer.get_config().items() if k not in own}
 
 
-def _trained(model: keras.Model) -> list[int]:
-    """The places of layers that train as a whole."""
+def _trained(model: keras.Model) -> list[str]:
+    """The paths of layers that train as a whole."""
     return [
-        place
-        for place, layer in enumerate(reading.leaves(model))
-        if not isinstance(layer, LoRA) and layer.trainable and layer.weights
+        path
+        for path, layer in leaves_by_path(model).items()
+        if layer.trainable and not isinstance(layer, LoRA)
     ]
 
 
@@ -157,8 +158,8 @@ def _variables(model: keras.Model) -> list[keras.Variable]:
     trained = set(_trained(model))
     return [
         variable
-        for place, layer in enumerate(reading.leaves(model))
-        for variable in _own(layer, place in trained)
+        for path, layer in leaves_by_path(model).items()
+        for variable in _own(layer, path in trained)
         if not is_noise(variable)
     ]
 
@@ -169,12 +170,13 @@ def _own(layer: Any, is_trained: bool) -> list[keras.Variable]:
     return layer.weights if is_trained else []
 
 
-def _digest(model: keras.Model, trained: Iterable[int]) -> str:
+def _digest(model: keras.Model, trained: Iterable[str]) -> str:
     """What tells backbones apart: their frozen weights."""
-    places, digest = set(trained), hashlib.sha256()
-    for place, layer in enumerate(reading.leaves(model)):
-        if place in places:
+    paths, digest = set(trained), hashlib.sha256()
+    for path, layer in leaves_by_path(model).items():
+        if path in paths:
             continue
+        digest.update(path.encode())
         plain = layer.layer if isinstance(layer, LoRA) else layer
         for weight in plain.weights:
             if is_noise(weight):

@@ -5,7 +5,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.layers.lora.lora import LoRA
+from tfpbnn.layers.lora.lora import LoRA, set_trainable
 from tfpbnn.networks import copying, reading, rewriting
 
 
@@ -61,7 +61,7 @@ def merge(model: keras.Model) -> keras.Model:
     for old, new in pairs:
         copying.copy_state(old.layer, new)
         _add(old, new)
-    plain.trainable = True
+    set_trainable(plain, True)
     return plain
 
 

@@ -173,16 +173,34 @@ def _shares(layer: Any, target: Target) -> bool:
     return any(id(weight) in own for weight in layer.weights)
 
 
+def leaves_by_path(model: keras.Model) -> dict[str, Any]:
+    """The layers of a model's graph, by the names along the way to each.
+
+    A rewritten model has them under the same paths. A layer that is in several
+    models is under the first in the alphabet.
+    """
+    paths: dict[str, Any] = {}
+    for chain in _leaves(model, ()):
+        if chain[-1].weights:
+            paths["/".join(layer.name for layer in chain)] = chain[-1]
+    found: dict[int, str] = {}
+    for path in sorted(paths):
+        found.setdefault(id(paths[path]), path)
+    return {path: paths[path] for path in found.values()}
+
+
 def _leaves(model: Any, around: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
     for layer in model.layers:
         chain = (*around, layer)
         if reading.can_read(layer):
             yield from _leaves(layer, chain)
-        elif not isinstance(layer, RandomLayer):
+        else:
             yield chain
 
 
 def _within(chain: tuple[Any, ...]) -> Iterator[tuple[Any, ...]]:
+    if isinstance(chain[-1], RandomLayer):
+        return  # draws on its own
     yield chain
     for part in held_layers(chain[-1], recursive=False):
         yield from _within((*chain, part))

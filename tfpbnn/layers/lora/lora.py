@@ -47,7 +47,6 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
     layer's own code runs, also if it is quantized to int8.
 
     Methods:
-
     - "blob": A has independent Normals, B is a point (Wang et al., 2024).
       In training, the noise of A has signs of its own for each example, which
       the positions of an example share (Flipout).
@@ -137,7 +136,7 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
             for _ in targets
         ]
         self._has_adapters = False
-        layer.trainable = False
+        set_trainable(layer, False)
 
     def _set_randomness(
         self, prior: Identifier, kl_weight: float | None, seed: int | None
@@ -151,6 +150,16 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
             self.noise = RandomWeights(self, kl_weight, 0.0, seed)
         elif kind.is_random:
             self.noise = Noise(self, seed)
+
+    @property
+    def trainable(self) -> bool:
+        """Whether the adapters are trained; the layer never is."""
+        return keras.layers.Layer.trainable.fget(self)
+
+    @trainable.setter
+    def trainable(self, value: bool) -> None:
+        keras.layers.Layer.trainable.fset(self, value)
+        set_trainable(self.layer, False)
 
     def build(self, input_shape: Any = None) -> None:
         # The layer and the adapters are built when it is called.
@@ -188,7 +197,7 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
     def _call(self, *args: Any, **kwargs: Any) -> Any:
         if not self.layer.built:
             self.layer(*args, **kwargs)  # Only then it has all its parts.
-            self.layer.trainable = False
+            set_trainable(self.layer, False)
         if not self._has_adapters:
             self._build_adapters()
         layer, key = callee(self.layer), self._draw_key()
@@ -251,6 +260,16 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
 def parts_of(layer: Any) -> list[Any]:
     """A built layer and all that it holds, as `targets` counts them."""
     return [layer, *held_layers(layer)]
+
+
+def set_trainable(layer: Any, value: bool) -> None:
+    """Freezes a layer with all that it holds, or lets all of it be trained.
+
+    Keras does nothing where the layer has that value already, although what it
+    has made since may not.
+    """
+    layer.trainable = not value
+    layer.trainable = value
 
 
 def _check_layer(layer: Any) -> None:
