@@ -7,7 +7,12 @@ import keras
 
 from tfpbnn.base import checks
 from tfpbnn.base.types import Config, Identifier
-from tfpbnn.layers.lora.lora import DEFAULT_PRIOR, LoRA, set_trainable
+from tfpbnn.layers.lora.lora import (
+    DEFAULT_PRIOR,
+    LoRA,
+    check_config,
+    set_trainable,
+)
 from tfpbnn.layers.lora.methods import METHODS
 from tfpbnn.lora import targets as choosing
 from tfpbnn.networks import copying, reading, rewriting
@@ -126,6 +131,9 @@ def adapt(
         trained: layers that train as a whole.
         in_place: whether layers are shared.
     """
+    for layer in reading.leaves(model):
+        if id(layer) in configs and not in_place:
+            check_config(layer)
     copier = copying.Copier()
     is_list = isinstance(model, keras.Sequential)
     made, pairs = rewriting.replace(

@@ -73,9 +73,7 @@ def _einsum_dense(layer: Any) -> Factors:
         elided = "".join(spare[:count])
         inputs = inputs.replace("...", elided)
         outputs = outputs.replace("...", elided)
-    is_packed = layer.quantization_mode is not None
-    shape = layer.original_kernel_shape if is_packed else layer.kernel.shape
-    sizes = dict(zip(kernel, shape, strict=True))
+    sizes = dict(zip(kernel, layer.kernel.shape, strict=True))
     a = [letter for letter in kernel if letter in inputs]
     b = [letter for letter in kernel if letter not in inputs]
     r = next(c for c in string.ascii_letters if c not in inputs + kernel)

@@ -244,6 +244,7 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
         return self.layer.compute_mask(*args, **kwargs)
 
     def get_config(self) -> Config:
+        check_config(self.layer)
         tell_apart(parts_of(self.layer))
         return super().get_config() | {
             "rank": self.rank,
@@ -260,6 +261,25 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
 def parts_of(layer: Any) -> list[Any]:
     """A built layer and all that it holds, as `targets` counts them."""
     return [layer, *held_layers(layer)]
+
+
+def check_config(layer: Any) -> None:
+    """Raises if a config doesn't make a layer again, with all that it holds.
+
+    Raises:
+        ValueError: if what a layer makes itself is quantized, of which its
+            config does not tell.
+    """
+    own = getattr(layer, "quantization_mode", None)
+    for part in held_layers(layer) if layer.built else ():
+        if getattr(part, "quantization_mode", None) != own and part.weights:
+            raise ValueError(
+                f"The layer {layer.name!r} holds {part.name!r}, which is "
+                "quantized: its config would make it anew without that. Use "
+                "`add_lora(..., in_place=True)`, and `save_adapters` in place "
+                f"of `save`. Received: quantization_mode="
+                f"{getattr(part, 'quantization_mode', None)!r}"
+            )
 
 
 def set_trainable(layer: Any, value: bool) -> None:
