@@ -5,8 +5,9 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn import random
-from tfpbnn.base.types import Shape, Tensor
+from tfpbnn import priors, random
+from tfpbnn.base import registry
+from tfpbnn.base.types import Config, Identifier, Shape, Tensor
 from tfpbnn.families import Family
 from tfpbnn.layers.dropout.mc_noise import MCDropout
 from tfpbnn.layers.linear import drawing, estimators
@@ -16,6 +17,7 @@ from tfpbnn.layers.lora.methods import METHODS
 from tfpbnn.priors import Prior
 
 
+@registry.register("layers")
 class Adapter(keras.layers.Layer):
     """Holds the factors of what is added to one kernel.
 
@@ -35,19 +37,22 @@ class Adapter(keras.layers.Layer):
         scaling: float,
         method: str,
         rate: float,
-        prior: Prior | None,
+        prior: Identifier,
     ):
         super().__init__(name="adapter", dtype="float32", autocast=False)
         self.rank = rank
         self.scaling = scaling
+        self.method_name = method
         self.method = METHODS[method]
         self.rate = rate
         a, b = self.method.factors()
         self.a_posterior = a.copy(name="a_posterior", dtype="float32")
         self.b_posterior = b.copy(name="b_posterior", dtype="float32")
+        # A template, of which both have copies: not a part of the layer.
+        self.prior = template = priors.get(prior, "prior")
         self.a_prior, self.b_prior = (
-            prior.copy(name=f"{name}_prior", dtype="float32")
-            if prior is not None and family.is_random
+            template.copy(name=f"{name}_prior", dtype="float32")
+            if template is not None and family.is_random
             else None
             for name, family in (("a", a), ("b", b))
         )
@@ -130,8 +135,17 @@ class Adapter(keras.layers.Layer):
         dropout = MCDropout(self.rate, dtype=inputs.dtype.name)
         return dropout.with_key(inputs, random.fold(key, 2))
 
-    def compute_output_shape(self, *args: Any, **kwargs: Any) -> Shape:
+    def compute_output_shape(self, input_shape: Any) -> Shape:
         raise NotImplementedError  # only the layer around it is called
+
+    def get_config(self) -> Config:
+        return {
+            "rank": self.rank,
+            "scaling": self.scaling,
+            "method": self.method_name,
+            "rate": self.rate,
+            "prior": self.prior and self.prior.serialize(),
+        }
 
 
 _TRANSPOSED = LinearOp(

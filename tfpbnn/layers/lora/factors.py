@@ -13,7 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base.types import Shape, Tensor
+from tfpbnn.base.types import Tensor
 from tfpbnn.layers.linear import ops
 from tfpbnn.layers.linear.ops import LinearOp
 
@@ -35,8 +35,8 @@ class Factors:
 
     a: LinearOp
     b: LinearOp
-    a_sizes: Shape
-    b_sizes: Shape
+    a_sizes: tuple[int, ...]
+    b_sizes: tuple[int, ...]
     kernel_axes: tuple[int, ...]
     is_by_row: bool = True
     takes_indices: bool = False
@@ -130,13 +130,10 @@ if hasattr(keras.layers, "ReversibleEmbedding"):
     _FACTORS[keras.layers.ReversibleEmbedding.call] = _embedding
 
 
-def takes_adapter(layer: Any) -> bool:
-    """Says whether a layer has one kernel that an adapter can be added to."""
-    return type(layer).call in _FACTORS and not obstacle(layer)
-
-
 def obstacle(layer: Any) -> str:
-    """Says why a layer of these kinds takes no adapter; "" if it does."""
+    """Says why a built layer takes no adapter; "" if it does."""
+    if not is_linear(layer):
+        return f"has no one kernel that {type(layer).__name__} is linear in"
     mode = getattr(layer, "quantization_mode", None)
     if mode not in (None, "int8"):
         return f"is quantized by {mode!r}, where adapters need 'int8' or none"

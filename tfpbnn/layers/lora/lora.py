@@ -126,7 +126,7 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
         self.rank = checks.integer("rank", rank, least=1)
         self.alpha = checks.positive_number.optional("alpha", alpha, "`rank`")
         self.method = checks.one_of("method", method, sorted(METHODS))
-        self.targets = tuple(int(index) for index in targets)
+        self.targets = _check_targets(targets)
         self.rate = checks.rate("rate", rate)
         self.supports_masking = layer.supports_masking
         self._set_randomness(prior, kl_weight, seed)
@@ -173,6 +173,11 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
     def adapted_in(self, layer: Any) -> list[tuple[Any, Adapter]]:
         """The same pairs for another layer like the adapted one."""
         parts = parts_of(layer)
+        if max(self.targets) >= len(parts):
+            raise ValueError(
+                f"`targets` must be below {len(parts)}, for {self.name!r} and "
+                f"what it holds. Received: targets={self.targets}"
+            )
         chosen = [parts[index] for index in self.targets]
         return list(zip(chosen, self.adapters, strict=True))
 
@@ -256,6 +261,16 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
             "kl_weight": self.initial_kl_weight,
             "seed": self.seed,
         }
+
+
+def _check_targets(targets: Sequence[int]) -> tuple[int, ...]:
+    found = tuple(targets)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(
+            "`targets` must be one or more different integers. Received: "
+            f"targets={targets!r}"
+        )
+    return tuple(checks.integer("targets", index, least=0) for index in found)
 
 
 def parts_of(layer: Any) -> list[Any]:
