@@ -62,8 +62,8 @@ def add_lora(
         seed: of the draws; each layer's is another one. None takes one from
             Python's `random`.
         in_place: whether `model`'s own layers are used: they are frozen, and
-            no weight is copied. So several adapted models can share one
-            backbone. `model` computes what it did.
+            no weight is copied, but those of `also_train`. So several adapted
+            models can share one backbone. `model` computes what it did.
 
     Returns:
         A `tfpbnn.Sequential` or a `tfpbnn.Model`, which takes the inputs of
@@ -136,20 +136,27 @@ def adapt(
             check_config(layer)
     copier = copying.Copier()
     is_list = isinstance(model, keras.Sequential)
+    heads = set(map(id, trained))
+
+    def make(layer: Any) -> Any:
+        if id(layer) in heads:  # also of models that share all else
+            return copier(layer)
+        plain = layer if in_place else copier(layer)
+        return LoRA(plain, **configs[id(layer)])
+
     made, pairs = rewriting.replace(
         model,
         models.Sequential if is_list else models.Model,
-        lambda layer: id(layer) in configs,
-        lambda layer: LoRA(
-            layer if in_place else copier(layer), **configs[id(layer)]
-        ),
+        lambda layer: id(layer) in configs or id(layer) in heads,
+        make,
         copier,
         shares=in_place,
     )
     for old, new in pairs:
-        if not in_place:
-            copying.copy_state(old, new.layer)
-    _freeze(made, trained if in_place else list(map(copier, trained)))
+        plain = new.layer if isinstance(new, LoRA) else new
+        if plain is not old:
+            copying.copy_state(old, plain)
+    _freeze(made, list(map(copier, trained)))
     return made
 
 

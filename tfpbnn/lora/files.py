@@ -38,9 +38,10 @@ def save_adapters(model: keras.Model, path: Path) -> None:
 
     Example:
     ```python
-    adapted = tfpbnn.lora.add_lora(model)
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8)])
+    adapted = tfpbnn.lora.add_lora(plain, rank=2)
     tfpbnn.lora.save_adapters(adapted, "adapters.npz")
-    adapted = tfpbnn.lora.load_adapters(model, "adapters.npz")
+    again = tfpbnn.lora.load_adapters(plain, "adapters.npz")
     ```
     """
     _check_path(path)

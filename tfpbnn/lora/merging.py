@@ -44,8 +44,9 @@ def merge(model: keras.Model) -> keras.Model:
 
     Example:
     ```python
-    adapted = tfpbnn.lora.add_lora(model)
-    plain = tfpbnn.lora.merge(adapted)
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8)])
+    adapted = tfpbnn.lora.add_lora(plain, rank=2)
+    merged = tfpbnn.lora.merge(adapted)
     ```
     """
     for layer in adapted_layers(model):

@@ -71,7 +71,8 @@ def report(model: keras.Model) -> Report:
 
     Example:
     ```python
-    adapted = tfpbnn.lora.add_lora(model)
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8)])
+    adapted = tfpbnn.lora.add_lora(plain, rank=2)
     tfpbnn.lora.report(adapted).fraction
     ```
     """

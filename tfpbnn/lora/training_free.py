@@ -63,10 +63,14 @@ def tfb(
 
     Example:
     ```python
-    adapted = tfpbnn.lora.add_lora(classifier, method="deterministic")
+    plain = keras.Sequential([
+        keras.Input((4,)), keras.layers.Dense(3, activation="softmax")
+    ])
+    adapted = tfpbnn.lora.add_lora(plain, rank=2, method="deterministic")
     adapted.compile("adam", "sparse_categorical_crossentropy")
-    adapted.fit(x, labels, verbose=0)
-    bayes = tfpbnn.lora.tfb(adapted, x_val, labels_val)
+    x_train = keras.random.normal((64, 4))
+    adapted.fit(x_train, keras.ops.argmax(x_train, -1) % 3, verbose=0)
+    bayes = tfpbnn.lora.tfb(adapted, keras.random.normal((64, 4)), steps=2)
     ```
 
     Reference:
