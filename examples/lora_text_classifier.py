@@ -6,10 +6,10 @@ shuffled sentences, and of text that is no review of a film?
 
     python examples/lora_text_classifier.py ENCODER --data SST2
 
-ENCODER is a folder with a BERT-like encoder in Hugging Face's format (config.json,
-model.safetensors, tokenizer.json), such as that of MiniLM-L6; SST2 one with
-train.tsv and dev.tsv, of lines `sentence<TAB>label`. It needs keras-hub,
-tokenizers and safetensors.
+ENCODER is a folder with a BERT-like encoder in Hugging Face's format
+(config.json, model.safetensors, tokenizer.json), such as that of MiniLM-L6;
+SST2 one with train.tsv and dev.tsv, of lines `sentence<TAB>label`. It needs
+keras-hub, tokenizers and safetensors.
 """
 
 import argparse
