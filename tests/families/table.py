@@ -70,7 +70,7 @@ def covariance(name, family):
         rows, columns = triangular(family.rows), triangular(family.columns)
         return np.kron(rows @ rows.T, columns @ columns.T)
     if name == "squared_scale":
-        scale = np.asarray(family.root_scale, "float64") ** 2
+        scale = np.asarray(family.root_scale, "float64") ** 2 + 1.1920929e-7
         return np.diag(scale.ravel() ** 2)
     if name == "ktied":
         scale = softplus(family.untransformed_rows) @ softplus(
