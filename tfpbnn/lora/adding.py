@@ -80,9 +80,9 @@ def add_lora(
     plain = keras.Sequential([
         keras.Input((4,)),
         keras.layers.Dense(50, activation="relu"),
-        keras.layers.Dense(1),
+        keras.layers.Dense(1, name="head"),
     ])
-    adapted = tfpbnn.lora.add_lora(plain, rank=1, also_train="dense_1")
+    adapted = tfpbnn.lora.add_lora(plain, rank=2, also_train="head")
     print(tfpbnn.lora.report(adapted))
     ```
 
