@@ -25,7 +25,7 @@ TIERS = [
     {"particles", "callbacks", "diagnostics", "dropout"},
     {"training", "prediction"},
     {"posteriors", "convert", "densities", "exporting", "client"},
-    {"ensembles"},
+    {"ensembles", "lora"},
     {"mcmc"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}

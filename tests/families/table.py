@@ -14,6 +14,7 @@ FAMILIES = {
     "full": families.FullCovarianceNormal(),
     "matrix": families.MatrixNormal(),
     "radial": families.Radial(),
+    "squared_scale": families.SquaredScaleNormal(),
     "point": families.PointEstimate(),
 }
 NORMAL = [name for name in FAMILIES if name not in ("radial", "point")]
@@ -68,6 +69,9 @@ def covariance(name, family):
     if name == "matrix":
         rows, columns = triangular(family.rows), triangular(family.columns)
         return np.kron(rows @ rows.T, columns @ columns.T)
+    if name == "squared_scale":
+        scale = np.asarray(family.root_scale, "float64") ** 2 + 1.1920929e-7
+        return np.diag(scale.ravel() ** 2)
     if name == "ktied":
         scale = softplus(family.untransformed_rows) @ softplus(
             family.untransformed_columns

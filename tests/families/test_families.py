@@ -123,6 +123,7 @@ def test_estimators_take_the_families_that_they_hold_for():
     }
     assert takes == {
         "mean_field": (True, True, True),
+        "squared_scale": (True, True, True),
         "low_rank": (True, False, False),
         "ktied": (True, True, True),
         "full": (True, False, False),
@@ -170,9 +171,12 @@ def test_defaults_are_those_of_tfp():
     )
 
 
-@pytest.mark.parametrize("name", [*NORMAL, "radial"])
+# One has scales that are squares, and another argument for where they start.
+@pytest.mark.parametrize(
+    "name", [*sorted({*NORMAL} - {"squared_scale"}), "radial"]
+)
 def test_scales_start_relative_to_fan_in(name):
-    """In all families, by the same argument; to 20 % where they are random."""
+    """In other families, by one argument; to 20 % where they are random."""
     config = FAMILIES[name].get_config() | {
         "untransformed_scale_initializer": families.HeScale(0.3)
     }

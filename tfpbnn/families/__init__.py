@@ -19,6 +19,7 @@ from tfpbnn.families.matrix_normal import MatrixNormal
 from tfpbnn.families.mean_field_normal import MeanFieldNormal
 from tfpbnn.families.point_estimate import PointEstimate
 from tfpbnn.families.radial import Radial
+from tfpbnn.families.squared_scale_normal import SquaredScaleNormal
 
 _FAMILIES: dict[str, Callable[[], Family]] = {
     "delta": PointEstimate,
@@ -31,6 +32,7 @@ _FAMILIES: dict[str, Callable[[], Family]] = {
     "mean_field_normal": MeanFieldNormal,
     "point_estimate": PointEstimate,
     "radial": Radial,
+    "squared_scale_normal": SquaredScaleNormal,
 }
 
 
@@ -60,6 +62,7 @@ __all__ = [
     "MeanFieldNormal",
     "PointEstimate",
     "Radial",
+    "SquaredScaleNormal",
     "get",
     "he_normal",
 ]

@@ -1,10 +1,11 @@
 """Defines layers that draw their weights, or noise on inputs or outputs.
 
 A folder for each kind: `linear` (dense, convolutions, embedding), `attention`,
-`drawn` (recurrent, and any Keras layer), `dropout`, `members` (of an ensemble
-in one network), `heads` (the noise of targets). `random_layer` is what they
-share, `kl` brings their KL into the loss. To add a layer: a file in the folder
-of its kind, and its name below; a new kind, such as adapters: a folder.
+`drawn` (recurrent, and any Keras layer), `dropout`, `lora` (adapters of frozen
+layers), `members` (of an ensemble in one network), `heads` (the noise of
+targets). `random_layer` is what they share, `kl` brings their KL into the loss.
+To add a layer: a file in the folder of its kind, and its name below; a new
+kind: a folder.
 """
 
 from tfpbnn.layers.attention.group_query_attention import (
@@ -97,6 +98,7 @@ from tfpbnn.layers.linear.separable_conv import (
     SeparableConv2DLocalReparameterization,
     SeparableConv2DReparameterization,
 )
+from tfpbnn.layers.lora.lora import LoRA
 from tfpbnn.layers.members.batch_ensemble import (
     Conv1DBatchEnsemble,
     Conv1DTransposeBatchEnsemble,
@@ -216,6 +218,7 @@ __all__ = [
     "HomoscedasticScale",
     "JoinMembers",
     "LSTMReparameterization",
+    "LoRA",
     "MCAlphaDropout",
     "MCDropout",
     "MCGaussianDropout",

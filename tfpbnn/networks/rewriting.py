@@ -50,8 +50,10 @@ class NewLayers:
 
         Args:
             copier: the copier of layers; None for a new one.
-            shares: whether a layer that stays is shared, not copied.
+            shares: whether a layer that stays is shared, not copied. Then
+                what `make` makes of a layer may hold the layer itself.
         """
+        self._shares = shares
         self.made: list[tuple[Any, Any]] = []
         self.copier = copying.Copier() if copier is None else copier
         self._copy: Make = (lambda layer: layer) if shares else self.copier
@@ -101,7 +103,7 @@ class NewLayers:
         for old, new in self._copied:
             if new is not old:
                 copying.copy_state(old, new)
-        check_tied([*self._copied, *self.made])
+        check_tied([*self._copied, *self.made], may_share=self._shares)
 
     def copy_frozen(self, models: list[tuple[Any, Any]]) -> None:
         """Freezes the copies of frozen models, but no other layers."""
@@ -283,11 +285,14 @@ def _replay(read: Graph, inputs: Iterable[Any], places: Iterable[Place]) -> Any:
     return keras.tree.map_structure(get, read.outputs)
 
 
-def check_tied(pairs: Iterable[tuple[Any, Any]]) -> None:
+def check_tied(
+    pairs: Iterable[tuple[Any, Any]], may_share: bool = False
+) -> None:
     """Raises unless new layers share weights like the layers they replace.
 
     Args:
         pairs: pairs of a layer and the one in its place.
+        may_share: whether the two of a pair may have weights in common.
     """
     pairs = list(pairs)
     holders: dict[int, list[tuple[Any, Any]]] = {}
@@ -295,7 +300,8 @@ def check_tied(pairs: Iterable[tuple[Any, Any]]) -> None:
         for weight in pair[0].weights:
             holders.setdefault(id(weight), []).append(pair)
     for old, new in pairs:
-        if new is not old and any(id(v) in holders for v in new.weights):
+        is_copy = new is not old and not may_share
+        if is_copy and any(id(v) in holders for v in new.weights):
             raise ValueError(
                 f"The copy of the layer {old.name!r} of `model`, of type "
                 f"{type(old).__name__}, would share weights with `model`: its "

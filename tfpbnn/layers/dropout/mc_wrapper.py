@@ -146,7 +146,7 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         **kwargs: Any,
     ):
         # Keras reads off the signature which tensors, masks and modes to pass.
-        self.call = _with_signature(layer.call, self._call)
+        self.call = with_signature(layer.call, self._call)
         super().__init__(layer, **kwargs)
         self.rate = None if rate is None else checks.rate("rate", rate)
         if before_kernels is not None:
@@ -273,9 +273,11 @@ class MCWrapper(RandomLayer, keras.layers.Wrapper):
         }
 
 
-def _with_signature(
+def with_signature(
     like: Callable[..., Any], function: Callable[..., Any]
 ) -> Callable[..., Any]:
+    """A function under the signature of another one."""
+
     @functools.wraps(function)
     def call(*args: Any, **kwargs: Any) -> Any:
         return function(*args, **kwargs)

@@ -1,0 +1,188 @@
+"""Files of adapters alone."""
+
+import hashlib
+import json
+import os
+import zipfile
+from collections.abc import Iterable
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfpbnn.base.types import Array, Config
+from tfpbnn.layers.lora.lora import LoRA
+from tfpbnn.lora.adding import adapt
+from tfpbnn.lora.merging import adapted_layers
+from tfpbnn.lora.targets import leaves_by_path
+from tfpbnn.networks import reading
+from tfpbnn.networks.reading import is_noise
+
+_VERSION = 1
+_ABOUT = "about"
+Path = str | os.PathLike[str]
+
+
+def save_adapters(model: keras.Model, path: Path) -> None:
+    """Writes what trains of an adapted model: adapters, and heads.
+
+    The file has neither the backbone nor the optimizer: `load_adapters` needs
+    the same backbone.
+
+    Args:
+        model: a model with adapters.
+        path: of a file that ends in ".npz"; one that is there is replaced.
+
+    Raises:
+        ValueError: if there are no adapters, or the path ends otherwise.
+
+    Example:
+    ```python
+    plain = keras.Sequential([keras.Input((4,)), keras.layers.Dense(8)])
+    adapted = tfpbnn.lora.add_lora(plain, rank=2)
+    tfpbnn.lora.save_adapters(adapted, "adapters.npz")
+    again = tfpbnn.lora.load_adapters(plain, "adapters.npz")
+    ```
+    """
+    _check_path(path)
+    adapted_layers(model)
+    about = {
+        "version": _VERSION,
+        "layers": _configs(model),
+        "trained": _trained(model),
+        "backbone": _digest(model, _trained(model)),
+    }
+    weights = [keras.ops.convert_to_numpy(v) for v in _variables(model)]
+    np.savez(
+        path,
+        **{_ABOUT: np.array(json.dumps(about))},
+        **{f"w{i}": weight for i, weight in enumerate(weights)},
+    )
+
+
+def load_adapters(
+    model: keras.Model, path: Path, *, in_place: bool = False
+) -> keras.Model:
+    """A model with the adapters, and heads, of a file.
+
+    Args:
+        model: the plain model that the adapters were trained on, or one with
+            adapters like those of the file, which are given its values.
+        path: of a file of `save_adapters`.
+        in_place: as in `add_lora`, for a plain model.
+
+    Returns:
+        The adapted model; `model` itself if it has adapters.
+
+    Raises:
+        ValueError: if the file is none of `save_adapters`, if the frozen
+            weights of `model` are not those that the adapters were trained
+            on, or if its adapters are others.
+    """
+    about, weights = _read(path)
+    trained, configs = about["trained"], about["layers"]
+    _check_backbone(model, about, path)
+    layers = leaves_by_path(model)
+    if not any(isinstance(layer, LoRA) for layer in layers.values()):
+        model = adapt(
+            model,
+            {id(layers[path]): config for path, config in configs.items()},
+            [layers[path] for path in trained],
+            in_place,
+        )
+    elif (_configs(model), _trained(model)) != (configs, trained):
+        raise ValueError(
+            "`model` must be plain, or have adapters like those of the file. "
+            f"Received: adapters {_configs(model)}, and in {path} {configs}"
+        )
+    for variable, value in zip(_variables(model), weights, strict=True):
+        variable.assign(value)
+    return model
+
+
+def _check_path(path: Path) -> None:
+    if not os.fspath(path).endswith(".npz"):
+        raise ValueError(
+            f'`path` must end in ".npz". Received: path={os.fspath(path)!r}'
+        )
+
+
+def _read(path: Path) -> tuple[Config, list[Array]]:
+    try:
+        with np.load(path) as file:
+            about = json.loads(str(file[_ABOUT]))
+            count = len(file.files) - 1
+            return about, [file[f"w{i}"] for i in range(count)]
+    except (KeyError, ValueError, zipfile.BadZipFile) as error:
+        raise ValueError(
+            "`path` must be of a file that `save_adapters` has written. "
+            f"Received: path={os.fspath(path)!r}"
+        ) from error
+
+
+def _check_backbone(model: keras.Model, about: Config, path: Path) -> None:
+    reading.check_readable(model)
+    if _digest(model, about["trained"]) != about["backbone"]:
+        raise ValueError(
+            "`model` must be the one whose adapters were saved: its frozen "
+            f"weights are others. Received: {model.name}, for {path}"
+        )
+
+
+def _configs(model: keras.Model) -> Config:
+    """The arguments of each `LoRA`, by the path to it, as JSON has them."""
+    configs = {
+        path: _arguments(layer)
+        for path, layer in leaves_by_path(model).items()
+        if isinstance(layer, LoRA)
+    }
+    return json.loads(json.dumps(configs))
+
+
+def _arguments(layer: LoRA) -> Config:
+    # Not the layer's own: it comes from the other model.
+    own = ("layer", "name", "trainable", "dtype", "seed")
+    return {k: v for k, v in layer.get_config().items() if k not in own}
+
+
+def _trained(model: keras.Model) -> list[str]:
+    """The paths of layers that train as a whole."""
+    return [
+        path
+        for path, layer in leaves_by_path(model).items()
+        if layer.trainable and not isinstance(layer, LoRA)
+    ]
+
+
+def _variables(model: keras.Model) -> list[keras.Variable]:
+    """What of a model is not the backbone's, nor random numbers' states."""
+    trained = set(_trained(model))
+    return [
+        variable
+        for path, layer in leaves_by_path(model).items()
+        for variable in _own(layer, path in trained)
+        if not is_noise(variable)
+    ]
+
+
+def _own(layer: Any, is_trained: bool) -> list[keras.Variable]:
+    if isinstance(layer, LoRA):
+        return [v for adapter in layer.adapters for v in adapter.weights]
+    return layer.weights if is_trained else []
+
+
+def _digest(model: keras.Model, trained: Iterable[str]) -> str:
+    """What tells backbones apart: their frozen weights."""
+    paths, digest = set(trained), hashlib.sha256()
+    for path, layer in leaves_by_path(model).items():
+        if path in paths:
+            continue
+        digest.update(path.encode())
+        plain = layer.layer if isinstance(layer, LoRA) else layer
+        for weight in plain.weights:
+            if is_noise(weight):
+                continue
+            value = keras.ops.convert_to_numpy(weight)
+            digest.update(str((value.shape, value.dtype)).encode())
+            digest.update(np.ascontiguousarray(value).tobytes())
+    return digest.hexdigest()
