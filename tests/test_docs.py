@@ -99,6 +99,9 @@ def names():
     }
 
 
+# Chains as short as those of examples say so.
+@pytest.mark.filterwarnings("ignore:.*(diverged|R-hat|effective draws)")
+@pytest.mark.filterwarnings("ignore:.*`max_tree_depth` lets")
 @pytest.mark.parametrize("name", documented())
 def test_docstring(name, names, scratch):
     scope = dict(names)
