@@ -86,6 +86,28 @@ def by_output(
     )
 
 
+def entry_per_output(
+    given: Any, names: Sequence[str], default: Any
+) -> list[Any]:
+    """Returns each output's entry of what `fit` or `compile` was given.
+
+    Unlike `by_output` it raises no error: Keras says what it can't take.
+
+    Args:
+        given: a dict by the outputs' names, a list in their order, or one entry
+            for all of them.
+        names: the names of the outputs, in their order.
+        default: the entry of each of several outputs, if `given` is neither a
+            dict nor a list.
+    """
+    if isinstance(given, Mapping):
+        return [given.get(name) for name in names]
+    if isinstance(given, list | tuple):
+        fits = len(given) == len(names)
+        return list(given) if fits else [None] * len(names)
+    return [given] if len(names) == 1 else [default] * len(names)
+
+
 def _flat(given: Mapping[Any, Any]) -> dict[str, Any]:
     """Flattens a dict; the names of nested entries are paths, joined by "/"."""
     found: dict[str, Any] = {}

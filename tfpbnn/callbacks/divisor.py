@@ -1,4 +1,4 @@
-"""What a compiled loss divides the log-likelihood by.
+"""Finds what a compiled loss divides the log-likelihood by.
 
 The loss of a batch is minus a sum of log-likelihoods, divided by something: by
 its count of rows where Keras averages over rows, of rows times places where it
@@ -18,6 +18,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import keras_private
+from tfpbnn.base.by_output import entry_per_output
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.likelihoods.from_loss import targets_per_value
@@ -32,7 +33,7 @@ _FIX = (
 
 @dataclasses.dataclass(frozen=True)
 class Divisor:
-    """What the loss of one output is divided by.
+    """Describes what the loss of one output is divided by.
 
     Attributes:
         name: the output's.
@@ -54,7 +55,7 @@ class Divisor:
 
     @property
     def needs_data(self) -> bool:
-        """Whether rows and batches alone don't tell, even without weights."""
+        """Says whether the data must be read, even without weights."""
         is_known = self.reduction == "sum" or not (
             None in self.places or self.needs_mask
         )
@@ -62,12 +63,12 @@ class Divisor:
 
     @property
     def needs_mask(self) -> bool:
-        """Whether it must be counted which places are masked."""
+        """Says whether masked places must be counted."""
         hides = self.is_masked or self.ignore_class is not None
         return hides and self.reduction != "sum"
 
     def of_counts(self, rows: int, batches: int | None) -> float:
-        """That of an epoch of so many rows, where no more need be known.
+        """Returns the divisor of an epoch of so many rows, if that is enough.
 
         Raises:
             ValueError: if more need be known.
@@ -87,10 +88,10 @@ class Divisor:
         return float(rows * math.prod(self.places) * self.targets)  # type: ignore[arg-type]
 
     def of_batch(self, rows: int, y: Any, weights: Any, mask: Any) -> float:
-        """That of one batch, or of rows that go into several.
+        """Returns the divisor of one batch, or of rows that go into several.
 
         Args:
-            rows: how many they are.
+            rows: the number of rows.
             y: the targets of this output, or None.
             weights: their sample weights, or None.
             mask: of the output, or None.
@@ -133,7 +134,7 @@ class Divisor:
 
 
 def divisors_of(model: Any, outputs: Any, y: Any = None) -> list[Divisor]:
-    """What the losses of a model's outputs are divided by.
+    """Finds what the losses of a model's outputs are divided by.
 
     Args:
         model: a compiled model.
@@ -166,9 +167,9 @@ def divisors_of(model: Any, outputs: Any, y: Any = None) -> list[Divisor]:
         _of_output(part, name, output, target)
         for name, part, output, target in zip(
             names,
-            by_output(loss, names, loss),
-            by_output(outputs, names, None),
-            by_output(y, names, None),
+            entry_per_output(loss, names, loss),
+            entry_per_output(outputs, names, None),
+            entry_per_output(y, names, None),
             strict=True,
         )
         if part is not None and output is not None
@@ -176,7 +177,7 @@ def divisors_of(model: Any, outputs: Any, y: Any = None) -> list[Divisor]:
 
 
 def need_outputs(model: Any) -> bool:
-    """Whether the loss's divisor depends on what the outputs are."""
+    """Says whether the loss's divisor depends on what the outputs are."""
     losses = keras.tree.flatten(getattr(model, "loss", None))
     return not all(
         part is None or isinstance(part, Likelihood) for part in losses
@@ -184,7 +185,7 @@ def need_outputs(model: Any) -> bool:
 
 
 def outputs_of(model: Any, x: Any = None) -> Any:
-    """A model's symbolic outputs, in its own structure.
+    """Returns a model's symbolic outputs, in its own structure.
 
     Args:
         model: any model, built or not.
@@ -207,7 +208,7 @@ def outputs_of(model: Any, x: Any = None) -> Any:
 
 
 def _inputs_built_for(network: Any) -> Any:
-    """Specs of the inputs that a model was called with; None if unknown."""
+    """Returns specs of the inputs a model was called with, or None."""
     config = network.get_build_config() if network.built else None
     shape = (config or {}).get("input_shape")
     if not isinstance(shape, list | tuple) or not _is_shape(shape):
@@ -220,7 +221,7 @@ def _is_shape(shape: Any) -> bool:
 
 
 def _symbolic(leaf: Any) -> Any:
-    """A symbolic tensor like a leaf, with any number of rows."""
+    """Returns a symbolic tensor like a leaf, with any number of rows."""
     if leaf is None:
         return None
     dtype = getattr(leaf, "dtype", None)
@@ -228,19 +229,10 @@ def _symbolic(leaf: Any) -> Any:
     return keras.KerasTensor((None, *leaf.shape[1:]), name)
 
 
-def by_output(given: Any, names: Sequence[str], default: Any) -> list[Any]:
-    """The parts of a structure that belong to the outputs of these names."""
-    if isinstance(given, Mapping):
-        return [given.get(name) for name in names]
-    if isinstance(given, list | tuple) and len(given) == len(names):
-        return list(given)
-    return [given] if len(names) == 1 else [default] * len(names)
-
-
 def joint(
     model: Any, divisors: Sequence[Divisor], values: Sequence[float]
 ) -> float:
-    """The divisor of the sum of the outputs' losses: the least of theirs.
+    """Returns the divisor of the sum of the losses: the least of theirs.
 
     It warns if they differ and `compile` was given no `loss_weights`.
     """
@@ -264,7 +256,7 @@ def joint(
 
 
 def names_of(model: Any, outputs: Any) -> list[str]:
-    """The names of outputs: of any model, also where Keras has none."""
+    """Names the outputs of any model, also where Keras has no names."""
     if outputs is None:
         return []
     if isinstance(outputs, Mapping):
@@ -288,7 +280,7 @@ def _reduction(loss: Any) -> str:
 
 
 def _of_any_output(loss: Any) -> Divisor:
-    """That of a loss which adds up over places, whatever the output."""
+    """Describes a loss that adds up over places, whatever the output."""
     return Divisor("output", _reduction(_resolved(loss)))
 
 
@@ -315,7 +307,7 @@ def _resolved(loss: Any) -> Any:
 
 
 def _rank_of_values(loss: Any, output: Any, y: Any) -> int:
-    """The rank of what a loss gives before Keras reduces it.
+    """Finds the rank of what a loss gives before Keras reduces it.
 
     The loss is traced, in a graph that is never run.
     """

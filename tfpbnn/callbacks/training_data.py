@@ -9,7 +9,8 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import data, keras_private
-from tfpbnn.callbacks.divisor import Divisor, by_output
+from tfpbnn.base.by_output import entry_per_output
+from tfpbnn.callbacks.divisor import Divisor
 from tfpbnn.networks import reading
 
 # How many rows of arrays are looked at at once for masks.
@@ -155,9 +156,9 @@ class TrainingData:
             zip(
                 names,
                 zip(
-                    by_output(y, names, None),
-                    by_output(weights, names, weights),
-                    by_output(found, names, None),
+                    entry_per_output(y, names, None),
+                    entry_per_output(weights, names, weights),
+                    entry_per_output(found, names, None),
                     strict=True,
                 ),
                 strict=True,

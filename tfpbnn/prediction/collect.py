@@ -1,4 +1,4 @@
-"""From a model's outputs, which come in pieces, to predictions."""
+"""Turns a model's outputs, which come in pieces, into predictions."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -20,7 +20,7 @@ _LOSS = "`likelihood` (or the compiled loss)"
 
 
 class Piece(NamedTuple):
-    """What was collected of some rows.
+    """Holds what was collected of some rows.
 
     Attributes:
         parts: for each output that has a loss its draws, or the averages.
@@ -44,7 +44,7 @@ class Collector:
     """
 
     def __init__(self, loss: Any, names: list[str], keep_draws: bool):
-        """Begins with nothing.
+        """Makes a collector that has collected nothing yet.
 
         Args:
             loss: a likelihood or Keras loss, or one for each output.
@@ -96,7 +96,7 @@ class Collector:
         self.names = [name for name, _ in self._with_loss(self.all_names)]
 
     def _with_loss(self, by_output: Sequence[T]) -> list[tuple[T, Likelihood]]:
-        """What belongs to the outputs that have a loss, with their losses."""
+        """Pairs the entries of outputs that have a loss with their losses."""
         return [
             (one, likelihood)
             for one, likelihood in zip(
@@ -108,7 +108,7 @@ class Collector:
     def predictives(
         self, pieces: list[Piece], num_samples: int, draws: str
     ) -> dict[str, Predictive]:
-        """The predictions, by their outputs, from what was collected."""
+        """Returns the predictions by output, from what was collected."""
         parts = zip(*(piece.parts for piece in pieces), strict=True)
         masks = zip(*(piece.masks for piece in pieces), strict=True)
         places = zip(*(piece.places for piece in pieces), strict=True)
@@ -130,7 +130,7 @@ class Collector:
         }
 
     def packed(self, found: Mapping[str, Predictive]) -> Tree:
-        """The predictions in the structure of the model's outputs.
+        """Returns the predictions in the structure of the model's outputs.
 
         Where an output has no loss, a dict has no entry and a list has None.
         """
@@ -166,7 +166,7 @@ class Collector:
 def resolve(
     loss: Any, names: Sequence[str], sizes: Sequence[int]
 ) -> list[Likelihood | None]:
-    """The likelihood of each output; None for outputs without a loss.
+    """Returns the likelihood of each output; None for one without a loss.
 
     Args:
         loss: a likelihood or Keras loss for all outputs; or one for each, in a

@@ -13,6 +13,7 @@ import numpy as np
 
 from tfpbnn import likelihoods
 from tfpbnn.base import data, keras_private
+from tfpbnn.base.by_output import entry_per_output
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
@@ -179,16 +180,6 @@ def _outputs(model: Any) -> list[Any]:
     )
     network = reading.template_of(model)
     return getattr(network, "outputs", []) if ours else []
-
-
-def entry_per_output(given: Any, names: list[str], default: Any) -> list[Any]:
-    """Returns each output's entry of what `fit` or `compile` was given."""
-    if isinstance(given, Mapping):
-        return [given.get(name) for name in names]
-    if isinstance(given, list | tuple):
-        fits = len(given) == len(names)
-        return list(given) if fits else [None] * len(names)
-    return [given] if len(names) == 1 else [default] * len(names)
 
 
 def _likelihood(loss: Any, output: Any) -> Likelihood | None:

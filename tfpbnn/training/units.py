@@ -9,9 +9,9 @@ import keras
 import numpy as np
 
 from tfpbnn.base import data, keras_private
+from tfpbnn.base.by_output import entry_per_output
 from tfpbnn.likelihoods import Likelihood, units
 from tfpbnn.networks import reading
-from tfpbnn.training import data_checks
 
 # A network starts with outputs of about 0 and noises of about 0.7, from where
 # targets can be reached fast whose mean and standard deviation are in here.
@@ -40,9 +40,9 @@ def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
         text
         for name, loss, target, metrics in zip(
             names,
-            data_checks.entry_per_output(losses, names, losses),
-            data_checks.entry_per_output(given.get("y"), names, None),
-            data_checks.entry_per_output(compiled.get("metrics"), names, None),
+            entry_per_output(losses, names, losses),
+            entry_per_output(given.get("y"), names, None),
+            entry_per_output(compiled.get("metrics"), names, None),
             strict=True,
         )
         if isinstance(loss, Likelihood) and loss.is_location_scale

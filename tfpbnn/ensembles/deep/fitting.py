@@ -1,4 +1,4 @@
-"""Which way an ensemble is fitted, and what each way needs of the data."""
+"""Chooses how an ensemble is fitted, and prepares the data for it."""
 
 import dataclasses
 import inspect
@@ -31,7 +31,7 @@ _SCORING = ("compute_loss", "compute_metrics")
 
 @dataclasses.dataclass(frozen=True)
 class Options:
-    """How members are trained: see `DeepEnsemble`."""
+    """Holds how members are trained, as `DeepEnsemble` explains it."""
 
     bootstrap: str | None = None
     shuffle: str = "shared"
@@ -50,11 +50,11 @@ class Options:
 
     @property
     def needs_feed(self) -> bool:
-        """Whether members see rows or weights of their own."""
+        """Says whether members see rows or weights of their own."""
         return self.bootstrap is not None or self.shuffle == "own"
 
     def bootstrap_counts(self, rows: int, num_members: int) -> Array:
-        """How often each member sees each row, `[N, M]`."""
+        """Draws how often each member sees each row, `[N, M]`."""
         counts = random.generator(self.seed).poisson(1.0, (rows, num_members))
         return counts.astype("float32")
 
@@ -68,7 +68,7 @@ def fit(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """`model.fit`, where `plain` is Keras's."""
+    """Fits an ensemble, where `plain` is Keras's own `fit` of it."""
     own = {name: kwargs.pop(name) for name in _OWN if name in kwargs}
     bound = inspect.signature(plain).bind(*args, **kwargs)
     given = bound.arguments
@@ -103,7 +103,7 @@ def fit(
 
 
 def _check(model: Any, given: dict[str, Any]) -> None:
-    """Raises if there is nothing to be learned so; warns if little is.
+    """Raises if nothing can be learned in this way; warns if little can.
 
     Puts data into the forms that Keras takes.
     """
@@ -207,7 +207,7 @@ def _with_history(callbacks: Any) -> Any:
 
 
 def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
-    """Keras's arguments, with the data in a `MemberFeed`."""
+    """Returns Keras's arguments, with the data in a `MemberFeed`."""
     given = dict(given)
     x = given.get("x")
     if data.is_stream(x) or isinstance(x, Iterator):
@@ -243,7 +243,7 @@ def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
 
 
 def bootstrap_counts(model: Any, x: Any) -> Array | None:
-    """How often each member sees each row of x, `[N, M]`; None for once."""
+    """Draws how often each member sees each row, `[N, M]`; None for once."""
     if model.options.bootstrap is None:
         return None
     return model.options.bootstrap_counts(data.length(x), model.num_members)

@@ -1,4 +1,4 @@
-"""Mixtures of one distribution at many locations and scales, fast.
+"""Computes with mixtures of one distribution at many locations and scales.
 
 What a mixture over draws is asked for takes its distribution function many
 times. Here that is a loop over standardized places in which XLA does several
@@ -32,7 +32,7 @@ _MOST_STEPS = 60
 
 
 class Components(NamedTuple):
-    """A mixture's parts, `[D, n, .., k]` each, or None.
+    """Holds a mixture's parts, `[D, n, .., k]` each, or None.
 
     Attributes:
         loc: their locations.
@@ -45,19 +45,19 @@ class Components(NamedTuple):
     weight: Tensor | None
 
     def relative(self, center: Tensor, width: Tensor) -> "Components":
-        """In units of a width, from a center: `[n, .., k]` each."""
+        """Returns the parts in units of a width `[n, .., k]`, from a center."""
         return self._replace(
             loc=(self.loc - center) / width, scale=self.scale / width
         )
 
     def cast(self, dtype: Any) -> "Components":
-        """In another precision."""
+        """Returns the parts in another precision."""
         return Components(
             *(None if part is None else tf.cast(part, dtype) for part in self)
         )
 
     def mean(self, function: Callable[..., Tensor], x: Tensor) -> Tensor:
-        """The average of `function(u, scale)` at places x.
+        """Computes the average of `function(u, scale)` at places x.
 
         Args:
             function: of u = (x - loc) / scale.
@@ -74,7 +74,7 @@ class Components(NamedTuple):
 
 
 def components(likelihood: Likelihood, outputs: Tensor) -> Components:
-    """The parts of a mixture over draws, from outputs `[S, n, .., P]`."""
+    """Returns a mixture's parts, from outputs `[S, n, .., P]` of draws."""
     marginals = likelihood.marginals(outputs)
     parts = getattr(marginals, "components_distribution", marginals)
     loc = parts.loc
@@ -87,7 +87,7 @@ def components(likelihood: Likelihood, outputs: Tensor) -> Components:
 
 
 def _front(parts: Tensor) -> Tensor:
-    """`[S, n, .., C]` to `[S * C, n, ..]`."""
+    """Turns `[S, n, .., C]` into `[S * C, n, ..]`."""
     rank = len(parts.shape)
     moved = tf.transpose(parts, [0, rank - 1, *range(1, rank - 1)])
     return tf.reshape(moved, [-1, *parts.shape[1:-1]])
@@ -96,7 +96,7 @@ def _front(parts: Tensor) -> Tensor:
 def crps(
     parts: Components, standard: Standard, y: Tensor, gap: Tensor
 ) -> Tensor:
-    """The continuous ranked probability score, E|Y - y| less half E|Y - Y'|.
+    """Computes the CRPS, which is E|Y - y| less half E|Y - Y'|.
 
     Args:
         parts: of the mixture.
@@ -115,7 +115,7 @@ def crps(
 
 
 def half_distance(parts: Components, standard: Standard) -> Tensor:
-    """The integral of F (1 - F), relative to width: half E|Y - Y'|.
+    """Computes the integral of F (1 - F) by width, which is half E|Y - Y'|.
 
     By the trapezoidal rule in t, where the place is sinh(t): its error falls
     geometrically with the number of places for smooth functions on the line.
@@ -147,7 +147,7 @@ def half_distance(parts: Components, standard: Standard) -> Tensor:
 
 
 def _spread(parts: Components, standard: Standard, t: Tensor) -> Tensor:
-    """F (1 - F) at places sinh(t), `[T, n, .., k]`."""
+    """Computes F (1 - F) at places sinh(t), `[T, n, .., k]`."""
     places = tf.reshape(tf.sinh(t), [-1] + [1] * (len(parts.loc.shape) - 1))
     f = parts.mean(lambda u, _: standard.centered(u), places)
     return 0.25 - f * f
@@ -156,7 +156,7 @@ def _spread(parts: Components, standard: Standard, t: Tensor) -> Tensor:
 def _walk(
     parts: Components, standard: Standard, start: Tensor, step: Tensor
 ) -> Tensor:
-    """The sum over places, outwards to both sides until nothing is left."""
+    """Sums over places, outwards to both sides until nothing is left."""
     dtype = parts.loc.dtype
     # F (1 - F) falls from the median on. In float32 it never is quite 0.
     least = 5e-7 if dtype == tf.float32 else 1e-12
@@ -179,7 +179,7 @@ def _walk(
 
 
 def roots(parts: Components, standard: Standard, levels: Tensor) -> Tensor:
-    """About the quantiles: Newton's steps, kept in brackets that shrink.
+    """Finds quantiles by Newton's steps, kept in brackets that shrink.
 
     Args:
         parts: relative to the mixture's mean and standard deviation.
@@ -222,7 +222,7 @@ def roots(parts: Components, standard: Standard, levels: Tensor) -> Tensor:
 def _excess(
     parts: Components, standard: Standard, x: Tensor, q: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """The distribution function less the level, and the density."""
+    """Computes the distribution function less the level, and the density."""
 
     def density(u: Tensor, scale: Tensor) -> Tensor:
         return standard.pdf(u) / scale
@@ -234,7 +234,7 @@ def _excess(
 def polished(
     parts: Components, standard: Standard, x: Tensor, levels: Tensor
 ) -> tuple[Tensor, Tensor]:
-    """One more step, in full precision, and whether it was a small one.
+    """Makes one more step in full precision, and says whether it was small.
 
     A root of error e has one of about e^2 after a step. Where the density is
     small beside the level, as between far modes, there is no telling.
@@ -248,7 +248,7 @@ def polished(
 
 @functools.cache
 def _compiled(function: Any, standard: Standard) -> Any:
-    """An XLA program of `half_distance` or `roots`, for any mixture."""
+    """Compiles `half_distance` or `roots` for any mixture, by XLA."""
 
     def run(parts: list[Any], *arguments: Tensor) -> Tensor:
         return function(Components(*parts), standard, *arguments)
@@ -259,7 +259,7 @@ def _compiled(function: Any, standard: Standard) -> Any:
 def approximate(
     function: Any, parts: Components, standard: Standard, *arguments: Tensor
 ) -> Tensor:
-    """`half_distance` or `roots`, compiled and in float32.
+    """Computes `half_distance` or `roots`, compiled and in float32.
 
     Args:
         function: one of these.
