@@ -260,7 +260,6 @@ def test_what_a_config_does_not_say_is_quantized_is_refused():
         ),
         (["head", "inner/hidden"], ["hidden", "head"]),
     ],
-    ids=str,
 )
 def test_targets(targets, expected):
     adapted = lora.add_lora(network(), 1, targets=targets)

@@ -13,7 +13,7 @@ from tfpbnn import random
 from tfpbnn.base import checks, data
 from tfpbnn.base.stacking import map_tensors
 from tfpbnn.base.types import Array, Config
-from tfpbnn.callbacks.kl_weight import data_length_weights
+from tfpbnn.callbacks.kl_weight import data_length_weights, with_kl_weight
 from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs
@@ -76,8 +76,8 @@ def fit(
     for network in model.templates():  # theirs count for nothing
         for weight in managed_weights(network):
             weight.assign(0.0)
-    weight_kl(model, given)
     if own.get("executor") is not None:
+        weight_kl(model, given)
         return fit_in_jobs(model, given, **own)
     if own:
         raise ValueError(
@@ -87,9 +87,10 @@ def fit(
         warnings.warn(
             f"Members are trained one after the other: {reason}.", stacklevel=3
         )
+        weight_kl(model, given)
         return fit_in_jobs(model, given, executor=None)
     _check_clipping(model.optimizer)
-    given["callbacks"] = _with_history(given.get("callbacks"))
+    given["callbacks"] = _with_own_callbacks(model, given)
     if not model.options.needs_feed:
         model.use_layout("shared")
         data.as_keras_takes(given)
@@ -198,12 +199,14 @@ def _check_clipping(optimizer: Any) -> None:
         )
 
 
-def _with_history(callbacks: Any) -> Any:
+def _with_own_callbacks(model: Any, given: dict[str, Any]) -> Any:
+    """Returns the callbacks with those of all ensembles first."""
+    callbacks = given.get("callbacks")
     if isinstance(callbacks, keras.callbacks.CallbackList):
+        weight_kl(model, given)
         callbacks.append(MemberHistory())
         return callbacks
-    flat = [] if callbacks is None else keras.tree.flatten(callbacks)
-    return [MemberHistory(), *flat]
+    return [MemberHistory(), *with_kl_weight(given)]
 
 
 def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
