@@ -97,5 +97,5 @@ def test_nan_in_sparse_and_ragged_data_is_found():
     for x in (sparse, ragged):
         with pytest.raises(ValueError, match=r"`x` must be finite.*1 NaN"):
             model.fit(x, Y)
-        with pytest.raises(ValueError, match=r"`x`.* must be finite.*1 NaN"):
-            tfpbnn.predict(model, x)
+    with pytest.raises(ValueError, match=r"`x`.* must be finite.*1 NaN"):
+        tfpbnn.predict(model, sparse)

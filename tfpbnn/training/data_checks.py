@@ -103,8 +103,16 @@ def _check_inputs(model: Any, x: Any, of: str) -> None:
             for index in range(data.length(rows))
             if not data.are_finite(row := data.rows(rows, index, index + 1))
         )
-        if not data.are_finite(model.predict_on_batch(first)):
+        if not _takes(model, first):
             raise
+
+
+def _takes(model: Any, row: Any) -> bool:
+    """Says whether a model makes finite outputs of a row."""
+    try:
+        return data.are_finite(model.predict_on_batch(row))
+    except (TypeError, ValueError):
+        return False
 
 
 def _counted(model: Any, y: Any, sample_weight: Any) -> Any:
