@@ -224,3 +224,26 @@ def test_a_weight_counts_as_so_many_rows():
         repeated(vector, repeated.data),
         rtol=2e-5,
     )
+
+
+def test_a_fingerprint_tells_priors_and_layers_apart():
+    """Or a checkpoint would go on with another density."""
+
+    def fingerprint(prior, activation):
+        layer = keras.layers.Dense(2, activation=activation, name="same")
+        model = keras.Sequential([keras.Input((3,)), layer])
+        model.set_weights([np.ones((3, 2)), np.ones(2)])
+        loss = tfpbnn.likelihoods.Normal()
+        problem = Problem(
+            model, numbers(3), numbers(1), loss, prior, True, None
+        )
+        return problem.fingerprint()["terms"]
+
+    found = [
+        fingerprint("normal", "tanh"),
+        fingerprint("normal", "relu"),
+        fingerprint(tfpbnn.priors.Normal(scale=2.0), "tanh"),
+    ]
+    assert found[0] == fingerprint("normal", "tanh")
+    assert found[0] != found[1]
+    assert found[0] != found[2]

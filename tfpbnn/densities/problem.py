@@ -90,7 +90,18 @@ class Problem:
             "weights": [[n, list(s)] for n, s in self.parameters.names()],
             "data": digest.hexdigest(),
             "likelihood": repr(self.likelihoods),
+            "terms": self._terms(),
         }
+
+    def _terms(self) -> dict[str, str]:
+        """The terms of the density at one vector: other priors or layers tell.
+
+        To four digits, since sums are rounded otherwise on other machines.
+        """
+        dtype = self.parameters.dtype
+        vector = np.linspace(-0.2, 0.3, self.parameters.size, dtype=dtype)
+        terms = self.density.terms(vector)
+        return {name: f"{value:.4g}" for name, value in terms.items()}
 
 
 def _weights(given: Any, rows: int, dtype: str) -> Array:
