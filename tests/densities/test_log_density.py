@@ -202,7 +202,7 @@ def test_chunks_and_chains_change_nothing(monkeypatch):
     together = value_and_slope(density, vectors)
     monkeypatch.setattr(log_density, "_ROWS", 5)
     chunked, _ = density_of(model, x, y, loss)
-    assert len(chunked.data[2]) == 3
+    assert len(chunked.data[2][0]) == 3
     in_chunks = value_and_slope(chunked, vectors)
     for i, part in enumerate(zip(*one_by_one, strict=True)):
         expected = np.concatenate(part)

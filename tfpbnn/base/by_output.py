@@ -86,6 +86,15 @@ def by_output(
     )
 
 
+def one_or_each(
+    argument: str, given: Any, names: Sequence[str], needed: Sequence[str]
+) -> list[Any]:
+    """Like `by_output`, where one array, or None, is that of all outputs."""
+    if not isinstance(given, Mapping | list | tuple):
+        given = [given] * len(needed)
+    return by_output(argument, given, names, needed)
+
+
 def entry_per_output(
     given: Any, names: Sequence[str], default: Any
 ) -> list[Any]:

@@ -1,6 +1,7 @@
 """Whether layers can be part of a density of weights."""
 
 import warnings
+from collections.abc import Sequence
 
 import keras
 
@@ -48,5 +49,32 @@ def check_layers(network: keras.Model, trainable_only: bool) -> None:
         warnings.warn(
             f"The layers {idle} drop nothing while chains run, as in "
             "inference: the prior regularizes in their place.",
+            stacklevel=4,
+        )
+
+
+def check_unconstrained(variables: Sequence[keras.Variable]) -> None:
+    """Raises if random weights have constraints, which chains do not keep.
+
+    Raises:
+        ValueError: with the weights' paths.
+    """
+    bound = [v.path for v in variables if v.constraint is not None]
+    if bound:
+        raise ValueError(
+            "`model` must not have constraints on weights that are random: "
+            "chains move through all values, and priors are of all. Received: "
+            f"constraints on {bound}. Take them out, or leave these weights as "
+            "they are (`prior={name: None}`)"
+        )
+
+
+def warn_of_penalties(network: keras.Model) -> None:
+    """Warns if layers of a network that was called have penalties."""
+    names = [one.name for one in reading.layers_of(network) if one.losses]
+    if names:
+        warnings.warn(
+            f"The penalties of the layers {names} don't count while chains "
+            "run: the prior takes their place.",
             stacklevel=4,
         )

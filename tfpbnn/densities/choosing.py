@@ -7,6 +7,7 @@ from typing import Any
 import keras
 
 from tfpbnn import priors
+from tfpbnn.densities.checks import check_unconstrained
 from tfpbnn.densities.parameters import Parameters, RandomWeight, with_prior
 from tfpbnn.layers import HomoscedasticScale
 from tfpbnn.networks import reading
@@ -49,6 +50,7 @@ def parameters(
             f"{len(network.weights)} weights, of which none is random with "
             f"prior={prior!r}, trainable_only={trainable_only}"
         )
+    check_unconstrained([weight.variable for weight in found])
     types = {weight.variable.dtype for weight in found}
     if len(types) > 1 or not types <= {"float32", "float64"}:
         raise ValueError(

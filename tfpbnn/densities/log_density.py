@@ -7,6 +7,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import data, keras_private
+from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array, Tensor, Tree
 from tfpbnn.base.xla import Compiler
 from tfpbnn.densities.parameters import Parameters
@@ -142,7 +143,7 @@ class LogDensity:
         network: Network,
         parameters: Parameters,
         likelihoods: list[Likelihood | None],
-        rows: tuple[Tree, list[Array], Array],
+        rows: tuple[Tree, list[Array], list[Array]],
     ):
         """Arranges the data.
 
@@ -150,8 +151,8 @@ class LogDensity:
             network: gives the outputs.
             parameters: gives the prior.
             likelihoods: of each output; None where there is none.
-            rows: features, targets of each output that has a likelihood, and
-                weights; none of them without data.
+            rows: features, and targets and weights of each output that has a
+                likelihood; no rows without data.
         """
         self._network = network
         self._parameters = parameters
@@ -164,7 +165,7 @@ class LogDensity:
             like and type(like).from_config(like.get_config() | how)
             for like in likelihoods
         ]
-        self.num_rows = len(rows[2])
+        self.num_rows = len(rows[2][0])
         self.data = keras.tree.map_structure(self._chunked, rows)
         self.compiler = Compiler()
 
@@ -198,7 +199,7 @@ class LogDensity:
         return array.reshape((chunks, size, *array.shape[1:]))
 
     def _log_likelihood(self, vectors: Tensor, data: Tree) -> Tensor:
-        chunks = len(self.data[2])
+        chunks = len(self.data[2][0])
         if chunks == 1:
             return self._chunk(vectors, data, 0)
 
@@ -223,19 +224,23 @@ class LogDensity:
         features, targets, weights = keras.tree.map_structure(
             lambda a: tf.convert_to_tensor(a)[index], data
         )
-        left = self.num_rows - index * tf.shape(weights)[0]
-        valid = tf.range(tf.shape(weights)[0]) < left
-        weights = tf.where(valid, weights, tf.zeros_like(weights))
+        size = tf.shape(weights[0])[0]
+        valid = tf.range(size) < self.num_rows - index * size
+        weights = [
+            tf.where(over_places(valid, w.shape), w, tf.zeros_like(w))
+            for w in weights
+        ]
 
         def one(vector: Tensor) -> Tensor:
             outputs = keras.tree.flatten(
                 self._network.outputs(vector, features)
             )
             terms = []
-            remaining = iter(targets)
-            for loss, y in zip(self._losses, outputs, strict=True):
+            remaining = zip(targets, weights, strict=True)
+            for loss, output in zip(self._losses, outputs, strict=True):
                 if loss is not None:
-                    terms.append(-loss(next(remaining), y, weights))
+                    y, weight = next(remaining)
+                    terms.append(-loss(y, output, weight))
             return tf.cast(tf.add_n(terms), vector.dtype)
 
         return over(one, vectors)

@@ -6,16 +6,16 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfpbnn.base import data
-from tfpbnn.base.by_output import by_output, names_of
-from tfpbnn.base.types import Array, Config
+from tfpbnn.base.by_output import names_of
+from tfpbnn.base.types import Config
 from tfpbnn.densities import choosing, variational
-from tfpbnn.densities.checks import check_layers
+from tfpbnn.densities.checks import check_layers, warn_of_penalties
 from tfpbnn.densities.log_density import (
     LogDensity,
     Network,
     tensors,
 )
+from tfpbnn.densities.rows import gathered, targets_and_weights
 from tfpbnn.layers.random_layer import is_variational
 from tfpbnn.networks import copying, reading
 from tfpbnn.prediction.collect import resolve
@@ -49,27 +49,20 @@ class Problem:
             trainable_only,
             {k: known.prior for k, known in self.known.items()},
         )
-        self.x = data.as_arrays("x", x)
-        rows = data.length(self.x)
+        rows = gathered(x, y, sample_weight, reading.input_names(self.network))
+        self.x = reading.by_input(self.network, rows.x)
         few = keras.tree.map_structure(lambda a: a[:2], self.x)
         network = Network(self.network, self.parameters, few)
         outputs = self.network(tensors(few), training=False)
+        warn_of_penalties(self.network)
         names = names_of(outputs, reading.output_names(self.network))
         self.loss = loss
-        sizes = [output.shape[-1] for output in keras.tree.flatten(outputs)]
+        outputs = keras.tree.flatten(outputs)
+        sizes = [output.shape[-1] for output in outputs]
         self.likelihoods = resolve(loss, names, sizes)
-        pairs = zip(names, self.likelihoods, strict=True)
-        needed = [name for name, likelihood in pairs if likelihood is not None]
-        given = by_output("`y`", y, names, needed)
-        targets = [np.asarray(one) for one in given if one is not None]
-        data.check_finite("y", targets)
-        for target in targets:
-            if len(target) != rows:
-                raise ValueError(
-                    "`y` must have as many rows as x. Received: "
-                    f"{len(target)}, and {rows} rows of x"
-                )
-        weights = _weights(sample_weight, rows, self.parameters.dtype)
+        targets, weights = targets_and_weights(
+            rows, names, outputs, self.likelihoods, self.parameters.dtype
+        )
         self.density = LogDensity(
             network,
             self.parameters,
@@ -102,15 +95,3 @@ class Problem:
         vector = np.linspace(-0.2, 0.3, self.parameters.size, dtype=dtype)
         terms = self.density.terms(vector)
         return {name: f"{value:.4g}" for name, value in terms.items()}
-
-
-def _weights(given: Any, rows: int, dtype: str) -> Array:
-    if given is None:
-        return np.ones(rows, dtype)
-    weights = np.asarray(given, dtype)
-    if weights.shape != (rows,) or not (weights >= 0).all():
-        raise ValueError(
-            "`sample_weight` must be one number >= 0 for each row of x. "
-            f"Received: an array of shape {weights.shape}, for {rows} rows"
-        )
-    return weights

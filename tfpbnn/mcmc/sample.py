@@ -29,7 +29,7 @@ _STEP_SIZE = 0.1
 def sample(
     model: keras.Model,
     x: Any,
-    y: Any,
+    y: Any = None,
     kernel: str = "nuts",
     likelihood: Any = None,
     prior: Any = "normal",
@@ -62,8 +62,11 @@ def sample(
         model: a built Keras model, which is not changed. Its trainable weights
             become random. Or a variational one: its posteriors' priors are
             those of the chains, and weights without one have `prior`.
-        x: inputs, N rows: an array, or a list or dict of them.
+        x: inputs, N rows: an array, or a list or dict of them; or a dataset,
+            PyDataset or finite generator of batches (x, y) or (x, y, weights),
+            which is read once and kept in memory.
         y: targets; of a model with several outputs a list, or a dict by name.
+            None takes those of the dataset.
         kernel: how chains move. "nuts" finds the length of each of its paths
             itself; "hmc" draws them. "chees" and "snaper" are for 16 to 256
             chains: these learn one length, step size and set of widths
@@ -103,7 +106,10 @@ def sample(
         mass_matrix: "diag" learns how wide each weight's posterior is, "dense"
             all covariances too (for up to some hundred weights), None neither.
         trainable_only: False makes frozen layers' weights random too.
-        sample_weight: weights of rows, `[N]`: how often each one counts.
+        sample_weight: how often each row counts, `[N]`, or each place of the
+            outputs, `[N, ...]`: the log-likelihood is the sum over places of
+            weight times log-density. For several outputs one for all, or one
+            for each as in y. None takes those of the dataset, or 1.
         verbose: "auto" (a progress bar if it takes over 2 s), 0 or 1.
         checkpoint: a file for the chains to be written to every so often. If
             it is there already, and of the same model, data and arguments,

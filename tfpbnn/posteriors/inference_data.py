@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.base.by_output import by_output
+from tfpbnn.base.by_output import by_output, one_or_each
 from tfpbnn.base.types import Array
 from tfpbnn.diagnostics import convergence
 from tfpbnn.prediction.predict import Outputs
@@ -83,18 +83,22 @@ def likelihood_groups(
         order: which draw of all each of theirs is.
         shape: chains C, and draws S of each.
         y: targets of all outputs that have a likelihood.
-        sample_weight: weights of rows or places, for all outputs; or None.
+        sample_weight: weights of rows or places, for all outputs or for each;
+            or None.
     """
-    given = by_output("`y`", y, outputs.names, needed=list(outputs.predictives))
-    by_name = dict(zip(outputs.names, given, strict=True))
+    names = outputs.names, list(outputs.predictives)
+    given = by_output("`y`", y, *names)
+    weights = one_or_each("`sample_weight`", sample_weight, *names)
+    pairs = zip(given, weights, strict=True)
+    by_name = dict(zip(outputs.names, pairs, strict=True))
     likelihood, observed = {}, {}
     predictives = zip(_named(outputs).items(), outputs.predictives, strict=True)
     for (name, p), output in predictives:
-        target = by_name[output]
-        found = by_draw.log_prob(p, target, sample_weight)
+        target, weight = by_name[output]
+        found = by_draw.log_prob(p, target, weight)
         likelihood[name] = by_chain(found, order, shape)
         values, counted, _ = aligned(
-            target, sample_weight, p.mask, p.likelihood, p.outputs_shape
+            target, weight, p.mask, p.likelihood, p.outputs_shape
         )
         if counted is not None:
             values = values.astype("float64")

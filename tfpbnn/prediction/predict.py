@@ -1,13 +1,12 @@
 """Predicts and scores the targets of a model with random weights."""
 
 import dataclasses
-from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import keras
 
 from tfpbnn.base import checks, data
-from tfpbnn.base.by_output import by_output
+from tfpbnn.base.by_output import by_output, one_or_each
 from tfpbnn.networks import reading
 from tfpbnn.particles.ways import Draws
 from tfpbnn.prediction.collect import Collector
@@ -211,9 +210,7 @@ def evaluate(
         )
     names = collector.all_names, list(found)
     targets = by_output("`y`", y, *names)
-    if not isinstance(weights, Mapping | list | tuple):
-        weights = [weights] * len(found)  # as in Keras, the same for all
-    weights = by_output("`sample_weight`", weights, *names)
+    weights = one_or_each("`sample_weight`", weights, *names)
     by_name = dict(
         zip(names[0], zip(targets, weights, strict=True), strict=True)
     )

@@ -134,11 +134,12 @@ def _counted(model: Any, y: Any, sample_weight: Any) -> Any:
         if values is None or not isinstance(loss, Likelihood):
             found.append(target)
         elif keras_private.mask_of(output) is None:
-            found.append(_without_weightless(values, weight))
+            found.append(without_weightless(values, weight))
     return [target for target in found if target is not None]
 
 
-def _without_weightless(y: Array, weight: Any) -> Array:
+def without_weightless(y: Array, weight: Any) -> Array:
+    """Targets with 0, which all likelihoods take, where the weight is 0."""
     given = None if weight is None else data.to_numpy(weight)
     spread = None if given is None else over_places(given, y.shape)
     return y if spread is None else np.where(spread == 0, 0, y)
@@ -177,7 +178,7 @@ def check(model: keras.Model, y: Any, of: str = "") -> None:
         likelihood = _likelihood(loss, output)
         if values is not None and likelihood is not None:
             part = f" of the output `{name}`" if len(names) > 1 else ""
-            _check(values, likelihood, output, part + of)
+            check_values(values, likelihood, output, part + of)
 
 
 def _outputs(model: Any) -> list[Any]:
@@ -206,7 +207,20 @@ def _likelihood(loss: Any, output: Any) -> Likelihood | None:
     return likelihoods.from_loss(resolved, output.shape[-1])
 
 
-def _check(y: Array, likelihood: Likelihood, output: Any, of: str) -> None:
+def check_values(
+    y: Array, likelihood: Likelihood, output: Any, of: str = ""
+) -> None:
+    """Raises if targets are none that a likelihood can give.
+
+    Args:
+        y: all targets.
+        likelihood: theirs.
+        output: the model's output, of which the shape is read.
+        of: the words for what the targets are part of, for the message.
+
+    Raises:
+        ValueError: with the first such value and its index.
+    """
     rank = len(output.shape)
     data.check_numbers(f"`y`{of}", y)
     if (
