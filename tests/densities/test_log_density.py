@@ -184,6 +184,76 @@ def test_it_is_the_sum_of_keras_losses_and_of_the_priors(case, weighted):
     np.testing.assert_allclose(found, prior(model) - total, rtol=2e-5)
 
 
+def head(units, activation=None):
+    dense = keras.layers.Dense(units, activation=activation)
+    return keras.Sequential([keras.Input((3,)), dense])
+
+
+def pooled():
+    inputs = keras.Input((4,), dtype="int32")
+    h = keras.layers.Embedding(6, 3, mask_zero=True)(inputs)
+    h = keras.layers.GlobalAveragePooling1D()(h)
+    return keras.Model(inputs, keras.layers.Dense(1)(h))
+
+
+def used_twice():
+    inputs = keras.Input((3,))
+    dense = keras.layers.Dense(3, activation="tanh")
+    return keras.Model(inputs, keras.layers.Dense(1)(dense(dense(inputs))))
+
+
+def half():
+    policy = keras.dtype_policies.DTypePolicy("mixed_float16")
+    dense = keras.layers.Dense(2, dtype=policy)
+    return keras.Sequential([keras.Input((3,)), dense])
+
+
+LABELS = np.arange(ROWS) % 4
+PADDED = np.where(np.arange(4) < np.arange(1, ROWS + 1)[:, None], 3, 0)
+FAR = 100 + 50 * numbers(1)
+NORMAL = tfpbnn.likelihoods.Normal
+# A model, inputs, targets and the loss that it is compiled with.
+COMPILED = {
+    "binary, by a string": lambda: (
+        *(head(1, "sigmoid"), numbers(3)),
+        *(numbers(1) > 0, "binary_crossentropy"),
+    ),
+    "one-hot": lambda: (
+        *(head(4, "softmax"), numbers(3)),
+        *(np.eye(4)[LABELS], "categorical_crossentropy"),
+    ),
+    "sparse": lambda: (
+        *(head(4, "softmax"), numbers(3)),
+        *(LABELS, "sparse_categorical_crossentropy"),
+    ),
+    "adapted": lambda: (head(2), numbers(3), FAR, NORMAL().adapt(FAR)),
+    "mixed_float16": lambda: (half(), numbers(3), numbers(1), NORMAL()),
+    "a mask that is pooled": lambda: (
+        *(pooled(), PADDED, numbers(1)),
+        NORMAL(scale=1.0),
+    ),
+    "a layer used twice": lambda: (
+        *(used_twice(), numbers(3), numbers(1)),
+        NORMAL(scale=1.0),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", COMPILED)
+def test_compiled_losses_are_read(case):
+    """The likelihood is the loss of Keras, of a model that was compiled."""
+    model, x, y, loss = COMPILED[case]()
+    model.compile("sgd", loss=loss)
+    is_bool = y.dtype == bool  # which Keras takes as numbers alone
+    total = ROWS * model.evaluate(x, y * 1.0 if is_bool else y, verbose=0)
+    problem = Problem(model, x, y, None, "normal", True, None)
+    parameters = problem.parameters
+    vector = parameters.vector_of([np.asarray(v) for v in parameters.variables])
+    found = problem.density.terms(vector)["likelihood"]
+    rtol = 2e-3 if case == "mixed_float16" else 2e-5
+    np.testing.assert_allclose(found, -total, rtol=rtol)
+
+
 def test_chunks_and_chains_change_nothing(monkeypatch):
     model, x, y, loss = normalized()
     density, parameters = density_of(model, x, y, loss)
