@@ -8,7 +8,7 @@ their joint density has no funnel, which no step size fits.
 """
 
 import abc
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -20,6 +20,9 @@ from tfpbnn.base import positive
 from tfpbnn.base.by_output import each_once
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Shape, Tensor
+
+# From a shape to an array of it.
+Noise = Callable[[Shape], Array]
 
 
 class RandomWeight(abc.ABC):
@@ -53,8 +56,14 @@ class RandomWeight(abc.ABC):
         """Draws of the parts from the prior, `[count, ...]` each."""
 
     @abc.abstractmethod
-    def parts_of(self, weight: Array) -> dict[str, Array]:
-        """Parts that make a given weight."""
+    def parts_of(self, weight: Array, noise: Noise) -> dict[str, Array]:
+        """Parts that make a given weight.
+
+        Args:
+            weight: the weight.
+            noise: of each scale, in standard deviations of what the prior has
+                learned of its logarithm.
+        """
 
     def scales(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
         """The drawn scales of the prior, by name."""
@@ -84,7 +93,7 @@ class FixedPrior(RandomWeight):
         draws = self.prior.distribution().sample(count, seed=seed)
         return {"weight": draws.numpy()}
 
-    def parts_of(self, weight: Array) -> dict[str, Array]:
+    def parts_of(self, weight: Array, noise: Noise) -> dict[str, Array]:
         return {"weight": weight}
 
 
@@ -123,10 +132,10 @@ class ScaledPrior(RandomWeight):
         raw = generator.standard_normal((count, *self.shape))
         return {"weight": raw} | scales
 
-    def parts_of(self, weight: Array) -> dict[str, Array]:
+    def parts_of(self, weight: Array, noise: Noise) -> dict[str, Array]:
         scales = {
-            name: np.full(shape, np.log(hyperprior.typical))
-            for name, (shape, hyperprior) in self.hyperpriors.items()
+            name: np.asarray(mean) + np.asarray(sd) * noise(tuple(mean.shape))
+            for name, (mean, sd) in self.prior.learned_scales().items()
         }
         dtype = self.variable.dtype
         given = {name: tf.cast(s, dtype) for name, s in scales.items()}
@@ -169,7 +178,7 @@ class NoiseScale(RandomWeight):
         shape = (count, *self.shape)
         return {"scale": np.log(self.prior.sample(shape, generator))}
 
-    def parts_of(self, weight: Array) -> dict[str, Array]:
+    def parts_of(self, weight: Array, noise: Noise) -> dict[str, Array]:
         return {"scale": np.log(np.logaddexp(0.0, weight.astype("float64")))}
 
     def scales(self, parts: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -294,13 +303,19 @@ class Parameters:
             [w.sample(generator, count) for w in self.random_weights]
         )
 
-    def vector_of(self, weights: Sequence[Array]) -> Array:
+    def vector_of(
+        self, weights: Sequence[Array], noise: Noise = np.zeros
+    ) -> Array:
         """A vector that makes these values of `variables`.
 
-        Scales of priors are where their priors say is typical.
+        Args:
+            weights: the values.
+            noise: of the priors' scales, in standard deviations of what is
+                known of their logarithms: priors of a variational model have
+                learned it, and others begin at what is typical for them.
         """
         pairs = zip(self.random_weights, weights, strict=True)
-        return self.joined([w.parts_of(np.asarray(v)) for w, v in pairs])
+        return self.joined([w.parts_of(np.asarray(v), noise) for w, v in pairs])
 
     def names(self) -> list[tuple[str, Shape]]:
         """What the vector is made of, in order, with its shapes."""

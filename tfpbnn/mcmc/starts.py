@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfpbnn.base import checks
 from tfpbnn.base.types import Array, Tensor, Tree
 from tfpbnn.densities.log_density import LogDensity
-from tfpbnn.densities.parameters import Parameters
+from tfpbnn.densities.parameters import Noise, Parameters
 from tfpbnn.densities.problem import Problem
 from tfpbnn.densities.variational import Known
 from tfpbnn.networks import reading
@@ -169,21 +169,22 @@ def _from_posterior(
         )
         locs.append(found.loc)
         deviations.append(found.stddev)
+
+    def vector(noise: Noise, noise_of_scales: Noise) -> Array:
+        pairs = zip(locs, deviations, strict=True)
+        weights = [loc + sd * noise(loc.shape) for loc, sd in pairs]
+        return parameters.vector_of(weights, noise_of_scales)
+
     vectors = [
-        parameters.vector_of(
-            [
-                loc + sd * generator.standard_normal(loc.shape)
-                for loc, sd in zip(locs, deviations, strict=True)
-            ]
-        )
+        vector(generator.standard_normal, generator.standard_normal)
         for generator in generators
     ]
-    center = parameters.vector_of(locs)
-    above = parameters.vector_of(
-        [loc + sd for loc, sd in zip(locs, deviations, strict=True)]
+    center = vector(np.zeros, np.zeros)
+    # To first order, of two things that are independent.
+    width = np.hypot(
+        vector(np.ones, np.zeros) - center, vector(np.zeros, np.ones) - center
     )
     # Of points nothing is known: a step of the prior's width is too long.
-    width = np.abs(above - center)
     scale = np.where(
         width > 0, width, np.median(width[width > 0]) if width.any() else 1.0
     )

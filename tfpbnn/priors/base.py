@@ -69,6 +69,15 @@ class Prior(template.Template):
         """
         raise NotImplementedError
 
+    def learned_scales(self) -> dict[str, tuple[Tensor, Tensor]]:
+        """What was learned of those scales, by name.
+
+        Returns:
+            for each the mean and the standard deviation of its logarithm; 0 if
+            it is a point.
+        """
+        return {}
+
     def extra_divergence(self) -> Tensor | None:
         """Computes the KL of the prior's own posteriors, in nats, or None."""
         return None

@@ -78,6 +78,12 @@ class ScaledPrior(Prior):
             for posterior, hyperprior in self._scales()
         }
 
+    def learned_scales(self) -> dict[str, tuple[Tensor, Tensor]]:
+        return {
+            posterior.name: (posterior.mean_log, posterior.sd_log)
+            for posterior, _ in self._scales()
+        }
+
     def scale_given(self, log_scales: Mapping[str, Tensor]) -> Tensor:
         return tf.exp(self._log_scale_given(*log_scales.values()))
 

@@ -135,6 +135,12 @@ class Normal(NormalPrior):
         start = scale_for(self.initial_scale, self.weight_shape)
         return {"scale": (shape, HalfCauchy(start))}
 
+    def learned_scales(self) -> dict[str, tuple[Tensor, Tensor]]:
+        if not self.learnable_scale:
+            return {}
+        log_scale = tf.math.log(self.scale)
+        return {"scale": (log_scale, tf.zeros_like(log_scale))}
+
     def scale_given(self, log_scales: Mapping[str, Tensor]) -> Tensor:
         return tf.exp(log_scales["scale"])
 
