@@ -119,31 +119,6 @@ def test_eight_schools():
     assert posterior.statistics["is_divergent"].mean() < 0.01
 
 
-def test_logistic_regression():
-    """Slope and bias by quadrature on a grid."""
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(20, 1)).astype("float32")
-    y = (rng.random(20) < 1 / (1 + np.exp(-2 * x[:, 0]))).astype(int)
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    loss = keras.losses.BinaryCrossentropy(from_logits=True)
-    posterior = sample(model, x, y, likelihood=loss, prior="normal")
-    grid = np.linspace(-6, 6, 401)
-    slope, bias = np.meshgrid(grid, grid, indexing="ij")
-    logits = slope[..., None] * x[:, 0] + bias[..., None]
-    log_prob = (y * logits - np.logaddexp(0, logits)).sum(-1)
-    log_prob += stats.norm.logpdf(slope) + stats.norm.logpdf(bias)
-    weight = np.exp(log_prob - log_prob.max())
-    weight /= weight.sum()
-    slopes, biases = (d.reshape((2, -1)) for d in posterior.draws.values())
-    for found, exact in [(slopes, slope), (biases, bias)]:
-        assert_mean(found, (weight * exact).sum())
-        assert_mean(found**2, (weight * exact**2).sum())
-    assert_mean(slopes * biases, (weight * slope * bias).sum())
-    p = tfpbnn.predict(posterior, x, posterior.num_members)
-    probabilities = (weight[..., None] / (1 + np.exp(-logits))).sum((0, 1))
-    np.testing.assert_allclose(p.mean[..., -1], probabilities, atol=0.03)
-
-
 @pytest.fixture(scope="module")
 def linear():
     """Data of which the exact posterior has independent weights."""
