@@ -108,7 +108,7 @@ def draw(found, lines, y, group, path):
         )
     ax.set_xticks(place, [f"{n} rows" for n in SIZES], rotation=45)
     ax.set_ylabel("level of the group")
-    ax.legend(loc="lower right", edgecolor="none")
+    figure.legend(loc="outside upper center", ncols=5, edgecolor="none")
     figure.savefig(path, dpi=120)
 
 

@@ -46,8 +46,10 @@ def network(*noise):
 
 
 def fit(model, x, y, epochs):
-    model.compile(keras.optimizers.Adam(0.02), loss=likelihood())
-    model.fit(x, y, batch_size=60, epochs=epochs, verbose=0)
+    """Trains to the end: 3 steps an epoch, with a rate that falls to 0."""
+    rate = keras.optimizers.schedules.CosineDecay(0.02, 3 * epochs)
+    model.compile(keras.optimizers.Adam(rate), loss=likelihood())
+    model.fit(x, y, batch_size=20, epochs=epochs, verbose=0)
     return model
 
 
@@ -90,7 +92,7 @@ def variational(x, y, epochs):
             ),
         ]
     )
-    return fit(model, x, y, 3 * epochs)
+    return fit(model, x, y, epochs)
 
 
 def ensemble(x, y, epochs):
@@ -103,7 +105,7 @@ def main(argv=None):
     parser.add_argument("--figures", type=pathlib.Path, default="figures")
     args = parser.parse_args(argv)
     keras.utils.set_random_seed(0)
-    steps, epochs = (60, 30) if args.smoke else (500, 300)
+    steps, epochs = (60, 30) if args.smoke else (500, 1500)
     x, y, grid = data()
     chains = nuts(x, y, steps)
     print(chains.summary(grid[::10]).round(3).to_string())

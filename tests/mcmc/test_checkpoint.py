@@ -86,7 +86,7 @@ def test_a_file_of_other_arguments_is_refused_and_left_alone(tmp_path):
     checkpoint.write([])
     before = file.read_bytes()
     with pytest.raises(ValueError, match=r"seed=1 \(now 2\)"):
-        module.Checkpoint(file, {"seed": 2}).resumed([])
+        module.Checkpoint(file, {"seed": 2}).resumed([], 9)
     assert file.read_bytes() == before
 
 

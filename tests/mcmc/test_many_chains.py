@@ -93,7 +93,7 @@ def test_a_hard_posterior(kernel, mass_matrix):
 def test_resumed_chains_are_bit_for_bit_those_of_one_run(tmp_path, monkeypatch):
     arguments = {"kernel": "snaper", "num_chains": 4, "num_warmup": 40}
     model = linear()
-    whole = draw(model, num_samples=10, **arguments)
+    whole = draw(model, num_samples=12, **arguments)
     file = tmp_path / "chains.npz"
 
     def interrupted(self, groups, bar):
@@ -108,5 +108,12 @@ def test_resumed_chains_are_bit_for_bit_those_of_one_run(tmp_path, monkeypatch):
         patch.setattr(runner.Runner, "run", interrupted)
         with pytest.raises(KeyboardInterrupt):
             draw(model, num_samples=10, checkpoint=file, **arguments)
-    resumed = draw(model, num_samples=10, checkpoint=file, **arguments)
+    # With more draws than were asked for at first.
+    resumed = draw(model, num_samples=12, checkpoint=file, **arguments)
     np.testing.assert_array_equal(vectors(resumed), vectors(whole))
+    with monkeypatch.context() as patch:  # finished ones compile nothing
+        patch.setattr(runner.Runner, "compile", None)
+        again = draw(model, num_samples=12, checkpoint=file, **arguments)
+    np.testing.assert_array_equal(vectors(again), vectors(whole))
+    with pytest.raises(ValueError, match="`num_samples` must be as many"):
+        draw(model, num_samples=10, checkpoint=file, **arguments)

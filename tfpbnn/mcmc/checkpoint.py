@@ -64,20 +64,33 @@ class Checkpoint:
         took = time.monotonic() - began
         self._next = time.monotonic() + max(_SECONDS, _SHARE * took)
 
-    def resumed(self, groups: list[Chains]) -> list[Chains]:
+    def resumed(self, groups: list[Chains], most: int) -> list[Chains]:
         """The chains of the file, if there is one; else those given.
 
+        Args:
+            groups: chains that have not moved.
+            most: how many steps they are to make.
+
         Raises:
-            ValueError: if the file is of other settings; it is left alone.
+            ValueError: if the file is of other settings, or its chains have
+                made more steps; it is left alone.
         """
         if not self.path.exists():
             return groups
         with np.load(self.path, allow_pickle=False) as file:
             self._check(json.loads(str(file["settings"])))
-            return [
+            found = [
                 Chains(_state(file, number, group.state), _traces(file, number))
                 for number, group in enumerate(groups)
             ]
+        done = max((group.done for group in found), default=0)
+        if done > most:
+            raise ValueError(
+                "`num_samples` must be as many draws as `checkpoint` has, or "
+                f"more. Received: chains for {most} steps, and {self.path} has "
+                f"{done}. Give another path, or raise `num_samples`"
+            )
+        return found
 
     def _check(self, found: Config) -> None:
         wanted = self._settings | {"version": _VERSION}

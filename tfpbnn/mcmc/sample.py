@@ -114,7 +114,7 @@ def sample(
         checkpoint: a file for the chains to be written to every so often. If
             it is there already, and of the same model, data and arguments,
             the chains go on from there, and are bit for bit those that they
-            would have been.
+            would have been. A larger `num_samples` goes on from the end.
 
     Returns:
         the posterior. An interrupt (Ctrl-C) gives what was drawn so far, as
@@ -175,8 +175,9 @@ def sample(
     file = None
     if checkpoint is not None:
         written = problem.fingerprint() | dataclasses.asdict(settings)
+        del written["num_samples"]  # so that there may be more
         file = Checkpoint(checkpoint, written)
-        groups = file.resumed(groups)
+        groups = file.resumed(groups, len(settings.plan.flags))
     finished = _run(problem, settings, groups, file, verbose)
     posterior = collect(problem, groups, finished)
     warn_of_chains(posterior, problem.some_rows(), 2**max_tree_depth - 1)
@@ -242,7 +243,8 @@ def _run(
     moves = Program(density, settings.mover, density.compiler)
     runner = Runner(moves, plan, density.data, file)
     bar = ChainBar(verbose, len(groups) * len(plan.flags))
-    runner.compile(groups[0])
+    if any(group.done < len(plan.flags) for group in groups):
+        runner.compile(groups[0])
     finished = runner.run(groups, bar)
     bar.close()
     return finished
