@@ -14,7 +14,8 @@ from scipy import stats
 import tfpbnn
 from tfpbnn.densities.problem import Problem
 from tfpbnn.mcmc import program
-from tfpbnn.mcmc.sample import Settings, _group
+from tfpbnn.mcmc.chains import Chains
+from tfpbnn.mcmc.sample import Settings, _groups
 
 DATA_SETS, DRAWS, ROWS = 128, 15, 12
 BINS = DRAWS + 1
@@ -85,12 +86,13 @@ def ranks():
     density, parameters = problem.density, problem.parameters
     moves = program.Program(density, SETTINGS.mover, density.compiler)
     features, _, weights = keras.tree.map_structure(tf.constant, density.data)
+    (first,) = _groups(problem, "prior", SETTINGS)
     truths, data = simulated(parameters)
     draws = []
     for number, (truth, y) in enumerate(zip(truths, data, strict=True)):
         # At the truth, which is a draw of the posterior: warm-up is short.
-        start = truth[None], np.ones_like(truth)[None]
-        chains = _group(number, *start, SETTINGS)
+        start = tf.constant(truth[None]), tf.constant([number, 0])
+        chains = Chains(first.state._replace(vector=start[0], key=start[1]))
         targets = tf.constant(y[None, :, None], "float32")
         while chains.done < len(SETTINGS.plan.flags):
             chains.advance(moves, SETTINGS.plan, (features, [targets], weights))

@@ -127,9 +127,9 @@ def linear():
     return x, (x @ [1.0, -0.5] + 0.3 + 0.5 * noise)[:, None]
 
 
-def exact_linear(x, y):
-    """Means and variance of all three weights."""
-    precision = 20 / 0.25 + 1
+def exact_linear(x, y, scale=1.0):
+    """Means and variance of all weights, with Normal(0, scale) priors."""
+    precision = 20 / 0.25 + scale**-2
     design = np.c_[x, np.ones(20)]
     return design.T @ y[:, 0] / 0.25 / precision, 1 / precision
 
@@ -157,12 +157,13 @@ def test_float64(linear):
 
 
 def test_variational_inference_agrees_on_a_linear_model(linear):
-    """Its family has the exact posterior, and so has it."""
+    """Its family has the exact posterior, and chains have its priors."""
     x, y = linear
+    narrow = tfpbnn.priors.Normal(scale=0.1)
     layer = tfpbnn.layers.DenseFlipout(
         1,
-        kernel_prior="normal",
-        bias_prior="normal",
+        kernel_prior=narrow,
+        bias_prior=narrow,
         bias_posterior="mean_field_normal",
     )
     model = tfpbnn.Sequential([keras.Input((2,)), layer])
@@ -171,6 +172,11 @@ def test_variational_inference_agrees_on_a_linear_model(linear):
     model.compile(keras.optimizers.Adam(rate), loss=loss)
     model.fit(x, y, batch_size=20, epochs=150, verbose=0)
     chains = sample(model, x, y, init="vi", num_warmup=200)
+    mean, variance = exact_linear(x, y, 0.1)
+    kernel, bias = chains.draws.values()
+    weights = np.concatenate([kernel[..., 0], bias], -1)
+    assert_mean(weights, mean)
+    assert_mean((weights - mean) ** 2, variance)
     p, q = (
         tfpbnn.predict(m, x[:4], 3000, draws="coherent", seed=0)
         for m in (model, chains)

@@ -25,10 +25,10 @@ X[:, 1] = X[:, 0] + 0.3 * X[:, 1]
 Y = (X @ [1.0, -2.0, 0.5] + 0.3 + NOISE * rng.normal(size=ROWS))[:, None]
 
 
-def exact(scale=1.0):
-    """The posterior's mean and covariance, with Normal(0, scale) priors."""
+def exact():
+    """The posterior's mean and covariance, with Normal(0, 1) priors."""
     design = np.c_[X, np.ones(ROWS)].astype("float64")
-    precision = design.T @ design / NOISE**2 + np.eye(4) / scale**2
+    precision = design.T @ design / NOISE**2 + np.eye(4)
     covariance = np.linalg.inv(precision)
     return covariance @ design.T @ Y[:, 0] / NOISE**2, covariance
 
@@ -111,20 +111,6 @@ def test_other_ways_draw_it_too(arguments, bias):
     assert_normal(vectors(draw(linear(), **arguments)), *exact(), bias)
 
 
-def test_a_variational_model_has_its_priors_and_begins_at_its_posterior():
-    layer = tfpbnn.layers.DenseFlipout(
-        1,
-        kernel_prior=tfpbnn.priors.Normal(scale=2.0),
-        bias_posterior="mean_field_normal",
-        bias_prior=tfpbnn.priors.Normal(scale=2.0),
-    )
-    model = keras.Sequential([keras.Input((INPUTS,)), layer])
-    posterior = draw(model, init="vi", num_warmup=200)
-    assert_normal(vectors(posterior), *exact(scale=2.0))
-    p = tfpbnn.predict(posterior, X[:5], num_samples=10)
-    assert p.mean.shape == (5, 1)
-
-
 @pytest.fixture(scope="module")
 def of_priors():
     """Draws of a model without data."""
@@ -177,14 +163,11 @@ def test_without_data_weights_are_drawn_from_their_priors(of_priors):
 
 
 def test_a_chain_depends_on_its_seed_and_place_alone(posterior):
-    more = draw(linear(), num_chains=3, num_samples=5)
-    np.testing.assert_array_equal(vectors(more)[:2], vectors(posterior)[:2, :5])
-
-
-def test_thinning_keeps_every_third():
-    dense = draw(linear(), num_chains=1, num_warmup=20, num_samples=9)
-    thin = draw(linear(), num_chains=1, num_warmup=20, num_samples=3, thin=3)
-    np.testing.assert_array_equal(vectors(thin), vectors(dense)[:, 2::3])
+    """Not on the number of chains, nor of draws; thinned is every third."""
+    more = draw(linear(), num_chains=3, num_samples=5, thin=3)
+    np.testing.assert_array_equal(
+        vectors(more)[:2], vectors(posterior)[:, 2:15:3]
+    )
 
 
 def test_posterior_predicts_as_its_draws_do(posterior):

@@ -75,18 +75,25 @@ class Problem:
         return keras.tree.map_structure(lambda a: a[:20], self.x)
 
     def fingerprint(self) -> Config:
-        """What chains depend on beside the arguments, as plain data."""
+        """What chains depend on beside the arguments, as plain data.
+
+        Not the names of layers: a model that is made once more in a notebook
+        is the same, and Keras counts its layers on.
+        """
         digest = hashlib.sha256()
         for leaf in keras.tree.flatten(self.density.data):
             digest.update(np.ascontiguousarray(leaf).tobytes())
         return {
-            "weights": [[n, list(s)] for n, s in self.parameters.names()],
+            "weights": [
+                ["/".join(name.split("/")[-2:]), list(shape)]
+                for name, shape in self.parameters.names()
+            ],
             "data": digest.hexdigest(),
             "likelihood": repr(self.likelihoods),
             "terms": self._terms(),
         }
 
-    def _terms(self) -> dict[str, str]:
+    def _terms(self) -> list[str]:
         """The terms of the density at one vector: other priors or layers tell.
 
         To four digits, since sums are rounded otherwise on other machines.
@@ -94,4 +101,4 @@ class Problem:
         dtype = self.parameters.dtype
         vector = np.linspace(-0.2, 0.3, self.parameters.size, dtype=dtype)
         terms = self.density.terms(vector)
-        return {name: f"{value:.4g}" for name, value in terms.items()}
+        return [f"{value:.4g}" for value in terms.values()]
