@@ -70,9 +70,9 @@ def test_logistic_regression():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kernel", "bias", "draws"), [("nuts", 0.0, 500), ("mclmc", 0.05, 4000)]
+    ("kernel", "bias", "thin"), [("nuts", 0.0, 1), ("mclmc", 0.05, 100)]
 )
-def test_a_network_of_50_units(kernel, bias, draws):
+def test_a_network_of_50_units(kernel, bias, thin):
     """13-50-1 with tanh and 500 rows: predictions at 20 inputs."""
     data = reference("network")
     model = keras.Sequential(
@@ -84,8 +84,16 @@ def test_a_network_of_50_units(kernel, bias, draws):
     )
     likelihood = tfpbnn.likelihoods.Normal(scale=0.1)
     posterior = sample(
-        model, data, likelihood, kernel, num_samples=draws, init="map"
+        model,
+        data,
+        likelihood,
+        kernel,
+        num_chains=2,
+        num_warmup=500,
+        num_samples=400,
+        thin=thin,
+        init="map",
     )
     found = posterior.predictions(data["test"])[..., 0]
     assert_moments(found, data, bias)
-    assert np.median(convergence.ess(found)) > 200
+    assert np.median(convergence.ess(found)) > 100

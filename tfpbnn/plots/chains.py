@@ -2,7 +2,7 @@
 
 import importlib
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -49,10 +49,12 @@ def trace(
     figure = tfpbnn.plots.trace({"f": posterior.predictions(x[:2])})
     ```
     """
-    az, data, found = _elements(draws, names, max_elements)
-    axes = _axes(ax, (len(found), 2), (9.0, _HEIGHT * len(found)))
-    _quietly(az.plot_trace, data, list(found), axes=axes, compact=False)
-    return _titled(axes, title)
+
+    def plot(az: Any, data: Any, found: list[str], axes: Any) -> None:
+        az.plot_trace(data, found, axes=axes, compact=False)
+
+    found = _elements(draws, names, max_elements)
+    return _titled(_a_row_each(plot, found, ax, 2, (9.0, _HEIGHT)), title)
 
 
 def rank(
@@ -92,10 +94,12 @@ def rank(
     Reference:
         [Vehtari et al., 2021](https://arxiv.org/abs/1903.08008)
     """
-    az, data, found = _elements(draws, names, max_elements)
-    axes = _axes(ax, (len(found), 1), (6.0, 1.4 * _HEIGHT * len(found)))
-    _quietly(az.plot_rank, data, list(found), ax=axes.ravel())
-    return _titled(axes, title)
+
+    def plot(az: Any, data: Any, found: list[str], axes: Any) -> None:
+        az.plot_rank(data, found, ax=axes.ravel())
+
+    found = _elements(draws, names, max_elements)
+    return _titled(_a_row_each(plot, found, ax, 1, (6.0, 1.4 * _HEIGHT)), title)
 
 
 def pair(
@@ -276,6 +280,29 @@ def _elements(draws: Any, names: Any, most: int) -> tuple[Any, Any, Any]:
                 numbers[key] = values[(slice(None),) * 2 + index]
     data = az.from_dict(posterior=numbers, sample_stats=statistics or None)
     return az, data, numbers
+
+
+def _a_row_each(
+    plot: Callable[..., None],
+    elements: tuple[Any, Any, Any],
+    ax: Any,
+    columns: int,
+    size: tuple[float, float],
+) -> Any:
+    """Plots single numbers, each in a row of axes, and returns these.
+
+    Args:
+        plot: takes ArviZ, its data, the numbers' names and the axes.
+        elements: what `_elements` returns.
+        ax: axes that the user gave, or None.
+        columns: how many axes there are for each number.
+        size: width and height of a row, in inches.
+    """
+    az, data, found = elements
+    (width, height), rows = size, len(found)
+    axes = _axes(ax, (rows, columns), (width, height * rows))
+    _quietly(plot, az, data, list(found), axes)
+    return axes
 
 
 def _axes(ax: Any, shape: tuple[int, int], figsize: tuple[float, float]) -> Any:
