@@ -52,25 +52,25 @@ def find(problem: Problem, init: Any, chains: int, seed: int) -> Start:
             f"model={problem.model!r}, which has none; `init` may be one "
             "with the same weights"
         )
+    evaluate = _compiled(problem.density)
     if init == "vi":
         found = _from_posterior(problem.parameters, problem.known, generators)
     elif isinstance(init, str):
-        found = _from_prior(problem.parameters, problem.density, generators)
+        found = _from_prior(problem.parameters, evaluate, generators)
         if init == "map":
             found = _optimized(problem.density, found)
     else:
         found = _from_weights(problem, _networks(init), chains)
-    _check_finite(problem.density, found)
+    _check_finite(problem.density, evaluate, found)
     return found
 
 
 def _from_prior(
     parameters: Parameters,
-    density: LogDensity,
+    evaluate: Callable[[Array], Array],
     generators: Sequence[np.random.Generator],
 ) -> Start:
     """Draws of the prior at which the density is finite."""
-    evaluate = _compiled(density)
 
     def one(generator: np.random.Generator) -> Array:
         for _ in range(_TRIES):
@@ -224,13 +224,14 @@ def _climb(density: LogDensity) -> Callable[[Tensor, Tree], Tensor]:
     return density.compiler.compiled(run)
 
 
-def _check_finite(density: LogDensity, start: Start) -> None:
+def _check_finite(
+    density: LogDensity, evaluate: Callable[[Array], Array], start: Start
+) -> None:
     """Raises if the density is not finite where chains begin.
 
     Raises:
         ValueError: with the terms that are not.
     """
-    evaluate = _compiled(density)
     for number, vector in enumerate(start.vector):
         if np.isfinite(evaluate(vector[np.newaxis])[0]):
             continue
