@@ -46,10 +46,10 @@ def network(*noise):
 
 
 def fit(model, x, y, epochs):
-    """Trains to the end: 3 steps an epoch, with a rate that falls to 0."""
-    rate = keras.optimizers.schedules.CosineDecay(0.02, 3 * epochs)
+    """Trains to the end, with a rate that falls to 0: an epoch is a step."""
+    rate = keras.optimizers.schedules.CosineDecay(0.02, epochs)
     model.compile(keras.optimizers.Adam(rate), loss=likelihood())
-    model.fit(x, y, batch_size=20, epochs=epochs, verbose=0)
+    model.fit(x, y, batch_size=60, epochs=epochs, verbose=0)
     return model
 
 
