@@ -75,8 +75,8 @@ class BayesianClassifier(ClassifierMixin, BayesianEstimator):
         """
         check_is_fitted(self, "model_")
         p = self.predictive(X).probabilities
-        if len(self.classes_) <= 2 and p.shape[-1] == 1:
-            p = np.concatenate([1 - p, p], axis=-1)[:, : len(self.classes_)]
+        if len(self.classes_) == 2 and p.shape[-1] == 1:
+            p = np.concatenate([1 - p, p], axis=-1)
         if p.shape[-1] != len(self.classes_):
             raise ValueError(
                 "`model` must have an output for each class. Received: "
@@ -97,6 +97,11 @@ class BayesianClassifier(ClassifierMixin, BayesianEstimator):
         self.classes_, labels = np.unique(
             column_or_1d(y, warn=True), return_inverse=True
         )
+        if len(self.classes_) < 2:
+            raise ValueError(
+                "`y` must have labels of 2 or more classes. Received: only 1 "
+                f"class, {self.classes_[0]!r}"
+            )
         return labels
 
     def _likelihood(self, y: Array) -> Likelihood:
