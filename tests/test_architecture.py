@@ -25,7 +25,7 @@ TIERS = [
     {"particles", "callbacks", "diagnostics", "dropout"},
     {"training", "prediction"},
     {"posteriors", "convert", "densities", "exporting", "client"},
-    {"ensembles", "lora"},
+    {"ensembles", "lora", "sklearn"},
     {"mcmc"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}

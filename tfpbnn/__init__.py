@@ -4,7 +4,10 @@ Each folder is a concept, and its first paragraph says what lives there and how
 to add one; docs/design.md has the whole tree.
 """
 
-from tfpbnn.base import backend  # noqa: F401, I001  first: it checks Keras's
+import importlib  # noqa: I001  `backend` comes first: it checks Keras's
+from typing import Any
+
+from tfpbnn.base import backend  # noqa: F401
 from tfpbnn import (
     callbacks,
     client,
@@ -66,3 +69,10 @@ __all__ = [
     "to_deterministic",
     "to_variational",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    # Its classes are scikit-learn's, which few need and takes a second.
+    if name == "sklearn":
+        return importlib.import_module("tfpbnn.sklearn")
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

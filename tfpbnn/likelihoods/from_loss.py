@@ -55,8 +55,7 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
     if isinstance(loss, Likelihood):
         return loss
     resolved = keras.losses.get(loss) if isinstance(loss, str) else loss
-    name = getattr(resolved, "__name__", type(resolved).__name__)
-    name = registry.snake_case(name)
+    name = name_of(resolved)
     if name in _BY_NUM_OUTPUTS:
         return _BY_NUM_OUTPUTS[name](num_outputs)
     if name in _BY_FROM_LOGITS:
@@ -84,6 +83,15 @@ def targets_per_value(loss: Any, num_outputs: int) -> int:
         loss: one of Keras's losses; for any other the answer is 1.
         num_outputs: the size of the last axis of the model's outputs.
     """
-    name = getattr(loss, "__name__", type(loss).__name__)
-    is_mean = registry.snake_case(name) in ("binary_crossentropy", "poisson")
+    is_mean = name_of(loss) in ("binary_crossentropy", "poisson")
     return num_outputs if is_mean else 1
+
+
+def name_of(loss: Any) -> str:
+    """Returns the name of a loss's kind, such as "binary_crossentropy".
+
+    Args:
+        loss: a loss, as an object, a function or a string.
+    """
+    loss = keras.losses.get(loss) if isinstance(loss, str) else loss
+    return registry.snake_case(getattr(loss, "__name__", type(loss).__name__))
