@@ -15,20 +15,34 @@ line in docs/judging.md.
 
 from tfpbnn.metrics.bootstrap import Comparison, Estimate, compare
 from tfpbnn.metrics.calibration import calibration_curve, calibration_error
-from tfpbnn.metrics.classification import accuracy, brier, ece
+from tfpbnn.metrics.classification import (
+    BrierParts,
+    accuracy,
+    brier,
+    brier_parts,
+    nll,
+)
+from tfpbnn.metrics.ece import ace, ece, mce
 from tfpbnn.metrics.regression import coverage, rmse
+from tfpbnn.metrics.smooth_ece import smooth_ece
 from tfpbnn.metrics.weights import mean
 
 __all__ = [
+    "BrierParts",
     "Comparison",
     "Estimate",
     "accuracy",
+    "ace",
     "brier",
+    "brier_parts",
     "calibration_curve",
     "calibration_error",
     "compare",
     "coverage",
     "ece",
+    "mce",
     "mean",
+    "nll",
     "rmse",
+    "smooth_ece",
 ]
