@@ -3,7 +3,8 @@
 Each metric is `f(y_true, y_pred, *, sample_weight, n_boot, seed, level)`, with
 options of its own. `y_pred` is a `Predictive`, which brings its mask and labels
 to ignore, or arrays. With `n_boot` it gives an `Estimate`, a float with an
-interval; `compare` tells two models apart on the same rows.
+interval; `compare` tells two models apart on the same rows. `streaming` has those
+that Keras computes batch by batch.
 
 To add one: `rows` and `labels` read what was given as flat rows that are
 checked, and `bootstrap` makes the score and its interval of them; put the
@@ -13,6 +14,7 @@ line in docs/judging.md.
 (`crps.py` works on distribution functions in TensorFlow, a few rows at a time.)
 """
 
+from tfpbnn.metrics import streaming
 from tfpbnn.metrics.bootstrap import Comparison, Estimate, compare
 from tfpbnn.metrics.calibration import calibration_curve, calibration_error
 from tfpbnn.metrics.classification import (
@@ -45,4 +47,5 @@ __all__ = [
     "nll",
     "rmse",
     "smooth_ece",
+    "streaming",
 ]
