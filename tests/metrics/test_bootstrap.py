@@ -55,6 +55,15 @@ def test_intervals_cover():
     assert 0.79 < inside / 250 < 0.95
 
 
+def test_ends_are_in_order_at_the_pole_of_bca():
+    """Where one resample and one group of rows are all there is."""
+    replicates = np.append(np.linspace(0, 1, 999), 1e6)
+    left_out = np.append(np.zeros(99), -1e4)
+    found = metrics.Estimate(1e3, replicates, left_out, np.arange(100), 0.9999)
+    assert found.lower <= found.upper
+    assert found.p_value(0.5) <= 1
+
+
 def test_rows_are_resampled_and_not_places():
     """40 places that say the same tell what one does."""
     rng = np.random.default_rng(0)
