@@ -85,6 +85,24 @@ def test_a_score_is_inside_of_its_interval(name):
     assert found == getattr(metrics, name)(y, p)
 
 
+def test_intervals_of_biased_scores_cover_their_mean():
+    """An ECE of 200 rows has a mean above 0, which 90 % intervals contain.
+
+    They are conservative: of a coverage of 0.9 fewer than 76 of 100 have a
+    chance below 1 in 10,000.
+    """
+
+    def ece(number, **options):
+        rng = np.random.default_rng(number)
+        p = rng.uniform(0.5, 0.9, 200)
+        return metrics.ece(rng.random(200) < p, p, **options)
+
+    truth = np.mean([ece(1000 + seed) for seed in range(500)])
+    found = [ece(s, n_boot=100, seed=s, level=0.9) for s in range(100)]
+    assert truth > 0.05
+    assert sum(e.lower <= truth <= e.upper for e in found) >= 76
+
+
 def test_seeds():
     y, p = labels(50, 0)
 
