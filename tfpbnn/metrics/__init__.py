@@ -13,6 +13,7 @@ The nll of a prediction comes from its likelihood: `Predictive.log_prob`.)
 from tfpbnn.metrics.calibration import calibration_curve, calibration_error
 from tfpbnn.metrics.classification import accuracy, brier, ece
 from tfpbnn.metrics.regression import coverage, rmse
+from tfpbnn.metrics.uncertainty import uncertainty
 from tfpbnn.metrics.weights import mean
 
 __all__ = [
@@ -24,4 +25,5 @@ __all__ = [
     "ece",
     "mean",
     "rmse",
+    "uncertainty",
 ]
