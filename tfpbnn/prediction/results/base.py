@@ -11,13 +11,13 @@ import tensorflow as tf
 
 from tfpbnn import metrics, random
 from tfpbnn.base import checks
-from tfpbnn.base.places import over_targets
+from tfpbnn.base.places import mask_of_places, over_targets
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.prediction.results import chunks
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.tables import table
-from tfpbnn.prediction.results.targets import by_place, mask_of_places, scored
+from tfpbnn.prediction.results.targets import Scored, by_place, scored
 
 # How many elements of [S, rows, P] are worked on at once, in float64.
 _CHUNK = 2**21
@@ -282,6 +282,18 @@ class Predictive(abc.ABC):
         """
         p, y, weights, _ = scored(self, y, sample_weight)
         return -metrics.mean(p._log_prob(y), weights)
+
+    def counted(self, y: Any, sample_weight: Any = None) -> Scored:
+        """Selects the places that count, with targets and weights, to score.
+
+        Args:
+            y: targets, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`.
+
+        Returns:
+            `(predictive, y, weights, counted)` of these places.
+        """
+        return scored(self, y, sample_weight)
 
     @abc.abstractmethod
     def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:

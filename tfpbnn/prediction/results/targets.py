@@ -7,7 +7,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import data, forms
-from tfpbnn.base.places import over_places, over_targets
+from tfpbnn.base.places import (
+    all_of,
+    over_places,
+    over_targets,
+    weights_of,
+)
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 
@@ -116,7 +121,7 @@ def aligned(
     ignored = likelihood.ignored(y, outputs)
     if ignored is not None:
         counted.append(over_places(~ignored, places))
-    kept = _all_of(counted, places)
+    kept = all_of(counted, places)
     if kept is not None and y.ndim - len(places) in (0, 1):
         y = np.where(over_targets(kept, y), y, 0).astype(y.dtype)
     valid = likelihood.supports(y, outputs)
@@ -128,58 +133,3 @@ def aligned(
     return Targets(
         likelihood.align(tf.constant(y), outputs).numpy(), kept, weights
     )
-
-
-def weights_of(sample_weight: Any, places: tuple[int, ...]) -> Array | None:
-    """Broadcasts weights to the places, in float64; None if there are none.
-
-    Raises:
-        ValueError: if they fit neither rows nor places, or are negative or NaN.
-    """
-    if sample_weight is None:
-        return None
-    given = np.asarray(sample_weight)
-    data.check_numbers("`sample_weight`", given)
-    weights = over_places(given.astype(np.float64), places)
-    if weights is None:
-        raise ValueError(
-            "`sample_weight` must be one weight for each row, or for each "
-            f"place of the outputs, {places}. Received: weights of shape "
-            f"{given.shape}"
-        )
-    if not np.all((weights >= 0) & np.isfinite(weights)):
-        raise ValueError(
-            "`sample_weight` must be finite and 0 or more. Received: weights "
-            f"from {np.min(weights)} to {np.max(weights)}"
-        )
-    return np.broadcast_to(weights, places)
-
-
-def mask_of_places(mask: Any, places: tuple[int, ...]) -> Array | None:
-    """Broadcasts a mask of rows or places to the places.
-
-    The result is None if the mask leaves nothing out, or if it has other steps
-    than the outputs, because a layer has joined the steps that were masked.
-    """
-    if mask is None:
-        return None
-    mask = over_places(np.asarray(mask, bool), places)
-    if mask is None or np.all(mask):
-        return None
-    return np.broadcast_to(mask, places)
-
-
-def _all_of(
-    conditions: list[Array | None], places: tuple[int, ...]
-) -> Array | None:
-    """Finds where all conditions hold that are given; None if everywhere."""
-    kept: Array = np.ones(places, bool)
-    for condition in conditions:
-        if condition is not None:
-            kept &= condition
-    if not kept.any() and kept.size:
-        raise ValueError(
-            "`y` must have a place that counts. Received: targets of which all "
-            "are masked, ignored or of weight 0"
-        )
-    return None if kept.all() else kept
