@@ -10,27 +10,79 @@ checked, and `bootstrap` makes the score and its interval of them; put the
 function in the file of its kind, its name below, a test in tests/metrics, and a
 line in docs/judging.md.
 
-(`crps.py` works on distribution functions in TensorFlow, a few rows at a time.)
+(`quadrature.py` works on distribution functions in TensorFlow, a few rows at a
+time; `samples.py` and `ranking_curves.py` on flat arrays.)
 """
 
 from tfpbnn.metrics.bootstrap import Comparison, Estimate, compare
 from tfpbnn.metrics.calibration import calibration_curve, calibration_error
 from tfpbnn.metrics.classification import accuracy, brier, ece
-from tfpbnn.metrics.regression import coverage, rmse
+from tfpbnn.metrics.intervals import (
+    coverage,
+    interval_score,
+    sharpness,
+    weighted_interval_score,
+)
+from tfpbnn.metrics.ranking import aupr, auroc, fpr_at_tpr, in_and_out
+from tfpbnn.metrics.regression import (
+    crps,
+    energy_score,
+    mae,
+    pinball,
+    rmse,
+    variogram_score,
+)
+from tfpbnn.metrics.selection import (
+    augrc,
+    aurc,
+    coverage_at_risk,
+    risk_at_coverage,
+    risk_coverage_curve,
+    scod_aurc,
+)
+from tfpbnn.metrics.sparsification import ause, sparsification_curve
 from tfpbnn.metrics.uncertainty import uncertainty
+from tfpbnn.metrics.uniformity import (
+    pit,
+    pit_uniformity,
+    regression_calibration_error,
+)
 from tfpbnn.metrics.weights import mean
 
 __all__ = [
     "Comparison",
     "Estimate",
     "accuracy",
+    "augrc",
+    "aupr",
+    "aurc",
+    "auroc",
+    "ause",
     "brier",
     "calibration_curve",
     "calibration_error",
     "compare",
     "coverage",
+    "coverage_at_risk",
+    "crps",
     "ece",
+    "energy_score",
+    "fpr_at_tpr",
+    "in_and_out",
+    "interval_score",
+    "mae",
     "mean",
+    "pinball",
+    "pit",
+    "pit_uniformity",
+    "regression_calibration_error",
+    "risk_at_coverage",
+    "risk_coverage_curve",
     "rmse",
+    "scod_aurc",
+    "sharpness",
+    "sparsification_curve",
     "uncertainty",
+    "variogram_score",
+    "weighted_interval_score",
 ]

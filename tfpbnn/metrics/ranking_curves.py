@@ -162,7 +162,7 @@ def _by_score(score: Array, *values: Array) -> tuple[Array, Array]:
     counts = np.any(stacked != 0, axis=0)
     order = np.argsort(score[counts], kind="stable")
     ordered, stacked = score[counts][order], stacked[:, counts][:, order]
-    is_first = np.ones(len(ordered), bool)
+    is_first: Array = np.ones(len(ordered), bool)
     is_first[1:] = ordered[1:] != ordered[:-1]
     starts = np.flatnonzero(is_first)
     return ordered[starts], np.add.reduceat(stacked, starts, axis=1)

@@ -10,12 +10,15 @@ Reference:
     [Ferro, 2014](https://doi.org/10.1002/qj.2270)
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from tfpbnn.base.types import Array
 
 # The number of elements of [rows, S, k] to work on at once.
-_CHUNK = 2**18
+_CHUNK = 2**15
 
 
 def crps(y: Array, samples: Array, fair: bool) -> Array:
@@ -34,7 +37,7 @@ def crps(y: Array, samples: Array, fair: bool) -> Array:
     """
     count = len(samples)
     # The i-th of the sorted is above i and below the other S - 1 - i.
-    ranks = 2 * np.arange(count) - (count - 1)
+    ranks: Array = 2 * np.arange(count) - (count - 1)
     pairs = count * (count - 1) if fair else count * count
     distances = np.mean(np.abs(samples - y), axis=0)
     # Differences from the middle cost no digits where samples are far from 0.
@@ -99,7 +102,9 @@ def variogram(
     return found
 
 
-def by_rows(function, y: Array, samples: Array, *arguments) -> Array:
+def by_rows(
+    function: Callable[..., Array], y: Array, samples: Array, *arguments: Any
+) -> Array:
     """Calls a function above for chunks of rows, which stay in the cache."""
     step = max(1, _CHUNK // max(samples[:, :1].size, 1))
     parts = [
@@ -111,4 +116,4 @@ def by_rows(function, y: Array, samples: Array, *arguments) -> Array:
 
 def _norms(vectors: Array) -> Array:
     """Computes the lengths of vectors, `[..., k]`."""
-    return np.sqrt(np.sum(np.square(vectors), axis=-1))
+    return np.sqrt(np.einsum("...i,...i->...", vectors, vectors))
