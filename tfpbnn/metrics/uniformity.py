@@ -137,7 +137,7 @@ def pit_uniformity(
         p = stats.kstwo.sf(distance, max(round(count), 1))
         return Uniformity(distance, float(p))
     checks.integer("num_bins", num_bins, least=2)
-    if count < 5 * num_bins:
+    if count * (1 + 1e-9) < 5 * num_bins:
         raise ValueError(
             "`num_bins` must be at most a fifth of the number of targets, "
             f"{count:.0f}. Received: num_bins={num_bins}. For few targets use "
