@@ -16,7 +16,14 @@ time; `samples.py` and `ranking_curves.py` on flat arrays.)
 
 from tfpbnn.metrics.bootstrap import Comparison, Estimate, compare
 from tfpbnn.metrics.calibration import calibration_curve, calibration_error
-from tfpbnn.metrics.classification import accuracy, brier, ece
+from tfpbnn.metrics.classification import (
+    BrierParts,
+    accuracy,
+    brier,
+    brier_parts,
+    nll,
+)
+from tfpbnn.metrics.ece import ace, ece, mce
 from tfpbnn.metrics.intervals import (
     coverage,
     interval_score,
@@ -40,6 +47,7 @@ from tfpbnn.metrics.selection import (
     risk_coverage_curve,
     scod_aurc,
 )
+from tfpbnn.metrics.smooth_ece import smooth_ece
 from tfpbnn.metrics.sparsification import ause, sparsification_curve
 from tfpbnn.metrics.uncertainty import uncertainty
 from tfpbnn.metrics.uniformity import (
@@ -50,15 +58,18 @@ from tfpbnn.metrics.uniformity import (
 from tfpbnn.metrics.weights import mean
 
 __all__ = [
+    "BrierParts",
     "Comparison",
     "Estimate",
     "accuracy",
+    "ace",
     "augrc",
     "aupr",
     "aurc",
     "auroc",
     "ause",
     "brier",
+    "brier_parts",
     "calibration_curve",
     "calibration_error",
     "compare",
@@ -71,7 +82,9 @@ __all__ = [
     "in_and_out",
     "interval_score",
     "mae",
+    "mce",
     "mean",
+    "nll",
     "pinball",
     "pit",
     "pit_uniformity",
@@ -81,6 +94,7 @@ __all__ = [
     "rmse",
     "scod_aurc",
     "sharpness",
+    "smooth_ece",
     "sparsification_curve",
     "uncertainty",
     "variogram_score",

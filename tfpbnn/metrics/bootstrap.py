@@ -6,14 +6,19 @@ function of the places' weights, and a draw multiplies them by how often it has
 their row: so nothing is copied.
 
 Intervals are BCa, bias-corrected and accelerated, which are right to second
-order where percentiles are to first, stay in the range of the score, and
-are the same for a score and its root. The acceleration comes from the score
-without each of (at most) 100 groups of rows.
+order where percentiles are to first: those matter for skewed scores, such as an
+NLL. The acceleration comes from the score without each of (at most) 100 groups
+of rows. Scores such as the ECE are higher by chance the fewer the rows, and yet
+higher in resamples, which have fewer rows that differ; BCa alone would then
+leave out the score itself. So replicates are first moved to have the score as
+their mean, and the interval is for the mean score of data sets of this size.
 
 Reference:
     [Efron, 1987](https://doi.org/10.1080/01621459.1987.10478410)
 """
 
+import functools
+import math
 import statistics
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -37,8 +42,8 @@ class Estimate(float):
         lower: the lower end of the interval of the score, by BCa.
         upper: its upper end.
         stderr: the standard error, in the units of the score.
-        level: the probability that the interval has the score of all rows that
-            there might be, for many rows.
+        level: the probability that such an interval has the mean score of data
+            sets of as many rows, if there are many rows.
         replicates: the scores of the resampled rows, `[n_boot]`. Resamples for
             which there is no score, such as an AUROC of one class, are NaN and
             left out.
@@ -97,34 +102,48 @@ class Estimate(float):
         bias, acceleration = self._corrections
         z = bias + _NORMAL.inv_cdf(level)
         q = _NORMAL.cdf(bias + z / (1 - acceleration * z))
-        return float(np.nanquantile(self.replicates, q))
+        end = float(np.quantile(self._centered, q))
+        # What no resample did, to be below 0 or above 1, the move did.
+        low = 0.0 if np.nanmin(self.replicates) >= 0 else -math.inf
+        high = 1.0 if np.nanmax(self.replicates) <= 1 else math.inf
+        return min(max(end, low), high)
 
-    @property
+    @functools.cached_property
+    def _centered(self) -> Array:
+        """The replicates, moved to have the score as their mean."""
+        found = self.replicates[np.isfinite(self.replicates)]
+        return found + (float(self) - np.mean(found))
+
+    @functools.cached_property
     def _corrections(self) -> tuple[float, float]:
         """The median's bias in standard normal units, and the acceleration."""
-        away = float(np.nanmean(self.left_out)) - self.left_out
-        away = away[np.isfinite(away)]
+        away = self.left_out[np.isfinite(self.left_out)]
+        away = np.mean(away) - away
         spread = np.sum(away**2) ** 1.5
         acceleration = np.sum(away**3) / (6 * spread) if spread > 0 else 0.0
-        return self._normal_of(float(self)), float(acceleration)
+        # Of one row that is everything; more than that BCa can't correct.
+        acceleration = float(np.clip(acceleration, -0.25, 0.25))
+        return self._normal_of(float(self)), acceleration
 
     def _normal_of(self, value: float) -> float:
         """Where a value is among the replicates, in standard normal units."""
-        found = self.replicates[np.isfinite(self.replicates)]
+        found = self._centered
         # A difference of rounding errors is none.
-        near = np.isclose(found, value, rtol=1e-12, atol=1e-15)
+        near = np.isclose(found, value, rtol=1e-9, atol=1e-12)
         below = np.sum((found < value) & ~near) + 0.5 * np.sum(near)
         return _NORMAL.inv_cdf((below + 0.5) / (len(found) + 1))
 
     def p_value(self, value: float = 0.0) -> float:
         """Computes the two-sided p-value of the score being `value`.
 
-        It is one less the level of the interval that just reaches it.
+        It is one less the level of the interval that just reaches it, and not
+        below what so many resamples can tell.
         """
         bias, acceleration = self._corrections
         z = self._normal_of(value) - bias
         z = z / (1 + acceleration * z) - bias
-        return 2 * min(_NORMAL.cdf(z), _NORMAL.cdf(-z))
+        found = 2 * min(_NORMAL.cdf(z), _NORMAL.cdf(-z))
+        return max(found, 1 / (len(self._centered) + 1))
 
     def __repr__(self) -> str:
         return (
@@ -190,9 +209,7 @@ def compare(
     ```
     """
     checks.integer("n_boot", n_boot, least=2)
-    checks.seed(seed)
-    same = {"seed": random.any_seed() if seed is None else seed}
-    options |= same | {"n_boot": n_boot, "level": level}
+    options |= {"n_boot": n_boot, "seed": fixed(seed), "level": level}
     if not callable(metric):
         raise TypeError(
             "`metric` must be a function, such as `tfpbnn.metrics.brier`. "
@@ -219,6 +236,12 @@ def compare(
     return Comparison(a, b, difference, difference.p_value())
 
 
+def fixed(seed: int | None) -> int:
+    """Gives a seed that is the same for several scores."""
+    checks.seed(seed)
+    return random.any_seed() if seed is None else seed
+
+
 def mean(
     values: Array,
     rows: Rows,
@@ -229,29 +252,59 @@ def mean(
 ) -> float:
     """Computes a weighted mean, or a function of it, with its bootstrap.
 
-    It is faster than `estimate` where rows have many places.
-
     Args:
         values: the values, `[n]`, or `[n, m]` for m means at a time.
         rows: what they weigh, and which rows they are of.
         n_boot, seed, level: as in `estimate`.
         finish: the score, as a function of the mean or of the m means.
     """
-    columns = np.asarray(values, np.float64)
-    columns = columns[:, np.newaxis] if columns.ndim == 1 else columns
-    names, index = np.unique(rows.row, return_inverse=True)
-    weighted = np.column_stack([columns, np.ones(len(columns))])
-    weighted *= rows.weights[:, np.newaxis]
-    totals = np.stack(
-        [np.bincount(index, column) for column in weighted.T], axis=-1
-    )
+    columns = np.reshape(np.asarray(values, np.float64), [len(values), -1])
+
+    def of_sums(sums: Array) -> float:
+        found = sums[0, 1:] / sums[0, 0]
+        return finish(found if np.ndim(values) > 1 else found[0])
+
+    index: Array = np.zeros(len(columns), np.int64)
+    return binned(index, columns, rows, of_sums, n_boot, seed, level)
+
+
+def binned(
+    index: Array,
+    columns: Array,
+    rows: Rows,
+    finish: Callable[[Array], float],
+    n_boot: int | None = None,
+    seed: int | None = None,
+    level: float = 0.95,
+    num_bins: int | None = None,
+) -> float:
+    """Computes a function of weighted sums in bins, with its bootstrap.
+
+    The sums of each row are taken once, so it is fast where rows have many
+    places.
+
+    Args:
+        index: the bin of each value, from 0, `[n]`.
+        columns: the values to sum, `[n, m]`.
+        rows: what they weigh, and which rows they are of.
+        finish: the score, as a function of sums `[bins, 1 + m]`: of the
+            weights, and of weights times columns.
+        n_boot, seed, level: as in `estimate`.
+        num_bins: the number of bins; None for as many as there are.
+    """
+    size = num_bins or int(index.max()) + 1
+    parts = [rows.weights, *(rows.weights * column for column in columns.T)]
+    row = rows.row
+    if n_boot is not None:
+        cells, cell = np.unique(row * size + index, return_inverse=True)
+        parts = [np.bincount(cell, part) for part in parts]
+        row, index = np.divmod(cells, size)
 
     def statistic(counts: Array) -> float:
-        *sums, total = counts @ totals
-        found = np.array(sums) / total
-        return float(finish(found if np.ndim(values) > 1 else found[0]))
+        sums = [np.bincount(index, counts * part, size) for part in parts]
+        return finish(np.stack(sums, axis=-1))
 
-    each = Rows(np.ones(len(names)), names)
+    each = Rows(np.ones(len(row)), row)
     return estimate(statistic, each, n_boot, seed, level)
 
 
@@ -286,6 +339,11 @@ def estimate(
     if n_boot is None:
         return value
     checks.integer("n_boot", n_boot, least=2)
+    if not np.isfinite(value):
+        raise ValueError(
+            "`n_boot` must be None where the score is not finite. Received: "
+            f"n_boot={n_boot}, and a score of {value}"
+        )
     names, index = np.unique(rows.row, return_inverse=True)
     size = len(names)
     if size < 2:
@@ -306,12 +364,12 @@ def estimate(
 
     replicates = np.array([draw() for _ in range(n_boot)])
     bar.close()
-    if np.mean(np.isfinite(replicates)) < 0.5 or not np.isfinite(value):
+    if np.mean(np.isfinite(replicates)) < 0.5:
         raise ValueError(
             "`n_boot` must be None where most resampled rows have no such "
             f"score. Received: n_boot={n_boot}, of which "
             f"{np.sum(~np.isfinite(replicates))} have none"
         )
-    group = np.arange(size) % min(size, _GROUPS)
+    group: Array = np.arange(size) % min(size, _GROUPS)
     left_out = np.array([resampled(group != g) for g in np.unique(group)])
     return Estimate(value, replicates, left_out, names, level)

@@ -280,8 +280,7 @@ class Predictive(abc.ABC):
             y: targets, one row for each predicted row.
             sample_weight: weights of rows `[N]` or of places `[N, ...]`.
         """
-        p, y, weights, _ = scored(self, y, sample_weight)
-        return -metrics.mean(p._log_prob(y), weights)
+        return metrics.nll(y, self, sample_weight)
 
     def counted(self, y: Any, sample_weight: Any = None) -> Scored:
         """Selects the places that count, with targets and weights, to score.

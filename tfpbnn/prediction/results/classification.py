@@ -1,7 +1,6 @@
 """Defines predictions of class labels."""
 
 import functools
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -131,7 +130,7 @@ class ClassificationPredictive(Predictive):
             y: the labels, one row for each predicted row.
             sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
         """
-        return self._score(metrics.accuracy, y, sample_weight)
+        return metrics.accuracy(y, self, sample_weight)
 
     def brier(self, y: Any, sample_weight: Any = None) -> float:
         """Computes the mean squared distance to the label, in [0, 2].
@@ -140,7 +139,7 @@ class ClassificationPredictive(Predictive):
             y: the labels, one row for each predicted row.
             sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
         """
-        return self._score(metrics.brier, y, sample_weight)
+        return metrics.brier(y, self, sample_weight)
 
     def ece(
         self, y: Any, num_bins: int = 15, sample_weight: Any = None
@@ -152,19 +151,7 @@ class ClassificationPredictive(Predictive):
             num_bins: the number of bins of equal width for the confidences.
             sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
         """
-        return self._score(metrics.ece, y, sample_weight, num_bins=num_bins)
-
-    def _score(
-        self,
-        function: Callable[..., float],
-        y: Any,
-        weights: Any,
-        **kwargs: Any,
-    ) -> float:
-        """Computes a score of the places that count."""
-        p, y, weights, _ = scored(self, y, weights)
-        labels, probabilities = p._hard_labels(y), p.summaries[0]
-        return function(labels, probabilities, sample_weight=weights, **kwargs)
+        return metrics.ece(y, self, num_bins, sample_weight)
 
     def confidence(self, y: Any) -> tuple[Array, Array]:
         """Computes the top probability, and whether that class is right.
