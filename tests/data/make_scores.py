@@ -55,8 +55,10 @@ def of_numbers(x):
     lower, upper = mean - sd, mean + 1.5 * sd
     flat = [np.ravel(part) for part in (mean, sd, y)]
     levels = np.array([0.5, 0.9])
-    ends = {"lower": mean[..., None] - sd[..., None] * levels,
-            "upper": mean[..., None] + sd[..., None] * levels}
+    ends = {
+        "lower": mean[..., None] - sd[..., None] * levels,
+        "upper": mean[..., None] + sd[..., None] * levels,
+    }
     return {
         "crps_biased": np.mean(properscoring.crps_ensemble(y, drawn)),
         "crps_fair": np.mean(sr.crps_ensemble(y, drawn, estimator="fair")),
@@ -121,9 +123,7 @@ if __name__ == "__main__":
     }
     expected = {**of_numbers(x), **of_ranks(x)}
     kept = {
-        "inputs": {
-            name: value.tolist() for name, value in x.items()
-        },
+        "inputs": {name: value.tolist() for name, value in x.items()},
         "expected": {name: float(value) for name, value in expected.items()},
     }
     path = pathlib.Path(__file__).with_name("scores.json")

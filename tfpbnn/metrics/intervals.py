@@ -35,7 +35,7 @@ def coverage(
         sample_weight: the weights of rows `[N]`, or of places or targets.
         nominal: the probability of the intervals of a prediction, between 0
             and 1.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The share, from 0 to 1.
@@ -74,7 +74,7 @@ def sharpness(
             taken; or a pair of arrays, `(lower, upper)`.
         nominal: the probability of the intervals of a prediction.
         sample_weight: the weights of rows `[N]`, or of places or targets.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The mean width, 0 or more.
@@ -111,7 +111,7 @@ def interval_score(
             taken; or a pair of arrays, `(lower, upper)`.
         nominal: the probability of the intervals, between 0 and 1, exclusive.
         sample_weight: the weights of rows `[N]`, or of places or targets.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The score, 0 or more; lower is better.
@@ -154,7 +154,7 @@ def weighted_interval_score(
             upper ends in the same order as the lower ones.
         nominals: the probabilities of the M intervals.
         sample_weight: the weights of rows `[N]`, or of places or targets.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The score, in the units of the targets; lower is better.

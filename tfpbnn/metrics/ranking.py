@@ -47,7 +47,7 @@ def auroc(
             `[N, ...]`; None for one minus the probability of the top class, or
             the variance of numbers.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The area, from 0 to 1; higher is better.
@@ -91,7 +91,7 @@ def aupr(
             as rows in the distribution: the other of the two values that are
             reported, often called "AUPR-in".
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The area, from 0 to 1; higher is better.
@@ -137,7 +137,7 @@ def fpr_at_tpr(
             share of others that are kept too: that is `event="ood",
             is_reversed=True`.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The share of negatives, from 0 to 1; lower is better.

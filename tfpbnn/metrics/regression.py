@@ -26,7 +26,7 @@ def rmse(
         y_pred: a prediction of numbers, of which the mean is scored; or the
             predicted numbers, of the shape of the targets.
         sample_weight: the weights of rows `[N]`, or of places or targets.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The error, 0 or more; lower is better.
@@ -60,7 +60,7 @@ def mae(
         point: what is scored of a prediction: its "mean", or its "median", of
             which this error is the least.
         sample_weight: the weights of rows `[N]`, or of places or targets.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The error, 0 or more; lower is better.
@@ -103,7 +103,7 @@ def pinball(
         q: the level of the quantiles, between 0 and 1; or a list of Q, over
             which the loss is averaged.
         sample_weight: the weights of rows `[N]`, or of places or targets.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The loss, 0 or more; lower is better. Twice its average over all levels
@@ -162,7 +162,7 @@ def crps(
             distribution itself; then the score is larger by half E|Y - Y'| / S
             on average, which favours samples that are too narrow.
         sample_weight: the weights of rows `[N]`, or of places or targets.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The score; lower is better.
@@ -214,7 +214,7 @@ def energy_score(
         fair: whether no sample is paired with itself, as in `crps`.
         num_samples: the number S of samples of a prediction.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, level: as in `accuracy`.
         seed: an integer for the same samples and resamples each time.
 
     Returns:
@@ -269,7 +269,7 @@ def variogram_score(
             that the expected score does not depend on their number.
         num_samples: the number S of samples of a prediction.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, level: as in `accuracy`.
         seed: an integer for the same samples and resamples each time.
 
     Returns:

@@ -86,7 +86,7 @@ def aurc(
             itself (E-AURC). Of n places with the share r of errors it is `r +
             (1 - r) log(1 - r)`.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The area, in units of the loss; lower is better. A random order has the
@@ -131,7 +131,7 @@ def augrc(
         is_excess: whether to take away the area of the best order, by the loss
             itself.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The area, in units of the loss; lower is better. A random order has half
@@ -173,7 +173,7 @@ def risk_at_coverage(
         y_true, y_pred, loss, by: as in `risk_coverage_curve`.
         coverage: the share to keep, above 0 and up to 1.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The risk, in units of the loss; lower is better.
@@ -213,7 +213,7 @@ def coverage_at_risk(
         y_true, y_pred, loss, by: as in `risk_coverage_curve`.
         risk: the mean loss that is allowed, in units of the loss.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The share, from 0 to 1; higher is better. It is 0 if no threshold has so
@@ -264,7 +264,7 @@ def scod_aurc(
             1. (The beta of Xia and Bouganis is one less it.)
         is_generalized: whether the area is that of `augrc`.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The area, from 0 to 1; lower is better.

@@ -106,7 +106,7 @@ def ause(
         is_normalized: whether errors are divided by that of all places, so that
             models of different errors can be compared.
         sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The area, 0 or more; lower is better. It is 0 too if there is no error.

@@ -177,7 +177,7 @@ def regression_calibration_error(
         is_central: whether levels are those of central intervals, in place of
             those of quantiles.
         sample_weight: the weights of rows, places or targets.
-        n_boot, seed, level: see `tfpbnn.metrics.Estimate`.
+        n_boot, seed, level: as in `accuracy`.
 
     Returns:
         The error, from 0 to 1; lower is better. By chance it is about 0.32 /
