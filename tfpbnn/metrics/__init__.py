@@ -3,7 +3,8 @@
 Each metric is `f(y_true, y_pred, *, sample_weight, n_boot, seed, level)`, with
 options of its own. `y_pred` is a `Predictive`, which brings its mask and labels
 to ignore, or arrays. With `n_boot` it gives an `Estimate`, a float with an
-interval; `compare` tells two models apart on the same rows.
+interval; `compare` tells two models apart on the same rows. `streaming` has those
+that Keras computes batch by batch.
 
 To add one: `rows` and `labels` read what was given as flat rows that are
 checked, and `bootstrap` makes the score and its interval of them; put the
@@ -14,6 +15,7 @@ line in docs/judging.md.
 time; `samples.py` and `ranking_curves.py` on flat arrays.)
 """
 
+from tfpbnn.metrics import streaming
 from tfpbnn.metrics.bootstrap import Comparison, Estimate, compare
 from tfpbnn.metrics.calibration import calibration_curve, calibration_error
 from tfpbnn.metrics.classification import (
@@ -96,6 +98,7 @@ __all__ = [
     "sharpness",
     "smooth_ece",
     "sparsification_curve",
+    "streaming",
     "uncertainty",
     "variogram_score",
     "weighted_interval_score",

@@ -73,7 +73,7 @@ def equal_mass(
     """
     levels, rank = np.unique(p, return_inverse=True)
     keys, index = np.unique(group * len(levels) + rank, return_inverse=True)
-    of_key = keys // len(levels)
+    of_key: Array = keys // len(levels)
     starts = np.searchsorted(of_key, np.arange(of_key.max() + 1))
 
     def bins(weights: Array) -> Array:
@@ -84,7 +84,7 @@ def equal_mass(
         at = starts[of_key]
         middle = below - below[at] + mass / 2
         share = middle / np.maximum(totals[of_key], np.finfo(float).tiny)
-        found: Array = np.floor(share * num_bins + _ROUNDING).astype(np.int64)
+        found = np.floor(share * num_bins + _ROUNDING).astype(np.int64)
         found = of_key * num_bins + np.clip(found, 0, num_bins - 1)
         return found[index]
 
