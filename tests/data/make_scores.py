@@ -19,8 +19,8 @@ from torch_uncertainty.metrics import AUSE
 from torch_uncertainty.metrics.classification import (
     AUGRC,
     AURC,
-    FPRx,
     CovAtxRisk,
+    FPRx,
     RiskAtxCov,
 )
 from torch_uncertainty.metrics.classification.scod_risk_coverage import (
@@ -67,8 +67,9 @@ def of_numbers(x):
         "variogram_biased": np.mean(sr.vs_ensemble(y, vectors, p=0.5)),
         "interval": np.mean(sr.interval_score(y, lower, upper, 0.2)),
         "weighted_interval": np.mean(
+            # Release 0.11 adds the median where its distance is meant.
             sr.weighted_interval_score(
-                y, mean, ends["lower"], ends["upper"], 1 - levels
+                y, np.abs(y - mean), ends["lower"], ends["upper"], 1 - levels
             )
         ),
         "crps_normal": np.mean(properscoring.crps_gaussian(y, mean, sd)),

@@ -3,8 +3,8 @@
 Each metric is `f(y_true, y_pred, *, sample_weight, n_boot, seed, level)`, with
 options of its own. `y_pred` is a `Predictive`, which brings its mask and labels
 to ignore, or arrays. With `n_boot` it gives an `Estimate`, a float with an
-interval; `compare` tells two models apart on the same rows. `streaming` has those
-that Keras computes batch by batch.
+interval; `compare` tells two models apart on the same rows. `streaming` has
+those that Keras computes batch by batch.
 
 To add one: `rows` and `labels` read what was given as flat rows that are
 checked, and `bootstrap` makes the score and its interval of them; put the
