@@ -239,6 +239,20 @@ def test_uniformity_is_that_of_scipy():
     assert found == pytest.approx(tuple(stats.chisquare(shares)), rel=1e-6)
 
 
+def test_weights_of_uniformity_are_counts_of_copies():
+    counts = np.random.default_rng(0).integers(0, 4, 30)
+    rows = np.repeat(np.arange(30), counts)
+    for options in ({"test": "ks"}, {"test": "chi2", "num_bins": 3}):
+        once = metrics.pit_uniformity(
+            Y, NORMAL, sample_weight=0.2 * counts, **options
+        )
+        copies = metrics.pit_uniformity(Y[rows], NORMAL[rows], **options)
+        # Copies say nothing new.
+        assert once.p_value >= copies.p_value
+        if options["test"] == "ks":
+            assert once.statistic == pytest.approx(copies.statistic)
+
+
 def test_pit_of_counts_is_uniform():
     """By Kolmogorov and Smirnov, in one of a million by chance not."""
     rng = np.random.default_rng(0)

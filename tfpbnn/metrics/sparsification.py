@@ -7,18 +7,13 @@ import numpy as np
 
 from tfpbnn.base import checks
 from tfpbnn.base.types import Array
-from tfpbnn.metrics import bootstrap, ranking_curves
+from tfpbnn.metrics import bootstrap, ranking_curves, rows
 from tfpbnn.metrics.losses import Losses, is_labels, losses
 from tfpbnn.metrics.ranking_curves import RiskCoverage
 
 # The loss that each error is a mean of; of "rmse" it is the root of the mean.
-_OF = {
-    "brier": "brier",
-    "error": "error",
-    "mae": "absolute_error",
-    "nll": "nll",
-    "rmse": "squared_error",
-}
+_OF_LABELS = {"brier": "brier", "error": "error", "nll": "nll"}
+_OF_NUMBERS = {"mae": "absolute_error", "rmse": "squared_error"}
 
 
 class Sparsification(NamedTuple):
@@ -141,10 +136,13 @@ def _read(
     y_true: Any, y_pred: Any, error: str | None, by: Any, sample_weight: Any
 ) -> tuple[Losses, Callable[[Any], Any]]:
     """Reads the losses, and what makes the error of their mean."""
-    if error is None:
-        error = "brier" if is_labels(y_true, y_pred) else "rmse"
-    checks.one_of("error", error, sorted(_OF))
-    read = losses(y_true, y_pred, _OF[error], by, sample_weight)
+    known = _OF_LABELS | _OF_NUMBERS
+    if rows.is_predictive(y_pred) or error is None:
+        of_labels = is_labels(y_true, y_pred)
+        known = _OF_LABELS if of_labels else _OF_NUMBERS
+        error = ("brier" if of_labels else "rmse") if error is None else error
+    checks.one_of("error", error, sorted(known))
+    read = losses(y_true, y_pred, known[error], by, sample_weight)
     return read, np.sqrt if error == "rmse" else np.asarray
 
 
