@@ -26,6 +26,7 @@ from tfpbnn.metrics.classification import (
     nll,
 )
 from tfpbnn.metrics.ece import ace, ece, mce
+from tfpbnn.metrics.grouping import grouping_loss
 from tfpbnn.metrics.intervals import (
     coverage,
     interval_score,
@@ -41,6 +42,7 @@ from tfpbnn.metrics.regression import (
     rmse,
     variogram_score,
 )
+from tfpbnn.metrics.segmentation import PatchScores, mean_iou, pavpu
 from tfpbnn.metrics.selection import (
     augrc,
     aurc,
@@ -49,6 +51,7 @@ from tfpbnn.metrics.selection import (
     risk_coverage_curve,
     scod_aurc,
 )
+from tfpbnn.metrics.sets import set_coverage, set_size
 from tfpbnn.metrics.smooth_ece import smooth_ece
 from tfpbnn.metrics.sparsification import ause, sparsification_curve
 from tfpbnn.metrics.uncertainty import uncertainty
@@ -57,12 +60,14 @@ from tfpbnn.metrics.uniformity import (
     pit_uniformity,
     regression_calibration_error,
 )
+from tfpbnn.metrics.votes import disagreement, variation_ratio
 from tfpbnn.metrics.weights import mean
 
 __all__ = [
     "BrierParts",
     "Comparison",
     "Estimate",
+    "PatchScores",
     "accuracy",
     "ace",
     "augrc",
@@ -78,15 +83,19 @@ __all__ = [
     "coverage",
     "coverage_at_risk",
     "crps",
+    "disagreement",
     "ece",
     "energy_score",
     "fpr_at_tpr",
+    "grouping_loss",
     "in_and_out",
     "interval_score",
     "mae",
     "mce",
     "mean",
+    "mean_iou",
     "nll",
+    "pavpu",
     "pinball",
     "pit",
     "pit_uniformity",
@@ -95,11 +104,14 @@ __all__ = [
     "risk_coverage_curve",
     "rmse",
     "scod_aurc",
+    "set_coverage",
+    "set_size",
     "sharpness",
     "smooth_ece",
     "sparsification_curve",
     "streaming",
     "uncertainty",
+    "variation_ratio",
     "variogram_score",
     "weighted_interval_score",
 ]

@@ -44,7 +44,7 @@ def events(y_true: Any, y_pred: Any, sample_weight: Any, of: str) -> Events:
         ValueError: if `of` has another value, or as `labelled`.
     """
     checks.one_of("of", of, ["confidence", "top_label", "classes"])
-    labels, p, rows = labelled(y_true, y_pred, sample_weight)
+    labels, p, rows, _ = labelled(y_true, y_pred, sample_weight)
     num, classes = p.shape
     if of == "classes":
         which = np.tile(np.arange(classes), num)
@@ -84,8 +84,8 @@ def equal_mass(
         at = starts[of_key]
         middle = below - below[at] + mass / 2
         share = middle / np.maximum(totals[of_key], np.finfo(float).tiny)
-        found = np.floor(share * num_bins + _ROUNDING).astype(np.int64)
-        found = of_key * num_bins + np.clip(found, 0, num_bins - 1)
-        return found[index]
+        which = np.floor(share * num_bins + _ROUNDING).clip(0, num_bins - 1)
+        found = which.astype(np.int64) + of_key * num_bins
+        return np.take(found, index)
 
     return bins

@@ -1,5 +1,6 @@
 """Reads labels and probabilities of classes as flat rows that are checked."""
 
+import math
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,6 +14,21 @@ from tfpbnn.metrics.rows import Rows
 _ROUNDING = 1e-2
 
 
+class Grid(NamedTuple):
+    """Where labels were, before places that don't count were left out.
+
+    Attributes:
+        shape: the shape of all labels: that of the places, and for k
+            yes-or-no labels of each, k.
+        at: the index of each label that counts among all, flattened, `[n]`.
+        rank: the number of axes of the places.
+    """
+
+    shape: tuple[int, ...]
+    at: Array
+    rank: int
+
+
 class Labelled(NamedTuple):
     """Labels with the probabilities of classes.
 
@@ -20,11 +36,13 @@ class Labelled(NamedTuple):
         labels: the integers from 0 to K - 1, `[n]`.
         probabilities: the probabilities, `[n, K]` in float64.
         rows: what the n places weigh, and which rows they are of.
+        grid: where they were.
     """
 
     labels: Array
     probabilities: Array
     rows: Rows
+    grid: Grid
 
 
 def labelled(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Labelled:
@@ -52,10 +70,16 @@ def labelled(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Labelled:
         found = rows.places(y_true, y_pred, sample_weight)
         p = found.predictive.summaries[0]
         labels = hard(found.y, p)
+        all_places = y_pred.outputs_shape[:-1]
+        # A label of `Bernoulli` has an axis of its own, after its place's.
+        own = labels.shape[found.weights.ndim :]
+        size = math.prod(own)
+        index = np.ravel(found.at)[:, np.newaxis] * size + np.arange(size)
         return Labelled(
             np.ravel(labels).astype(np.int64),
             p.reshape(-1, p.shape[-1]),
             found.rows(labels),
+            Grid((*all_places, *own), np.ravel(index), len(all_places)),
         )
     y, p = _aligned(y_true, y_pred)
     y, sample_weight = rows.unmasked(y, sample_weight, p.shape[:-1])
@@ -69,7 +93,8 @@ def labelled(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Labelled:
         check_probabilities("y_true", y)
     labels = hard(y, p)
     _check_labels(labels, p.shape[-1])
-    return Labelled(labels.astype(np.int64), p, Rows(weights, row))
+    grid = Grid(kept.shape, np.flatnonzero(kept), kept.ndim)
+    return Labelled(labels.astype(np.int64), p, Rows(weights, row), grid)
 
 
 def check_probabilities(name: str, p: Array) -> None:

@@ -50,16 +50,18 @@ class Places(NamedTuple):
         y: their targets, aligned with it and checked.
         weights: their weights, of the shape of the places, in float64.
         row: the index of the row that each is of, of the same shape.
+        at: the index of each among all places, flattened, of that shape.
     """
 
     predictive: Any
     y: Array
     weights: Array
     row: Array
+    at: Array
 
     def rows(self, values: Array) -> Rows:
         """Gives the `Rows` of values that are flattened, `[places, ...]`."""
-        return _flat(self.weights, self.row, values)
+        return flat(self.weights, self.row, values)
 
 
 class Numbers(NamedTuple):
@@ -80,7 +82,7 @@ class Numbers(NamedTuple):
 
     def each(self) -> Rows:
         """Gives the `Rows` of all n times k targets, flattened."""
-        return _flat(self.weights, self.row, self.y)
+        return flat(self.weights, self.row, self.y)
 
     def places(self) -> Rows:
         """Gives the `Rows` of the n places, for metrics of joint targets.
@@ -131,10 +133,11 @@ def places(y_true: Any, predictive: Any, sample_weight: Any = None) -> Places:
     shape = predictive.outputs_shape[:-1]
     y, sample_weight = unmasked(y_true, sample_weight, shape)
     found = predictive.counted(y, sample_weight)
-    row = _row_indices(shape)
-    row = row if found.counted is None else row[found.counted]
+    row, at = _row_indices(shape), np.arange(np.prod(shape)).reshape(shape)
+    if found.counted is not None:
+        row, at = row[found.counted], at[found.counted]
     weights = np.ones(row.shape) if found.weights is None else found.weights
-    return Places(found.predictive, found.y, weights, row)
+    return Places(found.predictive, found.y, weights, row, at)
 
 
 def numbers(y_true: Any, sample_weight: Any = None, **arrays: Any) -> Numbers:
@@ -265,12 +268,12 @@ def unmasked(
 
 
 def counted(
-    sample_weight: Any, shape: tuple[int, ...]
+    sample_weight: Any, shape: tuple[int, ...], mask: Array | None = None
 ) -> tuple[Array, Array, Array]:
     """Gives weights and rows of the places that count, and which do."""
     weights = weights_of(sample_weight, shape)
     weights = np.ones(shape) if weights is None else weights
-    kept = weights > 0
+    kept = weights > 0 if mask is None else (weights > 0) & mask
     _check_some(kept)
     return weights[kept], _row_indices(shape)[kept], kept
 
@@ -288,7 +291,7 @@ def _row_indices(shape: tuple[int, ...]) -> Array:
     return np.broadcast_to(index, shape)
 
 
-def _flat(weights: Array, row: Array, values: Array) -> Rows:
+def flat(weights: Array, row: Array, values: Array) -> Rows:
     """Spreads weights and rows over values with the same first axes."""
 
     def spread(array: Array) -> Array:
