@@ -46,7 +46,7 @@ ARRAYS = {
     "aurc": (LABELS, PROBABILITIES, 0, {}, {}),
     "augrc": (LABELS, PROBABILITIES, 0, {"by": SCORES}, {}),
     "risk_at_coverage": (TARGETS, SAMPLES[0], 0, {"by": SCORES}, {}),
-    "coverage_at_risk": (LABELS, PROBABILITIES, 0, {}, {"risk": 0.6}),
+    "coverage_at_risk": (LABELS, PROBABILITIES, 0, {}, {"risk": 0.5}),
     "scod_aurc": (LABELS, PROBABILITIES, 0, {"is_ood": EVENTS}, {}),
     "ause": (TARGETS, SAMPLES[0], 0, {"by": SCORES}, {}),
 }
@@ -65,8 +65,9 @@ def rows_of(name, rows):
 def test_weights_are_counts_of_copies_in_any_order(name):
     """A row of weight 0 is none, whatever is in it; ratios are what counts."""
     score = getattr(metrics, name)
-    counts = RNG.integers(0, 4, ROWS)
-    copies = RNG.permutation(np.repeat(np.arange(ROWS), counts))
+    rng = np.random.default_rng(0)
+    counts = rng.integers(0, 4, ROWS)
+    copies = rng.permutation(np.repeat(np.arange(ROWS), counts))
     y, y_pred, options = rows_of(name, copies)
     expected = score(y, y_pred, **options)
     y, y_pred, options = rows_of(name, np.arange(ROWS))
@@ -201,6 +202,19 @@ def test_yes_or_no_labels_are_places_of_their_own():
     assert found == pytest.approx(metrics.auroc(y, p.mean))
 
 
+def test_one_hot_labels_are_labels():
+    found = metrics.aurc(np.eye(3)[LABELS], PROBABILITIES, loss="error")
+    assert found == metrics.aurc(LABELS, PROBABILITIES)
+    p = ClassificationPredictive(
+        np.log(PROBABILITIES)[None], likelihoods.Categorical()
+    )
+    assert metrics.aurc(np.eye(3)[LABELS], p) == pytest.approx(found)
+    hot = np.where(EVENTS[:, None], np.nan, np.eye(3)[LABELS])
+    found = metrics.scod_aurc(hot, p, is_ood=EVENTS)
+    expected = metrics.scod_aurc(LABELS, PROBABILITIES, is_ood=EVENTS)
+    assert found == pytest.approx(expected)
+
+
 def test_a_last_axis_of_one_may_be_there_or_not():
     y, mean = TARGETS[:, 0], SAMPLES[0, :, 0]
     expected = metrics.rmse(y, mean)
@@ -310,6 +324,10 @@ WRONG = {
     "loss of numbers": (
         lambda: metrics.aurc(Y8, C, loss="squared_error"),
         "`loss` must be one of",
+    ),
+    "one-hot or numbers": (
+        lambda: metrics.aurc(np.eye(3)[Y8], C.mean, by=np.ones(8)),
+        "`loss` must be given where `y_true` looks like one-hot",
     ),
     "error of labels": (
         lambda: metrics.ause(Y8, C, error="rmse"),
