@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfpbnn.base import checks
+from tfpbnn.base import checks, data
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 from tfpbnn.metrics import labels, numbers, rows
@@ -134,7 +134,9 @@ def _of_prediction(
     y_true: Any, p: Any, loss: str, by: Any, sample_weight: Any
 ) -> Losses:
     read = numbers.places(y_true, p, sample_weight)
-    each = OF_NUMBERS[loss](read.y - read.predictive.mean)
+    mean = read.predictive.mean
+    data.check_finite("y_pred", mean)
+    each = OF_NUMBERS[loss](read.y - mean)
     k = each.shape[-1]
     at = np.ravel(read.at)[:, np.newaxis] * k + np.arange(k)
     score = _taken(by, p, (*p.outputs_shape[:-1], k), np.ravel(at))
@@ -158,8 +160,9 @@ def _taken(by: Any, y_pred: Any, shape: tuple[int, ...], at: Array) -> Array:
     """Takes the uncertainties of some places, by their flat indices."""
     is_named = by is None or isinstance(by, str)
     if is_named and rows.is_predictive(y_pred):
-        return np.ravel(uncertainty(y_pred, by))[at]
-    score = np.ravel(_fitted(by, shape))[at]
+        score = np.ravel(uncertainty(y_pred, by))[at]
+    else:
+        score = np.ravel(_fitted(by, shape))[at]
     if np.any(np.isnan(score)):
         raise ValueError(
             "`by` must be numbers where a place counts. Received: "

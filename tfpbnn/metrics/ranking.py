@@ -8,7 +8,7 @@ import numpy as np
 from tfpbnn.base import checks
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
-from tfpbnn.metrics import bootstrap, labels, ranking_curves, rows
+from tfpbnn.metrics import bootstrap, labels, numbers, ranking_curves, rows
 from tfpbnn.metrics.losses import score_of_labels
 from tfpbnn.metrics.ranking_curves import Found
 from tfpbnn.metrics.rows import Ranked
@@ -238,7 +238,10 @@ def _read(
             f"event={event!r}, by={by!r}. Give a `Predictive` for them"
         )
     else:
-        found = rows.ranked(y_true, y_pred, sample_weight, ("y_true", "y_pred"))
+        y, score = numbers.aligned(
+            rows.array("y_true", y_true), rows.array("y_pred", y_pred)
+        )
+        found = rows.ranked(y, score, sample_weight, ("y_true", "y_pred"))
     if len(np.unique(found.is_positive)) < 2:
         kind = "positive" if found.is_positive[0] else "negative"
         raise ValueError(

@@ -323,6 +323,7 @@ def _joint(
 ) -> Predicted:
     """Reads targets `[n, k]` and samples `[S, n, k]` of places."""
     checks.integer("num_samples", num_samples, least=1 + fair)
+    checks.seed(seed)
     return _drawn(
         y_true,
         y_pred,
