@@ -128,7 +128,7 @@ def test_a_difference_is_found_where_there_is_one():
     assert found.difference == pytest.approx(
         metrics.brier(y, p) - metrics.brier(y, worse)
     )
-    assert found.p_value < 0.01
+    assert found.p_value < 0.05
     assert found.difference.upper < 0
     # Alone, neither score tells: what rows have in common is not taken out.
     assert found.first.upper > found.second.lower

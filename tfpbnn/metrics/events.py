@@ -74,7 +74,8 @@ def equal_mass(
     levels, rank = np.unique(p, return_inverse=True)
     keys, index = np.unique(group * len(levels) + rank, return_inverse=True)
     of_key: Array = keys // len(levels)
-    starts: Array = np.searchsorted(of_key, np.arange(of_key.max() + 1))
+    kinds = np.arange(of_key.max() + 1)
+    starts = np.array(np.searchsorted(of_key, kinds))
 
     def bins(weights: Array) -> Array:
         mass = np.bincount(index, weights, len(keys))
