@@ -55,6 +55,15 @@ def test_intervals_cover():
     assert 0.79 < inside / 250 < 0.95
 
 
+def test_ends_are_in_order_at_the_pole_of_bca():
+    """Where one resample and one group of rows are all there is."""
+    replicates = np.append(np.linspace(0, 1, 999), 1e6)
+    left_out = np.append(np.zeros(99), -1e4)
+    found = metrics.Estimate(1e3, replicates, left_out, np.arange(100), 0.9999)
+    assert found.lower <= found.upper
+    assert found.p_value(0.5) <= 1
+
+
 def test_rows_are_resampled_and_not_places():
     """40 places that say the same tell what one does."""
     rng = np.random.default_rng(0)
@@ -74,6 +83,24 @@ def test_a_score_is_inside_of_its_interval(name):
     found = getattr(metrics, name)(y, p, n_boot=100, seed=0)
     assert 0 <= found.lower < found < found.upper
     assert found == getattr(metrics, name)(y, p)
+
+
+def test_intervals_of_biased_scores_cover_their_mean():
+    """An ECE of 200 rows has a mean above 0, which 90 % intervals contain.
+
+    They are conservative: of a coverage of 0.9 fewer than 76 of 100 have a
+    chance below 1 in 10,000.
+    """
+
+    def ece(number, **options):
+        rng = np.random.default_rng(number)
+        p = rng.uniform(0.5, 0.9, 200)
+        return metrics.ece(rng.random(200) < p, p, **options)
+
+    truth = np.mean([ece(1000 + seed) for seed in range(500)])
+    found = [ece(s, n_boot=100, seed=s, level=0.9) for s in range(100)]
+    assert truth > 0.05
+    assert sum(e.lower <= truth <= e.upper for e in found) >= 76
 
 
 def test_seeds():

@@ -118,6 +118,14 @@ def test_one_row_and_one_class(name):
         assert found <= most.get(name, 1)
 
 
+def test_what_rounding_puts_beyond_one_is_one():
+    """Probabilities in half precision; a logarithm of -0.004 would be NaN."""
+    p = np.array([[1.004, -0.004], [-0.004, 1.004]])
+    assert metrics.nll([0, 1], p) == metrics.brier([0, 1], p) == 0
+    assert metrics.nll([0, 0], p) == np.inf
+    assert metrics.ece([0, 1], p) == metrics.smooth_ece([0, 1], p) == 0
+
+
 BAD = [
     (Y, P * 3 - 1, {}, r"`y_pred` must be probabilities.*look like logits"),
     (Y, P / 2, {}, r"`y_pred` must sum to 1 .* Received: sums from 0.5 to 0.5"),

@@ -123,9 +123,7 @@ class Estimate(float):
         away = np.mean(away) - away
         spread = np.sum(away**2) ** 1.5
         acceleration = np.sum(away**3) / (6 * spread) if spread > 0 else 0.0
-        # Of one row that is everything; more than that BCa can't correct.
-        acceleration = float(np.clip(acceleration, -0.25, 0.25))
-        return self._normal_of(float(self)), acceleration
+        return self._normal_of(float(self)), float(acceleration)
 
     def _normal_of(self, value: float) -> float:
         """Where a value is among the replicates, in standard normal units."""

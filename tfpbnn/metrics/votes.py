@@ -64,7 +64,9 @@ def variation_ratio(
 ) -> float:
     """Computes the share of draws that don't vote for the most voted class.
 
-    It is the mean over places of `Predictive.variation_ratio`.
+    It is the mean over places of `Predictive.variation_ratio`. (Some packages
+    count the draws that differ from the most probable class of the average,
+    which are as many or more.)
 
     Args:
         y_pred, sample_weight, n_boot, seed, level: as in `disagreement`.
