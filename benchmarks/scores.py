@@ -13,7 +13,7 @@ import time
 import numpy as np
 
 from tfpbnn import likelihoods
-from tfpbnn.metrics import crps
+from tfpbnn.metrics import quadrature
 from tfpbnn.prediction.results import RegressionPredictive, mixture
 
 DRAWS = 200
@@ -34,9 +34,9 @@ def integrated(p, y):
     def chunk(outputs, y, center, width):
         cdf = p._cdf_of(outputs)
         edges = mixture.quantile(
-            cdf, crps.BREAKS, center, width, False, tolerance=1e-6
+            cdf, quadrature.BREAKS, center, width, False, tolerance=1e-6
         )
-        return crps.crps(cdf, y, edges)
+        return quadrature.crps(cdf, y, edges)
 
     return float(np.mean(p._by_rows(chunk, y[:, np.newaxis], *p._centers)))
 

@@ -142,6 +142,13 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.mc_dropout",
     "tfpbnn.mcmc.ChainPosterior",
     "tfpbnn.mcmc.sample",
+    *(
+        f"tfpbnn.metrics.{n}"
+        for n in tfpbnn.metrics.__all__
+        if n.islower()
+        and n
+        not in ("calibration_curve", "calibration_error", "mean", "streaming")
+    ),
     "tfpbnn.predict",
     *(f"tfpbnn.plots.{n}" for n in tfpbnn.plots.__all__),
     "tfpbnn.prune",

@@ -269,6 +269,35 @@ class Likelihood(keras.losses.Loss):
         found -= tf.math.log(self.units.stddevs(found))
         return tf.reduce_sum(found, axis=-1)
 
+    def crps(self, y: Tensor, outputs: Tensor) -> Tensor:
+        """Computes the CRPS of each target, `[..., k]`, in closed form.
+
+        It is that of one draw's outputs; of the mixture over draws it is
+        `tfpbnn.metrics.crps` of a prediction.
+
+        Args:
+            y: the targets, `[..., k]`.
+            outputs: the model's outputs, `[..., params_size(k)]`.
+
+        Raises:
+            ValueError: if there is no closed form.
+        """
+        y = self.align(y, outputs)
+        standardized = self._standardized(tf.convert_to_tensor(outputs))
+        if self.units is None:
+            return self._crps(standardized, y)
+        found = self._crps(standardized, self.units.standardized(y))
+        return found * self.units.stddevs(found)
+
+    def _crps(self, distribution: Any, y: Tensor) -> Tensor:
+        """Computes `crps` of what `_marginals` made, in its units."""
+        raise ValueError(
+            "`likelihood` must have a closed form of the CRPS: Normal, Laplace,"
+            " StudentT of more than 1 degree of freedom, MixtureNormal or "
+            f"Poisson. Received: {self!r}. For others there is "
+            "`tfpbnn.metrics.crps` of a prediction"
+        )
+
     def ignored(self, y: Any, outputs: Any) -> Any:
         """Says where targets are labels to ignore.
 

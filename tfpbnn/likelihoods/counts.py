@@ -7,6 +7,7 @@ import tensorflow as tf
 from tfpbnn.base import registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
+from tfpbnn.likelihoods import closed_crps
 from tfpbnn.likelihoods.base import Likelihood, positive
 
 
@@ -42,6 +43,9 @@ class Poisson(Likelihood):
         if self.from_log_rate:
             return tfp.distributions.Poisson(log_rate=value)
         return tfp.distributions.Poisson(rate=value)
+
+    def _crps(self, distribution: Any, y: Tensor) -> Tensor:
+        return closed_crps.poisson(distribution, y)
 
     def get_config(self) -> Config:
         return super().get_config() | {"from_log_rate": self.from_log_rate}

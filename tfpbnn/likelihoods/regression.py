@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpbnn.base import checks, registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
-from tfpbnn.likelihoods import standard
+from tfpbnn.likelihoods import closed_crps, standard
 from tfpbnn.likelihoods.base import Likelihood, check_fixed, positive
 from tfpbnn.likelihoods.standard import Standard
 
@@ -53,6 +53,11 @@ class _LocScale(Likelihood):
             known = np.asarray(self.scale) * np.asarray(scale, np.float64)
             other.scale = _checked_scale(known.tolist())
         return other
+
+    def _crps(self, distribution: Any, y: Tensor) -> Tensor:
+        if self.standard is None:
+            return super()._crps(distribution, y)
+        return closed_crps.location_scale(self.standard, distribution, y)
 
     def get_config(self) -> Config:
         return super().get_config() | {"scale": self.scale}
@@ -179,6 +184,11 @@ class StudentT(_LocScale):
             df = tf.constant(self.df, loc.dtype)
         return tfp.distributions.StudentT(df, loc, scale)
 
+    def _crps(self, distribution: Any, y: Tensor) -> Tensor:
+        if self.standard is not None or (self.df is not None and self.df <= 1):
+            return super()._crps(distribution, y)
+        return closed_crps.student_t(distribution, y)
+
     def get_config(self) -> Config:
         return super().get_config() | {"df": self.df}
 
@@ -237,6 +247,9 @@ class MixtureNormal(Likelihood):
             tfp.distributions.Categorical(logits=logits),
             tfp.distributions.Normal(locs, positive(raws)),
         )
+
+    def _crps(self, distribution: Any, y: Tensor) -> Tensor:
+        return closed_crps.mixture_normal(distribution, y)
 
     def get_config(self) -> Config:
         return super().get_config() | {"num_components": self.num_components}

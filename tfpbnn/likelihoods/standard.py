@@ -21,11 +21,13 @@ class Standard(NamedTuple):
         centered: the probability below u, minus a half, as a function of u.
         pdf: the density at u.
         distance: the mean distance of draws from u.
+        half_distance: half of the mean distance of two draws.
     """
 
     centered: Callable[[Tensor], Tensor]
     pdf: Callable[[Tensor], Tensor]
     distance: Callable[[Tensor], Tensor]
+    half_distance: float
 
 
 def _normal_centered(u: Tensor) -> Tensor:
@@ -52,8 +54,10 @@ def _laplace_distance(u: Tensor) -> Tensor:
     return tf.abs(u) + tf.exp(-tf.abs(u))
 
 
-NORMAL = Standard(_normal_centered, _normal_pdf, _normal_distance)
-LAPLACE = Standard(_laplace_centered, _laplace_pdf, _laplace_distance)
+NORMAL = Standard(
+    _normal_centered, _normal_pdf, _normal_distance, 1 / math.sqrt(math.pi)
+)
+LAPLACE = Standard(_laplace_centered, _laplace_pdf, _laplace_distance, 0.75)
 
 
 @functools.cache
@@ -66,6 +70,8 @@ def student_t(df: int) -> Standard:
     is_odd = df % 2
     log_norm = math.lgamma((df + 1) / 2) - math.lgamma(df / 2)
     norm = math.exp(log_norm) / math.sqrt(df * math.pi)
+    log_gap = _log_beta(df - 0.5) - 2 * _log_beta(0.5 * df)
+    half_distance = 2 * math.sqrt(df) / (df - 1) * math.exp(log_gap)
 
     def centered(u: Tensor) -> Tensor:
         x = u / math.sqrt(df)
@@ -85,4 +91,9 @@ def student_t(df: int) -> Standard:
     def distance(u: Tensor) -> Tensor:
         return 2 * (u * centered(u) + (df + u * u) / (df - 1) * pdf(u))
 
-    return Standard(centered, pdf, distance)
+    return Standard(centered, pdf, distance, half_distance)
+
+
+def _log_beta(b: float) -> float:
+    """Computes the logarithm of the beta function of 1/2 and b."""
+    return math.lgamma(0.5) + math.lgamma(b) - math.lgamma(b + 0.5)

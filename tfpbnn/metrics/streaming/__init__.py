@@ -10,5 +10,21 @@ tests/saved/names.txt; and a test that it equals the score of all rows at once.
 
 from tfpbnn.metrics.streaming.base import Streaming
 from tfpbnn.metrics.streaming.classes import ECE, NLL, Accuracy, Brier
+from tfpbnn.metrics.streaming.numbers import (
+    CRPS,
+    RMSE,
+    Coverage,
+    IntervalScore,
+)
 
-__all__ = ["ECE", "NLL", "Accuracy", "Brier", "Streaming"]
+__all__ = [
+    "CRPS",
+    "ECE",
+    "NLL",
+    "RMSE",
+    "Accuracy",
+    "Brier",
+    "Coverage",
+    "IntervalScore",
+    "Streaming",
+]

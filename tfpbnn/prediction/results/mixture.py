@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.metrics.crps import Cdf
+from tfpbnn.metrics.quadrature import Cdf
 
 _MAX_DOUBLINGS = 200
 _MAX_STEPS = 60

@@ -8,8 +8,8 @@ import tensorflow as tf
 
 from tfpbnn import metrics, random
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.metrics import crps
-from tfpbnn.metrics.crps import Cdf
+from tfpbnn.metrics import quadrature
+from tfpbnn.metrics.quadrature import Cdf
 from tfpbnn.prediction.results import location_scale as fast
 from tfpbnn.prediction.results import mixture
 from tfpbnn.prediction.results.base import Averages, Predictive
@@ -247,13 +247,17 @@ class RegressionPredictive(Predictive):
         return by_place(RegressionPredictive._pit, self, y)
 
     def _pit(self, y: Array) -> Array:
-        below, up_to = self._steps(y)
+        below, up_to = self.cdf_ends(y)
         if below is None:
             return up_to
         return below + random.uniforms(0, y.shape) * (up_to - below)
 
-    def _steps(self, y: Array) -> tuple[Array | None, Array]:
-        """Computes P(target < y), None but for counts, and P(target <= y)."""
+    def cdf_ends(self, y: Array) -> tuple[Array | None, Array]:
+        """Computes P(target < y), None but for counts, and P(target <= y).
+
+        Args:
+            y: targets that are aligned and all count, as of `counted`.
+        """
         if not self.likelihood.is_discrete:
             return None, self._cdf(y)
 
@@ -295,7 +299,7 @@ class RegressionPredictive(Predictive):
         For counts it is an average over the random numbers of `pit`.
         """
         p, y, weights, _ = scored(self, y, sample_weight)
-        below, up_to = p._steps(y)
+        below, up_to = p.cdf_ends(y)
         return metrics.calibration_error(up_to, weights, below)
 
     def crps(self, y: Any, sample_weight: Any = None) -> float:
@@ -313,10 +317,14 @@ class RegressionPredictive(Predictive):
             2007](https://doi.org/10.1198/016214506000001437)
         """
         p, y, weights, _ = scored(self, y, sample_weight)
-        return metrics.mean(p._crps(y), weights)
+        return metrics.mean(p.crps_by_target(y), weights)
 
-    def _crps(self, y: Array) -> Array:
-        """Computes the CRPS of each target, of targets that are aligned."""
+    def crps_by_target(self, y: Array) -> Array:
+        """Computes the CRPS of each target, `[N, ..., k]`.
+
+        Args:
+            y: targets that are aligned and all count, as of `counted`.
+        """
         if self._is_fast:
             return self._fast_crps(y)
         is_discrete, top = self.likelihood.is_discrete, 0
@@ -328,13 +336,13 @@ class RegressionPredictive(Predictive):
         ) -> Tensor:
             def edges(cdf: Cdf) -> Tensor:
                 return mixture.quantile(
-                    cdf, crps.BREAKS, center, width, False, tolerance=1e-6
+                    cdf, quadrature.BREAKS, center, width, False, tolerance=1e-6
                 )
 
             cdf = self._cdf_of(outputs)
             if is_discrete:
-                return crps.discrete_crps(cdf, y, edges, top)
-            return crps.crps(cdf, y, edges(cdf))
+                return quadrature.discrete_crps(cdf, y, edges, top)
+            return quadrature.crps(cdf, y, edges(cdf))
 
         return self._by_rows(chunk, y, *self._centers)
 
