@@ -70,6 +70,19 @@ def test_a_prior_that_changes_the_whole_is_not_split(cls):
     assert kl_by_weight(posterior, prior) is None
 
 
+class NoVariance(families.MeanFieldNormal):
+    def loc_and_variance(self):
+        raise NotImplementedError
+
+
+def test_a_family_without_variances_is_not_split():
+    posterior = NoVariance()
+    posterior.build((2, 3))
+    prior = tfpbnn.priors.Normal()
+    prior.build_for(posterior)
+    assert kl_by_weight(posterior, prior) is None
+
+
 def normal_kl(posterior):
     loc, sd = np.asarray(posterior.loc), np.asarray(posterior.scale)
     return 0.5 * (loc**2 + sd**2 - 1) - np.log(sd)

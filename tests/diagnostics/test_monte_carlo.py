@@ -145,6 +145,8 @@ def test_bad_input():
     p = made("normal")
     kept = p.without_draws(S, p.summaries, p.likelihood, "coherent")
     one = RegressionPredictive(p.outputs[:1], p.likelihood, "mean")
+    with pytest.raises(TypeError, match="prediction of one output"):
+        diagnostics.draws_needed({"a": p, "b": p})
     for match, call in {
         "`quantity` must be": lambda: diagnostics.monte_carlo_error(
             p, "entropy"

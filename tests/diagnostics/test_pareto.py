@@ -18,7 +18,7 @@ COVARIANCE = np.linalg.inv(PRECISION)
 MEAN = COVARIANCE @ (X.T @ Y) / NOISE**2
 
 
-def model(posterior, prior=None):
+def model(posterior, prior=None, learned_noise=False):
     made = keras.Sequential(
         [
             keras.Input((SIZE,)),
@@ -30,7 +30,11 @@ def model(posterior, prior=None):
             ),
         ]
     )
-    made.compile(loss=tfpbnn.likelihoods.Normal(scale=NOISE))
+    scale = NOISE
+    if learned_noise:
+        made.add(layers.HomoscedasticScale(NOISE))
+        scale = None
+    made.compile(loss=tfpbnn.likelihoods.Normal(scale=scale))
     made.layers[0].kernel_posterior.loc.assign(MEAN[:, None])
     return made
 
@@ -73,8 +77,11 @@ class Exact(families.Family):
         return tf.constant(np.diag(COVARIANCE)[:, None], tf.float32)
 
 
-def test_the_exact_posterior_has_one_weight_the_evidence():
-    found = diagnostics.pareto_k(model(Exact()), X, Y, num_samples=200, seed=0)
+@pytest.mark.parametrize("learned_noise", [False, True])
+def test_the_exact_posterior_has_one_weight_the_evidence(learned_noise):
+    """Also where the noise is a learned point, which is taken as given."""
+    made = model(Exact(), learned_noise=learned_noise)
+    found = diagnostics.pareto_k(made, X, Y, num_samples=200, seed=0)
     covariance = SCALE**2 * X @ X.T + NOISE**2 * np.eye(ROWS)
     evidence = stats.multivariate_normal(np.zeros(ROWS), covariance).logpdf(Y)
     np.testing.assert_allclose(found.log_weights, evidence, atol=2e-3)

@@ -11,6 +11,7 @@ from tfpbnn.base import checks
 from tfpbnn.base.places import over_targets
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
+from tfpbnn.prediction.results import Predictive
 from tfpbnn.prediction.results.classification import (
     class_probabilities,
     entropy,
@@ -42,6 +43,7 @@ def monte_carlo_error(
         that the mask leaves out.
 
     Raises:
+        TypeError: if `predictive` is not of one output.
         ValueError: if the quantity is not known for such a prediction, draws
             were not kept, there are fewer than two, or `y` is missing.
 
@@ -55,6 +57,12 @@ def monte_carlo_error(
     Reference:
         [Efron and Stein, 1981](https://doi.org/10.1214/aos/1176345462)
     """
+    if not isinstance(predictive, Predictive):
+        raise TypeError(
+            "`predictive` must be the prediction of one output. Received: "
+            f"{type(predictive).__name__}. Of several outputs `predict` "
+            "returns a dict of such"
+        )
     known = _of_kind(predictive.likelihood)
     checks.one_of("quantity", quantity, [*known, "nll"])
     outputs = predictive.outputs  # says so if they were not kept

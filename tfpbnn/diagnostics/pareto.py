@@ -97,7 +97,7 @@ def pareto_k(
             f"its weights. Received: {type(model).__name__}. Chains have R-hat "
             "and effective sizes instead; ensembles and dropout have no density"
         )
-    problem = Problem(model, x, y, likelihood, None, False, sample_weight)
+    problem = _problem(model, x, y, likelihood, sample_weight)
     posteriors = _posteriors(problem)
     log_weights = _log_weights(problem, posteriors, num_samples, seed)
     # One chain, whose draws are independent.
@@ -107,6 +107,26 @@ def pareto_k(
 
 # How many draws go through the network at once.
 _AT_ONCE = 20
+
+
+def _problem(model: Any, x: Any, y: Any, *others: Any) -> Problem:
+    """Makes the density of what has a prior of its own; the rest is given."""
+    likelihood, sample_weight = others
+
+    def made(prior: Any) -> Problem:
+        return Problem(model, x, y, likelihood, prior, False, sample_weight)
+
+    problem = made(None)
+    points = [
+        v
+        for v in problem.network.trainable_variables
+        if id(v) not in problem.known or not problem.known[id(v)].prior
+    ]
+    # A learned noise has a prior in chains, unless its name has none.
+    in_vector = {id(w.variable) for w in problem.parameters.random_weights}
+    if in_vector.isdisjoint(map(id, points)):
+        return problem
+    return made({v.path: None for v in points})
 
 
 def _posteriors(problem: Problem) -> list[Family]:

@@ -105,12 +105,15 @@ def kl_by_weight(
     """
     if not (posterior.independent_normal and posterior.is_random):
         return None
+    try:
+        loc, variance = posterior.loc_and_variance()
+    except NotImplementedError:
+        return None
     divergences = prior.divergences(posterior)
     if divergences is not None:
         return divergences
     if prior.divergence(posterior) is not None:
         return None  # a user's own, of which only the whole is known
-    loc, variance = posterior.loc_and_variance()
     log_sd = 0.5 * tf.math.log(variance)
     cross_entropies = prior.cross_entropies(posterior)
     whole = prior.cross_entropy(posterior)
