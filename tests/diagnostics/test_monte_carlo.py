@@ -88,7 +88,7 @@ def test_repetitions_differ_as_much(kind):
         *stats.chi2.ppf([FALSE_FAIL / 6, 1 - FALSE_FAIL / 6], 199),
     )
     y = np.zeros(1, int) if kind == "classes" else np.zeros((1, 2))
-    repeated = [made(kind, (400, 1)) for _ in range(count)]
+    repeated = [made(kind, (200, 1)) for _ in range(count)]
     functions = {"mean": lambda p: p.mean.ravel()[0], "nll": lambda p: p.nll(y)}
     if kind == "classes":
         functions["entropy"] = lambda p: p.predictive_entropy[0]

@@ -156,3 +156,36 @@ def test_a_layer_that_another_model_has_called_before():
     found = next(Features(model, "hidden", "average").batches(X, 99))
     expected = shared(3 * X).numpy()
     np.testing.assert_allclose(found.features, expected, rtol=1e-5)
+
+
+def test_the_network_at_the_mean_of_swag():
+    """With BatchNorm it needs the statistics that are its own."""
+    model = keras.Sequential(
+        [
+            keras.Input((D,)),
+            keras.layers.Dense(2, name="hidden"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Dense(1),
+        ]
+    )
+    model.compile("sgd", "mse")
+    swag = tfpbnn.ensembles.SWAG(start_epoch=0)
+    model.fit(X, X[:, :1], epochs=3, callbacks=[swag], verbose=0)
+    posterior = swag.posterior
+    with pytest.raises(ValueError, match="update_batch_norm"):
+        Features(posterior, "norm", "average")
+    tfpbnn.ensembles.update_batch_norm(posterior, X)
+    found = next(Features(posterior, "hidden", "average").batches(X, 99))
+    expected = posterior.network.get_layer("hidden")(X).numpy()
+    np.testing.assert_allclose(found.features, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_members_of_samples_of_weights():
+    first = keras.Input((D,))
+    model = keras.Model(first, keras.layers.Dense(2, name="last")(first))
+    sets = [model.get_weights(), [2 * w for w in model.get_weights()]]
+    samples = tfpbnn.ensembles.WeightSamples.from_weights(model, sets)
+    found = next(Features(samples, "last", "concatenate").batches(X, 99))
+    one = X @ sets[0][0]
+    expected = np.concatenate([one, 2 * one], axis=1)
+    np.testing.assert_allclose(found.features, expected, rtol=1e-4, atol=1e-5)

@@ -12,6 +12,7 @@ from tfpbnn.networks import reading
 from tfpbnn.networks.calls import Call, Graph
 from tfpbnn.networks.posterior import Posterior
 from tfpbnn.particles import draw_function
+from tfpbnn.posteriors.batch_norm import batch_norms
 
 # What becomes of the features of several members.
 JOINTS = ("concatenate", "average")
@@ -107,6 +108,7 @@ def networks_of(model: Any) -> list[Any]:
 
     Raises:
         TypeError: if there are none.
+        ValueError: if the posterior lacks statistics of its BatchNorm layers.
     """
     if not isinstance(model, Posterior):
         reading.check_built(model)
@@ -121,7 +123,14 @@ def networks_of(model: Any) -> list[Any]:
             "stands for all draws. Pass one network, such as the one that it "
             "began with"
         )
-    return [model.template()]
+    network = model.template()
+    if batch_norms(network) and not getattr(model, "has_statistics", True):
+        raise ValueError(
+            "`model` must have the statistics of its BatchNorm layers: call "
+            "`tfpbnn.ensembles.update_batch_norm(model, x)` first. Received: "
+            f"{type(model).__name__} without them"
+        )
+    return [network]
 
 
 def _end(model: Any, given: str | None, name: str) -> keras.Model:
