@@ -126,8 +126,8 @@ def test_more_axes_are_more_rows():
 @pytest.mark.parametrize(
     ("name", "score"),
     [
-        ("y", lambda y: metrics.rmse(y, np.zeros(3))),
-        ("y", lambda y: metrics.coverage(y, np.zeros(3), np.ones(3))),
+        ("y_true", lambda y: metrics.rmse(y, np.zeros(3))),
+        ("y_true", lambda y: metrics.coverage(y, np.zeros(3), np.ones(3))),
         ("pit", metrics.calibration_error),
         ("y_true", lambda y: metrics.accuracy(y, np.full((3, 2), 0.5))),
         ("y_true", lambda y: metrics.brier(y, np.full((3, 2), 0.5))),
@@ -135,7 +135,7 @@ def test_more_axes_are_more_rows():
     ],
 )
 def test_what_is_not_finite_is_no_number(name, score, bad):
-    message = rf"`{name}` must be finite. Received: 1 .* index \(2,\)"
+    message = rf"`{name}` must be finite. Received: 1 .* index \(2,"
     with pytest.raises(ValueError, match=message):
         score(np.array([0.0, 1.0, bad]))
 

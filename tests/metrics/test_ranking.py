@@ -16,9 +16,8 @@ from tfpbnn.prediction.results import (
     RegressionPredictive,
 )
 
-KEPT = json.loads(
-    (pathlib.Path(__file__).parents[1] / "data" / "scores.json").read_text()
-)
+DATA = pathlib.Path(__file__).parents[1] / "data" / "number_scores.json"
+KEPT = json.loads(DATA.read_text())
 GIVEN = {name: np.array(value) for name, value in KEPT["inputs"].items()}
 EXPECTED = KEPT["expected"]
 LABELS, P = GIVEN["labels"], GIVEN["probabilities"]

@@ -32,6 +32,7 @@ from tfpbnn.base.types import Array
 from tfpbnn.metrics.rows import Rows
 
 _GROUPS = 100
+_LEAST = 0.1
 _NORMAL = statistics.NormalDist()
 
 
@@ -101,7 +102,8 @@ class Estimate(float):
     def _end(self, level: float) -> float:
         bias, acceleration = self._corrections
         z = bias + _NORMAL.inv_cdf(level)
-        q = _NORMAL.cdf(bias + z / (1 - acceleration * z))
+        # Far out the correction has a pole, which no level may pass.
+        q = _NORMAL.cdf(bias + z / max(1 - acceleration * z, _LEAST))
         end = float(np.quantile(self._centered, q))
         # What no resample did, to be below 0 or above 1, the move did.
         low = 0.0 if np.nanmin(self.replicates) >= 0 else -math.inf
@@ -141,7 +143,7 @@ class Estimate(float):
         """
         bias, acceleration = self._corrections
         z = self._normal_of(value) - bias
-        z = z / (1 + acceleration * z) - bias
+        z = z / max(1 + acceleration * z, _LEAST) - bias
         found = 2 * min(_NORMAL.cdf(z), _NORMAL.cdf(-z))
         return max(found, 1 / (len(self._centered) + 1))
 

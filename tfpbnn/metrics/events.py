@@ -74,11 +74,12 @@ def equal_mass(
     levels, rank = np.unique(p, return_inverse=True)
     keys, index = np.unique(group * len(levels) + rank, return_inverse=True)
     of_key: Array = keys // len(levels)
-    starts = np.searchsorted(of_key, np.arange(of_key.max() + 1))
+    kinds = np.arange(of_key.max() + 1)
+    starts = np.array(np.searchsorted(of_key, kinds))
 
     def bins(weights: Array) -> Array:
         mass = np.bincount(index, weights, len(keys))
-        below = np.cumsum(mass) - mass
+        below: Array = np.cumsum(mass) - mass
         totals = np.bincount(of_key, mass)
         # Groups may be empty, in themselves or in a resample.
         at = starts[of_key]

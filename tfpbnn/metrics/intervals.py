@@ -30,7 +30,7 @@ def coverage(
         y_true: the targets, `[N, ..., k]`, or `[N]`.
         y_pred: a prediction of numbers, of which the central interval is
             taken; or the intervals, a pair `(lower, upper)` of arrays of the
-            shape of the targets; or the lower ends.
+            shape of the targets, which may be infinite; or the lower ends.
         upper: the upper ends, if `y_pred` is the lower ones.
         sample_weight: the weights of rows `[N]`, or of places or targets.
         nominal: the probability of the intervals of a prediction, between 0
@@ -47,6 +47,10 @@ def coverage(
     ```
     """
     ends = y_pred if upper is None else (y_pred, upper)
+    if not rows.is_predictive(ends):
+        # An interval may be open on one side.
+        most = np.finfo(np.float64).max
+        ends = np.clip(_stacked(ends), -most, most)
     read = _intervals(y_true, ends, sample_weight, [nominal])
     (lower, upper), y = read.values, read.y
     inside = np.ravel((y >= lower) & (y <= upper))

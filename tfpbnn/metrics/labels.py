@@ -89,6 +89,7 @@ def labelled(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Labelled:
         check_range("y_pred", p)
         p = np.concatenate([1 - p, p], axis=-1)
     check_probabilities("y_pred", p)
+    p = p.clip(0, 1)  # what rounding put beyond
     if y.ndim == p.ndim:
         check_probabilities("y_true", y)
     labels = hard(y, p)

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from tfpbnn.base import checks
+from tfpbnn.base import checks, data
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 from tfpbnn.metrics import labels, numbers, rows
@@ -90,16 +90,12 @@ def losses(
     of_labels = is_labels(y_true, y_pred, loss)
     known = tuple(OF_LABELS) if of_labels else tuple(OF_NUMBERS)
     name = known[0] if loss is None else checks.one_of("loss", loss, known)
-    if not rows.is_predictive(y_pred):
-        of_arrays = _of_probabilities if of_labels else _of_points
-        return of_arrays(y_true, y_pred, name, by, sample_weight)
-    score = scored_by(by, y_pred, y_true, sample_weight)
     if of_labels:
         read = labels.labelled(y_true, y_pred, sample_weight)
-        return Losses(OF_LABELS[name](read).astype(float), score, read.rows)
-    found = numbers.places(y_true, y_pred, sample_weight)
-    each = OF_NUMBERS[name](found.y - found.predictive.mean)
-    return Losses(np.ravel(each), score, found.rows(each))
+        each: Array = OF_LABELS[name](read).astype(float)
+        return Losses(each, score_of_labels(by, y_pred, read), read.rows)
+    of = _of_prediction if rows.is_predictive(y_pred) else _of_points
+    return of(y_true, y_pred, name, by, sample_weight)
 
 
 def is_labels(y_true: Any, y_pred: Any, loss: Any = None) -> bool:
@@ -110,24 +106,41 @@ def is_labels(y_true: Any, y_pred: Any, loss: Any = None) -> bool:
         checks.one_of("loss", loss, [*OF_LABELS, *OF_NUMBERS])
         return loss in OF_LABELS
     y, values = rows.array("y_true", y_true), rows.array("y_pred", y_pred)
+    if y.ndim > 1 and y.shape[-1] > 1 and y.shape == values.shape:
+        is_hot = np.all((y == 0) | (y == 1)) and np.all(y.sum(axis=-1) == 1)
+        if is_hot and np.all(np.abs(values.sum(axis=-1) - 1) < 1e-2):
+            raise ValueError(
+                "`loss` must be given where `y_true` looks like one-hot labels "
+                "and `y_pred` like probabilities: 'error' (or 'brier', 'nll') "
+                "for labels, 'squared_error' for numbers. Received: loss=None"
+            )
     return values.ndim == y.ndim + 1 and values.shape[-1] > 1
 
 
-def _of_probabilities(
-    y_true: Any, y_pred: Any, loss: str, by: Any, sample_weight: Any
+def score_of_labels(by: Any, y_pred: Any, read: Labelled) -> Array:
+    """Computes the uncertainties of labels that were read, `[n]`.
+
+    Args:
+        by: as in `losses`.
+        y_pred: the prediction, or the probabilities, that were read.
+        read: what was read.
+    """
+    if by is None and not rows.is_predictive(y_pred):
+        return 1 - np.max(read.probabilities, axis=-1)
+    return _taken(by, y_pred, read.grid.shape, read.grid.at)
+
+
+def _of_prediction(
+    y_true: Any, p: Any, loss: str, by: Any, sample_weight: Any
 ) -> Losses:
-    read = labels.labelled(y_true, y_pred, sample_weight)
-    each: Array = OF_LABELS[loss](read).astype(float)
-    if by is None:
-        return Losses(each, 1 - np.max(read.probabilities, axis=-1), read.rows)
-    p = rows.array("y_pred", y_pred)
-    shape = p.shape if p.ndim == 1 else p.shape[:-1]
-    score = _fitted(by, shape)
-    _, weights = rows.unmasked(
-        rows.array("y_true", y_true), sample_weight, shape
-    )
-    *_, kept = rows.counted(weights, shape)
-    return Losses(each, _checked(score[kept]), read.rows)
+    read = numbers.places(y_true, p, sample_weight)
+    mean = read.predictive.mean
+    data.check_finite("y_pred", mean)
+    each = OF_NUMBERS[loss](read.y - mean)
+    k = each.shape[-1]
+    at = np.ravel(read.at)[:, np.newaxis] * k + np.arange(k)
+    score = _taken(by, p, (*p.outputs_shape[:-1], k), np.ravel(at))
+    return Losses(np.ravel(each), score, read.rows(each))
 
 
 def _of_points(
@@ -143,26 +156,19 @@ def _of_points(
     return Losses(np.ravel(each), np.ravel(score), read.each())
 
 
-def scored_by(by: Any, p: Any, y_true: Any, sample_weight: Any) -> Array:
-    """Computes the uncertainty of places that count, as metrics flatten them.
-
-    Args:
-        by: a name of an uncertainty, an array of the places `[N, ...]` (or of
-            their targets), or None for the default.
-        p: a `Predictive` of N rows.
-        y_true: its targets, with those to ignore.
-        sample_weight: the weights of rows or places.
-
-    Raises:
-        ValueError: if an array does not fit, or is NaN where it counts.
-    """
-    y, weights = rows.unmasked(y_true, sample_weight, p.outputs_shape[:-1])
-    found = p.counted(y, weights)
-    if by is None or isinstance(by, str):
-        return np.ravel(uncertainty(found.predictive, by))
-    score = _fitted(by, uncertainty(p).shape)
-    kept = score if found.counted is None else score[found.counted]
-    return _checked(np.ravel(kept))
+def _taken(by: Any, y_pred: Any, shape: tuple[int, ...], at: Array) -> Array:
+    """Takes the uncertainties of some places, by their flat indices."""
+    is_named = by is None or isinstance(by, str)
+    if is_named and rows.is_predictive(y_pred):
+        score = np.ravel(uncertainty(y_pred, by))[at]
+    else:
+        score = np.ravel(_fitted(by, shape))[at]
+    if np.any(np.isnan(score)):
+        raise ValueError(
+            "`by` must be numbers where a place counts. Received: "
+            f"{np.isnan(score).sum()} NaN among them"
+        )
+    return score
 
 
 def _fitted(by: Any, shape: tuple[int, ...]) -> Array:
@@ -180,12 +186,3 @@ def _fitted(by: Any, shape: tuple[int, ...]) -> Array:
             f"{np.shape(by)}"
         )
     return np.broadcast_to(given, shape)
-
-
-def _checked(score: Array) -> Array:
-    if np.any(np.isnan(score)):
-        raise ValueError(
-            "`by` must be numbers where a place counts. Received: "
-            f"{np.isnan(score).sum()} NaN among them"
-        )
-    return score

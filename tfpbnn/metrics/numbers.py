@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from tfpbnn.base import data
 from tfpbnn.base.types import Array
 from tfpbnn.metrics import rows
 from tfpbnn.metrics.rows import Places, Rows
@@ -46,11 +47,13 @@ def predicted(
 
     Raises:
         TypeError: if y_pred is a prediction of labels.
-        ValueError: as in `rows.numbers`.
+        ValueError: as in `rows.numbers`; or if a prediction's numbers are not
+            finite, as the mean of a StudentT with few degrees of freedom.
     """
     if rows.is_predictive(y_pred):
         read = places(y_true, y_pred, sample_weight)
         values, k = of(read.predictive), read.y.shape[-1]
+        data.check_finite("y_pred", values)
         before = values.shape[: values.ndim - read.y.ndim]
         return Predicted(
             read.y.reshape(-1, k),

@@ -8,8 +8,8 @@ import numpy as np
 from tfpbnn.base import checks
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
-from tfpbnn.metrics import bootstrap, labels, ranking_curves, rows
-from tfpbnn.metrics.losses import scored_by
+from tfpbnn.metrics import bootstrap, labels, numbers, ranking_curves, rows
+from tfpbnn.metrics.losses import score_of_labels
 from tfpbnn.metrics.ranking_curves import Found
 from tfpbnn.metrics.rows import Ranked
 from tfpbnn.metrics.uncertainty import uncertainty
@@ -238,7 +238,10 @@ def _read(
             f"event={event!r}, by={by!r}. Give a `Predictive` for them"
         )
     else:
-        found = rows.ranked(y_true, y_pred, sample_weight, ("y_true", "y_pred"))
+        y, score = numbers.aligned(
+            rows.array("y_true", y_true), rows.array("y_pred", y_pred)
+        )
+        found = rows.ranked(y, score, sample_weight, ("y_true", "y_pred"))
     if len(np.unique(found.is_positive)) < 2:
         kind = "positive" if found.is_positive[0] else "negative"
         raise ValueError(
@@ -270,7 +273,7 @@ def _labels(y_true: Any, p: Any, by: Any, sample_weight: Any) -> Ranked:
 def _errors(y_true: Any, p: Any, by: Any, sample_weight: Any) -> Ranked:
     read = labels.labelled(y_true, p, sample_weight)
     wrong = np.argmax(read.probabilities, axis=-1) != read.labels
-    return Ranked(wrong, scored_by(by, p, y_true, sample_weight), read.rows)
+    return Ranked(wrong, score_of_labels(by, p, read), read.rows)
 
 
 def _outside(y_true: Any, p: Any, by: Any, sample_weight: Any) -> Ranked:

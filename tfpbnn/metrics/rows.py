@@ -137,6 +137,7 @@ def places(y_true: Any, predictive: Any, sample_weight: Any = None) -> Places:
     if found.counted is not None:
         row, at = row[found.counted], at[found.counted]
     weights = np.ones(row.shape) if found.weights is None else found.weights
+    _check_some(weights > 0)
     return Places(found.predictive, found.y, weights, row, at)
 
 

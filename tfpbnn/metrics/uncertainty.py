@@ -46,8 +46,8 @@ def uncertainty(predictive: Any, name: str | None = None) -> Array:
     Example:
     ```python
     p = tfpbnn.predict(model, x_test)
-    scores = tfpbnn.metrics.uncertainty(p, "mutual_information")
-    most_uncertain = np.argsort(scores)[::-1][:10]
+    scores = tfpbnn.metrics.uncertainty(p, "epistemic_variance")
+    most_uncertain = np.argsort(scores[:, 0])[::-1][:10]
     ```
     """
     is_labels = predictive.likelihood.is_classification

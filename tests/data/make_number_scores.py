@@ -1,10 +1,10 @@
-"""Makes scores.json: small inputs, and what other packages say of them.
+"""Makes number_scores.json: small inputs, and what other packages say of them.
 
 It runs in an environment of its own, with the extra `bench`:
 
     pip install numpy scoringrules properscoring uncertainty-toolbox \
         torch torch-uncertainty lightning
-    python tests/data/make_scores.py
+    python tests/data/make_number_scores.py
 """
 
 import json
@@ -127,5 +127,5 @@ if __name__ == "__main__":
         "inputs": {name: value.tolist() for name, value in x.items()},
         "expected": {name: float(value) for name, value in expected.items()},
     }
-    path = pathlib.Path(__file__).with_name("scores.json")
+    path = pathlib.Path(__file__).with_name("number_scores.json")
     path.write_text(json.dumps(kept) + "\n")
