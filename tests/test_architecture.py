@@ -22,10 +22,17 @@ TIERS = [
     {"families"},
     {"priors"},
     {"layers"},
-    {"particles", "callbacks", "diagnostics", "dropout"},
+    {"particles", "callbacks", "dropout"},
     {"training", "prediction"},
-    {"posteriors", "convert", "densities", "exporting", "client"},
-    {"ensembles", "lora", "sklearn"},
+    {
+        "posteriors",
+        "convert",
+        "densities",
+        "diagnostics",
+        "exporting",
+        "client",
+    },
+    {"ensembles", "lora", "ood", "sklearn"},
     {"mcmc"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}

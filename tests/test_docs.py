@@ -127,6 +127,11 @@ MUST_HAVE_AN_EXAMPLE = [
     "tfpbnn.client.TFServingClient",
     "tfpbnn.convert.from_tfp_layers",
     "tfpbnn.convert.load_edward2_weights",
+    *(
+        f"tfpbnn.diagnostics.{n}"
+        for n in tfpbnn.diagnostics.__all__
+        if not n[0].isupper()  # what they return
+    ),
     "tfpbnn.dropout.precision",
     "tfpbnn.dropout.weight_decay",
     *(
@@ -149,6 +154,7 @@ MUST_HAVE_AN_EXAMPLE = [
         and n
         not in ("calibration_curve", "calibration_error", "mean", "streaming")
     ),
+    *(f"tfpbnn.ood.{n}" for n in tfpbnn.ood.__all__ if n != "FeatureScore"),
     "tfpbnn.predict",
     *(f"tfpbnn.plots.{n}" for n in tfpbnn.plots.__all__),
     "tfpbnn.prune",

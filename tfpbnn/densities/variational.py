@@ -19,11 +19,13 @@ class Known(NamedTuple):
         prior: its prior; None if it has none.
         loc: the mean of its posterior.
         stddev: the standard deviations; 0 if it is a point.
+        posterior: its posterior; None if it is a variable of Keras's.
     """
 
     prior: priors.Prior | None
     loc: Array
     stddev: Array
+    posterior: Family | None = None
 
 
 def plain(model: Any) -> tuple[Any, dict[int, Known]]:
@@ -69,6 +71,7 @@ def _plain_layer(layer: Any) -> keras.layers.Layer:
 def _known(variable: Any, posterior: Family | None, prior: Any) -> Known:
     loc = np.asarray(variable)
     if posterior is None or not posterior.is_random:
-        return Known(prior, loc, np.zeros_like(loc))
+        return Known(prior, loc, np.zeros_like(loc), posterior)
     _, variance = posterior.loc_and_variance()
-    return Known(prior, loc, np.broadcast_to(np.sqrt(variance), loc.shape))
+    stddev = np.broadcast_to(np.sqrt(variance), loc.shape)
+    return Known(prior, loc, stddev, posterior)

@@ -3,9 +3,11 @@
 import keras
 import numpy as np
 
+from tfpbnn.base.by_output import each_once
 from tfpbnn.base.keras_private import held_layers
 from tfpbnn.base.types import Array
 from tfpbnn.families import Family
+from tfpbnn.layers.kl_parts import weight_name
 
 
 def signal_to_noise(model: keras.Model) -> dict[str, Array]:
@@ -27,14 +29,10 @@ def signal_to_noise(model: keras.Model) -> dict[str, Array]:
     figure = tfpbnn.plots.weight_snr(tfpbnn.signal_to_noise(model))
     ```
     """
-    ratios: dict[str, Array] = {}
-    for posterior in _posteriors(model):
-        path = posterior.loc.path.removesuffix("_posterior/loc")
-        path = path.removeprefix(f"{model.name}/")
-        name, number = path, 1
-        while name in ratios:  # models within models may use a name again
-            name, number = f"{path}_{number}", number + 1
-        ratios[name] = _ratio(posterior, name)
+    posteriors = _posteriors(model)
+    # Models within models may use a name again.
+    names = each_once(weight_name(model, q.loc) for q in posteriors)
+    ratios = dict(zip(names, map(_ratio, posteriors, names), strict=True))
     if not ratios:
         raise ValueError(
             "`model` must have weights with a posterior: none of its layers "

@@ -56,8 +56,14 @@ class Family(template.Template):
         """The location: the mean, or the point that `draws="mean"` takes."""
 
     @abc.abstractmethod
-    def sample(self, key: Tensor) -> Tensor:
-        """Draws the weights once, differentiable in the variables."""
+    def sample(self, key: Tensor | None = None) -> Tensor:
+        """Draws the weights once, differentiable in the variables.
+
+        Args:
+            key: the key of the draw, `[2]`, the same draw each time. None, in
+                eager code, is another draw each time, which follows
+                `keras.utils.set_random_seed`.
+        """
 
     @abc.abstractmethod
     def distribution(self) -> Any:
@@ -91,6 +97,22 @@ class Family(template.Template):
         if random.signs_of_draws() is None:
             return found
         return loc + random.signed(found - loc)
+
+    def mean(self) -> Tensor:
+        """Computes the mean of each weight, of the weights' shape.
+
+        Raises:
+            NotImplementedError: if it is not known.
+        """
+        return self.loc_and_variance()[0]
+
+    def stddev(self) -> Tensor:
+        """Computes the standard deviation of each weight, in their shape.
+
+        Raises:
+            NotImplementedError: if it is not known.
+        """
+        return tf.sqrt(self.loc_and_variance()[1])
 
     def variance(self) -> Tensor:
         """Computes elementwise variances, for families whose mean is `loc`."""
@@ -248,8 +270,9 @@ class ScaleFamily(LocFamily):
         scale = self._initial_scale(shape, dtype)
         return tf.exp(tf.reduce_mean(tf.math.log(scale)))
 
-    def sample(self, key: Tensor) -> Tensor:
-        return tf.convert_to_tensor(self.loc) + self.noise(key)
+    def sample(self, key: Tensor | None = None) -> Tensor:
+        noise = self.noise(random.key_or_new(key))
+        return tf.convert_to_tensor(self.loc) + noise
 
     @abc.abstractmethod
     def noise(self, key: Tensor) -> Tensor: ...

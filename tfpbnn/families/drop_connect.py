@@ -65,7 +65,8 @@ class DropConnect(LocFamily):
         kept = numbers.kept(self.rate, loc.dtype)
         return loc * (kept * (1 / (1 - self.rate)))
 
-    def sample(self, key: Tensor) -> Tensor:
+    def sample(self, key: Tensor | None = None) -> Tensor:
+        key = random.key_or_new(key)
         return self._masked(random.RandomNumbers(key, self.loc.shape))
 
     def draws(self, keys: Tensor) -> Tensor:

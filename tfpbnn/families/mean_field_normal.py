@@ -7,7 +7,7 @@ import keras
 import tensorflow as tf
 from keras import constraints, regularizers
 
-from tfpbnn import fused
+from tfpbnn import fused, random
 from tfpbnn.base import registry
 from tfpbnn.base.types import Array, Config, Identifier, Tensor
 from tfpbnn.families.base import IndependentNormal, ScaleFamily
@@ -86,7 +86,8 @@ class MeanFieldNormal(IndependentNormal, ScaleFamily):
             tf.convert_to_tensor(self.untransformed_scale),
         )
 
-    def sample(self, key: Tensor) -> Tensor:
+    def sample(self, key: Tensor | None = None) -> Tensor:
+        key = random.key_or_new(key)
         loc, untransformed = self._parameters()
         if self.has_own_draws or not fused.is_enabled(untransformed):
             return loc + self.noise(key)

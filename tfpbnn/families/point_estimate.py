@@ -37,7 +37,7 @@ class PointEstimate(LocFamily):
     independent_normal = True
     sign_symmetric = True
 
-    def sample(self, key: Tensor) -> Tensor:
+    def sample(self, key: Tensor | None = None) -> Tensor:
         return tf.convert_to_tensor(self.loc)
 
     def variance(self) -> Tensor:

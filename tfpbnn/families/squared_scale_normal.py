@@ -5,6 +5,7 @@ from typing import Any
 import tensorflow as tf
 from keras import initializers
 
+from tfpbnn import random
 from tfpbnn.base import positive, registry
 from tfpbnn.base.types import Config, Identifier, Tensor
 from tfpbnn.families.base import IndependentNormal, LocFamily
@@ -60,8 +61,9 @@ class SquaredScaleNormal(IndependentNormal, LocFamily):
             "root_scale", shape, self.root_scale_initializer
         )
 
-    def sample(self, key: Tensor) -> Tensor:
-        return tf.convert_to_tensor(self.loc) + self.noise(key)
+    def sample(self, key: Tensor | None = None) -> Tensor:
+        noise = self.noise(random.key_or_new(key))
+        return tf.convert_to_tensor(self.loc) + noise
 
     @property
     def scale(self) -> Tensor:

@@ -19,7 +19,7 @@ from tfpbnn.base import checks
 from tfpbnn.base.types import Tensor
 from tfpbnn.families import Family
 from tfpbnn.priors import Prior
-from tfpbnn.priors.kl import kl_divergence
+from tfpbnn.priors.kl import kl_by_weight, kl_divergence
 
 _KL_KEY = 0x4B4C
 # Graphs and KL terms that the warning was given for: once per training run,
@@ -230,6 +230,10 @@ class KLRegularizer(KLTerm):
         return kl_divergence(
             self.posterior, self.prior, key, of_weights=self.offer.take()
         )
+
+    def by_weight(self, integrate: bool = True) -> Tensor | None:
+        """Computes what each weight adds, as `kl_by_weight` does."""
+        return kl_by_weight(self.posterior, self.prior, integrate=integrate)
 
 
 class TrainedWeight:

@@ -8,6 +8,7 @@ import numpy as np
 from tfpbnn.base import checks
 from tfpbnn.base.places import over_targets
 from tfpbnn.base.types import Array
+from tfpbnn.metrics import between_draws
 
 
 def uncertainty(predictive: Any, name: str | None = None) -> Array:
@@ -19,7 +20,11 @@ def uncertainty(predictive: Any, name: str | None = None) -> Array:
     - "predictive_entropy": in nats, of the averaged probabilities;
     - "expected_entropy": in nats, the mean over draws: aleatoric;
     - "mutual_information": in nats, the difference: epistemic;
-    - "variation_ratio": the share of draws with another label than most.
+    - "variation_ratio": the share of draws with another label than most: votes;
+    - "pairwise_kl": in nats, the mean KL between two draws: epistemic; it needs
+      2 draws, kept;
+    - "max_logit": minus the largest logit, of the mean over kept draws;
+    - "energy": minus the logsumexp of logits, the mean over kept draws.
 
     Of numbers, and of labels summed over their classes:
 
@@ -35,7 +40,8 @@ def uncertainty(predictive: Any, name: str | None = None) -> Array:
         or k yes-or-no labels. It is NaN at places that the mask leaves out.
 
     Raises:
-        ValueError: if the name is not known for this kind of prediction.
+        ValueError: if the name is not known for this kind of prediction, or
+            needs draws or logits that it has not.
 
     Example:
     ```python
@@ -74,10 +80,13 @@ def _of_classes(index: int) -> Callable[[Any], Array]:
 # A name that is added here can be asked for everywhere.
 OF_LABELS: dict[str, Callable[[Any], Array]] = {
     "aleatoric_variance": _of_classes(2),
+    "energy": between_draws.energy,
     "epistemic_variance": _of_classes(1),
     "expected_entropy": lambda p: p.expected_entropy,
+    "max_logit": between_draws.max_logit,
     "max_probability": lambda p: 1 - np.max(p.summaries[0], axis=-1),
     "mutual_information": lambda p: p.mutual_information,
+    "pairwise_kl": between_draws.pairwise_kl,
     "predictive_entropy": lambda p: p.predictive_entropy,
     "variance": _of_classes(0),
     "variation_ratio": lambda p: p.variation_ratio,

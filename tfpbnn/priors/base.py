@@ -35,6 +35,14 @@ class Prior(template.Template):
 
         Where it is None, divergences estimate it from draws.
         """
+        each = self.cross_entropies(posterior)
+        return None if each is None else tf.reduce_sum(each)
+
+    def cross_entropies(self, posterior: Family) -> Tensor | None:
+        """Computes what each weight adds to the cross entropy, in their shape.
+
+        It is None where `cross_entropy` is, or can't be split.
+        """
         return None
 
     def divergence(self, posterior: Family) -> Tensor | None:
@@ -43,6 +51,11 @@ class Prior(template.Template):
         Improper priors have a KL up to a constant. Other priors return None,
         and the KL is computed from the cross entropy.
         """
+        each = self.divergences(posterior)
+        return None if each is None else tf.reduce_sum(each)
+
+    def divergences(self, posterior: Family) -> Tensor | None:
+        """Computes what each weight adds to `divergence`; else None."""
         return None
 
     def one_scale_normal(self) -> tuple[Tensor, Tensor] | None:
@@ -137,10 +150,10 @@ def scales_shape(
     return tuple(n if i in kept else 1 for i, n in enumerate(shape))
 
 
-def normal_cross_entropy(
+def normal_cross_entropies(
     posterior: Family, loc: Tensor, log_scale: Tensor, precision: Tensor
 ) -> Tensor | None:
-    """Computes the cross entropy of Normals with random scales.
+    """Computes each weight's cross entropy to Normals with random scales.
 
     The scales are given by their expectations. It is exact for every posterior
     whose mean and variances are known, Normal or not; for others it is None.
@@ -156,4 +169,4 @@ def normal_cross_entropy(
     except NotImplementedError:
         return None
     squares = variance + tf.square(mean - loc)
-    return tf.reduce_sum(0.5 * precision * squares + log_scale + _HALF_LOG_2PI)
+    return 0.5 * precision * squares + log_scale + _HALF_LOG_2PI

@@ -57,7 +57,7 @@ class Laplace(ZeroCentered):
         laplace = tfp.distributions.Laplace(zero, self.scale)
         return tfp.distributions.Sample(laplace, self.weight_shape)
 
-    def cross_entropy(self, posterior: Family) -> Tensor | None:
+    def cross_entropies(self, posterior: Family) -> Tensor | None:
         if not (posterior.is_normal and posterior.is_random):
             return None
         loc, variance = posterior.loc_and_variance()
@@ -68,7 +68,7 @@ class Laplace(ZeroCentered):
             -tf.square(ratio)
         )
         scale = self.scale
-        return tf.reduce_sum(size / scale + tf.math.log(2 * scale))
+        return size / scale + tf.math.log(2 * scale)
 
 
 @registry.register("priors")

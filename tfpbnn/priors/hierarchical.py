@@ -15,7 +15,7 @@ from tfpbnn.priors import hyperpriors
 from tfpbnn.priors.base import (
     Prior,
     check_axis,
-    normal_cross_entropy,
+    normal_cross_entropies,
     scales_shape,
 )
 from tfpbnn.priors.hyperpriors import Hyperprior, ScalePosterior
@@ -51,9 +51,9 @@ class ScaledPrior(Prior):
         normal = tfp.distributions.Normal(tf.zeros_like(scale), scale)
         return tfp.distributions.Independent(normal, len(self.weight_shape))
 
-    def cross_entropy(self, posterior: Family) -> Tensor | None:
+    def cross_entropies(self, posterior: Family) -> Tensor | None:
         zero = tf.zeros([], self.parameter_dtype)
-        return normal_cross_entropy(
+        return normal_cross_entropies(
             posterior, zero, self._log_scale(), self._precision()
         )
 

@@ -1,11 +1,16 @@
 """Computes the KL of a posterior to its prior, for any pair of them."""
 
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Tensor
 from tfpbnn.families import Family
+from tfpbnn.families.base import NORMAL_ENTROPY
 from tfpbnn.priors import Prior
+
+# How many values of a weight stand for its Normal in numerical integrals.
+_NODES, _AT_ONCE = 128, 16
 
 
 def kl_divergence(
@@ -77,3 +82,69 @@ def monte_carlo_kl(posterior: Family, prior: Prior, key: Tensor) -> Tensor:
     ]
     negative_entropy = _negative_entropy(posterior, key)
     return negative_entropy - tf.add_n(densities) / len(densities)
+
+
+def kl_by_weight(
+    posterior: Family, prior: Prior, *, integrate: bool = True
+) -> Tensor | None:
+    """Computes what each weight adds to the KL, in nats, in the weights' shape.
+
+    It is exact wherever the prior's cross entropy is; else, as for Student's t,
+    each weight's is a numerical integral. The KL of the prior's own
+    posteriors, which weights share, is not part of it.
+
+    Args:
+        posterior: a built family.
+        prior: a prior built for the same shape.
+        integrate: whether to take numerical integrals, which cost a hundred
+            passes over the weights; else the KL is None.
+
+    Returns:
+        None if the KL is no sum over weights: the weights are not independent
+        Normals, or the prior's distribution is not one of independent weights.
+    """
+    if not (posterior.independent_normal and posterior.is_random):
+        return None
+    try:
+        loc, variance = posterior.loc_and_variance()
+    except NotImplementedError:
+        return None
+    divergences = prior.divergences(posterior)
+    if divergences is not None:
+        return divergences
+    if prior.divergence(posterior) is not None:
+        return None  # a user's own, of which only the whole is known
+    log_sd = 0.5 * tf.math.log(variance)
+    cross_entropies = prior.cross_entropies(posterior)
+    whole = prior.cross_entropy(posterior)
+    if cross_entropies is None and whole is None and integrate:
+        cross_entropies = _integrated(prior, loc, tf.exp(log_sd))
+    if cross_entropies is None:
+        return None
+    if whole is not None and not _are_close(cross_entropies, whole):
+        return None  # a subclass has changed the whole alone
+    return cross_entropies - log_sd - NORMAL_ENTROPY
+
+
+def _are_close(parts: Tensor, whole: Tensor) -> bool:
+    size = float(tf.reduce_sum(tf.abs(parts)))
+    # NaN is no sign of another function.
+    return not abs(float(tf.reduce_sum(parts) - whole)) > 1e-3 * (1 + size)
+
+
+def _integrated(prior: Prior, loc: Tensor, sd: Tensor) -> Tensor | None:
+    """Averages `-log p(w)` over quantiles of each weight's Normal."""
+    # The distribution of one weight, or those of all: `Sample`, `Independent`.
+    each = getattr(prior.distribution(), "distribution", None)
+    if each is None or tf.TensorShape(each.event_shape).rank != 0:
+        return None
+    shape = tf.broadcast_static_shape(each.batch_shape, loc.shape)
+    if shape != loc.shape:
+        return None
+    levels = (np.arange(_NODES) + 0.5) / _NODES
+    nodes = tf.math.ndtri(tf.constant(levels, loc.dtype))
+    # With the variance of what they stand for.
+    nodes = nodes / tf.sqrt(tf.reduce_mean(tf.square(nodes)))
+    steps = tf.reshape(nodes, [-1, _AT_ONCE, *[1] * len(loc.shape)])
+    sums = [tf.reduce_sum(each.log_prob(loc + sd * z), 0) for z in steps]
+    return -tf.add_n(sums) / _NODES

@@ -77,11 +77,11 @@ class LogUniform(Prior):
             "`LogUniform` has no distribution: its density has no integral."
         )
 
-    def divergence(self, posterior: Family) -> Tensor:
+    def divergences(self, posterior: Family) -> Tensor:
         loc, variance = posterior.loc_and_variance()
         ratio = tf.square(loc) / variance
         log_alpha = -tf.math.log(ratio + math.exp(-_MAX_LOG_ALPHA))
-        return tf.reduce_sum(kl_to_log_uniform(log_alpha))
+        return kl_to_log_uniform(log_alpha)
 
     def get_config(self) -> Config:
         # Keras makes one of the constructor's arguments if this isn't here.

@@ -13,7 +13,7 @@ from tfpbnn.priors.base import (
     Prior,
     check_axis,
     check_scale,
-    normal_cross_entropy,
+    normal_cross_entropies,
     scale_for,
     scales_shape,
 )
@@ -43,9 +43,9 @@ class NormalPrior(Prior):
         loc, scale = tf.convert_to_tensor(self.loc), self.scale
         return None if scale.shape.rank else (loc, scale)
 
-    def cross_entropy(self, posterior: Family) -> Tensor | None:
+    def cross_entropies(self, posterior: Family) -> Tensor | None:
         loc, scale = tf.convert_to_tensor(self.loc), self.scale
-        return normal_cross_entropy(
+        return normal_cross_entropies(
             posterior, loc, tf.math.log(scale), 1 / tf.square(scale)
         )
 

@@ -25,6 +25,7 @@ from tfpbnn.random.keys import (
     fold_replica,
     fresh_key,
     generator,
+    key_or_new,
     uniforms,
 )
 from tfpbnn.random.normals import (

@@ -33,6 +33,25 @@ def as_key(seed: int) -> Tensor:
     return tf.constant([low, high], tf.int64)
 
 
+def key_or_new(key: Tensor | None) -> Tensor:
+    """Returns the key, or for None one that is new at each call.
+
+    It is of eager code: a graph would keep the key that it was traced with.
+
+    Raises:
+        TypeError: if `key` is no key, such as a number of draws.
+    """
+    if key is None:
+        return as_key(any_seed())
+    if isinstance(key, int | np.integer | tuple | list):
+        raise TypeError(
+            "`key` must be None for a new draw, or a key such as "
+            f"tfpbnn.random.as_key(0). Received: key={key!r}. For several "
+            "draws call it several times"
+        )
+    return key
+
+
 def as_keys(seeds: Tensor) -> Tensor:
     """Does what `as_key` does in a graph, for int64 seeds.
 

@@ -11,6 +11,7 @@ from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Tensor
 from tfpbnn.callbacks.kl_weight import with_kl_weight
 from tfpbnn.training import (
+    collapse,
     data_checks,
     optimizer_step,
     steps_per_call,
@@ -25,7 +26,8 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
         """Fits like `keras.Model.fit`; the data's length weights the KL.
 
         Layers that have their own `kl_weight` keep it. A user's own
-        `tfpbnn.callbacks.KLWeight` among the callbacks sets the others.
+        `tfpbnn.callbacks.KLWeight` among the callbacks sets the others. A
+        warning at the end names layers of which most units stayed at the prior.
 
         Raises:
             TypeError: if targets are strings or other objects.
@@ -42,7 +44,9 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
         if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
             given["callbacks"] = with_kl_weight(given)
         with steps_per_call.several(self, given, [self]):
-            return plain(*bound.args, **bound.kwargs)
+            history = plain(*bound.args, **bound.kwargs)
+        collapse.warn(self)
+        return history
 
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Does Keras's training step; large updates take one pass.

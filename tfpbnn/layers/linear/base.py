@@ -76,6 +76,14 @@ class VariationalLayer(RandomLayer):
     def _ops(self) -> dict[str, LinearOp]:
         """Returns the operation of each kernel, in the order of their use."""
 
+    def unit_axes(self, name: str) -> tuple[int, ...]:
+        """Returns the negative axes of a weight that are its output units."""
+        op = self._ops().get(name)
+        if op is not None:
+            return op.unit_axes
+        members = int(self.fast_weights is not None)
+        return tuple(range(members - len(self._posterior(name).loc.shape), 0))
+
     def _bias_axes(self) -> tuple[int, ...]:
         """Returns the negative axes of the outputs that are the bias's axes."""
         *_, last = self._ops().values()

@@ -28,6 +28,8 @@ class LinearOp:
             coefficient squared, given x and the variances. The default fits
             operations that sum products of one x and one kernel element.
         dtype: the dtype of the kernel and the result, if it is not that of x.
+        unit_axes: the axes of the kernel that are the indices of its output
+            units, as negative numbers.
         apply_stack: `apply` for S kernels at once: x `[S or 1, B, ...]` and
             kernels `[S, ...]` to `[S, B, ...]`, or a shape that broadcasts to
             it. None where a loop over the kernels is as good.
@@ -39,6 +41,7 @@ class LinearOp:
     apply_squared: Callable[[Tensor, Tensor], Tensor] | None = None
     dtype: str | None = None
     apply_stack: Callable[[Tensor, Tensor], Tensor] | None = None
+    unit_axes: tuple[int, ...] = (-1,)
 
     def __call__(self, x: Tensor, kernel: Tensor) -> Tensor:
         """Applies the kernel in the precision of the computation."""
@@ -164,7 +167,7 @@ def conv_transpose(
             list(dilation_rate),
         )
 
-    return LinearOp(apply, x_axes=(axis,), y_axes=(axis,))
+    return LinearOp(apply, (axis,), (axis,), unit_axes=(-2,))
 
 
 def depthwise_conv(
@@ -186,7 +189,7 @@ def depthwise_conv(
             tuple(dilation_rate),
         )
 
-    return LinearOp(apply, x_axes=(axis,), y_axes=(axis,))
+    return LinearOp(apply, (axis,), (axis,), unit_axes=(-2, -1))
 
 
 def einsum(inputs: str, kernel: str, outputs: str) -> LinearOp:
@@ -211,6 +214,9 @@ def einsum(inputs: str, kernel: str, outputs: str) -> LinearOp:
         x_axes=axes(inputs),
         y_axes=axes(outputs),
         apply_stack=apply_stack,
+        unit_axes=tuple(
+            i - len(kernel) for i, c in enumerate(kernel) if c in outputs
+        ),
     )
 
 

@@ -41,6 +41,10 @@ class _MembersKL(KLRegularizer):
         shared = tf.cast(shared, tf.float32)
         return (kl - shared) / count + shared
 
+    def by_weight(self, integrate: bool = True) -> Tensor | None:
+        each = super().by_weight(integrate)
+        return None if each is None else each / self.posterior.loc.shape[0]
+
 
 class BaseRank1(VariationalLayer):
     """A base to put before an operation's base, with random factors."""
