@@ -11,6 +11,7 @@ from tfpbnn.plots.style import (
     counted,
     finish,
     new_axes,
+    wilson,
 )
 
 
@@ -121,7 +122,7 @@ def reliability_diagram(
     for index in np.unique(which):
         inside = which == index
         count, share = inside.sum(), right[inside].mean()
-        low, high = _wilson(share, count)
+        low, high = wilson(share, count)
         ax.bar(
             edges[index],
             share,
@@ -138,14 +139,3 @@ def reliability_diagram(
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")
     return finish(ax, "confidence", "accuracy", title)
-
-
-def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
-    """Computes Wilson's interval of a binomial proportion."""
-    center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = (
-        z
-        * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
-        / (1 + z**2 / count)
-    )
-    return center - half, center + half

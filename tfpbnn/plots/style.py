@@ -1,9 +1,14 @@
 """Defines what all figures share."""
 
+from collections.abc import Mapping
 from typing import Any
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#8a8f98"
 GROUPS = (BLUE, ORANGE, "#3a8f5c", "#8d4fa8", GREY)
+# Beside the colors, so that figures can be read in black and white.
+LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
+MARKERS = ("o", "s", "^", "D", "v")
+HATCHES = ("", "////", "....", "xxxx", "----")
 
 
 def check_kind(predictive: Any, kind: str, method: str) -> None:
@@ -43,13 +48,43 @@ def new_axes(ax: Any, figsize: tuple[float, float] = (6.0, 4.0)) -> Any:
 def finish(
     ax: Any, xlabel: str, ylabel: str, title: str | None, **legend: Any
 ) -> Any:
-    """Adds labels, a title and a legend to the axes; returns the figure."""
+    """Adds labels, a title and a legend to the axes; returns the figure.
+
+    The legend is below the axes, where it can't hide data.
+    """
     ax.set_xlabel(xlabel)
     ax.set_ylabel(ylabel)
     if title:
         ax.set_title(title)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    if ax.get_legend_handles_labels()[0]:
-        ax.legend(framealpha=0.8, edgecolor="none", **legend)
+    num_labels = len(ax.get_legend_handles_labels()[0])
+    if num_labels:
+        # The pad, in sizes of the font, leaves room for the label of x.
+        below = {
+            "loc": "upper left",
+            "bbox_to_anchor": (0.0, 0.0),
+            "borderaxespad": 4.0,
+            "ncols": min(num_labels, 3),
+        }
+        ax.legend(edgecolor="none", fontsize="small", **(below | legend))
     return ax.figure
+
+
+def wilson(share: Any, count: Any, z: float = 1.96) -> tuple[Any, Any]:
+    """Computes Wilson's interval of a binomial proportion.
+
+    Args:
+        share: the proportions.
+        count: the numbers of trials; with weights, the effective numbers.
+        z: the quantile of the Normal; 1.96 for 95 %.
+    """
+    center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
+    spread = share * (1 - share) / count + z**2 / (4 * count**2)
+    half = z * spread**0.5 / (1 + z**2 / count)
+    return center - half, center + half
+
+
+def each_of(predictive: Any) -> Mapping[str, Any]:
+    """Returns predictions by name, of one or a mapping of several."""
+    return predictive if isinstance(predictive, Mapping) else {"": predictive}

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.plots.style import GROUPS, finish, new_axes
+from tfpbnn.plots.style import GROUPS, MARKERS, finish, new_axes
 
 
 def weight_snr(
@@ -81,7 +81,7 @@ def weight_snr(
     above = joined.size - np.searchsorted(joined, levels)
     _share_curve(ax, levels, above / total)
     xlabel, ylabel = "signal-to-noise of a weight (dB)", "density in its layer"
-    return finish(ax, xlabel, ylabel, title, loc="upper left", ncols=2)
+    return finish(ax, xlabel, ylabel, title)
 
 
 def _decibels(ratios: Any) -> Any:
@@ -107,12 +107,65 @@ def _by_depth(names: list[str]) -> list[tuple[Any, Any, str | None]]:
 
 
 def _share_curve(ax: Any, x: Any, share: Any) -> None:
-    """Draws a curve on its own axis, with room above it for the legend."""
+    """Draws a curve on its own axis."""
     curve = ax.twinx()
     curve.plot(x, share, color="black")
     curve.set_ylabel("share of all weights above (line)")
-    curve.set_yticks(np.linspace(0, 1, 6))
+    curve.set_ylim(0, 1.05)
     curve.spines["top"].set_visible(False)
-    room = 1.1 + 0.04 * len(ax.get_legend_handles_labels()[0])
-    curve.set_ylim(0, room)
-    ax.set_ylim(0, ax.get_ylim()[1] * room)
+
+
+def weight_posteriors(
+    posteriors: Mapping[str, Any],
+    *,
+    title: str | None = None,
+    ax: Any = None,
+) -> Any:
+    """Plots the means of weights against their standard deviations.
+
+    Each dot is a weight. Those at the prior's standard deviation, with means
+    near the prior's, have learned nothing; those far below are known well.
+
+    Args:
+        posteriors: pairs (mean, stddev) of arrays by the name of the weights.
+        title: the title of the axes.
+        ax: the matplotlib axes to draw on; None makes a figure.
+
+    Returns:
+        The matplotlib figure.
+
+    Raises:
+        ImportError: if matplotlib is not installed.
+        ValueError: if means and standard deviations differ in shape.
+
+    Example:
+    ```python
+    figure = tfpbnn.plots.weight_posteriors(
+        {"kernel": (np.random.normal(size=(8, 5)), np.full((8, 5), 0.1))}
+    )
+    ```
+
+    Reference:
+        [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
+    """
+    ax = new_axes(ax)
+    for i, (name, (mean, stddev)) in enumerate(posteriors.items()):
+        mean, stddev = np.ravel(mean), np.ravel(stddev)
+        if mean.shape != stddev.shape:
+            raise ValueError(
+                "`posteriors` must have as many standard deviations as means. "
+                f"Received: {stddev.size} of {mean.size} for {name!r}"
+            )
+        ax.plot(
+            mean,
+            stddev,
+            MARKERS[i % len(MARKERS)],
+            color=GROUPS[i % len(GROUPS)],
+            # Of many dots the dense parts can still be told from the others.
+            alpha=float(np.clip(30 / mean.size**0.5, 0.1, 0.8)),
+            markersize=3,
+            markeredgewidth=0,
+            label=name,
+        )
+    ax.set_yscale("log")
+    return finish(ax, "mean of a weight", "standard deviation", title)
