@@ -100,13 +100,17 @@ def names():
     }
 
 
+# Parts of the names of what takes a prediction of labels.
+OF_LABELS = ("Classification", "confusion", "event_", "reliability")
+
+
 # Chains as short as those of examples say so.
 @pytest.mark.filterwarnings("ignore:.*(diverged|R-hat|effective draws)")
 @pytest.mark.filterwarnings("ignore:.*`max_tree_depth` lets")
 @pytest.mark.parametrize("name", documented())
 def test_docstring(name, names, scratch):
     scope = dict(names)
-    if "reliability" in name or "Classification" in name:
+    if any(word in name for word in OF_LABELS):
         scope |= {"p": names["labels"], "y_test": np.zeros(32, "int32")}
         scope["model"] = names["model"]
     for code in code_of(documented()[name]):

@@ -49,7 +49,7 @@ def fan_chart(
 
     Example:
     ```python
-    figure = tfpbnn.plots.fan_chart(p, history=y_train[-50:])
+    figure = tfpbnn.plots.fan_chart(p[20:], history=y_test[:20])
     ```
 
     Reference:

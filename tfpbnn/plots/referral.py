@@ -131,7 +131,7 @@ def out_of_distribution(
 
     Example:
     ```python
-    figure = tfpbnn.plots.out_of_distribution(p_test, p_other)
+    figure = tfpbnn.plots.out_of_distribution(p, q)
     ```
 
     Reference:

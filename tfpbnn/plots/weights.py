@@ -141,7 +141,7 @@ def weight_posteriors(
     Example:
     ```python
     figure = tfpbnn.plots.weight_posteriors(
-        {"kernel": (np.random.normal(size=(8, 5)), np.full((8, 5), 0.1))}
+        {"kernel": ([0.5, -1.2, 0.1], [0.1, 0.1, 0.9])}
     )
     ```
 
