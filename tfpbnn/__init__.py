@@ -37,6 +37,7 @@ from tfpbnn.diagnostics import signal_to_noise
 from tfpbnn.dropout import mc_dropout
 from tfpbnn.exporting import export, lint_export
 from tfpbnn.prediction import Predictive, evaluate, predict
+from tfpbnn.reporting import report
 from tfpbnn.training import Model, Sequential
 
 __version__ = "0.1.0.dev0"
@@ -69,6 +70,7 @@ __all__ = [
     "prediction",
     "priors",
     "prune",
+    "report",
     "signal_to_noise",
     "to_deterministic",
     "to_variational",

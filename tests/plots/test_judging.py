@@ -23,6 +23,7 @@ WEIGHTS = RNG.integers(0, 3, 60).astype(float)
 HISTORY = {"loss": [3.0, 2.0], "kl": [8.0, 4.0], "kl_weight": [0.1, 0.1]}
 # Each with the arguments that it is to be called with.
 FIGURES = {
+    "calibration_curve": (NUMBERS, Y),
     "confusion_by_confidence": (CLASSES, LABELS),
     "elbo": (HISTORY,),
     "error_by_stddev": (NUMBERS, Y),
@@ -31,15 +32,18 @@ FIGURES = {
     "kl_by_layer": ({"dense": 3.0},),
     "out_of_distribution": (CLASSES, CLASSES[:20]),
     "pit_histogram": (NUMBERS, Y),
+    "reliability_diagram": (CLASSES, LABELS),
     "risk_coverage": (CLASSES, LABELS),
     "variance_split": (NUMBERS,),
     "weight_posteriors": ({"kernel": (np.ones(3), np.ones(3))},),
 }
 WITH_TARGETS = [
+    "calibration_curve",
     "confusion_by_confidence",
     "error_by_stddev",
     "event_calibration",
     "pit_histogram",
+    "reliability_diagram",
     "risk_coverage",
 ]
 

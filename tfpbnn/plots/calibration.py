@@ -4,11 +4,15 @@ from typing import Any
 
 import numpy as np
 
+from tfpbnn import metrics
+from tfpbnn.metrics import numbers
+from tfpbnn.metrics.labels import labelled
 from tfpbnn.plots.style import (
     BLUE,
     GREY,
+    check_bins,
     check_kind,
-    counted,
+    effective,
     finish,
     new_axes,
     wilson,
@@ -19,6 +23,7 @@ def calibration_curve(
     predictive: Any,
     y: Any,
     *,
+    sample_weight: Any = None,
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
@@ -32,6 +37,7 @@ def calibration_curve(
     Args:
         predictive: a regression prediction of N rows.
         y: the observed targets, `[N]` or `[N, k]`.
+        sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
         title: the title of the axes.
         ax: the matplotlib axes to draw on; None makes a figure.
 
@@ -52,10 +58,10 @@ def calibration_curve(
     """
     check_kind(predictive, "regression", "pit")
     ax = new_axes(ax, (4.6, 4.6))
-    pit = np.ravel(counted(predictive, predictive.pit(y)))
+    pit, weights = pits(predictive, y, sample_weight)
     levels = np.linspace(0, 1, 101)
-    observed = np.mean(pit[:, None] <= levels, axis=0)
-    spread = 1.96 * np.sqrt(levels * (1 - levels) / pit.size)
+    observed = np.average(pit[:, None] <= levels, axis=0, weights=weights)
+    spread = 1.96 * np.sqrt(levels * (1 - levels) / effective(weights))
     ax.fill_between(
         levels,
         np.clip(levels - spread, 0, 1),
@@ -76,20 +82,22 @@ def reliability_diagram(
     y: Any,
     *,
     num_bins: int = 10,
+    sample_weight: Any = None,
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
     """Plots the accuracy against the confidence, in bins of equal width.
 
     Bars of a calibrated prediction end on the diagonal. The line of a bar is
-    the 95 % interval of its accuracy (Wilson's); the shade of a bar is its
-    share of the rows. Places that are masked, or have a label that the
-    likelihood ignores, are left out.
+    the 95 % interval of its accuracy (Wilson's); the number in its foot counts
+    its rows, and its shade is their share. Places that are masked, or have a
+    label that the likelihood ignores, are left out.
 
     Args:
         predictive: a classification prediction of N rows.
         y: the labels, one row for each predicted row.
         num_bins: the number of bins.
+        sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
         title: the title of the axes.
         ax: the matplotlib axes to draw on; None makes a figure.
 
@@ -109,33 +117,47 @@ def reliability_diagram(
     Reference:
         [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
-    if num_bins < 1:
-        raise ValueError(
-            f"`num_bins` must be positive. Received: num_bins={num_bins!r}"
-        )
+    check_bins(num_bins)
     check_kind(predictive, "classification", "confidence")
+    found = labelled(y, predictive, sample_weight)
     ax = new_axes(ax, (4.6, 4.6))
-    confidence, right = predictive.confidence(y)
-    edges = np.linspace(0, 1, num_bins + 1)
-    which = np.clip(np.digitize(confidence, edges) - 1, 0, num_bins - 1)
+    confidence = found.probabilities.max(axis=-1)
+    right = found.probabilities.argmax(axis=-1) == found.labels
+    which = np.clip((confidence * num_bins).astype(int), 0, num_bins - 1)
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="calibrated")
     for index in np.unique(which):
         inside = which == index
-        count, share = inside.sum(), right[inside].mean()
-        low, high = wilson(share, count)
+        weights = found.rows.weights[inside]
+        share = np.average(right[inside], weights=weights)
         ax.bar(
-            edges[index],
+            index / num_bins,
             share,
             width=1 / num_bins,
             align="edge",
             color=BLUE,
-            alpha=0.15 + 0.7 * count / len(which),
+            alpha=0.15 + 0.5 * weights.sum() / found.rows.weights.sum(),
             edgecolor="white",
         )
-        middle = confidence[inside].mean()
-        ax.plot([middle, middle], [low, high], color="black", linewidth=1)
+        middle = np.average(confidence[inside], weights=weights)
+        ends = wilson(share, effective(weights))
+        ax.plot([middle, middle], ends, color="black", linewidth=1)
         ax.plot(middle, share, "o", color="black", markersize=3)
+        # How many rows there are, in the foot of their bar.
+        ax.text(
+            (index + 0.5) / num_bins,
+            0.015,
+            str(inside.sum()),
+            ha="center",
+            fontsize="x-small" if num_bins <= 12 else "xx-small",
+        )
     ax.set_xlim(0, 1)
     ax.set_ylim(0, 1)
     ax.set_aspect("equal")
-    return finish(ax, "confidence", "accuracy", title)
+    return finish(ax, "confidence", "accuracy (numbers are rows)", title)
+
+
+def pits(predictive: Any, y: Any, sample_weight: Any) -> tuple[Any, Any]:
+    """Computes the PIT of the targets that count, and their weights."""
+    read = numbers.places(y, predictive, sample_weight)
+    pit = metrics.pit(y, predictive, sample_weight=sample_weight)
+    return pit, read.rows(read.y).weights

@@ -5,14 +5,16 @@ from typing import Any
 import numpy as np
 
 from tfpbnn.metrics import numbers
-from tfpbnn.metrics import pit as pit_of
+from tfpbnn.plots.calibration import pits
 from tfpbnn.plots.style import (
     BLUE,
     GREY,
     HATCHES,
     ORANGE,
+    check_bins,
     check_kind,
     counted,
+    effective,
     finish,
     new_axes,
 )
@@ -59,13 +61,11 @@ def pit_histogram(
         [Gneiting et al., 2007](https://doi.org/10.1111/j.1467-9868.2007.00587.x)
     """
     check_kind(predictive, "regression", "pit")
-    pit = pit_of(y, predictive, sample_weight=sample_weight)
-    read = numbers.places(y, predictive, sample_weight)
-    weights = read.rows(read.y).weights
+    check_bins(num_bins)
+    pit, weights = pits(predictive, y, sample_weight)
     ax = new_axes(ax, (5.4, 3.8))
     shares = np.full(num_bins, 1 / num_bins)
-    # With weights, as many rows as would give the same variance.
-    count = np.sum(weights) ** 2 / np.sum(weights**2)
+    count = effective(weights)
     half = 1.96 * np.sqrt(shares[0] * (1 - shares[0]) / count) * num_bins
     ax.axhspan(
         1 - half,

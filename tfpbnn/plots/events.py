@@ -9,7 +9,9 @@ from tfpbnn.metrics import labels as reading
 from tfpbnn.plots.style import (
     BLUE,
     GREY,
+    check_bins,
     check_kind,
+    effective,
     finish,
     new_axes,
     wilson,
@@ -61,7 +63,7 @@ def event_calibration(
         [Niculescu-Mizil and Caruana, 2005](https://doi.org/10.1145/1102351.1102430)
     """
     check_kind(predictive, "classification", "confidence")
-    _check_bins(num_bins)
+    check_bins(num_bins)
     found = reading.labelled(y, predictive, sample_weight)
     num_classes = found.probabilities.shape[-1]
     if event not in range(num_classes):
@@ -78,8 +80,7 @@ def event_calibration(
         inside = which == index
         w = weights[inside]
         share = np.average(came[inside], weights=w)
-        # With weights, as many rows as would give the same variance.
-        low, high = wilson(share, np.sum(w) ** 2 / np.sum(w**2))
+        low, high = wilson(share, effective(w))
         middle = np.average(p[inside], weights=w)
         ax.plot([middle, middle], [low, high], color="black", linewidth=1)
         ax.plot(
@@ -207,10 +208,3 @@ def _matrix(ax: Any, sums: Any, names: Sequence[str]) -> None:
     for ticks in (ax.set_xticks, ax.set_yticks):
         ticks(range(len(names)), names)
     ax.set_xlabel("predicted")
-
-
-def _check_bins(num_bins: int) -> None:
-    if num_bins < 1:
-        raise ValueError(
-            f"`num_bins` must be positive. Received: num_bins={num_bins!r}"
-        )

@@ -71,12 +71,25 @@ def finish(
     return ax.figure
 
 
+def check_bins(num_bins: int) -> None:
+    """Raises unless there is a bin."""
+    if num_bins < 1:
+        raise ValueError(
+            f"`num_bins` must be positive. Received: num_bins={num_bins!r}"
+        )
+
+
+def effective(weights: Any) -> float:
+    """Counts the rows of equal weight whose mean would vary as much."""
+    return float(weights.sum() ** 2 / (weights**2).sum())
+
+
 def wilson(share: Any, count: Any, z: float = 1.96) -> tuple[Any, Any]:
     """Computes Wilson's interval of a binomial proportion.
 
     Args:
         share: the proportions.
-        count: the numbers of trials; with weights, the effective numbers.
+        count: the numbers of trials; of weights, see `effective`.
         z: the quantile of the Normal; 1.96 for 95 %.
     """
     center = (share + z**2 / (2 * count)) / (1 + z**2 / count)

@@ -1,0 +1,255 @@
+"""Evaluates a posterior, and writes what was found on a page."""
+
+import datetime
+import functools
+import pathlib
+from collections.abc import Mapping, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+
+from tfpbnn.base import checks, data
+from tfpbnn.base.by_output import by_output
+from tfpbnn.base.progress import Bar
+from tfpbnn.networks.reading import output_names
+from tfpbnn.prediction import predict
+from tfpbnn.prediction.results import Predictive
+from tfpbnn.reporting import figures, findings, page, rows, scoring
+from tfpbnn.reporting.scoring import Score
+from tfpbnn.reporting.section import Section
+
+
+class Report(NamedTuple):
+    """What a page says.
+
+    Attributes:
+        path: the file of the page.
+        headlines: what was found, a sentence for each output by its name ("" if
+            there is one output).
+        warnings: what to be wary of, sentences by the name of the output.
+        scores: the scores by the name of the output, and their own.
+    """
+
+    path: pathlib.Path
+    headlines: dict[str, str]
+    warnings: dict[str, list[str]]
+    scores: dict[str, dict[str, Score]]
+
+    def __repr__(self) -> str:
+        lines = []
+        for name, headline in self.headlines.items():
+            lines.append(f"{name}: {headline}" if name else headline)
+            lines += [f"  Warning: {each}" for each in self.warnings[name]]
+        return "\n".join([*lines, f"The page: {self.path}"])
+
+
+def report(
+    posterior: Any,
+    x: Any,
+    y: Any = None,
+    *,
+    x_ood: Any = None,
+    path: Any = "report.html",
+    sample_weight: Any = None,
+    feature_names: Sequence[str] | None = None,
+    class_names: Sequence[str] | None = None,
+    title: str | None = None,
+    num_samples: int = 100,
+    seed: int = 0,
+    n_boot: int = 1000,
+    likelihood: Any = None,
+    verbose: Any = "auto",
+) -> Report:
+    """Writes one page that says what a posterior's uncertainty is worth.
+
+    The page begins with a sentence in plain words and with warnings, and has
+    scores with intervals and Monte Carlo errors, figures with how to read them,
+    and the rows of which the model is least sure. It is one HTML file that
+    loads nothing. It needs Jinja2 and matplotlib: `pip install tfpbnn[report]`.
+
+    Args:
+        posterior: anything that `tfpbnn.predict` takes; or a prediction that it
+            gave, of the rows of x.
+        x: the inputs of N rows that it was not trained on; a dataset may bring
+            the targets and weights. None for a prediction.
+        y: the targets, one row for each row of x; for several outputs, a dict
+            by their names or a list in their order.
+        x_ood: inputs of another kind, which it should be less sure of; or a
+            prediction of these.
+        path: the file to write.
+        sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
+        feature_names: the names of the columns of x.
+        class_names: the names of the classes of an output of labels.
+        title: the head of the page.
+        num_samples, seed, likelihood: as in `tfpbnn.predict`.
+        n_boot: the number of resamples of rows for intervals.
+        verbose: "auto" (a progress bar if it takes over 2 s), 0 or 1.
+
+    Returns:
+        A `Report`; printed, it says the headline and the warnings.
+
+    Raises:
+        ImportError: if Jinja2 or matplotlib is not installed.
+        ValueError: if there are no targets, or for the reasons of
+            `tfpbnn.evaluate`.
+
+    Example:
+    ```python
+    found = tfpbnn.report(model, x_test, y_test, path="report.html", n_boot=100)
+    print(found)                            # the headline, and warnings
+    ```
+    """
+    page.check_installed()
+    checks.positive_integer("n_boot", n_boot)
+    x, y, sample_weight = _gathered(x, y, sample_weight)
+    ready = _is_prediction(posterior)
+    predicted = functools.partial(
+        _predicted,
+        posterior,
+        num_samples=num_samples,
+        seed=seed,
+        verbose=verbose,
+        likelihood=likelihood,
+    )
+    sections = _sections(
+        posterior if ready else predicted(x),
+        y,
+        sample_weight,
+        predicted(x_ood),
+        class_names,
+        None if ready else output_names(posterior),
+    )
+    bar = Bar(verbose)
+    bar.expect(sum(len(scoring.kinds(section)) for section in sections))
+    parts = {
+        section.name: _part(
+            section, posterior, x, feature_names, n_boot, seed, bar
+        )
+        for section in sections
+    }
+    bar.close()
+    written = page.write(
+        path,
+        title=title or "What its uncertainty is worth",
+        about=_about(sections, posterior),
+        parts=parts,
+        made_by=f"Made by tfpbnn, {datetime.date.today().isoformat()}.",
+    )
+    return Report(written, *_by_kind(parts))
+
+
+def _part(
+    section: Section,
+    model: Any,
+    x: Any,
+    feature_names: Sequence[str] | None,
+    n_boot: int,
+    seed: int,
+    bar: Bar,
+) -> dict[str, Any]:
+    """Computes what the page says of one output."""
+    scores = scoring.scores(section, n_boot, seed, bar)
+    return {
+        "headline": findings.headline(section, scores),
+        "warnings": findings.warnings(section, scores, model),
+        "scores": scores,
+        "place": section.predictive.place,
+        "figures": figures.figures(section, model),
+        "rows": rows.most_uncertain(section, x, feature_names),
+    }
+
+
+def _by_kind(parts: dict[str, dict[str, Any]]) -> list[dict[str, Any]]:
+    """Takes headlines, warnings and scores out of the parts of a page."""
+    return [
+        {name: part[kind] for name, part in parts.items()}
+        for kind in ("headline", "warnings", "scores")
+    ]
+
+
+def _predicted(posterior: Any, x: Any, **options: Any) -> Any:
+    """Predicts for inputs; a prediction, or None, stays as it is."""
+    if x is None or _is_prediction(x):
+        return x
+    return predict(posterior, x, **options)
+
+
+def _is_prediction(given: Any) -> bool:
+    """Says whether something is a prediction, or several."""
+    if isinstance(given, Mapping):
+        given = list(given.values())
+    several = given if isinstance(given, list | tuple) else [given]
+    return any(isinstance(each, Predictive) for each in several)
+
+
+def _gathered(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
+    """Takes the targets and weights out of a dataset of batches."""
+    if y is None and x is not None and data.is_stream(x):
+        batches = list(data.weighted_batches(x, 1))
+        _, targets, weights = zip(*batches, strict=True)
+        y = _joined(targets)
+        sample_weight = _joined(weights)
+    if y is None:
+        raise ValueError(
+            "`y` must be the targets, or x a dataset of (x, y). Received: None"
+        )
+    return x, y, sample_weight
+
+
+def _joined(batches: Sequence[Any]) -> Any:
+    if batches[0] is None:
+        return None
+    return keras.tree.map_structure(
+        lambda *parts: np.concatenate([np.asarray(p) for p in parts]), *batches
+    )
+
+
+def _sections(
+    p: Any,
+    y: Any,
+    sample_weight: Any,
+    ood: Any,
+    class_names: Sequence[str] | None,
+    outputs: Sequence[str] | None,
+) -> list[Section]:
+    """Makes a section of each output that has a likelihood.
+
+    Args:
+        p: a prediction, or those of several outputs.
+        y, sample_weight: the targets and weights, in the same structure.
+        ood: the predictions of other rows, in the same structure, or None.
+        class_names: the names of classes.
+        outputs: the names that Keras gives the outputs; None for numbers.
+    """
+    if isinstance(p, Predictive):
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        return [Section("", p, y, weights, ood, class_names)]
+    numbered = [str(i) for i in range(len(p))]
+    names = list(p) if isinstance(p, Mapping) else list(outputs or numbered)
+    parts = by_output("the predictions", p, names)
+    needed = [
+        n for n, part in zip(names, parts, strict=True) if part is not None
+    ]
+
+    def each(argument: str, given: Any) -> list[Any]:
+        if given is None or isinstance(given, np.ndarray):
+            return [given] * len(names)
+        return by_output(argument, given, names, needed)
+
+    columns = zip(
+        names,
+        parts,
+        each("`y`", y),
+        each("`sample_weight`", sample_weight),
+        each("the predictions of `x_ood`", ood),
+        strict=True,
+    )
+    return [Section(*c, class_names) for c in columns if c[0] in needed]
+
+
+def _about(sections: list[Section], posterior: Any) -> str:
+    first = sections[0].predictive
+    name = getattr(posterior, "name", "")
+    of = f"The model {name}: " if name else ""
+    return f"{of}{len(first)} rows of test data, {first.num_samples} draws."
