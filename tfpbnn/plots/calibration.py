@@ -9,8 +9,10 @@ from tfpbnn.plots.style import (
     GREY,
     check_kind,
     counted,
+    effective_count,
     finish,
     new_axes,
+    weighed,
 )
 
 
@@ -18,6 +20,7 @@ def calibration_curve(
     predictive: Any,
     y: Any,
     *,
+    sample_weight: Any = None,
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
@@ -31,6 +34,9 @@ def calibration_curve(
     Args:
         predictive: a regression prediction of N rows.
         y: the observed targets, `[N]` or `[N, k]`.
+        sample_weight: the weights of rows `[N]` or of places `[N, ...]`; the
+            band is then that of as many rows as these are worth, (sum w)^2 /
+            sum w^2.
         title: the title of the axes.
         ax: the matplotlib axes to draw on; None makes a figure.
 
@@ -40,6 +46,7 @@ def calibration_curve(
     Raises:
         ImportError: if matplotlib is not installed.
         TypeError: if `predictive` is no regression prediction.
+        ValueError: if the weights don't fit the rows, or are negative.
 
     Example:
     ```python
@@ -50,11 +57,15 @@ def calibration_curve(
         [Kuleshov et al., 2018](https://arxiv.org/abs/1807.00263)
     """
     check_kind(predictive, "regression", "pit")
+    predictive, y, weights = weighed(predictive, y, sample_weight)
     ax = new_axes(ax, (4.6, 4.6))
-    pit = np.ravel(counted(predictive, predictive.pit(y)))
+    pit = counted(predictive, predictive.pit(y))
+    weights = np.ones(pit.shape) if weights is None else weights[:, None]
+    weights = np.ravel(np.broadcast_to(weights, pit.shape))
     levels = np.linspace(0, 1, 101)
-    observed = np.mean(pit[:, None] <= levels, axis=0)
-    spread = 1.96 * np.sqrt(levels * (1 - levels) / pit.size)
+    below = np.ravel(pit)[:, None] <= levels
+    observed = np.average(below, axis=0, weights=weights)
+    spread = 1.96 * np.sqrt(levels * (1 - levels) / effective_count(weights))
     ax.fill_between(
         levels,
         np.clip(levels - spread, 0, 1),
@@ -75,6 +86,7 @@ def reliability_diagram(
     y: Any,
     *,
     num_bins: int = 10,
+    sample_weight: Any = None,
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
@@ -89,6 +101,8 @@ def reliability_diagram(
         predictive: a classification prediction of N rows.
         y: the labels, one row for each predicted row.
         num_bins: the number of bins.
+        sample_weight: the weights of rows `[N]` or of places `[N, ...]`; lines
+            are then those of as many rows as these are worth.
         title: the title of the axes.
         ax: the matplotlib axes to draw on; None makes a figure.
 
@@ -98,7 +112,8 @@ def reliability_diagram(
     Raises:
         ImportError: if matplotlib is not installed.
         TypeError: if `predictive` is no classification prediction.
-        ValueError: if `num_bins` is not positive.
+        ValueError: if `num_bins` is not positive, or if the weights don't fit
+            the rows or are negative.
 
     Example:
     ```python
@@ -113,25 +128,28 @@ def reliability_diagram(
             f"`num_bins` must be positive. Received: num_bins={num_bins!r}"
         )
     check_kind(predictive, "classification", "confidence")
+    predictive, y, weights = weighed(predictive, y, sample_weight)
     ax = new_axes(ax, (4.6, 4.6))
     confidence, right = predictive.confidence(y)
+    weights = predictive.confidence_weights(y, weights)
     edges = np.linspace(0, 1, num_bins + 1)
     which = np.clip(np.digitize(confidence, edges) - 1, 0, num_bins - 1)
     ax.plot([0, 1], [0, 1], color=GREY, linewidth=1, label="calibrated")
     for index in np.unique(which):
         inside = which == index
-        count, share = inside.sum(), right[inside].mean()
-        low, high = _wilson(share, count)
+        own = weights[inside]
+        share = np.average(right[inside], weights=own)
+        low, high = _wilson(share, effective_count(own))
         ax.bar(
             edges[index],
             share,
             width=1 / num_bins,
             align="edge",
             color=BLUE,
-            alpha=0.15 + 0.7 * count / len(which),
+            alpha=0.15 + 0.7 * own.sum() / weights.sum(),
             edgecolor="white",
         )
-        middle = confidence[inside].mean()
+        middle = np.average(confidence[inside], weights=own)
         ax.plot([middle, middle], [low, high], color="black", linewidth=1)
         ax.plot(middle, share, "o", color="black", markersize=3)
     ax.set_xlim(0, 1)
@@ -140,7 +158,7 @@ def reliability_diagram(
     return finish(ax, "confidence", "accuracy", title)
 
 
-def _wilson(share: float, count: int, z: float = 1.96) -> tuple[float, float]:
+def _wilson(share: float, count: float, z: float = 1.96) -> tuple[float, float]:
     """Computes Wilson's interval of a binomial proportion."""
     center = (share + z**2 / (2 * count)) / (1 + z**2 / count)
     half = (

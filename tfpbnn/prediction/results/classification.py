@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfpbnn import metrics
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Categorical, Likelihood
+from tfpbnn.metrics.weights import spread
 from tfpbnn.prediction.results.base import Predictive
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.targets import scored
@@ -177,6 +178,19 @@ class ClassificationPredictive(Predictive):
         p, y, _, _ = scored(self, y)
         right = p.labels == p._hard_labels(y)
         return np.ravel(np.max(p.summaries[0], axis=-1)), np.ravel(right)
+
+    def confidence_weights(self, y: Any, sample_weight: Any = None) -> Array:
+        """Returns the weights of what `confidence` returns, flattened too.
+
+        Args:
+            y: labels, one row for each predicted row.
+            sample_weight: weights of rows `[N]` or of places `[N, ...]`, which
+                must be positive; None if all are 1.
+        """
+        p, _, weights, _ = scored(self, y, sample_weight)
+        labels = p.labels
+        ones = np.ones(labels.shape)
+        return np.ravel(ones if weights is None else spread(weights, labels))
 
     def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
         """Computes the scores nll, accuracy, brier and ece.
