@@ -45,6 +45,11 @@ def weighed(predictive: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
     if sample_weight is None:
         return predictive, y, None
     places = predictive.mean.shape[:-1]
+    if np.ma.is_masked(sample_weight):
+        raise ValueError(
+            "`sample_weight` must be an array without masked values. Received: "
+            f"{np.ma.count_masked(sample_weight)} of them. Pass `w.filled(0)`"
+        )
     given = np.asarray(sample_weight)
     if given.ndim == 0 or given.shape != places[: given.ndim]:
         raise ValueError(
@@ -61,7 +66,7 @@ def weighed(predictive: Any, y: Any, sample_weight: Any) -> tuple[Any, ...]:
     ones = (1,) * (len(places) - given.ndim)
     weights = np.broadcast_to(given.reshape(given.shape + ones), places)
     kept = counted_places(predictive, weights > 0)
-    y = None if y is None else np.asarray(y)[kept]
+    y = None if y is None else np.asanyarray(y)[kept]
     return predictive[kept], y, weights[kept]
 
 
