@@ -235,3 +235,62 @@ def test_padded_places_are_in_no_figure():
             for figure in map(plots.uncertainty_histogram, (one, other))
         )
         assert found == expected
+
+
+def bars(figure):
+    return [(bar.get_x(), bar.get_height()) for bar in axes(figure).patches]
+
+
+WEIGHTED = {
+    "curve": (plots.calibration_curve, likelihoods.Normal(), 2),
+    "labels": (plots.reliability_diagram, likelihoods.Categorical(), 3),
+    "yes_or_no": (plots.reliability_diagram, likelihoods.Bernoulli(), 1),
+    "histogram": (plots.uncertainty_histogram, likelihoods.Normal(), 2),
+    "information": (plots.uncertainty_histogram, likelihoods.Categorical(), 3),
+}
+
+
+@pytest.mark.parametrize("of_places", [False, True])
+@pytest.mark.parametrize("name", WEIGHTED)
+def test_a_weight_is_a_number_of_rows(name, of_places):
+    """Rows of weight 2 stand there twice; those of 0 are not looked at."""
+    plot, likelihood, size = WEIGHTED[name]
+    kind = type(CLASSES if likelihood.is_classification else REGRESSION)
+    rng = np.random.default_rng(3)
+    outputs = rng.normal(size=(9, 6, 5, size))
+    y = rng.integers(0, 2, (6, 5)).astype(float)
+    shape = (6, 5) if of_places else (6,)
+    weights = np.tile([2, 1, 0], np.prod(shape))[: np.prod(shape)]
+    weights = weights.reshape(shape)
+    counts = np.ravel(np.broadcast_to(weights.reshape(6, -1), (6, 5)))
+    p, q = (
+        kind(each, likelihood)
+        for each in (
+            outputs,
+            np.repeat(outputs.reshape(9, 30, size), counts, axis=1),
+        )
+    )
+    targets = [np.where(counts.reshape(6, 5) > 0, y, np.nan)]
+    repeated = [np.repeat(y, counts)]
+    if plot is plots.uncertainty_histogram:
+        targets, repeated = [], []
+    found = plot(p, *targets, sample_weight=weights)
+    expected = plot(q, *repeated)
+    np.testing.assert_allclose(bars(found), bars(expected))
+    # The second line is the curve, or an interval, which is another.
+    first = 1 if plot is plots.calibration_curve else 2
+    for a, b in list(zip(lines(found), lines(expected), strict=True))[first::2]:
+        np.testing.assert_allclose(a, b)
+
+
+def test_weights_that_do_not_fit_are_refused():
+    p = RegressionPredictive(RNG.normal(size=(4, 6, 2)), likelihoods.Normal())
+    for weights, match in (
+        (np.ones(5), r"one weight for each row.*\(5,\)"),
+        (-np.ones(6), "0 or more"),
+        (np.zeros(6), "a place that counts"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            plots.calibration_curve(p, np.zeros(6), sample_weight=weights)
+    with pytest.raises(ValueError, match="by the names of the groups"):
+        plots.uncertainty_histogram({"a": p}, sample_weight=np.ones(6))

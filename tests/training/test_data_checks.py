@@ -214,3 +214,60 @@ def test_fit_looks_at_validation_data_once(monkeypatch):
     model.fit(x, y, epochs=3, verbose=0, **data)
     model.evaluate(x, y, verbose=0)
     assert len(looked) == 2
+
+
+NAMED = {
+    "unknown": ({"a": 1, "b": 1, "c": 1}, r"\['c'\] are unknown"),
+    "missing": ({"a": 1}, r"\['b'\] missing"),
+    "both": ({"a": 1, "c": 1}, r"\['c'\] are unknown, and \['b'\] missing"),
+}
+
+
+@pytest.fixture(scope="module")
+def named():
+    x = keras.Input((3,))
+    heads = [keras.layers.Dense(1, name=name)(x) for name in "ab"]
+    made = {
+        "list": tfpbnn.Model(x, heads),
+        "dict": tfpbnn.Model(x, dict(zip("ab", heads, strict=True))),
+        "one": tfpbnn.Model(x, heads[0]),
+    }
+    for each in made.values():
+        each.compile("sgd", "mse")
+    return made
+
+
+@pytest.mark.parametrize(
+    ("method", "form"),
+    [
+        ("fit", "arrays"),
+        ("fit", "dataset"),
+        ("fit", "validation"),
+        ("evaluate", "arrays"),
+        ("evaluate", "dataset"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["list", "dict"])
+@pytest.mark.parametrize("case", NAMED)
+def test_names_of_targets_are_those_of_outputs(named, case, kind, form, method):
+    names, match = NAMED[case]
+    y = {name: np.zeros((6, 1)) for name in names}
+    given, more = (X, y), {}
+    if form != "arrays":
+        given = (tf.data.Dataset.from_tensor_slices(given).batch(3),)
+    if form == "validation":
+        more = {"validation_data": given[0]}
+        given = (X, {name: np.zeros((6, 1)) for name in "ab"})
+    with pytest.raises(ValueError, match=match):
+        getattr(named[kind], method)(*given, verbose=0, **more)
+
+
+def test_one_output_takes_no_names(named):
+    with pytest.raises(ValueError, match=r"must be an array, .* \['a'\]"):
+        named["one"].fit(X, {"a": np.zeros(6)}, verbose=0)
+
+
+def test_outputs_without_a_loss_need_no_target(named):
+    model = tfpbnn.Model(named["dict"].inputs, named["dict"].output)
+    model.compile("sgd", {"a": "mse"})
+    model.evaluate(X, {"a": np.zeros(6)}, verbose=0)

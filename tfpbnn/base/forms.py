@@ -73,7 +73,8 @@ def check_unmasked(label: str, leaf: Any) -> None:
             f"{label} must be an array without masked values. Received: a "
             f"NumPy array with {np.ma.count_masked(leaf)} of them. Pass "
             "`y.filled(0)` with `sample_weight=1.0 - np.ma.getmaskarray(y)` "
-            "for targets, and filled numbers for inputs"
+            "for targets, `w.filled(0)` for weights, and filled numbers for "
+            "inputs"
         )
 
 

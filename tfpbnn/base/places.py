@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.base import checks, data
+from tfpbnn.base import checks, data, forms
 from tfpbnn.base.types import Array
 
 
@@ -52,6 +52,7 @@ def weights_of(sample_weight: Any, places: tuple[int, ...]) -> Array | None:
     """
     if sample_weight is None:
         return None
+    forms.check_unmasked("`sample_weight`", sample_weight)
     given = np.asarray(sample_weight)
     data.check_numbers("`sample_weight`", given)
     weights = over_places(given.astype(np.float64), places)

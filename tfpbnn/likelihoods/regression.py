@@ -170,10 +170,10 @@ class StudentT(_LocScale):
 
     @property
     def standard(self) -> Standard | None:
-        # Others have no short closed form, or tails too heavy for float32.
-        if self.df is None or not self.df.is_integer() or not 4 <= self.df < 40:
+        # Others have no variance, or are Normal but for a percent.
+        if self.df is None or not 2 < self.df <= 100:
             return None
-        return standard.student_t(int(self.df))
+        return standard.student_t(self.df)
 
     def _marginals(self, *parameters: Tensor) -> Any:
         loc, *raw = parameters

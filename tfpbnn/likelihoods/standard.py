@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
@@ -22,12 +23,14 @@ class Standard(NamedTuple):
         pdf: the density at u.
         distance: the mean distance of draws from u.
         half_distance: half of the mean distance of two draws.
+        is_heavy: whether tails are too heavy for sums over them in float32.
     """
 
     centered: Callable[[Tensor], Tensor]
     pdf: Callable[[Tensor], Tensor]
     distance: Callable[[Tensor], Tensor]
     half_distance: float
+    is_heavy: bool = False
 
 
 def _normal_centered(u: Tensor) -> Tensor:
@@ -43,7 +46,7 @@ def _normal_distance(u: Tensor) -> Tensor:
 
 
 def _laplace_centered(u: Tensor) -> Tensor:
-    return -0.5 * tf.sign(u) * tf.math.expm1(-tf.abs(u))
+    return tf.sign(u) * (0.5 - 0.5 * tf.exp(-tf.abs(u)))
 
 
 def _laplace_pdf(u: Tensor) -> Tensor:
@@ -61,39 +64,60 @@ LAPLACE = Standard(_laplace_centered, _laplace_pdf, _laplace_distance, 0.75)
 
 
 @functools.cache
-def student_t(df: int) -> Standard:
-    """Makes the closed forms of Student's t with few, whole degrees of freedom.
+def student_t(df: float) -> Standard:
+    """Makes the closed forms of Student's t, of 2 to 100 degrees of freedom.
 
-    Reference:
-        Abramowitz and Stegun, 1964, 26.7.3 and 26.7.4
+    With w = u / sqrt(df + u^2) and s = 1 - w^2 the probability beyond u is
+    s^(df / 2) times a function of w that is smooth up to infinite u, so a short
+    Chebyshev series gives it to rounding, in the tails too.
     """
-    is_odd = df % 2
     log_norm = math.lgamma((df + 1) / 2) - math.lgamma(df / 2)
     norm = math.exp(log_norm) / math.sqrt(df * math.pi)
     log_gap = _log_beta(df - 0.5) - 2 * _log_beta(0.5 * df)
     half_distance = 2 * math.sqrt(df) / (df - 1) * math.exp(log_gap)
+    terms = _beyond(df)
+
+    def powers(u: Tensor) -> tuple[Tensor, Tensor]:
+        power = tf.exp(-0.5 * df * tf.math.log1p(u * u / df))
+        return df / (df + u * u), power
 
     def centered(u: Tensor) -> Tensor:
-        x = u / math.sqrt(df)
-        square = 1 / (1 + x * x)  # of the cosine of the angle atan(x)
-        term, total = tf.ones_like(u), tf.zeros_like(u)
-        for i in range(is_odd, df - 1, 2):
-            total += term
-            term = term * square * ((i + 1) / (i + 2))
-        sine = x * tf.sqrt(square)
-        if is_odd:
-            return (tf.atan(x) + sine * tf.sqrt(square) * total) / math.pi
-        return 0.5 * sine * total
+        square, power = powers(u)
+        w = tf.abs(u) * tf.sqrt(square / df)
+        return tf.sign(u) * (0.5 - power * _series(terms, 2 * w - 1))
 
     def pdf(u: Tensor) -> Tensor:
-        return norm * tf.pow(1 + u * u / df, -(df + 1) / 2)
+        square, power = powers(u)
+        return norm * power * tf.sqrt(square)
 
     def distance(u: Tensor) -> Tensor:
         return 2 * (u * centered(u) + (df + u * u) / (df - 1) * pdf(u))
 
-    return Standard(centered, pdf, distance, half_distance)
+    return Standard(centered, pdf, distance, half_distance, is_heavy=df < 4)
 
 
 def _log_beta(b: float) -> float:
     """Computes the logarithm of the beta function of 1/2 and b."""
     return math.lgamma(0.5) + math.lgamma(b) - math.lgamma(b + 0.5)
+
+
+def _beyond(df: float) -> list[float]:
+    """Computes the Chebyshev series of P(> u) / s^(df / 2), in 2 w - 1."""
+    t = np.polynomial.chebyshev.chebpts1(41)
+    w = 0.5 * (t + 1)
+    s = (1 - w) * (1 + w)
+    half = np.full_like(s, 0.5)
+    with tf.init_scope():
+        tail = 0.5 * tf.math.betainc(df * half, half, s).numpy()
+    found = np.polynomial.chebyshev.chebfit(t, tail / s ** (0.5 * df), 40)
+    return [float(term) for term in found]
+
+
+def _series(terms: list[float], t: Tensor) -> Tensor:
+    """Sums a Chebyshev series by Clenshaw's recurrence, as far as it counts."""
+    least = 0.05 * np.finfo(t.dtype.as_numpy_dtype).eps
+    count = max(i for i, term in enumerate(terms) if abs(term) > least)
+    one, two = tf.zeros_like(t), tf.zeros_like(t)
+    for term in terms[count:0:-1]:
+        one, two = term + 2 * t * one - two, one
+    return terms[0] + t * one - two

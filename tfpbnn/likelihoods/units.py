@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import checks, data
+from tfpbnn.base import checks, data, forms
 from tfpbnn.base.types import Array, Tensor
 
 # A column whose standard deviation is less than this share of its mean is one
@@ -138,6 +138,8 @@ def _rows(y: Any, sample_weight: Any) -> tuple[Array, Array]:
             "likelihood of its own, adapted to its targets. Received: a dict "
             f"of {sorted(y)}"
         )
+    forms.check_unmasked("`y`", y)
+    forms.check_unmasked("`sample_weight`", sample_weight)
     y = np.asarray(y)
     data.check_numbers("`y`", y)
     if y.ndim == 0 or y.dtype.kind not in "biuf":

@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from tfpbnn.base import forms
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 
@@ -25,8 +26,10 @@ def spread(sample_weight: Any, values: Array) -> Array:
     """Broadcasts weights to the values.
 
     Raises:
-        ValueError: if the weights don't have the first axes of the values.
+        ValueError: if the weights don't have the first axes of the values, or
+            if NumPy masks some of them.
     """
+    forms.check_unmasked("`sample_weight`", sample_weight)
     given = np.asarray(sample_weight)
     weights = over_places(given, values.shape)
     if weights is None:

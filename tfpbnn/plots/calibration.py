@@ -47,6 +47,7 @@ def calibration_curve(
     Raises:
         ImportError: if matplotlib is not installed.
         TypeError: if `predictive` is no regression prediction.
+        ValueError: if the weights don't fit the rows, or are negative.
 
     Example:
     ```python
@@ -107,7 +108,8 @@ def reliability_diagram(
     Raises:
         ImportError: if matplotlib is not installed.
         TypeError: if `predictive` is no classification prediction.
-        ValueError: if `num_bins` is not positive.
+        ValueError: if `num_bins` is not positive, or if the weights don't fit
+            the rows or are negative.
 
     Example:
     ```python

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 
+from tfpbnn.metrics import rows
 from tfpbnn.plots.style import (
     BLUE,
     GROUPS,
@@ -186,6 +187,7 @@ def _positions(predictive: Any, x: Any, mean: Any) -> tuple[Any, Any, str]:
 def uncertainty_histogram(
     predictive: Any,
     *,
+    sample_weight: Any = None,
     title: str | None = None,
     ax: Any = None,
 ) -> Any:
@@ -196,6 +198,8 @@ def uncertainty_histogram(
             group (such as seen and unseen classes), which are overlaid. The
             uncertainty is the mutual information for classification, and the
             epistemic standard deviation for regression.
+        sample_weight: the weights of rows `[N]` or of places `[N, ...]`, or a
+            dict of such by the names of the groups.
         title: the title of the axes.
         ax: the matplotlib axes to draw on; None makes a figure.
 
@@ -204,6 +208,8 @@ def uncertainty_histogram(
 
     Raises:
         ImportError: if matplotlib is not installed.
+        ValueError: if the weights don't fit the rows, or are negative, or those
+            of several groups come without names.
 
     Example:
     ```python
@@ -213,16 +219,20 @@ def uncertainty_histogram(
     ax = new_axes(ax)
     named = isinstance(predictive, Mapping)
     groups = predictive if named else {"": predictive}
-    label, values = "", {}
+    given = _weights_by_group(groups, sample_weight, named)
+    label, values, weights = "", {}, {}
     for name, group in groups.items():
+        own, row, kept = rows.counted(
+            given.get(name), group.mean.shape[:-1], group.mask
+        )
         if hasattr(group, "mutual_information"):
             label = "mutual information (nats)"
-            information = counted(group, group.mutual_information)
-            values[name] = np.ravel(information)
+            found = group.mutual_information[kept]
         else:
             label = "epistemic standard deviation"
-            variance = counted(group, group.epistemic_variance)
-            values[name] = np.ravel(np.sqrt(variance))
+            found = np.sqrt(group.epistemic_variance[kept])
+        values[name] = np.ravel(found)
+        weights[name] = rows.flat(own, row, found).weights
     bins = np.histogram_bin_edges(np.concatenate(list(values.values())), 40)
     for (name, group), color in zip(
         values.items(), GROUPS * len(values), strict=False
@@ -230,9 +240,28 @@ def uncertainty_histogram(
         ax.hist(
             group,
             bins,
+            weights=weights[name],
             density=True,
             color=color,
             alpha=0.55,
             label=name or None,
         )
     return finish(ax, label, "density of rows", title)
+
+
+def _weights_by_group(
+    groups: Mapping[str, Any], sample_weight: Any, named: bool
+) -> Mapping[str, Any]:
+    """Finds the weights of each group, by its name."""
+    if not named:
+        return {"": sample_weight}
+    if sample_weight is None:
+        return {}
+    if not isinstance(sample_weight, Mapping) or set(sample_weight) - set(
+        groups
+    ):
+        raise ValueError(
+            "`sample_weight` must be a dict by the names of the groups, "
+            f"{list(groups)}. Received: sample_weight={sample_weight!r}"
+        )
+    return sample_weight

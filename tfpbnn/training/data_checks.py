@@ -10,6 +10,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import tensorflow as tf
 
 from tfpbnn import likelihoods
 from tfpbnn.base import data, keras_private
@@ -18,6 +19,7 @@ from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import reading
+from tfpbnn.training.losses import check_names
 
 # Keras's losses whose targets must be labels. Its Poisson takes any number,
 # and its categorical cross entropy weighted one-hot rows.
@@ -70,22 +72,41 @@ def check_data(model: Any, given: Mapping[str, Any]) -> None:
 
     Raises:
         TypeError: if targets are not numbers.
-        ValueError: if there is a NaN, or a target that the loss can't take.
+        ValueError: if there is a NaN, or a target that the loss can't take, or
+            if targets have other names than the outputs.
     """
     rows = tuple(map(given.get, ("x", "y", "sample_weight")))
     _check_rows(model, rows)
     validation = given.get("validation_data")
-    if isinstance(validation, list | tuple):
+    if isinstance(validation, tf.data.Dataset):
+        _check_target_names(model, _targets_of(validation))
+    elif isinstance(validation, list | tuple):
         rows = keras.utils.unpack_x_y_sample_weight(tuple(validation))
         _check_rows(model, rows, " of `validation_data`")
 
 
 def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
     x, y, sample_weight = rows
+    _check_target_names(model, _targets_of(x) if data.is_stream(x) else y)
     _check_inputs(model, x, of)
     data.check_finite("y", _counted(model, y, sample_weight), of)
     if sample_weight is None:  # some may count for nothing
         check(model, y, of)
+
+
+def _targets_of(stream: Any) -> Any:
+    """Finds the structure of a dataset's targets; None if it must be read."""
+    if not isinstance(stream, tf.data.Dataset):
+        return None
+    return keras.utils.unpack_x_y_sample_weight(stream.element_spec)[1]
+
+
+def _check_target_names(model: Any, y: Any) -> None:
+    """Raises if names of targets are not those of the model's outputs."""
+    if outputs := _outputs(model):
+        # A Sequential model has no `output` before it is called by another.
+        network = reading.template_of(model)
+        check_names(model, y, getattr(network, "output", outputs[0]))
 
 
 def _check_inputs(model: Any, x: Any, of: str) -> None:

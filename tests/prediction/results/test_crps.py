@@ -199,7 +199,8 @@ STANDARD = {
     "known_scale": (likelihoods.Normal(scale=0.4), 1),
     "laplace": (likelihoods.Laplace(), 2),
     "student_t": (likelihoods.StudentT(), 2),
-    "student_t_even": (likelihoods.StudentT(df=6.0), 2),
+    "student_t_heavy": (likelihoods.StudentT(df=2.5), 2),
+    "student_t_fraction": (likelihoods.StudentT(df=7.3), 2),
     "mixture": (likelihoods.MixtureNormal(2), 6),
 }
 
@@ -239,6 +240,38 @@ def test_standard_distributions(name):
         exact.expect(lambda x, v=v: abs(x - v), limit=200) for v in u[::8]
     ]
     np.testing.assert_allclose(standard.distance(u[::8]), distance, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["normal", "laplace", "student_t"])
+def test_hardly_a_row_is_searched_again(name, monkeypatch):
+    """Rows that are found stay, while Newton's steps go on for others."""
+    likelihood, size = STANDARD[name]
+    rng = np.random.default_rng(1)
+    outputs = rng.standard_normal((1, 400, size))
+    outputs = outputs + 0.3 * rng.standard_normal((100, 400, size))
+    p, searched = RegressionPredictive(outputs, likelihood), []
+    search = RegressionPredictive._search_quantiles
+
+    def count(p, levels):
+        searched.append(len(p))
+        return search(p, levels)
+
+    monkeypatch.setattr(location_scale, "LARGE", 0)
+    monkeypatch.setattr(RegressionPredictive, "_search_quantiles", count)
+    low, high = p.interval(0.9)
+    assert sum(searched) <= 2
+    np.testing.assert_allclose(p.cdf(low), 0.05, atol=1e-7)
+    np.testing.assert_allclose(p.cdf(high), 0.95, atol=1e-7)
+
+
+@pytest.mark.parametrize("df", [2.01, 3.0, 4.5, 30.0, 100.0])
+def test_tails_of_student_t_to_their_own_precision(df):
+    standard = likelihoods.StudentT(df=df).standard
+    u = -np.array([0.0, 1e-3, 0.1, 1.0, 10.0, 1e3])
+    found = standard.centered(u) + 0.5
+    np.testing.assert_allclose(found, stats.t.cdf(u, df), atol=1e-14)
+    single = standard.centered(u.astype(np.float32)) + 0.5
+    np.testing.assert_allclose(single, stats.t.cdf(u, df), atol=3e-7)
 
 
 def test_a_plateau_between_far_modes_is_searched(monkeypatch):

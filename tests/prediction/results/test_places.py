@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from hypothesis import strategies as st
 
-from tfpbnn import likelihoods
+from tfpbnn import likelihoods, metrics, plots
 from tfpbnn.prediction.results import (
     ClassificationPredictive,
     RegressionPredictive,
@@ -250,3 +250,22 @@ def test_a_mask_of_rows_and_one_of_other_steps():
     assert p.nll(y) == predictive(likelihood, outputs[:, rows]).nll(y[rows])
     assert predictive(likelihood, outputs, np.zeros((4, 9))).mask is None
     assert predictive(likelihood, outputs, np.ones(SHAPE)).mask is None
+
+
+MASKED = np.ma.masked_array(np.ones(6), mask=np.arange(6) < 2)
+TAKES_WEIGHTS = {
+    "evaluate": lambda p, y: p.evaluate(y, MASKED),
+    "crps": lambda p, y: p.crps(y, MASKED),
+    "rmse": lambda p, y: metrics.rmse(y, p.mean, MASKED),
+    "plot": lambda p, y: plots.calibration_curve(p, y, sample_weight=MASKED),
+    "adapt": lambda p, y: p.likelihood.adapt(y, MASKED),
+    "targets": lambda p, y: p.likelihood.adapt(MASKED + y[:, 0]),
+}
+
+
+@pytest.mark.parametrize("name", TAKES_WEIGHTS)
+def test_masks_of_numpy_are_not_lost(name):
+    """They would count as weights of 1, or as numbers."""
+    p = RegressionPredictive(np.zeros((3, 6, 2)), likelihoods.Normal())
+    with pytest.raises(ValueError, match="must be an array without masked"):
+        TAKES_WEIGHTS[name](p, np.zeros((6, 1)))

@@ -21,7 +21,7 @@ from tfpbnn.likelihoods.standard import Standard
 # takes a while to compile.
 LARGE = 2**19
 # Others are done so many at a time, which stay in the cache.
-CHUNK = 2**17
+CHUNK = 2**18
 # Beyond this level and one minus it float32 has too few digits.
 LEAST_LEVEL = 1e-3
 # Places of the integral in one pass over the draws, on each side.
@@ -77,8 +77,9 @@ def components(likelihood: Likelihood, outputs: Tensor) -> Components:
     """Returns a mixture's parts, from outputs `[S, n, .., P]` of draws."""
     marginals = likelihood.marginals(outputs)
     parts = getattr(marginals, "components_distribution", marginals)
-    loc = parts.loc
-    scale = parts.scale + tf.zeros_like(loc)
+    loc, scale = parts.loc, parts.scale
+    if scale.shape != loc.shape:
+        scale = scale + tf.zeros_like(loc)
     if parts is marginals:
         return Components(loc, scale, None)
     weight = tf.nn.softmax(marginals.mixture_distribution.logits, axis=-1)
@@ -178,7 +179,46 @@ def _walk(
     return total
 
 
-def roots(parts: Components, standard: Standard, levels: Tensor) -> Tensor:
+def quantiles(
+    parts: Components,
+    standard: Standard,
+    levels: Tensor,
+    center: Tensor,
+    width: Tensor,
+) -> tuple[Tensor, Tensor]:
+    """Finds quantiles in float32, and then makes one step in float64.
+
+    A root of error e has one of about e^2 after a step. Where the density is
+    small beside the level, as between far modes, there is no telling.
+
+    Args:
+        parts: of the mixture, in float64.
+        standard: the distribution of each.
+        levels: `[Q]`.
+        center: the mixture's mean, `[n, .., k]`.
+        width: its standard deviation.
+
+    Returns:
+        The quantiles `[n, Q, .., k]`, and whether the last step was small.
+    """
+    parts = parts.relative(center, width)
+    single = tf.cast(levels, tf.float32)
+    x, density = roots(parts.cast(tf.float32), standard, single)
+    x, density = (tf.cast(part, tf.float64) for part in (x, density))
+    q = tf.reshape(levels, [-1] + [1] * (len(x.shape) - 1))
+    step = (
+        parts.mean(lambda u, _: standard.centered(u), x) + 0.5 - q
+    ) / density
+    is_steep = density > 0.01 * tf.minimum(q, 1 - q)
+    is_right = is_steep & (tf.abs(step) < 1e-4)
+    axes = [1, 0, *range(2, len(x.shape))]
+    found = center + width * (x - step)
+    return tf.transpose(found, axes), tf.transpose(is_right, axes)
+
+
+def roots(
+    parts: Components, standard: Standard, levels: Tensor
+) -> tuple[Tensor, Tensor]:
     """Finds quantiles by Newton's steps, kept in brackets that shrink.
 
     Args:
@@ -187,7 +227,8 @@ def roots(parts: Components, standard: Standard, levels: Tensor) -> Tensor:
         levels: `[Q]`.
 
     Returns:
-        `[Q, n, .., k]`, to about 1e-5 where the density is not small.
+        The quantiles `[Q, n, .., k]`, to about 1e-5 where the density is not
+        small, and the densities there.
     """
     dtype = parts.loc.dtype
     q = tf.reshape(levels, [-1] + [1] * (len(parts.loc.shape) - 1))
@@ -197,26 +238,27 @@ def roots(parts: Components, standard: Standard, levels: Tensor) -> Tensor:
     high = zeros + 1.01 * tf.sqrt(q / (1 - q)) + 1e-3
     start = zeros + math.sqrt(2) * tf.math.erfinv(2 * q - 1)
 
-    def step(i: Tensor, x: Tensor, low: Tensor, high: Tensor, _: Any) -> Any:
+    def step(i: Tensor, x: Any, low: Any, high: Any, _: Any, done: Any) -> Any:
         excess, density = _excess(parts, standard, x, q)
         low = tf.where(excess < 0, x, low)
         high = tf.where(excess < 0, high, x)
         new = x - excess / density
         # Where Newton's steps get nowhere, halving does. The error after a
         # step is about its square.
-        outside = ~((new > low) & (new < high)) | (i % 8 == 7)
-        new = tf.where(outside, 0.5 * (low + high), new)
-        done = (tf.abs(new - x) < 2e-3) | (high - low < 1e-5)
-        new = tf.where(done & (i % 8 == 7), x, new)
-        return i + 1, new, low, high, tf.reduce_all(done)
+        is_halved = ~((new > low) & (new < high)) | (i % 8 == 7)
+        new = tf.where(is_halved, 0.5 * (low + high), new)
+        found = tf.abs(new - x) < tf.where(is_halved, 1e-5, 5e-4)
+        # Found ones stay: rounding would throw them out of their brackets.
+        return i + 1, tf.where(done, x, new), low, high, density, done | found
 
-    _, x, *_ = tf.while_loop(
-        lambda *state: ~state[-1],
+    start = tf.cast(start, dtype)
+    _, x, _, _, density, _ = tf.while_loop(
+        lambda *state: ~tf.reduce_all(state[-1]),
         step,
-        (tf.constant(0), tf.cast(start, dtype), low, high, tf.constant(False)),
+        (tf.constant(0), start, low, high, start, tf.zeros_like(start, bool)),
         maximum_iterations=_MOST_STEPS,
     )
-    return x
+    return x, density
 
 
 def _excess(
@@ -231,44 +273,48 @@ def _excess(
     return f - (q - 0.5), parts.mean(density, x)
 
 
-def polished(
-    parts: Components, standard: Standard, x: Tensor, levels: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Makes one more step in full precision, and says whether it was small.
+def half_distances(
+    parts: Components, standard: Standard, center: Tensor, width: Tensor
+) -> Tensor:
+    """Computes `half_distance` of any mixture, in its own units."""
+    parts = parts.relative(center, width).cast(tf.float32)
+    return width * tf.cast(half_distance(parts, standard), width.dtype)
 
-    A root of error e has one of about e^2 after a step. Where the density is
-    small beside the level, as between far modes, there is no telling.
-    """
-    q = tf.reshape(levels, [-1] + [1] * (len(x.shape) - 1))
-    excess, density = _excess(parts, standard, x, q)
-    step = excess / density
-    is_steep = density > 0.01 * tf.minimum(q, 1 - q)
-    return x - step, is_steep & (tf.abs(step) < 1e-4)
+
+def crps_of(
+    parts: Components,
+    standard: Standard,
+    y: Tensor,
+    gap: Tensor,
+    center: Tensor,
+    width: Tensor,
+) -> Tensor:
+    """Computes `crps` relative to the mixture's mean and deviation."""
+    parts = parts.relative(center, width).cast(tf.float32)
+    y = tf.cast((y - center) / width, tf.float32)
+    zero = tf.zeros_like(y)
+    return width * tf.cast(crps(parts, standard, y, zero), width.dtype) - gap
 
 
 @functools.cache
 def _compiled(function: Any, standard: Standard) -> Any:
-    """Compiles `half_distance` or `roots` for any mixture, by XLA."""
+    """Compiles one of the functions above for any mixture, by XLA."""
 
-    def run(parts: list[Any], *arguments: Tensor) -> Tensor:
+    def run(parts: list[Any], *arguments: Tensor) -> Any:
         return function(Components(*parts), standard, *arguments)
 
     return tf.function(run, jit_compile=True, reduce_retracing=False)
 
 
-def approximate(
+def compiled(
     function: Any, parts: Components, standard: Standard, *arguments: Tensor
-) -> Tensor:
-    """Computes `half_distance` or `roots`, compiled and in float32.
+) -> Any:
+    """Calls one of the functions above, compiled.
 
     Args:
-        function: one of these.
+        function: `quantiles`, `half_distances` or `crps_of`.
         parts: as it takes them.
         standard: as it takes it.
         arguments: what else it takes.
     """
-    found = _compiled(function, standard)(
-        list(parts.cast(tf.float32)),
-        *(tf.cast(argument, tf.float32) for argument in arguments),
-    )
-    return tf.cast(found, parts.loc.dtype)
+    return _compiled(function, standard)(list(parts), *arguments)

@@ -150,13 +150,9 @@ class RegressionPredictive(Predictive):
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Any:
             parts = fast.components(self.likelihood, outputs)
-            parts = parts.relative(center, width)
             targets = tf.constant(levels)
-            roots = fast.approximate(fast.roots, parts, standard, targets)
-            roots, is_right = fast.polished(parts, standard, roots, targets)
-            axes = [1, 0, *range(2, len(roots.shape))]
-            return tf.transpose(center + width * roots, axes), tf.transpose(
-                is_right, axes
+            return fast.compiled(
+                fast.quantiles, parts, standard, targets, center, width
             )
 
         found, is_right = self._by_rows(
@@ -204,12 +200,12 @@ class RegressionPredictive(Predictive):
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
             parts = fast.components(self.likelihood, outputs)
-            parts = parts.relative(center, width)
-            if not self._is_large:
-                return width * fast.half_distance(parts, self._standard)
-            return width * fast.approximate(
-                fast.half_distance, parts, self._standard
-            )
+            if self._is_large:
+                return fast.compiled(
+                    fast.half_distances, parts, self._standard, center, width
+                )
+            relative = parts.relative(center, width)
+            return width * fast.half_distance(relative, self._standard)
 
         return self._by_rows(chunk, self.mean, self.stddev, chunk=fast.CHUNK)
 
@@ -325,7 +321,7 @@ class RegressionPredictive(Predictive):
         Args:
             y: targets that are aligned and all count, as of `counted`.
         """
-        if self._is_fast:
+        if self._is_fast and not self._standard.is_heavy:
             return self._fast_crps(y)
         is_discrete, top = self.likelihood.is_discrete, 0
         if is_discrete:
@@ -347,12 +343,16 @@ class RegressionPredictive(Predictive):
         return self._by_rows(chunk, y, *self._centers)
 
     def _fast_crps(self, y: Array) -> Array:
-        def chunk(outputs: Tensor, y: Tensor, gap: Tensor) -> Tensor:
+        def chunk(outputs: Tensor, *arguments: Tensor) -> Tensor:
             parts = fast.components(self.likelihood, outputs)
-            return fast.crps(parts, self._standard, y, gap)
+            if self._is_large:
+                return fast.compiled(
+                    fast.crps_of, parts, self._standard, *arguments
+                )
+            return fast.crps(parts, self._standard, *arguments[:2])
 
-        gaps = self._half_distances
-        return self._by_rows(chunk, y, gaps, chunk=fast.CHUNK)
+        arrays = y, self._half_distances, self.mean, self.stddev
+        return self._by_rows(chunk, *arrays, chunk=fast.CHUNK)
 
     def evaluate(self, y: Any, sample_weight: Any = None) -> Scores:
         """Computes the scores nll, rmse, crps, coverage_90, calibration_error.
