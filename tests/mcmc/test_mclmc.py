@@ -55,15 +55,15 @@ def test_directions_are_kept_for_a_share_of_that_time(covered):
     stretches, time = covered
     kernel = MCLMC(10, 0.8)
     rng = np.random.default_rng(0)
-    memory = kernel.memory(np.zeros((1, DIRECTIONS), "float32"), rng)
+    memory = kernel.memory(np.zeros((1, DIRECTIONS), "float32"), None, rng)
     memory = memory._replace(stretches=stretches)
-    new = kernel.carried(memory, lambda position: position)
+    new = kernel.carried(memory)
     expected = np.clip((0.4 * time) ** 0.5, 0.25, 4)
     np.testing.assert_allclose(new.reach[0], expected, rtol=0.1)
     assert new.stretches.count[0] == 0
     # A process three times as wide, with as long stretches: a third of it.
     wide = memory._replace(stretches=seen(0.9, 3.0))
-    reach = kernel.carried(wide, lambda position: position).reach[0]
+    reach = kernel.carried(wide).reach[0]
     time = 1.9 / 0.1 / POINTS
     np.testing.assert_allclose(reach, (0.4 * time / 3) ** 0.5, rtol=0.1)
 
@@ -72,10 +72,10 @@ def test_few_stretches_change_nothing():
     kernel = MCLMC(10, 0.8)
     rng = np.random.default_rng(0)
     position = np.zeros((2, 3), "float32")
-    memory = kernel.memory(position, rng)
+    memory = kernel.memory(position, None, rng)
     ones = tf.ones([2, 3])
     for _ in range(5):
         stretches = memory.stretches.counted(ones, ones)
         memory = memory._replace(stretches=stretches)
-    new = kernel.carried(memory, lambda position: position)
+    new = kernel.carried(memory)
     np.testing.assert_array_equal(new.reach, [1.0, 1.0])

@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Step
+from tfpbnn.mcmc.kernels.base import Kernel, Step, Target
 from tfpbnn.mcmc.kernels.memory_length import Stretches, none_yet
 
 # The variance of the energy's error of a step, for each dimension, that step
@@ -69,7 +69,12 @@ class MCLMC(Kernel):
         # Half is where the energy's error is what it is to be; see `_quality`.
         super().__init__(max_tree_depth, 0.5)
 
-    def memory(self, position: Array, generator: np.random.Generator) -> Any:
+    def memory(
+        self,
+        position: Array,
+        view: Callable[[Array], Array],
+        generator: np.random.Generator,
+    ) -> Any:
         direction = generator.standard_normal(position.shape)
         size = np.linalg.norm(direction, axis=-1, keepdims=True)
         return _Memory(
@@ -78,7 +83,7 @@ class MCLMC(Kernel):
             none_yet(tf.constant(position)),
         )
 
-    def carried(self, memory: Any, move: Callable[[Tensor], Tensor]) -> Any:
+    def carried(self, memory: Any) -> Any:
         stretches = memory.stretches
         # The stretch in units of the window's own widths: these are the new.
         size = math.sqrt(stretches.origin.shape[-1])
@@ -100,7 +105,7 @@ class MCLMC(Kernel):
 
     def step(
         self,
-        log_prob: Callable[[Tensor], Tensor],
+        target: Target,
         position: Tensor,
         step_size: Tensor,
         seed: Tensor,
@@ -115,7 +120,7 @@ class MCLMC(Kernel):
 
         def body(i: Tensor, point: _Point, sums: Any, bad: Tensor) -> Any:
             key = tf.random.experimental.stateless_fold_in(seed, i)
-            point, error, failed = _moved(log_prob, point, size)
+            point, error, failed = _moved(target.log_prob, point, size)
             direction = _turned(point.direction, share, key)
             point = point._replace(direction=direction)
             covered = point.position - stretches.origin
@@ -123,7 +128,7 @@ class MCLMC(Kernel):
             sums = tuple(a + b for a, b in zip(sums, more, strict=True))
             return i + 1, point, sums, bad | failed
 
-        value, slope = _value_and_slope(log_prob, position)
+        value, slope = _value_and_slope(target.log_prob, position)
         start = _Point(position, memory.direction, value, slope)
         zeros, nowhere = tf.zeros_like(step_size), tf.zeros_like(position)
         sums = zeros, nowhere, nowhere
