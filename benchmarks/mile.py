@@ -69,8 +69,9 @@ def ours(name, seed):
         "mclmc",
         likelihood=likelihood,
         init=ensemble,
-        num_warmup=200,
+        num_warmup=150,
         num_samples=DRAWS,
+        max_tree_depth=6,
         seed=seed,
         verbose=0,
     )
