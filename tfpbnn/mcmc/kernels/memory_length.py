@@ -83,4 +83,5 @@ class Stretches(NamedTuple):
 def none_yet(position: Tensor) -> Stretches:
     """No stretches of chains at such positions, `[C, D]`."""
     zeros = tf.zeros_like(position)
-    return Stretches(*[zeros] * 6, tf.zeros_like(position[:, 0]))
+    none = tf.zeros_like(position[:, 0])
+    return Stretches(zeros, zeros, zeros, zeros, zeros, zeros, none)

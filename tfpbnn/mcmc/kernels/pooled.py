@@ -13,8 +13,9 @@ from tfpbnn.base.types import Array, Tensor
 from tfpbnn.mcmc.kernels.base import Kernel, Step, Target
 from tfpbnn.mcmc.kernels.paths import Path, steps_along, walked
 
-# The length of paths at first: half a turn in directions whitened by their
-# widths, of which each step goes a part.
+# The length of paths at first, and the least: half a turn in directions that
+# are whitened by their widths, of which each step goes a part. While chains mix
+# slowly their means follow them, and the criterion would have shorter ones.
 _LENGTH = math.pi
 # Of Adam without momentum, on the logarithm of the length. A step of the
 # optimizer changes the length by no more than half an octave.
@@ -169,6 +170,7 @@ def _updated(lengths: Lengths, slope: Tensor) -> Lengths:
     size = tf.sqrt(squares / (1 - _BETA_2**learned))
     change = _RATE * tf.math.divide_no_nan(slope, size)
     log = lengths.log + tf.clip_by_value(change, -_MOST_CHANGE, _MOST_CHANGE)
+    log = tf.maximum(log, math.log(_LENGTH))
     share = tf.math.rsqrt(learned)
     average = share * log + (1 - share) * lengths.average
     return Lengths(log, average, squares, learned, lengths.step)
