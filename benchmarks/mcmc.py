@@ -1,10 +1,12 @@
 """Effective draws of predictions per second: ours beside NumPyro's NUTS.
 
-    python benchmarks/mcmc.py --samplers nuts numpyro --repeats 3
+    python benchmarks/mcmc.py --samplers nuts mclmc chees numpyro --repeats 3
 
 Each run is a process of its own, and its time is that of everything: tracing,
 compiling, warm-up and draws. What counts is the median, over 20 test points, of
-the bulk effective sample size of the mean prediction.
+the bulk effective sample size of the mean prediction. The time to 400 of them
+is that of a run of few draws, for all that comes before them, and of the rest
+in proportion. `--processor` counts processor time, for busy machines.
 """
 
 import argparse
@@ -19,6 +21,8 @@ import time
 import numpy as np
 
 CHAINS, WARMUP, DRAWS = 4, 500, 500
+CLOCK = "MCMC_BENCHMARK_PROCESSOR"
+WANTED, FEW = 400, 10
 # Of kernels whose chains learn from each other: chains, and draws of each.
 MANY = (16, 150)
 HIDDEN = {"13-50-1": (13, (50,), 500), "1-50-50-1": (1, (50, 50), 200)}
@@ -36,7 +40,7 @@ def data(name):
     return x[:rows], y[:rows, None].astype("float32"), x[rows:]
 
 
-def ours(name, kernel, seed):
+def ours(name, kernel, seed, few):
     """Predictions `[C, S, 20]` of `tfpbnn.mcmc.sample`."""
     import keras
 
@@ -54,7 +58,8 @@ def ours(name, kernel, seed):
     )
     kernel, _, init = kernel.partition("+")
     chains, draws = MANY if kernel in ("chees", "snaper") else (CHAINS, DRAWS)
-    began = time.monotonic()
+    draws = FEW if few else draws
+    began = now()
     posterior = tfpbnn.mcmc.sample(
         model,
         x,
@@ -68,12 +73,12 @@ def ours(name, kernel, seed):
         seed=seed,
         verbose=0,
     )
-    took = time.monotonic() - began
+    took = now() - began
     gradients = posterior.statistics["num_gradients"].mean()
     return took, posterior.predictions(test)[..., 0], float(gradients)
 
 
-def numpyro(name, kernel, seed):
+def numpyro(name, kernel, seed, few):
     """The same by NumPyro, with its chains in parallel or vectorized."""
     method = kernel.partition("+")[2] or "parallel"
     os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={CHAINS}"
@@ -103,29 +108,34 @@ def numpyro(name, kernel, seed):
             parameters[f"b{i}"] = numpyro.sample(f"b{i}", b)
         numpyro.sample("y", dist.Normal(forward(parameters, x), 0.1), obs=y)
 
-    began = time.monotonic()
+    began = now()
     mcmc = MCMC(
         NUTS(model),
         num_warmup=WARMUP,
-        num_samples=DRAWS,
+        num_samples=FEW if few else DRAWS,
         num_chains=CHAINS,
         chain_method=method,
         progress_bar=False,
     )
     mcmc.run(jax.random.PRNGKey(seed), x, y, extra_fields=("num_steps",))
     draws = jax.block_until_ready(mcmc.get_samples(group_by_chain=True))
-    took = time.monotonic() - began
+    took = now() - began
     predict = jax.vmap(jax.vmap(lambda p: forward(p, test)[..., 0]))
     steps = mcmc.get_extra_fields()["num_steps"]
     return took, np.asarray(predict(draws)), float(steps.mean())
 
 
-def run_one(name, sampler, seed):
+def now():
+    """A clock: of the wall, or of this process's cores together."""
+    return time.process_time() if CLOCK in os.environ else time.monotonic()
+
+
+def run_one(name, sampler, seed, few):
     """Prints the figures of one run as JSON."""
     import arviz
 
     run = numpyro if sampler.startswith("numpyro") else ours
-    took, predictions, gradients = run(name, sampler, seed)
+    took, predictions, gradients = run(name, sampler, seed, few)
     found = arviz.convert_to_dataset({"x": predictions})
     ess = float(np.median(arviz.ess(found)["x"]))
     figures = {
@@ -143,39 +153,60 @@ def run_one(name, sampler, seed):
     print(json.dumps(figures))
 
 
+def child(arguments, sampler, seed, few=False):
+    """The figures of one run in a process of its own."""
+    is_numpyro = sampler.startswith("numpyro")
+    python = arguments.numpyro_python if is_numpyro else sys.executable
+    command = [python, __file__, "--network", arguments.network]
+    command += ["--one", sampler, str(seed), *(["--few"] if few else [])]
+    clock = {CLOCK: "1"} if arguments.processor else {}
+    out = subprocess.run(
+        command,
+        check=True,
+        capture_output=True,
+        text=True,
+        env=os.environ | clock,
+    ).stdout
+    return json.loads(out.splitlines()[-1])
+
+
+def measured(arguments, sampler, seed):
+    """The figures of a whole run, and the time to as many draws as wanted."""
+    whole = child(arguments, sampler, seed)
+    before = child(arguments, sampler, seed, few=True)["seconds"]
+    share = WANTED / whole["ess"]
+    whole["seconds_to_400"] = before + share * (whole["seconds"] - before)
+    return whole
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--network", default="13-50-1", choices=HIDDEN)
     parser.add_argument("--samplers", nargs="+", default=["nuts", "numpyro"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--numpyro-python", default=sys.executable)
+    parser.add_argument("--processor", action="store_true")
     parser.add_argument("--one", nargs=2)
+    parser.add_argument("--few", action="store_true")
     arguments = parser.parse_args()
     if arguments.one:
-        run_one(arguments.network, arguments.one[0], int(arguments.one[1]))
+        sampler, seed = arguments.one
+        run_one(arguments.network, sampler, int(seed), arguments.few)
         return
     found = {sampler: [] for sampler in arguments.samplers}
     for seed in range(arguments.repeats):
         for sampler in arguments.samplers:
-            python = (
-                arguments.numpyro_python
-                if sampler.startswith("numpyro")
-                else sys.executable
-            )
-            out = subprocess.run(
-                [
-                    *(python, __file__, "--network", arguments.network),
-                    *("--one", sampler, str(seed)),
-                ],
-                check=True,
-                capture_output=True,
-                text=True,
-            ).stdout
-            found[sampler].append(json.loads(out.splitlines()[-1]))
+            found[sampler].append(measured(arguments, sampler, seed))
             print(sampler, found[sampler][-1], flush=True)
     for sampler, runs in found.items():
-        median = statistics.median(r["ess_per_second"] for r in runs)
-        print(f"{sampler:20s} {median:8.2f} effective draws a second")
+        rate, to_400 = (
+            statistics.median(run[name] for run in runs)
+            for name in ("ess_per_second", "seconds_to_400")
+        )
+        print(
+            f"{sampler:20s} {rate:8.2f} effective draws a second, "
+            f"{to_400:7.1f} s to {WANTED}"
+        )
 
 
 if __name__ == "__main__":

@@ -84,7 +84,7 @@ def ranks():
     nothing = np.zeros((ROWS, 1), "float32")
     problem = Problem(network(), X, nothing, likelihood, prior, True, None)
     density, parameters = problem.density, problem.parameters
-    moves = program.Program(density, SETTINGS.mover, density.compiler)
+    moves = program.Program(density, SETTINGS.mover)
     features, _, weights = keras.tree.map_structure(tf.constant, density.data)
     (first,) = _groups(problem, "prior", SETTINGS)
     truths, data = simulated(parameters)

@@ -8,19 +8,25 @@ import warnings
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfpbnn
 from tests.mcmc.test_sample import (
     INPUTS,
+    NOISE,
+    X,
+    Y,
     assert_normal,
     draw,
     exact,
     linear,
     vectors,
 )
+from tfpbnn.densities.problem import Problem
 from tfpbnn.mcmc import chains as running
 from tfpbnn.mcmc import runner
 
+NORMAL = tfpbnn.likelihoods.Normal(scale=NOISE)
 KERNELS = ["chees", "snaper"]
 SETTINGS = {
     "init": "prior",
@@ -41,13 +47,24 @@ def test_the_exact_posterior(drawn):
     assert tfpbnn.diagnostics.convergence.ess(vectors(posterior)).min() > 400
 
 
-def test_chains_share_a_step_size_and_a_length(drawn):
+def test_chains_share_the_number_of_steps_alone(drawn):
     _, posterior = drawn
     statistics = posterior.statistics
-    assert len(np.unique(statistics["step_size"])) == 1
+    assert len(np.unique(statistics["step_size"])) == 16
     counts = statistics["num_gradients"]
     assert (counts == counts[:1]).all()
     assert len(np.unique(counts)) > 1  # drawn anew for each step
+
+
+def test_paths_are_judged_by_predictions_of_some_rows():
+    """Of 40 rows each second one: at most 32 of them."""
+    density = Problem(linear(), X, Y, NORMAL, "normal", True, None).density
+    weights = np.random.default_rng(0).normal(size=(3, INPUTS + 1))
+    weights = weights.astype("float32")
+    expected = X[::2] @ weights[:, :INPUTS].T + weights[:, INPUTS]
+    np.testing.assert_allclose(density.seen(weights), expected.T, rtol=1e-4)
+    found = density.view(tf.constant(weights), density.data)
+    np.testing.assert_allclose(found, expected.T, rtol=1e-4)
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,8 @@ from tfpbnn.networks.within import within
 # and many enough for the loop over them to cost nothing.
 _ROWS = 8192
 _FEATURE_ROWS = 1024
+# Rows whose outputs say where a chain is, for what is learned about paths.
+_SEEN_ROWS = 32
 
 
 class Network:
@@ -175,6 +177,39 @@ class LogDensity:
         if not self.num_rows:
             return prior
         return prior + self._log_likelihood(vectors, data)
+
+    def view(self, vectors: Tensor, data: Tree) -> Tensor:
+        """What vectors `[C, D]` mean: the outputs of some rows, `[C, F]`.
+
+        Networks compute the same function at many vectors, and move along
+        those that do without any change of it. Without data the vectors.
+        """
+        if not self.num_rows:
+            return vectors
+        size = self.data[2][0].shape[1]
+        features = keras.tree.map_structure(
+            lambda a: tf.convert_to_tensor(a)[0, :: -(-size // _SEEN_ROWS)],
+            data[0],
+        )
+
+        def one(vector: Tensor) -> Tensor:
+            outputs = keras.tree.flatten(
+                self._network.outputs(vector, features)
+            )
+            pairs = zip(self._losses, outputs, strict=True)
+            seen = [
+                tf.reshape(tf.cast(y, vector.dtype), [-1])
+                for loss, y in pairs
+                if loss is not None
+            ]
+            return tf.concat(seen, axis=0)
+
+        return over(one, vectors)
+
+    def seen(self, vectors: Array) -> Array:
+        """`view` of vectors in memory, one after the other."""
+        parts = [self.view(tf.constant([v]), self.data) for v in vectors]
+        return np.concatenate(parts)
 
     def terms(self, vector: Array) -> dict[str, float]:
         """The parts of the log-density of one vector, by name."""

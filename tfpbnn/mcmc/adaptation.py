@@ -15,6 +15,8 @@ from tfpbnn.base.types import Array, Tensor
 _BEGINNING, _WINDOW, _END = 75, 25, 50
 # Of dual averaging, as in Hoffman and Gelman, 2014.
 _GAMMA, _OFFSET, _KAPPA = 0.05, 10.0, 0.75
+# How many times larger step sizes it is drawn to when it begins.
+_BOLDNESS = 10.0
 # Variances of few draws are drawn to this one, as if it had been seen 5 times.
 _SMALL, _COUNT = 1e-3, 5.0
 
@@ -61,15 +63,10 @@ class StepSize(NamedTuple):
     count: Tensor
 
 
-def start_at(log_step_size: Tensor, boldness: float) -> StepSize:
-    """Dual averaging anew, from these step sizes.
-
-    Args:
-        log_step_size: logarithms, `[C]`.
-        boldness: how many times larger step sizes it is drawn to.
-    """
+def start_at(log_step_size: Tensor) -> StepSize:
+    """Dual averaging anew, from the logarithms of these step sizes, `[C]`."""
     zeros = tf.zeros_like(log_step_size)
-    center = log_step_size + tf.cast(np.log(boldness), zeros.dtype)
+    center = log_step_size + tf.cast(np.log(_BOLDNESS), zeros.dtype)
     return StepSize(log_step_size, log_step_size, zeros, center, zeros)
 
 
@@ -162,16 +159,6 @@ class Widths(NamedTuple):
     def _grouped(self, vector: Tensor) -> Tensor:
         """From `[C, D]` to `[G, C / G, D]`."""
         return tf.reshape(vector, [-1, self._group_size, vector.shape[-1]])
-
-
-def pooled(acceptance: Tensor) -> Tensor:
-    """The harmonic mean of the chains' acceptance, for each of them, `[C]`.
-
-    It is small if one chain's is, so that none is left where it can't move.
-    """
-    found = tf.maximum(acceptance, tf.constant(1e-10, acceptance.dtype))
-    mean = 1 / tf.reduce_mean(1 / found)
-    return tf.fill(tf.shape(acceptance), mean)
 
 
 def start(scale: Tensor, chains: int) -> Widths:

@@ -1,16 +1,15 @@
 """The compiled program that moves chains, in warm-up and afterwards."""
 
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import keras
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor, Tree
-from tfpbnn.base.xla import Compiler
+from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.mcmc import adaptation
 from tfpbnn.mcmc.adaptation import StepSize, Widths
-from tfpbnn.mcmc.kernels import Kernel, Step
+from tfpbnn.mcmc.kernels import Kernel, Step, Target
 
 # The most steps of one call: the sizes of what it returns are fixed.
 MOST_STEPS = 64
@@ -84,13 +83,12 @@ class Program:
 
     def __init__(
         self,
-        log_density: Callable[[Tensor, Tree], Tensor],
+        density: LogDensity,
         kernel: Kernel,
-        compiler: Compiler,
     ):
-        self._log_density = log_density
+        self._density = density
         self._kernel = kernel
-        self._function = compiler.compiled(self._run)
+        self._function = density.compiler.compiled(self._run)
 
     def __call__(
         self, state: ChainState, flags: Any, keep: Any, data: Tree
@@ -159,8 +157,12 @@ class Program:
         seed = tf.random.experimental.stateless_fold_in(state.key, state.step)
         log_size = tf.where(adapts, step_size.log, step_size.average)
         size = tf.exp(log_size)
+        target = Target(
+            lambda z: self._density(widths.out(z), data),
+            lambda z: self._density.view(widths.out(z), data),
+        )
         found = self._kernel.step(
-            lambda z: self._log_density(widths.out(z), data),
+            target,
             widths.into(state.vector),
             size,
             seed,
@@ -185,19 +187,14 @@ class Program:
         """The chains after a step, with what they learn of it."""
         adapts, counts, ends = tf.unstack(flags)
         widths = _chosen(counts, state.widths.counted(vector), state.widths)
-        acceptance = found.acceptance
-        if self._kernel.is_pooled:
-            acceptance = adaptation.pooled(acceptance)
         new = tf.cond(ends, widths.ended, lambda: widths)
-        memory = self._kernel.carried(
-            found.memory, lambda z: new.into(widths.out(z))
-        )
+        memory = self._kernel.carried(found.memory)
         tried = adaptation.updated(
-            state.step_size, acceptance, self._kernel.target_accept
+            state.step_size, found.acceptance, self._kernel.target_accept
         )
         step_size = _chosen(adapts, tried, state.step_size)
         # After a window all is other than before: dual averaging begins anew.
-        anew = adaptation.start_at(step_size.average, self._kernel.boldness)
+        anew = adaptation.start_at(step_size.average)
         return ChainState(
             vector,
             _chosen(ends, anew, step_size),

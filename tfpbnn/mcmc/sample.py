@@ -69,8 +69,9 @@ def sample(
             None takes those of the dataset.
         kernel: how chains move. "nuts" finds the length of each of its paths
             itself; "hmc" draws them. "chees" and "snaper" are for 16 to 256
-            chains: these learn one length, step size and set of widths
-            together, and all move at once, so that none waits for another.
+            chains, which learn together how long paths are to be for their
+            predictions to change most, and all move at once, so that none
+            waits for another.
             "mclmc" rejects nothing, for which it has a bias: variances are off
             by up to a twentieth.
         likelihood: what the outputs mean, as in `tfpbnn.predict`; by default
@@ -240,7 +241,7 @@ def _run(
 ) -> bool:
     """Moves the chains to the end of the plan; whether they got there."""
     density, plan = problem.density, settings.plan
-    moves = Program(density, settings.mover, density.compiler)
+    moves = Program(density, settings.mover)
     runner = Runner(moves, plan, density.data, file)
     bar = ChainBar(verbose, len(groups) * len(plan.flags))
     if any(group.done < len(plan.flags) for group in groups):
@@ -254,16 +255,22 @@ def _groups(problem: Problem, init: Any, settings: Settings) -> list[Chains]:
     """Chains that have not moved: each by itself, or all in one group."""
     start = starts.find(problem, init, settings.num_chains, settings.seed)
     if settings.mover.is_pooled:
-        scale = start.scale.mean(axis=0, keepdims=True)
-        return [_group(0, start.vector, scale, settings)]
+        scale = start.scale
+        if settings.mass_matrix == "dense":
+            scale = scale.mean(axis=0, keepdims=True)
+        return [_group(0, start.vector, scale, problem, settings)]
     return [
-        _group(number, vector[np.newaxis], scale[np.newaxis], settings)
+        _group(number, vector[np.newaxis], scale[np.newaxis], problem, settings)
         for number, (vector, scale) in enumerate(zip(*start, strict=True))
     ]
 
 
 def _group(
-    number: int, vector: Array, scale: Array, settings: Settings
+    number: int,
+    vector: Array,
+    scale: Array,
+    problem: Problem,
+    settings: Settings,
 ) -> Chains:
     """Chains at `[C, D]` that one program moves, with widths `[G, D]`."""
     words = np.random.SeedSequence([settings.seed, number]).generate_state(2)
@@ -276,8 +283,8 @@ def _group(
     state = initial(
         tf.constant(vector),
         tf.constant(scale.astype(vector.dtype)),
-        adaptation.start_at(tf.constant(log), settings.mover.boldness),
-        settings.mover.memory(vector, generator),
+        adaptation.start_at(tf.constant(log)),
+        settings.mover.memory(vector, problem.density.seen, generator),
         tf.constant((words >> 1).astype("int32")),
     )
     return Chains(state)

@@ -13,6 +13,18 @@ from tfpbnn.base.types import Array, Tensor
 _DIVERGENT = 1000.0
 
 
+class Target(NamedTuple):
+    """What kernels see of a density, as functions of positions `[C, D]`.
+
+    Attributes:
+        log_prob: the log-densities, `[C]`.
+        view: what the positions mean, `[C, F]`: predictions, of networks.
+    """
+
+    log_prob: Callable[[Tensor], Tensor]
+    view: Callable[[Tensor], Tensor]
+
+
 class Step(NamedTuple):
     """One step of each of C chains.
 
@@ -45,22 +57,25 @@ class Kernel(abc.ABC):
     Attributes:
         is_pooled: whether chains learn from each other in warm-up, for which
             one program moves them all.
-        boldness: how many times larger step sizes than the last ones are tried
-            when their adaptation begins anew.
     """
 
     is_pooled: ClassVar[bool] = False
-    boldness: ClassVar[float] = 10.0
 
     def __init__(self, max_tree_depth: int, target_accept: float):
         self.max_tree_depth = max_tree_depth
         self.target_accept = target_accept
 
-    def memory(self, position: Array, generator: np.random.Generator) -> Any:
+    def memory(
+        self,
+        position: Array,
+        view: Callable[[Array], Array],
+        generator: np.random.Generator,
+    ) -> Any:
         """What the kernel remembers from step to step, at first.
 
         Args:
             position: where the chains are, `[C, D]`.
+            view: gives what positions mean, `[C, F]`.
             generator: for what is random in it.
 
         Returns:
@@ -68,19 +83,18 @@ class Kernel(abc.ABC):
         """
         return ()
 
-    def carried(self, memory: Any, move: Callable[[Tensor], Tensor]) -> Any:
+    def carried(self, memory: Any) -> Any:
         """The memory, when positions are whitened by other widths from now on.
 
         Args:
             memory: as the last step left it.
-            move: from positions `[C, D]` as they were whitened to new ones.
         """
         return memory
 
     @abc.abstractmethod
     def step(
         self,
-        log_prob: Callable[[Tensor], Tensor],
+        target: Target,
         position: Tensor,
         step_size: Tensor,
         seed: Tensor,
@@ -90,7 +104,7 @@ class Kernel(abc.ABC):
         """Moves the chains.
 
         Args:
-            log_prob: log-densities `[C]` of positions `[C, D]`.
+            target: the density.
             position: `[C, D]`.
             step_size: of each chain, `[C]`.
             seed: of this step, `[2]`.

@@ -1,13 +1,12 @@
 """Hamiltonian Monte Carlo with paths of random lengths."""
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Step
+from tfpbnn.mcmc.kernels.base import Kernel, Step, Target
 from tfpbnn.mcmc.kernels.paths import steps_along, walked
 
 # A quarter of a turn, on which a Normal's draws are independent. Lengths are
@@ -24,7 +23,7 @@ class HMC(Kernel):
 
     def step(
         self,
-        log_prob: Callable[[Tensor], Tensor],
+        target: Target,
         position: Tensor,
         step_size: Tensor,
         seed: Tensor,
@@ -38,4 +37,4 @@ class HMC(Kernel):
         most = tf.constant(2.0**self.max_tree_depth, position.dtype)
         length = 2 * _LENGTH * share
         count = steps_along(length, tf.reduce_min(step_size), most)
-        return walked(log_prob, position, step_size, count, of_path)[0]
+        return walked(target.log_prob, position, step_size, count, of_path)[0]

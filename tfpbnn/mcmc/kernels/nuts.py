@@ -1,13 +1,12 @@
 """The no-U-turn sampler."""
 
-from collections.abc import Callable
 from typing import Any
 
 import tensorflow as tf
 
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Step, acceptance
+from tfpbnn.mcmc.kernels.base import Kernel, Step, Target, acceptance
 
 
 class NUTS(Kernel):
@@ -21,7 +20,7 @@ class NUTS(Kernel):
 
     def step(
         self,
-        log_prob: Callable[[Tensor], Tensor],
+        target: Target,
         position: Tensor,
         step_size: Tensor,
         seed: Tensor,
@@ -29,7 +28,7 @@ class NUTS(Kernel):
         adapts: Tensor,
     ) -> Step:
         kernel = tfp.mcmc.NoUTurnSampler(
-            log_prob,
+            target.log_prob,
             step_size=step_size[:, tf.newaxis],
             max_tree_depth=self.max_tree_depth,
         )

@@ -10,18 +10,16 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Step
+from tfpbnn.mcmc.kernels.base import Kernel, Step, Target
 from tfpbnn.mcmc.kernels.paths import Path, steps_along, walked
 
-# The length of paths at first. In directions whitened by their widths, a
-# quarter of a turn is pi / 2.
-_LENGTH = 1.0
+# The length of paths at first, and the least: half a turn in directions that
+# are whitened by their widths, of which each step goes a part. While chains mix
+# slowly their means follow them, and the criterion would have shorter ones.
+_LENGTH = math.pi
 # Of Adam without momentum, on the logarithm of the length. A step of the
 # optimizer changes the length by no more than half an octave.
 _RATE, _BETA_2, _MOST_CHANGE = 0.025, 0.95, 0.35
-# Paths are at most this many steps at first, and a step longer each time: until
-# step sizes and widths are known, long paths would be of no use.
-_FIRST_STEPS = 10
 # Running means are of about the last fourth of the steps up to now.
 _FORGETS = 4.0
 
@@ -47,29 +45,31 @@ class Lengths(NamedTuple):
 class PooledHMC(Kernel):
     """All chains go paths of one length, which grows or shrinks as a criterion.
 
-    The length is the same for all chains, and it is the same number of steps:
-    so no chain waits for another. It is drawn anew for each step, between 0 and
-    the learned length, by a Halton sequence. The criterion says how well a
-    step mixes; the derivative by the length says where to go with it.
+    Paths have the same number of steps in all chains, so none waits for
+    another. Step sizes and widths are each chain's own: in networks, chains are
+    at different modes, and one step size for all would be that of the steepest.
+    The length is drawn anew for each step, between 0 and the learned one, by a
+    Halton sequence. The criterion says how well a step mixes; the derivative by
+    the length says where to go with it.
     """
 
     is_pooled: ClassVar[bool] = True
-    # One chain that fails makes all step sizes small.
-    boldness: ClassVar[float] = 1.0
 
-    def memory(self, position: Array, generator: np.random.Generator) -> Any:
+    def memory(
+        self,
+        position: Array,
+        view: Callable[[Array], Array],
+        generator: np.random.Generator,
+    ) -> Any:
         zero = np.zeros([], position.dtype)
         log = np.full_like(zero, math.log(_LENGTH))
         lengths = Lengths(log, log, zero, zero, zero)
-        return lengths, position, self._direction(position)
-
-    def carried(self, memory: Any, move: Callable[[Tensor], Tensor]) -> Any:
-        lengths, center, direction = memory
-        return lengths, move(center), direction
+        center = view(position)
+        return lengths, center, self._direction(center)
 
     def step(
         self,
-        log_prob: Callable[[Tensor], Tensor],
+        target: Target,
         position: Tensor,
         step_size: Tensor,
         seed: Tensor,
@@ -80,23 +80,27 @@ class PooledHMC(Kernel):
         length = tf.exp(tf.where(adapts, lengths.log, lengths.average))
         length *= _halton(lengths.step)
         most = tf.constant(2.0**self.max_tree_depth, position.dtype)
-        at_first = tf.minimum(_FIRST_STEPS + lengths.learned, most)
-        count = steps_along(
-            length,
-            tf.reduce_min(step_size),
-            tf.where(adapts, at_first, most),
-        )
-        step, path = walked(log_prob, position, step_size, count, seed)
+        typical = tf.exp(tf.reduce_mean(tf.math.log(step_size)))
+        count = steps_along(length, typical, most)
+        step, path = walked(target.log_prob, position, step_size, count, seed)
         # What is learned is about the path that was gone.
         length = tf.cast(count, position.dtype) * step_size
         share = 1 / (1 + lengths.learned / _FORGETS)
+        change = target.view(step.position) - center
         tried = (
             _updated(
                 lengths,
-                self._slope(path, center, step.acceptance, length, direction),
+                self._slope(
+                    target.view,
+                    path,
+                    center,
+                    step.acceptance,
+                    length,
+                    direction,
+                ),
             ),
-            center + share * (step.position - center),
-            self._turned(direction, step.position - center, share),
+            center + share * change,
+            self._turned(direction, change, share),
         )
         lengths, center, direction = keras.tree.map_structure(
             lambda yes, no: tf.where(adapts, yes, no),
@@ -108,6 +112,7 @@ class PooledHMC(Kernel):
 
     def _slope(
         self,
+        view: Callable[[Tensor], Tensor],
         path: Path,
         center: Tensor,
         accept: Tensor,
@@ -116,17 +121,18 @@ class PooledHMC(Kernel):
     ) -> Tensor:
         """The derivative of the criterion by the length, of all chains.
 
-        Positions are taken from each chain's own mean up to now. From the mean
-        of all, chains at other modes would be far off in narrow directions,
-        and paths as short as suits these.
+        It is that of predictions: weights of networks drift for ever along
+        directions that no prediction depends on, and paths would grow as long
+        as they may be. Predictions are taken from each chain's own mean up to
+        now, so that chains in other modes are not taken to be far off.
         """
         with tf.GradientTape() as tape:
             more = tf.zeros_like(accept)
             tape.watch(more)
             end = path.end + more[:, tf.newaxis] * path.velocity
             criterion = self._criterion(
-                path.start - center,
-                end - center,
+                view(path.start) - center,
+                view(end) - center,
                 accept,
                 length + more,
                 direction,
@@ -148,11 +154,11 @@ class PooledHMC(Kernel):
     ) -> Tensor:
         """How well paths mix, `[C]`; more is better."""
 
-    def _direction(self, position: Array) -> Any:
+    def _direction(self, view: Array) -> Any:
         """What the criterion remembers, at first."""
         return ()
 
-    def _turned(self, direction: Any, position: Tensor, share: Tensor) -> Any:
+    def _turned(self, direction: Any, view: Tensor, share: Tensor) -> Any:
         """What the criterion remembers after a step, with such a weight."""
         return direction
 
@@ -164,6 +170,7 @@ def _updated(lengths: Lengths, slope: Tensor) -> Lengths:
     size = tf.sqrt(squares / (1 - _BETA_2**learned))
     change = _RATE * tf.math.divide_no_nan(slope, size)
     log = lengths.log + tf.clip_by_value(change, -_MOST_CHANGE, _MOST_CHANGE)
+    log = tf.maximum(log, math.log(_LENGTH))
     share = tf.math.rsqrt(learned)
     average = share * log + (1 - share) * lengths.average
     return Lengths(log, average, squares, learned, lengths.step)

@@ -29,14 +29,14 @@ class SNAPER(PooledHMC):
             start, end, accept, length, direction
         )
 
-    def _direction(self, position: Array) -> Array:
-        size = position.shape[-1]
-        return np.full([size], size**-0.5, position.dtype)
+    def _direction(self, view: Array) -> Array:
+        size = view.shape[-1]
+        return np.full([size], size**-0.5, view.dtype)
 
-    def _turned(self, direction: Any, position: Tensor, share: Tensor) -> Any:
+    def _turned(self, direction: Any, view: Tensor, share: Tensor) -> Any:
         """One step of Oja's method towards the widest direction."""
-        along = tf.linalg.matvec(position, direction)
-        new = _unit(tf.linalg.matvec(position, along, transpose_a=True))
+        along = tf.linalg.matvec(view, direction)
+        new = _unit(tf.linalg.matvec(view, along, transpose_a=True))
         return _unit(direction + share * (new - direction))
 
 
