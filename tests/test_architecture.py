@@ -24,7 +24,14 @@ TIERS = [
     {"layers"},
     {"particles", "callbacks", "diagnostics", "dropout"},
     {"training", "prediction"},
-    {"posteriors", "convert", "densities", "exporting", "client"},
+    {
+        "posteriors",
+        "convert",
+        "densities",
+        "exporting",
+        "client",
+        "calibration",
+    },
     {"ensembles", "lora"},
     {"mcmc"},
 ]

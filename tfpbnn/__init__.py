@@ -6,6 +6,7 @@ to add one; docs/design.md has the whole tree.
 
 from tfpbnn.base import backend  # noqa: F401, I001  first: it checks Keras's
 from tfpbnn import (
+    calibration,
     callbacks,
     client,
     convert,
@@ -40,6 +41,7 @@ __all__ = [
     "Model",
     "Predictive",
     "Sequential",
+    "calibration",
     "callbacks",
     "client",
     "convert",

@@ -11,8 +11,8 @@ from tfpbnn.base.types import Array, Tensor
 from tfpbnn.metrics import crps
 from tfpbnn.metrics.crps import Cdf
 from tfpbnn.prediction.results import location_scale as fast
-from tfpbnn.prediction.results import mixture
-from tfpbnn.prediction.results.base import Averages, Predictive
+from tfpbnn.prediction.results import mixture, recalibrated
+from tfpbnn.prediction.results.base import _CHUNK, Averages, Predictive
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.targets import by_place, scored
 
@@ -87,6 +87,22 @@ class RegressionPredictive(Predictive):
             {level: scale * q + offset for level, q in quantiles.items()},
             self.mask,
         )
+
+    def _log_prob(self, y: Array) -> Array:
+        if self.likelihood.of_mixture is None:
+            return super()._log_prob(y)
+        log_prob = functools.partial(recalibrated.log_prob, self.likelihood)
+        return self._by_rows(log_prob, y)
+
+    def _mapped_samples(self, y: Array, seed: Any) -> Array:
+        def chunk(outputs: Tensor, y: Tensor) -> Tensor:
+            y = tf.experimental.numpy.moveaxis(y, 1, 0)
+            y = recalibrated.targets(self.likelihood, outputs, y, False)
+            return tf.experimental.numpy.moveaxis(y, 1, 0)
+
+        size = max(1, _CHUNK // len(y))
+        y = np.swapaxes(y, 0, 1).astype(np.float64)
+        return np.swapaxes(self._by_rows(chunk, y, chunk=size), 0, 1)
 
     def _cdf_of(self, outputs: Tensor) -> Cdf:
         return mixture.cdf_of(self.likelihood, outputs)
@@ -190,7 +206,8 @@ class RegressionPredictive(Predictive):
     @functools.cached_property
     def _is_fast(self) -> bool:
         """Whether the mixture is of one distribution, with known moments."""
-        if self._standard is None:
+        is_mapped = self.likelihood.of_mixture is not None
+        if self._standard is None or is_mapped:
             return False
         return bool(np.all(np.isfinite(self.stddev) & (self.stddev > 0)))
 
