@@ -11,6 +11,17 @@ calibrator: a subclass of `base.Calibrator` that says what it maps (see
 
 from tfpbnn.calibration.calibrating import calibrate
 from tfpbnn.calibration.classes import BBQ, HistogramBinning, Isotonic
+from tfpbnn.calibration.conformal import (
+    APS,
+    CQR,
+    LAC,
+    RAPS,
+    AbsoluteResidual,
+    AdaptiveConformal,
+    JackknifePlus,
+    NormalizedResidual,
+    load,
+)
 from tfpbnn.calibration.logits import (
     Dirichlet,
     MatrixScaling,
@@ -22,15 +33,24 @@ from tfpbnn.calibration.noise import Scale
 from tfpbnn.calibration.quantiles import IsotonicQuantiles
 
 __all__ = [
+    "APS",
     "BBQ",
+    "CQR",
+    "LAC",
+    "RAPS",
+    "AbsoluteResidual",
+    "AdaptiveConformal",
     "Dirichlet",
     "HistogramBinning",
     "Isotonic",
     "IsotonicQuantiles",
+    "JackknifePlus",
     "MatrixScaling",
+    "NormalizedResidual",
     "Platt",
     "Scale",
     "Temperature",
     "VectorScaling",
     "calibrate",
+    "load",
 ]

@@ -51,7 +51,10 @@ class Calibrator(Recalibration):
         """Finds the map's numbers."""
 
     def fit(
-        self: CalibratorT, predictive: Predictive, y: Any, sample_weight: Any = None
+        self: CalibratorT,
+        predictive: Predictive,
+        y: Any,
+        sample_weight: Any = None,
     ) -> CalibratorT:
         """Fits the map to predictions of rows that no training has seen.
 

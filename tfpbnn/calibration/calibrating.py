@@ -9,6 +9,7 @@ from tfpbnn.base import registry
 from tfpbnn.base.by_output import by_output
 from tfpbnn.calibration.base import Calibrator
 from tfpbnn.calibration.classes import BBQ, HistogramBinning, Isotonic
+from tfpbnn.calibration.draws import draws_of
 from tfpbnn.calibration.logits import (
     Dirichlet,
     MatrixScaling,
@@ -20,7 +21,6 @@ from tfpbnn.calibration.noise import Scale
 from tfpbnn.calibration.quantiles import IsotonicQuantiles
 from tfpbnn.networks import reading
 from tfpbnn.networks.copying import clone, compile_like
-from tfpbnn.particles.effects import is_random
 from tfpbnn.prediction.predict import HeldOut, held_out
 
 METHODS = {
@@ -55,9 +55,9 @@ def calibrate(
     """Calibrates a posterior on held-out data, and returns a copy that is.
 
     The copy has the same weights, and a loss that carries the fitted map. So
-    what `tfpbnn.predict`, `evaluate` and `export` make of it is calibrated, also
-    after it was saved and loaded. Keras's own `predict` gives the network's
-    outputs, as before. The model that was given is not changed.
+    what `tfpbnn.predict`, `evaluate` and `export` make of it is calibrated,
+    also after it was saved and loaded. Keras's own `predict` gives the
+    network's outputs, as before. The model that was given is not changed.
 
     Args:
         posterior: a model that `tfpbnn.predict` takes: a network, an ensemble,
@@ -92,9 +92,6 @@ def calibrate(
     Reference:
         [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
-    if draws is None:
-        is_fixed = not is_random(posterior) and reading.is_known(posterior)
-        draws = "mean" if is_fixed else "auto"
     names, found = held_out(
         posterior,
         x,
@@ -103,7 +100,7 @@ def calibrate(
         num_samples=num_samples,
         batch_size=batch_size,
         seed=seed,
-        draws=draws,
+        draws=draws or draws_of(posterior),
         likelihood=likelihood,
         verbose=0,
     )
@@ -112,7 +109,9 @@ def calibrate(
         p, y, weights = found[name]
         calibrator = chosen.fit(p, y, weights)
         fitted[name] = p.likelihood.recalibrated(calibrator)
-    loss = reading.compiled_loss(posterior) if likelihood is None else likelihood
+    loss = (
+        reading.compiled_loss(posterior) if likelihood is None else likelihood
+    )
     loss = _with(loss, names, fitted, reading.has_named_outputs(posterior))
     copy = clone(posterior, compiled=False)
     if posterior.compiled:

@@ -245,4 +245,6 @@ def _scored(
 
 
 def _log_gamma(numbers: Any) -> float:
-    return float(tf.reduce_sum(tf.math.lgamma(tf.constant(numbers, tf.float64))))
+    return float(
+        tf.reduce_sum(tf.math.lgamma(tf.constant(numbers, tf.float64)))
+    )

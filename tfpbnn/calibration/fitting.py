@@ -90,9 +90,7 @@ def _descended(objective: Objective, point: Array) -> tuple[Array, Array]:
     return point, gradient
 
 
-def _preconditioned(
-    gradient: Array, moves: list[tuple[Array, Array]]
-) -> Array:
+def _preconditioned(gradient: Array, moves: list[tuple[Array, Array]]) -> Array:
     """Multiplies by the inverse of the second derivatives, as moves tell it."""
     if not moves:
         return gradient / max(1.0, float(np.linalg.norm(gradient)))
@@ -166,7 +164,7 @@ def _objective(
         for start in range(0, len(y), rows)
     ]
 
-    @tf.function(autograph=False, reduce_retracing=True)
+    # Not compiled: a search takes less time than that.
     def part(point: Tensor, outputs: Tensor, y: Tensor, share: Tensor) -> Any:
         with tf.GradientTape() as tape:
             tape.watch(point)

@@ -72,7 +72,9 @@ class LogitMap(Calibrator):
         if len(numbers) == 1:
             curved = fitting.curvature(log_likelihood, numbers, *arrays)
             count = np.sum(data.weights) ** 2 / np.sum(data.weights**2)
-            found["error"] = np.array([1 / np.sqrt(max(curved * count, 1e-300))])
+            found["error"] = np.array(
+                [1 / np.sqrt(max(curved * count, 1e-300))]
+            )
         return found
 
     def _check_classes(self, likelihood: Any, y: Array, weights: Array) -> None:
@@ -208,8 +210,8 @@ class _MatrixMap(LogitMap):
         if not isinstance(likelihood, Categorical):
             raise ValueError(
                 f"`{type(self).__name__}` must be used for one label of K "
-                f"classes. Received: the likelihood {likelihood!r}. Independent "
-                "labels have Temperature, Platt and VectorScaling"
+                f"classes. Received: the likelihood {likelihood!r}; for "
+                "independent labels there are Temperature and Platt"
             )
 
     def _mapped(self, numbers: Tensor, logits: Tensor) -> Tensor:
@@ -268,9 +270,9 @@ class MatrixScaling(_MatrixMap):
 class Dirichlet(_MatrixMap):
     """Multiplies log-probabilities by a matrix, and adds offsets.
 
-    It is what Bayes' rule gives if the probabilities of each class are Dirichlet
-    distributed. It does not matter how logits are shifted, nor whether the
-    model ends in a softmax.
+    It is what Bayes' rule gives if the probabilities of each class have a
+    Dirichlet distribution. It does not matter how logits are shifted, nor
+    whether the model ends in a softmax.
 
     Args:
         off_diagonal: the factor of the mean square off the diagonal.
@@ -296,9 +298,9 @@ class Dirichlet(_MatrixMap):
 class Platt(LogitMap):
     """Maps the logit of a yes-or-no label to `scale * logit + offset`.
 
-    It is for `Bernoulli`; of several labels each has its own two numbers. Labels
-    are smoothed as Platt does, by one more of each, so that there is always a
-    minimum.
+    It is for `Bernoulli`; of several labels each has its own two numbers.
+    Labels are smoothed as Platt does, by one more of each, so that there is
+    always a minimum.
 
     Example:
     ```python

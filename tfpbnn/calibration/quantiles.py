@@ -20,16 +20,17 @@ class IsotonicQuantiles(Calibrator):
 
     Where 90 % quantiles had 80 % of held-out targets below them, they become
     80 % quantiles. The map R is increasing and linear between knots, from 0 to
-    1, with one for each target; the calibrated distribution function is R(F(y)).
-    Quantiles, intervals, cdf, samples, moments, density and CRPS are those of
-    it. Several targets of a row stay as dependent as they were. Means and
-    variances are integrals over 96 quantiles or more; the epistemic share of the
+    1, with one for each target; the calibrated distribution function is
+    R(F(y)). Quantiles, intervals, cdf, samples, moments, density and CRPS are
+    those of it. Several targets of a row stay as dependent as they were. Means
+    and variances are integrals over 126 quantiles; the epistemic share of the
     variance stays.
 
     Args:
         num_parts: the number of parts of equal mass between knots; "auto" for
-            2 N^(2/5), with which the density is smooth enough to be scored; None
-            for a knot at each target, as in the paper, for quantiles alone.
+            2 N^(2/5), with which the density is smooth enough to be scored;
+            None for a knot at each target, as in the paper, for quantiles
+            alone.
 
     Raises:
         ValueError: if `num_parts` is not as above; in `fit`, if targets are
@@ -87,7 +88,7 @@ class IsotonicQuantiles(Calibrator):
         places, where = np.unique(levels, return_inverse=True)
         mass = np.bincount(where, weights)
         # The mean over the places of a level, and never 0 or 1.
-        one = np.sum(weights**2) / np.sum(weights)
+        one = float(np.sum(weights**2) / np.sum(weights))
         reached = (np.cumsum(mass) - mass / 2 + one / 2) / (np.sum(mass) + one)
         places = np.concatenate([[0.0], places, [1.0]])
         reached = np.concatenate([[0.0], reached, [1.0]])

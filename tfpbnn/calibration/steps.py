@@ -9,7 +9,7 @@ from tfpbnn.base.types import Array, Tensor
 
 
 def padded(rows: list[Array]) -> Array:
-    """Stacks rows `[M]` as `[K, M]`, the shorter ones with their last number."""
+    """Stacks rows `[M]` as `[K, M]`; their last number fills the shorter."""
     size = max(map(len, rows))
     return np.stack([np.pad(a, (0, size - len(a)), "edge") for a in rows])
 
@@ -100,7 +100,9 @@ def isotonic(x: Array, y: Array, weights: Array) -> tuple[Array, Array]:
             both = last[1] + weight
             last[0] = (last[0] * last[1] + level * weight) / both
             last[1], last[2] = both, last[2] + count
-    levels = np.repeat([b[0] for b in blocks], [int(b[2]) for b in blocks])
-    inner = np.zeros(len(knots), bool)
+    levels: Array = np.repeat(
+        [b[0] for b in blocks], [int(b[2]) for b in blocks]
+    )
+    inner: Array = np.zeros(len(knots), bool)
     inner[1:-1] = (levels[1:-1] == levels[:-2]) & (levels[1:-1] == levels[2:])
     return knots[~inner], levels[~inner]

@@ -85,7 +85,7 @@ def log_prob_of_labels(p: Array, y: Array, is_one: bool) -> Array:
         )
     if y.ndim == p.ndim:
         return np.sum(np.where(y == 0, 0, y * logs), axis=-1)
-    picked = y.astype(np.int64)[..., None]
+    picked: Array = y.astype(np.int64)[..., None]
     return np.take_along_axis(logs, picked, axis=-1)[..., 0]
 
 
