@@ -30,6 +30,7 @@ def minimum(
     penalty: Callable[[Tensor], Tensor] | None = None,
     *,
     name: str,
+    most: float = 1e4,
 ) -> Array:
     """Finds the numbers of the least negative log-likelihood, by L-BFGS.
 
@@ -41,13 +42,18 @@ def minimum(
         weights: the weights of the places, `[n]`.
         penalty: what is added to the weighted mean.
         name: that of the calibrator, for errors.
+        most: the size of a number at which the search ends, since there is no
+            minimum; the number is then returned as it is.
 
     Raises:
         ValueError: if the search does not end, or if there is no minimum, as
             where a map can predict all labels without an error.
     """
     objective = _objective(log_likelihood, outputs, y, weights, penalty)
-    point, gradient = _descended(objective, np.asarray(start, np.float64))
+    start = np.asarray(start, np.float64)
+    point, gradient = _descended(objective, start, most)
+    if np.max(np.abs(point)) > most:
+        return point
     largest = float(np.max(np.abs(gradient)))
     # The sum may be too coarse for the last digits of the gradient.
     if not largest < 100 * _TOLERANCE:
@@ -60,7 +66,9 @@ def minimum(
     return point
 
 
-def _descended(objective: Objective, point: Array) -> tuple[Array, Array]:
+def _descended(
+    objective: Objective, point: Array, most: float
+) -> tuple[Array, Array]:
     """Goes down by L-BFGS; returns where it ends, and the gradient there.
 
     Reference:
@@ -69,7 +77,8 @@ def _descended(objective: Objective, point: Array) -> tuple[Array, Array]:
     value, gradient = objective(point)
     moves: list[tuple[Array, Array]] = []
     for _ in range(_MOST_STEPS):
-        if np.max(np.abs(gradient)) < _TOLERANCE:
+        is_far = np.max(np.abs(point)) > most
+        if is_far or np.max(np.abs(gradient)) < _TOLERANCE:
             break
         direction = -_preconditioned(gradient, moves)
         slope, size = float(direction @ gradient), 1.0

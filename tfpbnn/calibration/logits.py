@@ -1,7 +1,8 @@
 """Calibrators of labels that map the logits of each draw."""
 
 import abc
-from typing import Any
+import math
+from typing import Any, ClassVar
 
 import numpy as np
 import tensorflow as tf
@@ -22,6 +23,9 @@ class LogitMap(Calibrator):
     Each draw's logits are mapped, and then averaged over as before. So draws
     stay draws, and the epistemic part of what they say is theirs.
     """
+
+    # Of a number whose size is more there is no minimum.
+    _most: ClassVar[float] = 1e4
 
     @abc.abstractmethod
     def _mapped(self, numbers: Tensor, logits: Tensor) -> Tensor:
@@ -65,6 +69,7 @@ class LogitMap(Calibrator):
             *arrays,
             penalty=lambda numbers: self._penalty(numbers, size),
             name=type(self).__name__,
+            most=self._most,
         )
         value = fitting.value_of(log_likelihood, numbers, *arrays)
         fitting.check_has_errors(value, type(self).__name__)
@@ -123,6 +128,8 @@ class Temperature(LogitMap):
     Reference:
         [Guo et al., 2017](https://arxiv.org/abs/1706.04599)
     """
+
+    _most = math.log(2 * _MOST)
 
     @property
     def temperature(self) -> float:

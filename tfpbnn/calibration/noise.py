@@ -1,5 +1,6 @@
 """Calibrates the noise that a regression predicts."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,7 @@ class Scale(Calibrator):
             data.y,
             data.weights,
             name="Scale",
+            most=math.log(2 * _MOST),
         )
         factors = np.exp(numbers)
         if np.any((factors < 1 / _MOST) | (factors > _MOST)):

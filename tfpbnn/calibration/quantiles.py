@@ -11,7 +11,8 @@ from tfpbnn.calibration.base import Calibrator, HeldOut
 
 # Levels nearer to 0 or 1 than this, or to each other, are the same.
 _LEAST = 1e-12
-_LEAST_GAP = 1e-9
+# The share of targets, beside one, that may lie so far out on one side.
+_MOST_BEYOND = 0.01
 
 
 @registry.register("calibration")
@@ -34,7 +35,8 @@ class IsotonicQuantiles(Calibrator):
 
     Raises:
         ValueError: if `num_parts` is not as above; in `fit`, if targets are
-            counts, which have no continuous distribution, or fewer than 20.
+            counts, which have no continuous distribution, or fewer than 20, or
+            further out than the predicted distributions reach.
 
     Example:
     ```python
@@ -84,6 +86,7 @@ class IsotonicQuantiles(Calibrator):
 
     def _knots(self, levels: Array, weights: Array) -> tuple[Array, Array]:
         """Finds the map of one target: knots and what they become, `[M]`."""
+        self._check_inside(levels, weights)
         levels = np.clip(levels, _LEAST, 1 - _LEAST)
         places, where = np.unique(levels, return_inverse=True)
         mass = np.bincount(where, weights)
@@ -99,10 +102,22 @@ class IsotonicQuantiles(Calibrator):
                 count = max(2, round(2 * size**0.4))
             shares = np.linspace(0, 1, int(count) + 1)
             places, reached = np.interp(shares, reached, places), shares
-        apart = np.concatenate([[True], np.diff(places) > _LEAST_GAP])
-        apart[np.flatnonzero(apart)[-1]] &= places[apart][-1] < 1 - _LEAST_GAP
+        apart = np.concatenate([[True], np.diff(places) > _LEAST])
+        apart[np.flatnonzero(apart)[-1]] &= places[apart][-1] < 1 - _LEAST
         places = np.append(places[apart], 1.0)
         return places, np.append(reached[apart], 1.0)
+
+    def _check_inside(self, levels: Array, weights: Array) -> None:
+        most = max(_MOST_BEYOND * np.sum(weights), 1.5 * np.max(weights))
+        for beyond in (levels < _LEAST, levels > 1 - _LEAST):
+            if weights @ beyond > most:
+                raise ValueError(
+                    "`y` must be targets that the predicted distributions "
+                    "reach. Received: "
+                    f"{np.sum(beyond)} of {len(levels)} so far out on one side "
+                    "that their levels can't be told apart. Use Scale, or "
+                    "conformal intervals such as NormalizedResidual"
+                )
 
     def levels(self, levels: Tensor) -> Tensor:
         return steps.lines(levels, *self._of(levels))

@@ -16,6 +16,7 @@ _MAX_STEPS = 60
 # Moments of a mapped mixture are integrals over its levels: so many parts, of
 # which the first and the last are cut once more.
 _PARTS = 32
+_MOST_VALUES = 2**21
 _ENDS = np.array([0.0, 1e-7, 1e-5, 1e-3, 0.03, 0.3])
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(3)
 
@@ -187,13 +188,44 @@ def _mapped(
     levels = np.ravel(middle[:, np.newaxis] + half[:, np.newaxis] * _NODES)
     weights = np.ravel(half[:, np.newaxis] * _WEIGHTS)
     center, width = centers(mean, epistemic + aleatoric)
-    cdf = cdf_of(likelihood, outputs)
-    values = quantile(cdf, levels, center, width, False, tolerance=1e-6)
+    rows = outputs.shape[1] or 1
+    if tf.executing_eagerly():  # else rows are few
+        each = len(levels) * max(1, outputs[:, :1].shape.num_elements())
+        rows = max(1, _MOST_VALUES // each)
+    parts = [
+        _all_quantiles(
+            likelihood,
+            outputs[:, start : start + rows],
+            levels,
+            center[start : start + rows],
+            width[start : start + rows],
+        )
+        for start in range(0, outputs.shape[1] or 1, rows)
+    ]
+    values = tf.concat(parts, axis=1)
     weights = tf.constant(weights, values.dtype)
     mean = tf.tensordot(weights, values, 1)
     variance = tf.tensordot(weights, tf.square(values - mean), 1)
     share = tf.math.divide_no_nan(epistemic, epistemic + aleatoric)
     return mean, share * variance, (1 - share) * variance
+
+
+def _all_quantiles(
+    likelihood: Likelihood,
+    outputs: Tensor,
+    levels: Array,
+    center: Tensor,
+    width: Tensor,
+) -> Tensor:
+    """Computes many quantiles at once, where there is the memory for it."""
+    marginals, found = likelihood.marginals(outputs), likelihood.of_mixture
+    assert found is not None
+
+    def cdf(values: Tensor) -> Tensor:
+        all_draws = marginals.cdf(values[:, tf.newaxis])
+        return found.levels(tf.reduce_mean(all_draws, axis=1))
+
+    return quantile(cdf, levels, center, width, False, tolerance=1e-6)
 
 
 def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
