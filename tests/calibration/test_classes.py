@@ -1,5 +1,6 @@
 """Maps of averaged probabilities, against scikit-learn and plain loops."""
 
+import itertools
 import math
 
 import numpy as np
@@ -59,7 +60,7 @@ def test_histogram_binning_is_a_loop():
         ranks[order] = np.arange(203)
         # Bin b has the ranks from ceil(203 b / 7) on.
         starts = [math.ceil(203 * b / 7 - 1e-9) for b in range(8)]
-        for start, stop in zip(starts, starts[1:], strict=False):
+        for start, stop in itertools.pairwise(starts):
             rows = (ranks >= start) & (ranks < stop)
             q[rows, k] = np.clip((y[rows] == k).mean(), 1 / 205, 204 / 205)
     after = found.transform(made.labels(z)).probabilities
@@ -81,7 +82,7 @@ def test_bbq_is_the_average_of_binnings():
         cuts = [math.ceil(60 * b / count - 1e-9) for b in range(1, count)]
         edges = [0.0, *(0.5 * (order[c - 1] + order[c]) for c in cuts), 1.0]
         total, levels = 0.0, np.empty(60)
-        for low, high in zip(edges, edges[1:], strict=False):
+        for low, high in itertools.pairwise(edges):
             rows = (p >= low) & (p < high)
             n, m = rows.sum(), y[rows, 0].sum()
             alpha = 2 / count * 0.5 * (low + high)
@@ -185,7 +186,7 @@ def test_single_draws_are_not_calibrated(mapped):
 
 
 def test_degenerate_input():
-    """One row, equal rows, classes never seen: no crash, and nothing certain."""
+    """One row, equal rows, classes never seen: nothing is certain."""
     for make in KINDS.values():
         for rows in (1, 5):
             z = np.zeros((1, rows, 3))

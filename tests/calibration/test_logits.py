@@ -199,7 +199,7 @@ def test_what_does_not_count_has_no_influence():
 
 
 def all_right():
-    z, y = made.classes(50)
+    z, _ = made.classes(50)
     return z, np.argmax(z[0], axis=-1)
 
 

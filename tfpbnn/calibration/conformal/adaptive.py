@@ -67,7 +67,8 @@ class AdaptiveConformal:
                 "`interval` must be asked of intervals. Received: "
                 f"{self.conformal!r}, which has `sets`"
             )
-        return self.conformal.interval(predictive, coverage=1 - self.level)
+        limits = self.conformal.thresholds(predictive, coverage=1 - self.level)
+        return self.conformal.within(predictive, limits)
 
     def sets(self, predictive: Predictive) -> Array:
         """Finds sets of labels at the present level, `[N, K]`.
@@ -80,7 +81,8 @@ class AdaptiveConformal:
                 "`sets` must be asked of sets of labels. Received: "
                 f"{self.conformal!r}, which has `interval`"
             )
-        return self.conformal.sets(predictive, coverage=1 - self.level)
+        limits = self.conformal.thresholds(predictive, coverage=1 - self.level)
+        return self.conformal.within(predictive, limits)
 
     def update(self, predictive: Predictive, y: Any) -> float:
         """Takes labels that have arrived, in their order.

@@ -39,16 +39,31 @@ class Intervals(Conformal):
 
         Returns:
             The ends (lower, upper), `[N, ..., k]` each. They are infinite where
-            weights leave too few held-out rows.
+            there are too few held-out rows for the weights, or for another
+            coverage.
 
         Raises:
             ValueError: if it is not fitted, or an argument does not fit.
         """
+        checks.open_fraction.optional("coverage", coverage)
         limits = self.thresholds(predictive, groups, sample_weight, coverage)
+        return self.within(predictive, limits)
+
+    def within(
+        self, predictive: Predictive, limits: Array
+    ) -> tuple[Array, Array]:
+        """Finds the intervals of targets whose scores are within limits.
+
+        Where no target's is, the interval is the one point in its middle.
+
+        Args:
+            predictive: the predictions of N rows.
+            limits: the largest scores, `[N, ..., k]`.
+        """
         lower, upper, unit = self._around(predictive)
+        middle = (lower + upper) / 2
         lower, upper = lower - limits * unit, upper + limits * unit
-        middle = np.where(lower > upper, (lower + upper) / 2, np.nan)
-        is_empty = np.isfinite(middle)  # such a set is taken to be one point
+        is_empty = lower > upper
         return (
             np.where(is_empty, middle, lower),
             np.where(is_empty, middle, upper),

@@ -51,7 +51,17 @@ class LabelSets(Conformal):
         Raises:
             ValueError: if it is not fitted, or an argument does not fit.
         """
+        checks.open_fraction.optional("coverage", coverage)
         limits = self.thresholds(predictive, groups, sample_weight, coverage)
+        return self.within(predictive, limits)
+
+    def within(self, predictive: Predictive, limits: Array) -> Array:
+        """Finds the labels whose scores are within limits, `[N, ..., K]`.
+
+        Args:
+            predictive: the predictions of N rows.
+            limits: the largest scores, `[N, ..., 1]` or `[N, ..., K]`.
+        """
         return self._class_scores(_probabilities(predictive), True) <= limits
 
     def _check(self, predictive: Predictive) -> None:
