@@ -4,6 +4,7 @@ The draws themselves stay what they are: it is their mixture that is mapped. How
 much of a total entropy or variance is epistemic stays the same share.
 """
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,9 @@ from tfpbnn import random
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood, Recalibration
 from tfpbnn.prediction.results import mixture
+
+# How many elements of [T, S, rows, P] are worked on at once, in float64.
+_CHUNK = 2**21
 
 
 def of_yes_or_classes(found: Recalibration, p: Tensor, is_one: bool) -> Tensor:
@@ -89,7 +93,36 @@ def log_prob_of_labels(p: Array, y: Array, is_one: bool) -> Array:
     return np.take_along_axis(logs, picked, axis=-1)[..., 0]
 
 
-def targets(
+def samples(predictive: Any, y: Array) -> Array:
+    """Maps samples of a mixture to those of the calibrated distribution.
+
+    Args:
+        predictive: a prediction of numbers.
+        y: samples of the mixture before, `[T, N, ..., k]`.
+    """
+
+    def chunk(outputs: Tensor, y: Tensor) -> Tensor:
+        y = tf.experimental.numpy.moveaxis(y, 1, 0)
+        y = _targets(predictive.likelihood, outputs, y, False)
+        return tf.experimental.numpy.moveaxis(y, 1, 0)
+
+    size = max(1, _CHUNK // len(y))
+    y = np.swapaxes(y, 0, 1).astype(np.float64)
+    return np.swapaxes(predictive._by_rows(chunk, y, chunk=size), 0, 1)
+
+
+def log_prob(predictive: Any, y: Array) -> Array:
+    """Computes the log density of targets `[N, ..., k]`, jointly for the k.
+
+    Args:
+        predictive: a prediction of numbers.
+        y: the targets, aligned.
+    """
+    chunk = functools.partial(_log_prob, predictive.likelihood)
+    return predictive._by_rows(chunk, y)
+
+
+def _targets(
     likelihood: Likelihood, outputs: Tensor, y: Tensor, is_inverse: bool
 ) -> Tensor:
     """Maps targets so that their distribution is the calibrated one.
@@ -119,7 +152,7 @@ def targets(
     return mixture.quantile(cdf, levels, center, width, False, tolerance=1e-9)
 
 
-def log_prob(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
+def _log_prob(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
     """Computes the log density of targets `[n, .., k]`, jointly for the k.
 
     Args:
@@ -147,7 +180,7 @@ def log_prob(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
         return tf.reduce_sum(log_prob, axis=-1)
 
     # The targets' dependence is that of the mixture, at the same levels.
-    before = targets(likelihood, outputs, y[tf.newaxis], is_inverse=True)[0]
+    before = _targets(likelihood, outputs, y[tf.newaxis], is_inverse=True)[0]
     return joint(before) - each(before) + each(y) + slopes
 
 

@@ -12,7 +12,7 @@ from tfpbnn.metrics import crps
 from tfpbnn.metrics.crps import Cdf
 from tfpbnn.prediction.results import location_scale as fast
 from tfpbnn.prediction.results import mixture, recalibrated
-from tfpbnn.prediction.results.base import _CHUNK, Averages, Predictive
+from tfpbnn.prediction.results.base import Averages, Predictive
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.targets import by_place, scored
 
@@ -91,18 +91,10 @@ class RegressionPredictive(Predictive):
     def _log_prob(self, y: Array) -> Array:
         if self.likelihood.of_mixture is None:
             return super()._log_prob(y)
-        log_prob = functools.partial(recalibrated.log_prob, self.likelihood)
-        return self._by_rows(log_prob, y)
+        return recalibrated.log_prob(self, y)
 
     def _mapped_samples(self, y: Array, seed: Any) -> Array:
-        def chunk(outputs: Tensor, y: Tensor) -> Tensor:
-            y = tf.experimental.numpy.moveaxis(y, 1, 0)
-            y = recalibrated.targets(self.likelihood, outputs, y, False)
-            return tf.experimental.numpy.moveaxis(y, 1, 0)
-
-        size = max(1, _CHUNK // len(y))
-        y = np.swapaxes(y, 0, 1).astype(np.float64)
-        return np.swapaxes(self._by_rows(chunk, y, chunk=size), 0, 1)
+        return recalibrated.samples(self, y)
 
     def _cdf_of(self, outputs: Tensor) -> Cdf:
         return mixture.cdf_of(self.likelihood, outputs)
