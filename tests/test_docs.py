@@ -86,6 +86,7 @@ def names():
     )
     return {
         "keras": keras,
+        "np": np,
         "tfpbnn": tfpbnn,
         "model": model,
         "x": x,

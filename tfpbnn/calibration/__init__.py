@@ -5,7 +5,7 @@ quantiles or noise; `calibrate` fits one and puts it into the likelihood of a
 posterior, where prediction, scores and exports find it. `conformal` makes sets
 and intervals that have a wanted coverage, whatever the model. To add a
 calibrator: a subclass of `base.Calibrator` that says what it maps (see
-`tfpbnn.likelihoods.Recalibration`), registered as of "calibration"; its name in
+`likelihoods.recalibration`), registered as of "calibration"; its name in
 `calibrating.METHODS` and below; a row of the tables in tests/calibration.
 """
 

@@ -6,7 +6,8 @@ from typing import Any, ClassVar, NamedTuple, TypeVar
 import numpy as np
 
 from tfpbnn.base.types import Array, Config
-from tfpbnn.likelihoods import Categorical, Likelihood, Normal, Recalibration
+from tfpbnn.likelihoods import Categorical, Likelihood, Normal
+from tfpbnn.likelihoods.recalibration import Recalibration
 from tfpbnn.prediction.results import (
     ClassificationPredictive,
     Predictive,

@@ -7,14 +7,14 @@ one: a subclass of `Likelihood` in the file of its kind of targets, registered
 as one of the "likelihoods", with the names of its `parameters` and the TFP
 distribution that they make (`_marginals`); its name below; a row of the table
 in tests/likelihoods. Where a Keras loss means the same, an entry in
-`from_loss.py`. A `Recalibration` maps what a likelihood says of outputs.
+`from_loss.py`. A `recalibration.Recalibration`
+maps what a likelihood says of outputs.
 """
 
 from tfpbnn.likelihoods.base import Likelihood
 from tfpbnn.likelihoods.classification import Bernoulli, Categorical
 from tfpbnn.likelihoods.counts import NegativeBinomial, Poisson
 from tfpbnn.likelihoods.from_loss import from_loss
-from tfpbnn.likelihoods.recalibration import Recalibration
 from tfpbnn.likelihoods.regression import (
     Laplace,
     MixtureNormal,
@@ -31,7 +31,6 @@ __all__ = [
     "NegativeBinomial",
     "Normal",
     "Poisson",
-    "Recalibration",
     "StudentT",
     "from_loss",
 ]

@@ -12,7 +12,8 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.likelihoods import Likelihood, Recalibration
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.likelihoods.recalibration import Recalibration
 from tfpbnn.prediction.results import mixture
 
 # How many elements of [T, S, rows, P] are worked on at once, in float64.
