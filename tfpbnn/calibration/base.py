@@ -23,7 +23,7 @@ class HeldOut(NamedTuple):
 
     Attributes:
         predictive: the prediction of n places.
-        outputs: its outputs at each draw, `[S, n, P]`, in float64.
+        outputs: its outputs at each draw, `[S, n, P]`.
         y: the targets, aligned with the outputs.
         weights: one for each place, `[n]`.
     """
@@ -82,7 +82,7 @@ class Calibrator(Recalibration):
             )
         self._check_kind(likelihood)
         p, y, weights, _ = scored(predictive, y, sample_weight)
-        outputs = np.asarray(p.outputs, np.float64)
+        outputs = p.outputs
         if not np.all(np.isfinite(outputs)):
             raise ValueError(
                 "`predictive` must have finite outputs at places that count. "

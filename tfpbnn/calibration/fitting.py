@@ -1,7 +1,6 @@
 """Minimizes the negative log-likelihood of a mixture over draws."""
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import tensorflow as tf
@@ -162,19 +161,17 @@ def _objective(
     rows = max(1, _CHUNK // max(1, outputs[:, :1].size))
     shares = weights / np.sum(weights)
     parts = [
-        tuple(
-            tf.constant(a, tf.float64)
-            for a in (
-                outputs[:, start : start + rows],
-                y[start : start + rows],
-                shares[start : start + rows],
-            )
+        (
+            outputs[:, start : start + rows],
+            y[start : start + rows],
+            shares[start : start + rows],
         )
         for start in range(0, len(y), rows)
     ]
 
     # Not compiled: a search takes less time than that.
-    def part(point: Tensor, outputs: Tensor, y: Tensor, share: Tensor) -> Any:
+    def part(point: Tensor, *arrays: Array) -> tuple[Tensor, Tensor]:
+        outputs, y, share = (tf.constant(a, tf.float64) for a in arrays)
         with tf.GradientTape() as tape:
             tape.watch(point)
             found = log_likelihood(point, outputs, y)

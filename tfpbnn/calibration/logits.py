@@ -46,15 +46,14 @@ class LogitMap(Calibrator):
         return y
 
     def _fit(self, likelihood: Any, data: HeldOut) -> dict[str, Array]:
-        outputs = likelihood.logits(tf.constant(data.outputs)).numpy()
-        size = outputs.shape[-1]
+        size = data.outputs.shape[-1]
         y = one_hot(likelihood, data.y, size)
         self._check_classes(likelihood, y, data.weights)
         y = self._targets_of(likelihood, y, data.weights)
         is_one = isinstance(likelihood, Categorical)
 
         def log_likelihood(numbers: Tensor, z: Tensor, y: Tensor) -> Tensor:
-            z = self._mapped(numbers, z)
+            z = self._mapped(numbers, likelihood.logits(z))
             if is_one:
                 log_p = fitting.log_mean_exp(tf.nn.log_softmax(z))
                 return tf.reduce_sum(y * log_p, axis=-1)
@@ -62,7 +61,7 @@ class LogitMap(Calibrator):
             no = fitting.log_mean_exp(tf.math.log_sigmoid(-z))
             return tf.reduce_sum(y * yes + (1 - y) * no, axis=-1)
 
-        arrays = (outputs, y, data.weights)
+        arrays = (data.outputs, y, data.weights)
         numbers = fitting.minimum(
             log_likelihood,
             self._start(size),
