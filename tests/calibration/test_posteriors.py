@@ -221,6 +221,31 @@ def test_a_likelihood_is_enough(several):
     np.testing.assert_array_equal(p["sort"].mean, q["sort"].mean)
 
 
+def test_outputs_in_a_list():
+    x = keras.Input((3,))
+    heads = [keras.layers.Dense(k, name=f"head_{k}")(x) for k in (2, 3, 4)]
+    model = keras.Model(x, heads)
+    kind = likelihoods.Categorical()
+    rng = np.random.default_rng(0)
+    y = [rng.integers(0, 2, len(X)), rng.integers(0, 4, len(X))]
+    for loss in ([kind, None, kind], {"head_2": kind, "head_4": kind}):
+        model.compile("sgd", loss)
+        copy = calibration.calibrate(
+            model, X, y, ["vector_scaling", None, "isotonic"]
+        )
+        p = tfpbnn.predict(copy, NEW, draws="mean")
+        assert p[1] is None
+        kinds = [type(p[i].likelihood.recalibration) for i in (0, 2)]
+        assert kinds == [calibration.VectorScaling, calibration.Isotonic]
+    model.compile("sgd", kind)
+    y.insert(1, rng.integers(0, 3, len(X)))
+    copy = calibration.calibrate(model, X, y, "histogram_binning")
+    p = tfpbnn.predict(copy, NEW, draws="mean")
+    assert [len(one.likelihood.recalibration.fitted["knots"]) for one in p] == [
+        2, 3, 4,
+    ]  # fmt: skip
+
+
 def test_models_that_were_not_compiled():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
     y = np.random.default_rng(0).integers(0, 3, len(X))

@@ -157,6 +157,20 @@ def test_a_stream_is_updated_as_its_sets_tell():
     assert np.all(low == high)
 
 
+def test_a_stream_goes_on_from_a_file(tmp_path):
+    (p, y), (new, new_y) = labels(100), labels(60, 1)
+    stream = calibration.AdaptiveConformal(calibration.LAC().fit(p, y), 0.05)
+    stream.update(new[:30], new_y[:30])
+    stream.save(tmp_path / "stream.json")
+    loaded = calibration.load(tmp_path / "stream.json")
+    for one in (stream, loaded):
+        one.update(new[30:], new_y[30:])
+    assert loaded.level == stream.level
+    assert loaded.num_labels == 60
+    assert loaded.num_errors == stream.num_errors
+    np.testing.assert_array_equal(loaded.sets(new), stream.sets(new))
+
+
 def test_a_calm_stream_keeps_its_level():
     (p, y), (new, new_y) = numbers(500), numbers(500, 1)
     split = calibration.AbsoluteResidual().fit(p, y, 0.8)

@@ -13,6 +13,9 @@ from tfpbnn.calibration.base import Calibrator, HeldOut, one_hot
 from tfpbnn.likelihoods import Categorical
 from tfpbnn.prediction.results.classification import of_targets
 
+# Binnings that are less probable are left out of averages.
+_LEAST_SHARE = 1e-10
+
 
 class ClassMap(Calibrator):
     """A map of each class's probability, after draws are averaged over.
@@ -189,6 +192,12 @@ class BBQ(ClassMap):
         scores = np.array([score for score, _, _ in found])
         shares = np.exp(scores - np.max(scores))
         shares = shares / np.sum(shares)
+        # Those that say nothing would make files large.
+        kept = shares > _LEAST_SHARE
+        found = [
+            one for one, is_kept in zip(found, kept, strict=True) if is_kept
+        ]
+        shares = shares[kept] / np.sum(shares[kept])
         knots = np.unique(np.concatenate([edges for _, edges, _ in found]))
         levels = sum(
             share * own[np.searchsorted(edges, knots, side="right") - 1]

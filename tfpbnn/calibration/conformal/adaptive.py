@@ -2,15 +2,18 @@
 
 from typing import Any
 
-from tfpbnn.base import checks
-from tfpbnn.base.types import Array
-from tfpbnn.calibration.conformal.base import Conformal
+import keras
+
+from tfpbnn.base import checks, registry
+from tfpbnn.base.types import Array, Config
+from tfpbnn.calibration.conformal.base import Conformal, Saved
 from tfpbnn.calibration.conformal.intervals import Intervals
 from tfpbnn.calibration.conformal.sets import LabelSets
 from tfpbnn.prediction.results import Predictive
 
 
-class AdaptiveConformal:
+@registry.register("calibration")
+class AdaptiveConformal(Saved):
     """Moves the coverage that is asked for until the one that is had is right.
 
     After each label that arrives, the level of errors grows if it was inside,
@@ -23,6 +26,11 @@ class AdaptiveConformal:
             weights, such as `CQR` or `APS`.
         step: how far a label moves the level: more follows drift faster, and
             makes sets change more.
+
+    Attributes:
+        level: the present level of errors.
+        num_labels: the number of labels that have arrived.
+        num_errors: the number of those that were not inside.
 
     Raises:
         ValueError: if `conformal` is not fitted, or has groups, weights or
@@ -105,3 +113,22 @@ class AdaptiveConformal:
             self.num_labels += 1
             self.num_errors += is_error
         return self.level
+
+    def get_config(self) -> Config:
+        conformal = keras.saving.serialize_keras_object(self.conformal)
+        return {
+            "conformal": conformal,
+            "step": self.step,
+            "level": self.level,
+            "num_labels": self.num_labels,
+            "num_errors": self.num_errors,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> "AdaptiveConformal":
+        conformal = keras.saving.deserialize_keras_object(config["conformal"])
+        found = cls(conformal, config["step"])
+        found.level = config["level"]
+        found.num_labels = config["num_labels"]
+        found.num_errors = config["num_errors"]
+        return found

@@ -60,7 +60,20 @@ def least_rows(coverage: float) -> int:
     return math.ceil(round(coverage / (1 - coverage), 9))
 
 
-class Conformal(abc.ABC):
+class Saved:
+    """What `save` writes to a file and `load` reads, by its config."""
+
+    def save(self, path: Any) -> None:
+        """Writes the predictor to a JSON file, which `load` reads.
+
+        Args:
+            path: the path of the file.
+        """
+        config = keras.saving.serialize_keras_object(self)
+        pathlib.Path(path).write_text(json.dumps(config))
+
+
+class Conformal(Saved, abc.ABC):
     """Sets of targets with a coverage that holds for any model and any N.
 
     If held-out and new rows are exchangeable (as drawn from one population in
@@ -306,28 +319,32 @@ class Conformal(abc.ABC):
             }
         return found
 
-    def save(self, path: Any) -> None:
-        """Writes the predictor to a JSON file, which `load` reads."""
-        config = keras.saving.serialize_keras_object(self)
-        pathlib.Path(path).write_text(json.dumps(config))
-
     def __repr__(self) -> str:
         options = (f"{k}={v!r}" for k, v in self.get_options().items())
         return f"{type(self).__name__}({', '.join(options)})"
 
 
-def load(path: Any) -> Conformal:
+def load(path: Any) -> Any:
     """Reads a conformal predictor from a file that `save` wrote.
 
     Args:
         path: the path of the file.
 
+    Returns:
+        The predictor, as it was.
+
     Raises:
         TypeError: if the file holds something else.
+
+    Example:
+    ```python
+    tfpbnn.calibration.CQR().fit(p, y_test).save("split.json")
+    low, high = tfpbnn.calibration.load("split.json").interval(p)
+    ```
     """
     config = json.loads(pathlib.Path(path).read_text())
     found = keras.saving.deserialize_keras_object(config)
-    if not isinstance(found, Conformal):
+    if not isinstance(found, Saved):
         raise TypeError(
             "`path` must be a file written by a conformal predictor's `save`. "
             f"Received: one of a {type(found).__name__}"
