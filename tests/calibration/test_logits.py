@@ -284,6 +284,19 @@ BAD = {
         ),
         "not calibrated yet",
     ),
+    "probabilities for logits": (
+        lambda: calibration.Temperature().fit_arrays(
+            special.softmax(made.classes(60)[0], -1), made.classes(60)[1]
+        ),
+        "`outputs` must be logits",
+    ),
+    "logits for probabilities": (
+        lambda: calibration.Temperature().fit_arrays(
+            *made.classes(60),
+            likelihood=likelihoods.Categorical(from_logits=False),
+        ),
+        "outputs that are probabilities",
+    ),
     "penalty": (
         lambda: calibration.MatrixScaling(off_diagonal=-1.0),
         "`off_diagonal` must be",

@@ -117,8 +117,16 @@ class Calibrator(Recalibration):
 
         Returns:
             The calibrator itself.
+
+        Raises:
+            ValueError: for the reasons of `fit`; if the outputs are
+                probabilities where logits are meant, or the other way around.
         """
-        return self.fit(self._predictive(outputs, likelihood), y, sample_weight)
+        predictive = self._predictive(outputs, likelihood)
+        if likelihood is None and self.targets == "labels":
+            _check_logits(predictive.outputs)
+        predictive.likelihood.check_outputs(predictive.outputs)
+        return self.fit(predictive, y, sample_weight)
 
     def transform(self, predictive: Predictive) -> Any:
         """Calibrates a prediction.
@@ -213,3 +221,15 @@ def one_hot(likelihood: Any, y: Array, num_classes: int) -> Array:
     if not isinstance(likelihood, Categorical) or y.ndim == 2:
         return y.astype(np.float64)
     return np.eye(num_classes)[y.astype(np.int64)]
+
+
+def _check_logits(outputs: Array) -> None:
+    """Raises if what should be logits are probabilities of classes."""
+    is_share = np.all((outputs >= 0) & (outputs <= 1))
+    if is_share and np.allclose(np.sum(outputs, axis=-1), 1, atol=1e-3):
+        raise ValueError(
+            "`outputs` must be logits, unless `likelihood` says otherwise. "
+            "Received: numbers from 0 to 1 of which each row has the sum 1, as "
+            "probabilities do. For these pass "
+            "likelihood=tfpbnn.likelihoods.Categorical(from_logits=False)"
+        )
