@@ -28,6 +28,7 @@ TIERS = [
         "posteriors",
         "convert",
         "densities",
+        "calibration",
         "diagnostics",
         "exporting",
         "client",

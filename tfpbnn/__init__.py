@@ -9,6 +9,7 @@ from typing import Any
 
 from tfpbnn.base import backend  # noqa: F401
 from tfpbnn import (
+    calibration,
     callbacks,
     client,
     convert,
@@ -46,6 +47,7 @@ __all__ = [
     "Model",
     "Predictive",
     "Sequential",
+    "calibration",
     "callbacks",
     "client",
     "convert",

@@ -278,7 +278,7 @@ def test_a_failed_page_leaves_the_last_one(tmp_path, monkeypatch):
 
 def test_bad_input(tmp_path):
     p, y = PREDICTIONS["labels"]
-    with pytest.raises(ValueError, match="`y` must be the targets, or x a"):
+    with pytest.raises(ValueError, match="`y` must be the targets of the pred"):
         made(tmp_path, p, None)
     with pytest.raises(ValueError, match="`n_boot` must be a positive integer"):
         made(tmp_path, p, y, n_boot=0)

@@ -7,7 +7,8 @@ one: a subclass of `Likelihood` in the file of its kind of targets, registered
 as one of the "likelihoods", with the names of its `parameters` and the TFP
 distribution that they make (`_marginals`); its name below; a row of the table
 in tests/likelihoods. Where a Keras loss means the same, an entry in
-`from_loss.py`.
+`from_loss.py`. A `recalibration.Recalibration` maps what a likelihood says of
+outputs.
 """
 
 from tfpbnn.likelihoods.base import Likelihood

@@ -15,6 +15,7 @@ from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.likelihoods import units
 from tfpbnn.likelihoods.places import Places, fits, places_of
+from tfpbnn.likelihoods.recalibration import Recalibration
 from tfpbnn.likelihoods.standard import Standard
 from tfpbnn.likelihoods.units import Units
 
@@ -55,6 +56,8 @@ class Likelihood(keras.losses.Loss):
             a mixture of such, so that `adapt` can change its units.
         units: the `mean` and `stddev` of each target that the likelihood was
             adapted to; else None.
+        recalibration: the fitted calibrator of `tfpbnn.calibration` that is
+            applied to what the outputs say; else None.
     """
 
     is_classification: ClassVar[bool] = False
@@ -69,6 +72,7 @@ class Likelihood(keras.losses.Loss):
     ):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.units: Units | None = None
+        self.recalibration: Recalibration | None = None
 
     @property
     @abc.abstractmethod
@@ -171,6 +175,30 @@ class Likelihood(keras.losses.Loss):
         other.units = (self.units or Units()).rescale(scale, offset)
         return other
 
+    def recalibrated(
+        self: LikelihoodT, recalibration: Recalibration | None
+    ) -> LikelihoodT:
+        """Makes a likelihood whose predictions are calibrated, by a map.
+
+        Args:
+            recalibration: a fitted calibrator of `tfpbnn.calibration`; None to
+                take one away.
+
+        Raises:
+            ValueError: if it is not fitted, or is for another kind of targets.
+        """
+        if recalibration is not None:
+            recalibration.check(self)
+        other = copy.copy(self)
+        other.recalibration = recalibration
+        return other
+
+    @property
+    def of_mixture(self) -> Recalibration | None:
+        """The `recalibration`, if it acts on the mixture over draws."""
+        found = self.recalibration
+        return found if found is not None and found.is_of_mixture else None
+
     def _check_has_units(self, method: str) -> None:
         if not self.is_location_scale:
             raise ValueError(
@@ -195,7 +223,12 @@ class Likelihood(keras.losses.Loss):
     def _standardized(self, outputs: Tensor) -> Any:
         """Makes `marginals` of the targets in the units of the network."""
         self.event_size(outputs.shape[-1])
-        return self._marginals(*tf.split(outputs, self.params_size(1), axis=-1))
+        found = self._marginals(
+            *tf.split(outputs, self.params_size(1), axis=-1)
+        )
+        if self.recalibration is None:
+            return found
+        return self.recalibration.noise(found)
 
     def distribution(self, outputs: Tensor) -> Any:
         """Makes the TFP distribution of an example, of event shape `[k]`.
@@ -351,15 +384,24 @@ class Likelihood(keras.losses.Loss):
 
     def get_config(self) -> Config:
         config = {"reduction": self.reduction, "name": self.name}
-        if self.units is None:
-            return config
-        return config | {"units": [list(part) for part in self.units]}
+        if self.units is not None:
+            config["units"] = [list(part) for part in self.units]
+        if self.recalibration is not None:
+            config["recalibration"] = keras.saving.serialize_keras_object(
+                self.recalibration
+            )
+        return config
 
     @classmethod
     def from_config(cls: type[LikelihoodT], config: Config) -> LikelihoodT:
         config = dict(config)
         saved = config.pop("units", None)
+        recalibration = config.pop("recalibration", None)
         likelihood = cls(**config)
+        if recalibration is not None:
+            likelihood.recalibration = keras.saving.deserialize_keras_object(
+                recalibration
+            )
         if saved is not None:
             mean, stddev = saved
             likelihood.units = Units(tuple(mean), tuple(stddev))
@@ -370,10 +412,12 @@ class Likelihood(keras.losses.Loss):
         shown = [
             f"{name}={own[name]}"
             for name in sorted(own)
-            if name not in ("name", "reduction", "units")
+            if name not in ("name", "reduction", "units", "recalibration")
         ]
-        adapted = "" if self.units is None else f" in {self.units}"
-        return f"{type(self).__name__}({', '.join(shown)}){adapted}"
+        words = f"{type(self).__name__}({', '.join(shown)})"
+        words += "" if self.units is None else f" in {self.units}"
+        after = self.recalibration
+        return words if after is None else f"{words} recalibrated by {after}"
 
 
 def check_fixed(name: str, value: float | None) -> float | None:

@@ -109,6 +109,9 @@ class Categorical(_Labels):
 
     def _marginals(self, *parameters: Tensor) -> Any:
         (values,) = parameters
+        if self.recalibration is not None:
+            logits = self.log_probabilities(values)
+            return tfp.distributions.Categorical(logits=logits)
         if self.from_logits:
             return tfp.distributions.Categorical(logits=values)
         return tfp.distributions.Categorical(probs=values)
@@ -154,9 +157,23 @@ class Categorical(_Labels):
         return tf.gather(log_probabilities, y, axis=-1, batch_dims=len(y.shape))
 
     def log_probabilities(self, outputs: Tensor) -> Tensor:
-        """Computes normalized log-probabilities of the classes, `[..., K]`."""
+        """Computes normalized log-probabilities of the classes, `[..., K]`.
+
+        They are those of one draw, before a recalibration of the mixture.
+        """
+        if self.recalibration is not None:
+            logits = self.recalibration.logits(self.logits(outputs))
+            return tf.nn.log_softmax(logits)
+        logits = self.logits(outputs)
+        return tf.nn.log_softmax(logits) if self.from_logits else logits
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Returns the logits of one draw, before any recalibration.
+
+        They are log-probabilities if the outputs are probabilities.
+        """
         if self.from_logits:
-            return tf.nn.log_softmax(outputs)
+            return outputs
         tiny = tf.constant(1e-7, outputs.dtype)
         outputs = outputs / tf.reduce_sum(outputs, axis=-1, keepdims=True)
         return tf.math.log(tf.maximum(outputs, tiny))
@@ -190,11 +207,25 @@ class Bernoulli(_Labels):
 
     def _marginals(self, *parameters: Tensor) -> Any:
         (values,) = parameters
+        if self.recalibration is not None:
+            logits = self.recalibration.logits(self.logits(values))
+            return tfp.distributions.Bernoulli(logits=logits)
         if self.from_logits:
             return tfp.distributions.Bernoulli(logits=values)
-        tiny = tf.constant(1e-7, values.dtype)
-        values = tf.clip_by_value(values, tiny, 1 - tiny)
+        values = _inside(values)
         return tfp.distributions.Bernoulli(probs=values, dtype=tf.int32)
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Returns the logits of one draw, before any recalibration."""
+        if self.from_logits:
+            return outputs
+        p = _inside(outputs)
+        return tf.math.log(p) - tf.math.log1p(-p)
 
     def support(self, num_outputs: int) -> Support:
         return Support("labels 0 or 1", 0.0, 1.0)
+
+
+def _inside(probabilities: Tensor) -> Tensor:
+    tiny = tf.constant(1e-7, probabilities.dtype)
+    return tf.clip_by_value(probabilities, tiny, 1 - tiny)

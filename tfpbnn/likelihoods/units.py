@@ -1,6 +1,6 @@
 """Converts between units of the targets and those of the network."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import keras
@@ -63,19 +63,30 @@ class Units(NamedTuple):
             distribution: a TFP distribution of batch shape `[..., k]` that has
                 a `loc` and a `scale`, or is a mixture of such.
         """
-        parts = getattr(distribution, "components_distribution", None)
-        if parts is None:
-            return self._moved(distribution, (-1,))
-        # The components are on an axis after that of the targets.
-        return distribution.copy(
-            components_distribution=self._moved(parts, (-1, 1))
-        )
+        return changed(distribution, self._moved)
 
     def _moved(self, distribution: Any, shape: tuple[int, ...]) -> Any:
         loc, scale = distribution.loc, distribution.scale
         mean = tf.constant(np.reshape(self.mean, shape), loc.dtype)
         stddev = tf.constant(np.reshape(self.stddev, shape), loc.dtype)
         return distribution.copy(loc=mean + stddev * loc, scale=stddev * scale)
+
+
+def changed(
+    distribution: Any, change: Callable[[Any, tuple[int, ...]], Any]
+) -> Any:
+    """Changes a distribution with a `loc` and a `scale`, or a mixture of such.
+
+    Args:
+        distribution: a TFP distribution of batch shape `[..., k]`.
+        change: a function that takes the distribution, or a mixture's
+            components, and the shape in which k numbers broadcast to them.
+    """
+    parts = getattr(distribution, "components_distribution", None)
+    if parts is None:
+        return change(distribution, (-1,))
+    # The components are on an axis after that of the targets.
+    return distribution.copy(components_distribution=change(parts, (-1, 1)))
 
 
 def of(y: Any, sample_weight: Any = None) -> Units:

@@ -26,13 +26,16 @@ _COMPILED = (
 )
 
 
-def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
+def compile_like(
+    model: keras.Model, other: Any, optimizer: Any = None, loss: Any = None
+) -> None:
     """Compiles a built model as another one is, if that is compiled.
 
     Args:
         model: the model to compile.
         other: the Keras model whose arguments of `compile` are taken.
         optimizer: the optimizer; None for a new one like the other's.
+        loss: the loss; None for the other's.
     """
     config = other.get_compile_config()
     if not config:
@@ -52,7 +55,8 @@ def compile_like(model: keras.Model, other: Any, optimizer: Any = None) -> None:
         optimizer = type(other.optimizer).from_config(
             other.optimizer.get_config()
         )
-    model.compile(optimizer, loss=other.loss, **kept)
+    loss = other.loss if loss is None else loss
+    model.compile(optimizer, loss=loss, **kept)
     if is_own:  # or Keras warns when it loads the model
         model.optimizer.build(model.trainable_variables)
 

@@ -131,6 +131,11 @@ def output_names(model: keras.Model) -> list[str]:
     return list(getattr(model, "output_names", ["output"]))
 
 
+def has_named_outputs(model: keras.Model) -> bool:
+    """Says whether a model's outputs are a dict."""
+    return isinstance(getattr(template_of(model), "output", None), Mapping)
+
+
 def keys_of(structure: Mapping[Any, Any]) -> list[str]:
     """Lists the keys of a dict in the order in which Keras flattens it.
 

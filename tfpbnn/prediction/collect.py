@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import keras
+import tensorflow as tf
 
 from tfpbnn import likelihoods
 from tfpbnn.base.by_output import by_output, names_of
@@ -11,6 +12,7 @@ from tfpbnn.base.padding import joined, joined_masks
 from tfpbnn.base.types import Array, Tree
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.prediction import averages
+from tfpbnn.prediction.results import classification
 from tfpbnn.prediction.results.base import Predictive
 from tfpbnn.prediction.results.classification import ClassificationPredictive
 from tfpbnn.prediction.results.regression import RegressionPredictive
@@ -152,6 +154,10 @@ class Collector:
             outputs = joined(parts, axis=1)
             return _kind(likelihood)(outputs, likelihood, draws, mask)
         averages = tuple(map(joined, zip(*parts, strict=True)))
+        if likelihood.of_mixture is not None:
+            wide = (tf.constant(part, tf.float64) for part in averages)
+            mapped = classification.mapped(likelihood, tuple(wide))
+            averages = tuple(part.numpy() for part in mapped)
         return _kind(likelihood).without_draws(
             num_samples, averages, likelihood, draws, mask=mask
         )
@@ -159,6 +165,15 @@ class Collector:
     def _average(
         self, outputs: Array, likelihood: Likelihood
     ) -> tuple[int, tuple[Array, ...]]:
+        mapped = likelihood.of_mixture
+        if mapped is not None and not likelihood.is_classification:
+            raise ValueError(
+                "`keep_draws` must be True for predictions of which "
+                f"{mapped} maps the distribution function, which averages "
+                "don't tell. Received: keep_draws=False"
+            )
+        if mapped is not None:  # not before all draws are averaged over
+            likelihood = likelihood.recalibrated(None)
         p = _kind(likelihood)(outputs, likelihood)
         return p.num_samples, p.summaries
 

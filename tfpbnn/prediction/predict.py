@@ -200,22 +200,41 @@ def evaluate(
         memory_budget=memory_budget,
         likelihood=likelihood,
     )
-    collector, found, brought = options.predict(model, x)
-    y = brought[0] if y is None else y
-    weights = brought[1] if sample_weight is None else sample_weight
-    if y is None:
-        raise ValueError(
-            "`y` must be given, unless x is a dataset of (x, y) batches. "
-            "Received: y=None"
-        )
-    names = collector.all_names, list(found)
-    targets = by_output("`y`", y, *names)
-    weights = one_or_each("`sample_weight`", weights, *names)
-    by_name = dict(
-        zip(names[0], zip(targets, weights, strict=True), strict=True)
-    )
-    scores = {name: p.evaluate(*by_name[name]) for name, p in found.items()}
-    return joined(scores, len(names[0]) > 1)
+    names, found = options.held_out(model, x, y, sample_weight)
+    scores = {
+        name: one.predictive.evaluate(one.y, one.sample_weight)
+        for name, one in found.items()
+    }
+    return joined(scores, len(names) > 1)
+
+
+class HeldOut(NamedTuple):
+    """A prediction of one output, and what came true.
+
+    Attributes:
+        predictive: the prediction.
+        y: the targets, as they were given.
+        sample_weight: their weights, or None.
+    """
+
+    predictive: Predictive
+    y: Any
+    sample_weight: Any
+
+
+def held_out(
+    model: keras.Model, x: Any, y: Any, sample_weight: Any, **kwargs: Any
+) -> tuple[list[str], dict[str, HeldOut]]:
+    """Predicts rows of which the targets are known.
+
+    Args:
+        model, x, y, sample_weight: as in `evaluate`.
+        **kwargs: other arguments of `evaluate`.
+
+    Returns:
+        The names of all outputs, and by its name each that has a likelihood.
+    """
+    return _Options(**kwargs).held_out(model, x, y, sample_weight)
 
 
 class Outputs(NamedTuple):
@@ -276,6 +295,28 @@ class _Options:
         assert run.draws is not None
         found = collector.predictives(pieces, run.num_samples, run.draws.value)
         return collector, found, brought or (None, None)
+
+    def held_out(
+        self, model: keras.Model, x: Any, y: Any, sample_weight: Any
+    ) -> tuple[list[str], dict[str, HeldOut]]:
+        """Predicts outputs, by name, and pairs them with what is known."""
+        collector, found, brought = self.predict(model, x)
+        y = brought[0] if y is None else y
+        weights = brought[1] if sample_weight is None else sample_weight
+        if y is None:
+            raise ValueError(
+                "`y` must be given, unless x is a dataset of (x, y) batches. "
+                "Received: y=None"
+            )
+        names = collector.all_names, list(found)
+        targets = by_output("`y`", y, *names)
+        weights = one_or_each("`sample_weight`", weights, *names)
+        by_name = dict(
+            zip(names[0], zip(targets, weights, strict=True), strict=True)
+        )
+        return names[0], {
+            name: HeldOut(p, *by_name[name]) for name, p in found.items()
+        }
 
     def _run(self, model: keras.Model, x: Any) -> Run:
         reading.check_built(model)

@@ -1,19 +1,15 @@
 """Evaluates a posterior, and writes what was found on a page."""
 
 import datetime
-import functools
 import pathlib
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
-import keras
-import numpy as np
-
-from tfpbnn.base import checks, data
-from tfpbnn.base.by_output import by_output
+from tfpbnn.base import checks
+from tfpbnn.base.by_output import by_output, one_or_each
 from tfpbnn.base.progress import Bar
-from tfpbnn.networks.reading import output_names
 from tfpbnn.prediction import predict
+from tfpbnn.prediction.predict import HeldOut, held_out
 from tfpbnn.prediction.results import Predictive
 from tfpbnn.reporting import figures, findings, page, rows, scoring
 from tfpbnn.reporting.scoring import Score
@@ -102,27 +98,21 @@ def report(
     """
     page.check_installed()
     checks.positive_integer("n_boot", n_boot)
-    x, y, sample_weight = _gathered(x, y, sample_weight)
-    ready = _is_prediction(posterior)
-    predicted = functools.partial(
-        _predicted,
-        posterior,
-        num_samples=num_samples,
-        seed=seed,
-        verbose=verbose,
-        likelihood=likelihood,
-    )
-    sections = _sections(
-        posterior if ready else predicted(x),
-        y,
-        sample_weight,
-        predicted(x_ood),
-        class_names,
-        None if ready else output_names(posterior),
-    )
+    options = {
+        "num_samples": num_samples,
+        "seed": seed,
+        "verbose": verbose,
+        "likelihood": likelihood,
+    }
+    if _is_prediction(posterior):
+        parts = _given(posterior, y, sample_weight)
+    else:
+        parts = held_out(posterior, x, y, sample_weight, **options)[1]
+    others = _predicted(posterior, x_ood, **options)
+    sections = _sections(parts, others, class_names)
     bar = Bar(verbose)
     bar.expect(sum(len(scoring.kinds(section)) for section in sections))
-    parts = {
+    found = {
         section.name: _part(
             section, posterior, x, feature_names, n_boot, seed, bar
         )
@@ -133,10 +123,10 @@ def report(
         path,
         title=title or "What its uncertainty is worth",
         about=_about(sections, posterior),
-        parts=parts,
+        parts=found,
         made_by=f"Made by tfpbnn, {datetime.date.today().isoformat()}.",
     )
-    return Report(written, *_by_kind(parts))
+    return Report(written, *_by_kind(found))
 
 
 def _part(
@@ -183,69 +173,65 @@ def _is_prediction(given: Any) -> bool:
     return any(isinstance(each, Predictive) for each in several)
 
 
-def _gathered(x: Any, y: Any, sample_weight: Any) -> tuple[Any, Any, Any]:
-    """Takes the targets and weights out of a dataset of batches."""
-    if y is None and x is not None and data.is_stream(x):
-        batches = list(data.weighted_batches(x, 1))
-        _, targets, weights = zip(*batches, strict=True)
-        y = _joined(targets)
-        sample_weight = _joined(weights)
+def _given(p: Any, y: Any, sample_weight: Any) -> dict[str, HeldOut]:
+    """Pairs predictions that exist already with what is known, by name."""
     if y is None:
         raise ValueError(
-            "`y` must be the targets, or x a dataset of (x, y). Received: None"
+            "`y` must be the targets of the prediction. Received: y=None"
         )
-    return x, y, sample_weight
-
-
-def _joined(batches: Sequence[Any]) -> Any:
-    if batches[0] is None:
-        return None
-    return keras.tree.map_structure(
-        lambda *parts: np.concatenate([np.asarray(p) for p in parts]), *batches
+    by_name = _by_name(p)
+    needed = [name for name, one in by_name.items() if one is not None]
+    names = list(by_name)
+    columns = zip(
+        names,
+        by_name.values(),
+        by_output("`y`", y, names, needed),
+        one_or_each("`sample_weight`", sample_weight, names, needed),
+        strict=True,
     )
+    return {name: HeldOut(*rest) for name, *rest in columns if name in needed}
+
+
+def _by_name(p: Any) -> dict[str, Any]:
+    """Names predictions by their keys, or numbers of a list."""
+    if isinstance(p, Predictive):
+        return {"": p}
+    if isinstance(p, Mapping):
+        return dict(p)
+    return {str(number): one for number, one in enumerate(p)}
 
 
 def _sections(
-    p: Any,
-    y: Any,
-    sample_weight: Any,
-    ood: Any,
-    class_names: Sequence[str] | None,
-    outputs: Sequence[str] | None,
+    parts: Mapping[str, HeldOut], others: Any, class_names: Any
 ) -> list[Section]:
-    """Makes a section of each output that has a likelihood.
+    """Makes a section of each output.
 
     Args:
-        p: a prediction, or those of several outputs.
-        y, sample_weight: the targets and weights, in the same structure.
-        ood: the predictions of other rows, in the same structure, or None.
+        parts: the predictions and targets, by the names of outputs.
+        others: predictions of rows of another kind in the structure of the
+            outputs, or None.
         class_names: the names of classes.
-        outputs: the names that Keras gives the outputs; None for numbers.
     """
-    if isinstance(p, Predictive):
-        weights = None if sample_weight is None else np.asarray(sample_weight)
-        return [Section("", p, y, weights, ood, class_names)]
-    numbered = [str(i) for i in range(len(p))]
-    names = list(p) if isinstance(p, Mapping) else list(outputs or numbered)
-    parts = by_output("the predictions", p, names)
-    needed = [
-        n for n, part in zip(names, parts, strict=True) if part is not None
+    names = list(parts)
+    if others is not None:
+        found = [p for p in _by_name(others).values() if p is not None]
+        if len(found) != len(names):
+            raise ValueError(
+                "`x_ood` must have a prediction of each of the outputs "
+                f"{names}. Received: {len(found)} predictions"
+            )
+    ood = [None] * len(names) if others is None else found
+    return [
+        Section(
+            name if len(names) > 1 else "",
+            part.predictive,
+            part.y,
+            part.sample_weight,
+            other,
+            class_names,
+        )
+        for (name, part), other in zip(parts.items(), ood, strict=True)
     ]
-
-    def each(argument: str, given: Any) -> list[Any]:
-        if given is None or isinstance(given, np.ndarray):
-            return [given] * len(names)
-        return by_output(argument, given, names, needed)
-
-    columns = zip(
-        names,
-        parts,
-        each("`y`", y),
-        each("`sample_weight`", sample_weight),
-        each("the predictions of `x_ood`", ood),
-        strict=True,
-    )
-    return [Section(*c, class_names) for c in columns if c[0] in needed]
 
 
 def _about(sections: list[Section], posterior: Any) -> str:

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
-from tfpbnn.base.types import Array
 from tfpbnn.prediction.results import Predictive
 
 
@@ -22,7 +21,7 @@ class Section(NamedTuple):
     name: str
     predictive: Predictive
     y: Any
-    sample_weight: Array | None
+    sample_weight: Any
     ood: Predictive | None
     class_names: Sequence[str] | None
 

@@ -15,6 +15,7 @@ from tfpbnn.base.places import mask_of_places, over_targets
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.prediction.results import chunks
+from tfpbnn.prediction.results.draws import check_draws_stay
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.tables import table
 from tfpbnn.prediction.results.targets import Scored, by_place, scored
@@ -222,7 +223,11 @@ class Predictive(abc.ABC):
         """The mean of the targets at each draw or member, `[S, N, ..., k]`.
 
         Its variance over draws is `epistemic_variance`.
+
+        Raises:
+            ValueError: if not the draws are calibrated, but their mixture.
         """
+        check_draws_stay(self.likelihood, "draw_means")
 
         def chunk(outputs: Tensor) -> Tensor:
             means = self._means_of(outputs)
@@ -251,7 +256,13 @@ class Predictive(abc.ABC):
         checks.positive_integer("num_samples", num_samples)
         which, noise_seed = random.choices(seed, self.num_samples, num_samples)
         marginals = self.likelihood.marginals(tf.constant(self.outputs[which]))
-        return marginals.sample(seed=noise_seed).numpy()
+        y = marginals.sample(seed=noise_seed).numpy()
+        is_mapped = self.likelihood.of_mixture is not None
+        return self._mapped_samples(y, noise_seed) if is_mapped else y
+
+    @abc.abstractmethod
+    def _mapped_samples(self, y: Array, seed: Any) -> Array:
+        """Makes samples of a mapped mixture of those before it, and a seed."""
 
     def log_prob(self, y: Any) -> Array:
         """Computes the log density or probability of the targets, `[N, ...]`.

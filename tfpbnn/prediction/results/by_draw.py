@@ -8,6 +8,7 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.prediction.results.base import Predictive
+from tfpbnn.prediction.results.draws import check_draws_stay
 from tfpbnn.prediction.results.targets import scored
 
 
@@ -22,6 +23,7 @@ def log_prob(predictive: Predictive, y: Any, sample_weight: Any) -> Array:
         y: targets, one row for each predicted row.
         sample_weight: weights of rows `[N]` or of places `[N, ...]`, or None.
     """
+    check_draws_stay(predictive.likelihood, "log_likelihood")
     p, y, weights, counted = scored(predictive, y, sample_weight)
 
     def chunk(outputs: Tensor, y: Tensor) -> Tensor:
@@ -46,6 +48,7 @@ def samples(predictive: Predictive, seed: int | None) -> Array:
         predictive: a prediction of N rows.
         seed: an integer for the same samples each time.
     """
+    check_draws_stay(predictive.likelihood, "posterior_predictive")
     _, noise_seed = random.choices(seed, 1, 1)
     outputs = tf.constant(predictive.outputs)
     marginals = predictive.likelihood.marginals(outputs)

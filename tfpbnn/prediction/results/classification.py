@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfpbnn import metrics
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Categorical, Likelihood
+from tfpbnn.prediction.results import recalibrated
 from tfpbnn.prediction.results.base import Predictive
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.targets import scored
@@ -63,6 +64,8 @@ class ClassificationPredictive(Predictive):
         def chunk(outputs: Tensor) -> Tensor:
             return tf.reduce_mean(self._means_of(outputs), axis=0)
 
+        if self.likelihood.of_mixture is not None:
+            return self._moments[0]
         dtype = np.result_type(self.outputs.dtype, np.float32)
         return self._by_rows(chunk, dtype=dtype).astype(np.float64)
 
@@ -109,7 +112,17 @@ class ClassificationPredictive(Predictive):
         is_one_hot = self._is_categorical and y.ndim == self.mean.ndim
         return (np.argmax(y, axis=-1) if is_one_hot else y).astype(np.int64)
 
+    def _mapped_samples(self, y: Array, seed: Any) -> Array:
+        # There is no joint distribution of rows any more.
+        return recalibrated.labels(
+            self.mean, len(y), seed, self._is_categorical
+        )
+
     def _log_prob(self, y: Array) -> Array:
+        if self.likelihood.of_mixture is not None:
+            return recalibrated.log_prob_of_labels(
+                self.mean, y, self._is_categorical
+            )
         if self.has_draws or not self._has_log_prob(y):
             return super()._log_prob(y)
         picked = np.take_along_axis(
@@ -222,13 +235,25 @@ def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
         outputs: the outputs at each draw, `[S, n, .., P]`.
     """
     p = class_probabilities(likelihood, outputs)
-    votes = tf.one_hot(tf.argmax(p, axis=-1), p.shape[-1])
-    return (
-        tf.reduce_mean(p, axis=0),
-        tf.math.reduce_variance(p, axis=0),
-        tf.reduce_mean(entropy(p), axis=0),
-        tf.reduce_mean(votes, axis=0),
+    votes = tf.one_hot(tf.argmax(p, axis=-1), p.shape[-1], dtype=p.dtype)
+    return mapped(
+        likelihood,
+        (
+            tf.reduce_mean(p, axis=0),
+            tf.math.reduce_variance(p, axis=0),
+            tf.reduce_mean(entropy(p), axis=0),
+            tf.reduce_mean(votes, axis=0),
+        ),
     )
+
+
+def mapped(likelihood: Likelihood, summaries: Any) -> tuple[Tensor, ...]:
+    """Calibrates averages over all draws, if that is done to their mixture."""
+    found = likelihood.of_mixture
+    if found is None:
+        return summaries
+    is_one = isinstance(likelihood, Categorical)
+    return recalibrated.shares(found, summaries, is_one, entropy)
 
 
 def entropy(probabilities: Tensor) -> Tensor:

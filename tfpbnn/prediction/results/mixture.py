@@ -13,6 +13,12 @@ from tfpbnn.metrics.quadrature import Cdf
 
 _MAX_DOUBLINGS = 200
 _MAX_STEPS = 60
+# Moments of a mapped mixture are integrals over its levels: so many parts, of
+# which the first and the last are cut once more.
+_PARTS = 32
+_MOST_VALUES = 2**21
+_ENDS = np.array([0.0, 1e-7, 1e-5, 1e-3, 0.03, 0.3])
+_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(3)
 
 
 def mixture_cdf(marginals: Any, values: Tensor) -> Tensor:
@@ -35,7 +41,7 @@ def mixture_cdf(marginals: Any, values: Tensor) -> Tensor:
 
 def quantile(
     cdf: Cdf,
-    levels: Sequence[float] | Array,
+    levels: Sequence[float] | Array | Tensor,
     center: Tensor,
     width: Tensor,
     is_discrete: bool,
@@ -45,7 +51,7 @@ def quantile(
 
     Args:
         cdf: the distribution function, from `[Q, n, .., k]` to the same shape.
-        levels: the levels `[Q]`, in (0, 1).
+        levels: the levels, in (0, 1), `[Q]`, or a tensor `[Q, n, .., k]`.
         center: where the search starts, `[n, .., k]`.
         width: the length of the first step, `[n, .., k]`, positive.
         is_discrete: whether values are integers.
@@ -55,8 +61,10 @@ def quantile(
     Returns:
         `[Q, n, .., k]`.
     """
-    shape = [len(levels)] + [1] * len(center.shape)
-    target = tf.reshape(tf.constant(levels, center.dtype), shape)
+    target = levels
+    if not tf.is_tensor(levels):
+        shape = [len(levels)] + [1] * len(center.shape)
+        target = tf.reshape(tf.constant(levels, center.dtype), shape)
     target = target + tf.zeros_like(center)
     low = _expand(cdf, target, center, -width, tf.greater_equal)
     high = _expand(cdf, target, center, width, tf.less)
@@ -152,11 +160,72 @@ def averages(likelihood: Likelihood, outputs: Tensor) -> tuple[Tensor, ...]:
     marginals = likelihood.marginals(outputs)
     means = marginals.mean()
     variances = marginals.variance() + tf.zeros_like(means)
-    return (
+    found = (
         tf.reduce_mean(means, axis=0),
         tf.math.reduce_variance(means, axis=0),
         tf.reduce_mean(variances, axis=0),
     )
+    if likelihood.of_mixture is None:
+        return found
+    return _mapped(likelihood, outputs, *found)
+
+
+def _mapped(
+    likelihood: Likelihood,
+    outputs: Tensor,
+    mean: Tensor,
+    epistemic: Tensor,
+    aleatoric: Tensor,
+) -> tuple[Tensor, ...]:
+    """Computes `averages` of a mapped mixture, from what they were before.
+
+    The share of the variance that is epistemic stays the same.
+    """
+    inner = np.arange(1, _PARTS) / _PARTS
+    edges = [_ENDS / _PARTS, inner, 1 - _ENDS[::-1] / _PARTS]
+    edges = np.concatenate(edges)
+    middle, half = (edges[1:] + edges[:-1]) / 2, (edges[1:] - edges[:-1]) / 2
+    levels = np.ravel(middle[:, np.newaxis] + half[:, np.newaxis] * _NODES)
+    weights = np.ravel(half[:, np.newaxis] * _WEIGHTS)
+    center, width = centers(mean, epistemic + aleatoric)
+    rows = outputs.shape[1] or 1
+    if tf.executing_eagerly():  # else rows are few
+        each = len(levels) * max(1, outputs[:, :1].shape.num_elements())
+        rows = max(1, _MOST_VALUES // each)
+    parts = [
+        _all_quantiles(
+            likelihood,
+            outputs[:, start : start + rows],
+            levels,
+            center[start : start + rows],
+            width[start : start + rows],
+        )
+        for start in range(0, outputs.shape[1] or 1, rows)
+    ]
+    values = tf.concat(parts, axis=1)
+    weights = tf.constant(weights, values.dtype)
+    mean = tf.tensordot(weights, values, 1)
+    variance = tf.tensordot(weights, tf.square(values - mean), 1)
+    share = tf.math.divide_no_nan(epistemic, epistemic + aleatoric)
+    return mean, share * variance, (1 - share) * variance
+
+
+def _all_quantiles(
+    likelihood: Likelihood,
+    outputs: Tensor,
+    levels: Array,
+    center: Tensor,
+    width: Tensor,
+) -> Tensor:
+    """Computes many quantiles at once, where there is the memory for it."""
+    marginals, found = likelihood.marginals(outputs), likelihood.of_mixture
+    assert found is not None
+
+    def cdf(values: Tensor) -> Tensor:
+        all_draws = marginals.cdf(values[:, tf.newaxis])
+        return found.levels(tf.reduce_mean(all_draws, axis=1))
+
+    return quantile(cdf, levels, center, width, False, tolerance=1e-6)
 
 
 def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
@@ -169,11 +238,12 @@ def centers(mean: Tensor, variance: Tensor) -> tuple[Tensor, Tensor]:
 
 def cdf_of(likelihood: Likelihood, outputs: Tensor) -> Cdf:
     """Makes the distribution function of the mixture over draws."""
-    marginals = likelihood.marginals(outputs)
+    marginals, mapped = likelihood.marginals(outputs), likelihood.of_mixture
 
     def cdf(values: Tensor) -> Tensor:
         if not likelihood.is_discrete:
-            return mixture_cdf(marginals, values)
+            levels = mixture_cdf(marginals, values)
+            return levels if mapped is None else mapped.levels(levels)
         # TFP continues the functions of counts to the left of zero.
         at_zero = mixture_cdf(marginals, tf.maximum(values, 0.0))
         return tf.where(values < 0, tf.zeros_like(at_zero), at_zero)

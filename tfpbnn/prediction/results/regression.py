@@ -11,7 +11,7 @@ from tfpbnn.base.types import Array, Tensor
 from tfpbnn.metrics import quadrature
 from tfpbnn.metrics.quadrature import Cdf
 from tfpbnn.prediction.results import location_scale as fast
-from tfpbnn.prediction.results import mixture
+from tfpbnn.prediction.results import mixture, recalibrated
 from tfpbnn.prediction.results.base import Averages, Predictive
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.targets import by_place, scored
@@ -87,6 +87,14 @@ class RegressionPredictive(Predictive):
             {level: scale * q + offset for level, q in quantiles.items()},
             self.mask,
         )
+
+    def _log_prob(self, y: Array) -> Array:
+        if self.likelihood.of_mixture is None:
+            return super()._log_prob(y)
+        return recalibrated.log_prob(self, y)
+
+    def _mapped_samples(self, y: Array, seed: Any) -> Array:
+        return recalibrated.samples(self, y)
 
     def _cdf_of(self, outputs: Tensor) -> Cdf:
         return mixture.cdf_of(self.likelihood, outputs)
@@ -186,7 +194,8 @@ class RegressionPredictive(Predictive):
     @functools.cached_property
     def _is_fast(self) -> bool:
         """Whether the mixture is of one distribution, with known moments."""
-        if self._standard is None:
+        is_mapped = self.likelihood.of_mixture is not None
+        if self._standard is None or is_mapped:
             return False
         return bool(np.all(np.isfinite(self.stddev) & (self.stddev > 0)))
 
