@@ -66,6 +66,7 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
         alike: bool,
         options: "fitting.Options",
         name: str | None,
+        share_frozen: bool = False,
         **kwargs: Any,
     ):
         """Makes an ensemble of networks, whose weights are copied.
@@ -76,6 +77,8 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
                 all can be traced with one of them.
             options: the options of training.
             name: the name of the model.
+            share_frozen: whether frozen weights are there once, of the first
+                member; only for `alike` ones.
             **kwargs: the arguments of any Keras model.
         """
         super().__init__(name=name, **kwargs)
@@ -86,7 +89,9 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
             if alike
             else self.num_members
         )
-        self._stacks = Stacks(self, members, alike)
+        self._stacks = Stacks(self, members, alike, share_frozen)
+        # Keras saves them with the stacks, as it does any variables in a list.
+        self._shared = list(self._stacks.shared)
         self._learning = Learning(
             self, self._stacks, self._batch, options.adversarial_epsilon
         )
