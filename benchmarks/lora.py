@@ -241,11 +241,11 @@ def run_costs(options):
     models = {method: adapted(plain, method) for method in SINGLE}
     print(f"A step of `fit`, {BATCH} sentences of {LENGTH} tokens")
     measure.report(measure.steps(models, x, y, BATCH, options.rounds))
-    print("Memory that a training adds at its peak, MB (ratio)")
-    added = {method: peak_memory(method) for method in SINGLE}
-    for method, megabytes in added.items():
-        ratio = megabytes / added["deterministic"]
-        print(f"{method:36}{megabytes:8.0f}{ratio:8.2f}")
+    print("Memory of a training process at its peak, MB; without its start")
+    peaks = {method: peak_memory(method) for method in SINGLE}
+    for method, (peak, added) in peaks.items():
+        ratio = peak / peaks["deterministic"][0]
+        print(f"{method:36}{peak:8.0f}{ratio:8.2f}{added:8.0f}")
     print(f"`predict`, {len(y)} sentences, over one pass at the means")
     for method in SINGLE[1:]:
         model = models[method]
@@ -264,10 +264,10 @@ def run_costs(options):
 
 
 def peak_memory(method):
-    """Megabytes that a process has more at its peak after it has trained."""
+    """Megabytes of a process that trains, and how much more than before."""
     command = [sys.executable, "-m", "benchmarks.lora", "memory", method]
     found = subprocess.run(command, stdout=subprocess.PIPE, check=True)
-    return float(found.stdout.split()[-1])
+    return tuple(map(float, found.stdout.split()[-2:]))
 
 
 def print_memory(options):
@@ -279,7 +279,7 @@ def print_memory(options):
     before = peak()
     model = adapted(plain, options.subject)
     model.fit(x, y, batch_size=BATCH, epochs=2, verbose=0)
-    print(peak() - before)
+    print(peak(), peak() - before)
 
 
 def main():

@@ -21,10 +21,10 @@ def backbone(num_layers=1, **kwargs):
     )
 
 
-def classifier(**kwargs):
+def classifier(num_layers=2, **kwargs):
     """A task of three classes; without a preprocessor, unless one is given."""
     return keras_hub().models.BertTextClassifier(
-        backbone(2),
+        backbone(num_layers),
         num_classes=3,
         activation="softmax",
         **{"preprocessor": None, **kwargs},

@@ -128,7 +128,8 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
         Raises:
             ValueError: if what the network has beside weights, such as
                 vocabularies or an adapted Normalization, is not the member's,
-                or its likelihood has other units.
+                its likelihood has other units, or its frozen weights are not
+                those that members share.
         """
         networks.check_meaning([self, network])
         own = self._stacks.network(number)
@@ -140,6 +141,11 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
                 "`DeepEnsemble.from_models`, whose members keep their own."
             )
         networks.check_stacks([own, network])
+        if not self._stacks.has_shared_of(network):
+            raise ValueError(
+                "`network` must have the frozen weights that members share. "
+                f"Received: {network.name}, with other ones"
+            )
         variables = self._stacks.variables(network)
         self.set_member_values(number, [np.asarray(v) for v in variables])
 

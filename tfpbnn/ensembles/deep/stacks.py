@@ -99,6 +99,12 @@ class Stacks:
         every = network.variables if is_alone else network.weights
         return [v for i, v in enumerate(every) if i not in self._shared]
 
+    def has_shared_of(self, network: keras.Model) -> bool:
+        """Says whether a network's weights are the shared ones, where such."""
+        found = [network.variables[i] for i in sorted(self._shared)]
+        pairs = zip(self.shared, found, strict=True)
+        return all(np.array_equal(own, its) for own, its in pairs)
+
     def values(self, member: int) -> list[Any]:
         """Reads one member's values as NumPy arrays, in `variables`' order."""
         return [np.array(stack[member]) for stack in self._all]
