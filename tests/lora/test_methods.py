@@ -170,10 +170,10 @@ def test_linear_regression_has_the_known_posterior(method):
     def loss(y, f):
         return keras.ops.sum(keras.ops.square(y - f), -1) / (2 * SCALE**2)
 
-    rates = keras.optimizers.schedules.CosineDecay(0.02, 5000)
+    rates = keras.optimizers.schedules.CosineDecay(0.03, 3000)
     model.compile(keras.optimizers.Adam(rates), loss)
     batch = (DESIGN.astype("float32"), TARGETS[:, np.newaxis])
-    steps = tf.data.Dataset.from_tensors(batch).repeat(5000)
+    steps = tf.data.Dataset.from_tensors(batch).repeat(3000)
     weight = tfpbnn.callbacks.KLWeight(60, divisor=60)
     model.fit(steps, verbose=0, callbacks=[weight])
     precision = np.sum(DESIGN**2, axis=0) / SCALE**2 + PRIOR**-2
@@ -200,7 +200,7 @@ def test_keras_fit_trains_them_with_a_kl_weight():
         assert not np.array_equal(old, new)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", ["blob", "mc_dropout", "mean_field"])
 def test_a_backbone_in_bfloat16_has_adapters_in_float32(method):
     model = keras.Sequential(
         [
@@ -214,8 +214,7 @@ def test_a_backbone_in_bfloat16_has_adapters_in_float32(method):
     adapted.fit(X, Y, epochs=1, verbose=0)
     assert adapted.get_layer("low").compute_dtype == "bfloat16"
     assert {v.dtype for v in adapted.trainable_variables} == {"float32"}
-    draws = draws_of(method)
-    p = tfpbnn.predict(adapted, X, 3, seed=0, verbose=0, draws=draws)
+    p = tfpbnn.predict(adapted, X, 3, seed=0, verbose=0)
     assert np.isfinite(p.mean).all()
 
 
