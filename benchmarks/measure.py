@@ -1,6 +1,7 @@
 """What the benchmarks of training steps share: rounds and their table."""
 
 import argparse
+import functools
 import time
 from collections.abc import Callable
 from typing import Any
@@ -27,14 +28,23 @@ def steps(
     def fit(model: Any) -> None:
         model.fit(x, y, batch_size=batch_size, verbose=0)
 
-    for model in models.values():
-        fit(model)
-    times: dict[str, list[np.ndarray]] = {name: [] for name in models}
+    fits = {name: functools.partial(fit, m) for name, m in models.items()}
+    count = len(y) / batch_size
+    return {name: t / count for name, t in calls(fits, rounds).items()}
+
+
+def calls(
+    functions: dict[str, Callable[[], Any]], rounds: int
+) -> dict[str, np.ndarray]:
+    """Milliseconds per call, `[rounds, 2]` for each function, as in `steps`."""
+    for function in functions.values():
+        function()
+    times: dict[str, list[np.ndarray]] = {name: [] for name in functions}
     for _ in range(rounds):
-        for name, model in models.items():
+        for name, function in functions.items():
             start = _now()
-            fit(model)
-            times[name].append((_now() - start) / (len(x) / batch_size) * 1e3)
+            function()
+            times[name].append((_now() - start) * 1e3)
     return {name: np.array(t) for name, t in times.items()}
 
 

@@ -33,13 +33,13 @@ def read(path, count):
     return [text for text, _ in pairs], np.array([int(y) for _, y in pairs])
 
 
-def inputs_of(tokenizer, texts):
+def inputs_of(tokenizer, texts, length=LENGTH):
     """What the backbone takes."""
     found = tokenizer.encode_batch(texts)
-    ids, mask = np.zeros((2, len(texts), LENGTH), "int32")
+    ids, mask = np.zeros((2, len(texts), length), "int32")
     for row, encoded in enumerate(found):
         used = encoded.ids[: sum(encoded.attention_mask)]
-        used = used[: LENGTH - 1] + used[-1:] if len(used) > LENGTH else used
+        used = used[: length - 1] + used[-1:] if len(used) > length else used
         ids[row, : len(used)], mask[row, : len(used)] = used, 1
     return {"token_ids": ids, "padding_mask": mask, "segment_ids": 0 * ids}
 

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfpbnn
+from tests import hub
 from tfpbnn.layers.random_layer import RandomLayer
 
 RNG = np.random.default_rng(0)
@@ -59,17 +60,7 @@ def test_mobilenet():
 
 
 def test_a_small_bert_of_keras_hub():
-    hub = pytest.importorskip("keras_hub")
-    backbone = hub.models.BertBackbone(
-        vocabulary_size=50,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=12,
-    )
-    ones = np.ones((2, 12), "int32")
-    x = {"token_ids": ones, "segment_ids": 0 * ones, "padding_mask": ones}
+    backbone, x = hub.backbone(), hub.inputs(2)
     assert_converts(backbone, x, moped=True)
     outputs = keras.layers.Dense(3, name="head")(
         backbone(backbone.input)["pooled_output"]

@@ -4,7 +4,8 @@ import functools
 
 import keras
 import numpy as np
-import pytest
+
+from tests import hub
 
 RNG = np.random.default_rng(0)
 LABELS = RNG.integers(0, 3, 48)
@@ -40,26 +41,9 @@ def network():
 
 @functools.cache
 def bert():
-    hub = pytest.importorskip("keras_hub")
-    backbone = hub.models.BertBackbone(
-        vocabulary_size=50,
-        num_layers=2,
-        num_heads=2,
-        hidden_dim=16,
-        intermediate_dim=24,
-        max_sequence_length=8,
-    )
-    return hub.models.BertTextClassifier(
-        backbone, num_classes=3, activation="softmax", preprocessor=None
-    )
+    return hub.classifier()
 
 
 @functools.cache
 def tokens():
-    mask = np.ones((48, 8), "int32")
-    mask[:, 6:] = 0
-    return {
-        "token_ids": RNG.integers(0, 50, (48, 8)),
-        "segment_ids": np.zeros((48, 8), "int32"),
-        "padding_mask": mask,
-    }
+    return hub.inputs(48)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 import tfpbnn
+from tests import hub
 from tfpbnn.ensembles import DeepEnsemble, to_batch_ensemble, to_masksembles
 from tfpbnn.networks import copying
 
@@ -224,30 +225,15 @@ def test_what_would_come_apart_is_refused():
 
 
 def test_masked_language_models_keep_one_table():
-    keras_hub = pytest.importorskip("keras_hub")
-    backbone = keras_hub.models.BertBackbone(
-        vocabulary_size=50,
-        num_layers=1,
-        num_heads=2,
-        hidden_dim=8,
-        intermediate_dim=16,
-        max_sequence_length=12,
-    )
-    model = keras_hub.models.BertMaskedLM(backbone=backbone)
-    tokens = np.random.default_rng(0).integers(1, 50, (4, 12))
-    x = {
-        "token_ids": tokens,
-        "segment_ids": np.zeros((4, 12), int),
-        "padding_mask": np.ones((4, 12), int),
-        "mask_positions": np.array([[1, 2]] * 4),
-    }
+    model = hub.keras_hub().models.BertMaskedLM(backbone=hub.backbone())
+    x = hub.inputs(4) | {"mask_positions": np.array([[1, 2]] * 4)}
     bayes = tfpbnn.to_variational(model, estimator="reparameterization")
     plain = tfpbnn.to_deterministic(bayes)
     for new in (bayes, plain, tfpbnn.mc_dropout(model)):
         found = [
             v
             for v in new.trainable_variables
-            if tuple(v.shape) == (50, 8) and "scale" not in v.path
+            if tuple(v.shape) == (50, 16) and "scale" not in v.path
         ]
         assert len(found) == 1
         with tfpbnn.random.draw_scope(None):

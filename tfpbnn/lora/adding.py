@@ -7,6 +7,7 @@ import keras
 
 from tfpbnn.base import checks
 from tfpbnn.base.types import Config, Identifier
+from tfpbnn.ensembles import DeepEnsemble
 from tfpbnn.layers.lora.lora import (
     DEFAULT_PRIOR,
     LoRA,
@@ -17,6 +18,10 @@ from tfpbnn.layers.lora.methods import METHODS
 from tfpbnn.lora import targets as choosing
 from tfpbnn.networks import copying, reading, rewriting
 from tfpbnn.training import models
+
+# Of adapters that are deterministic: no method of a layer.
+_ENSEMBLE = "ensemble"
+_NUM_MEMBERS = 5
 
 
 def add_lora(
@@ -29,6 +34,7 @@ def add_lora(
     also_train: Any = (),
     prior: Identifier = DEFAULT_PRIOR,
     rate: float = 0.1,
+    num_members: int | None = None,
     kl_weight: float | None = None,
     seed: int | None = None,
     in_place: bool = False,
@@ -53,11 +59,13 @@ def add_lora(
             attention; without these, for all kernels but embeddings, of those
             that have this rank.
         method: "blob", "mean_field", "mc_dropout", "tfb" or "deterministic",
-            as in `tfpbnn.layers.LoRA`.
+            as in `tfpbnn.layers.LoRA`; or "ensemble", for deterministic
+            adapters of M members that share the backbone.
         also_train: the layers that train as a whole, such as a new head: as
             `targets`, but of the graph's layers. The others are frozen.
         prior: as in `tfpbnn.layers.LoRA`.
         rate: of the method "mc_dropout".
+        num_members: the number M of the method "ensemble"; None for 5.
         kl_weight: as in `DenseFlipout`. None leaves it to `fit` of the result.
         seed: of the draws; each layer's is another one. None takes one from
             Python's `random`.
@@ -67,7 +75,9 @@ def add_lora(
 
     Returns:
         A `tfpbnn.Sequential` or a `tfpbnn.Model`, which takes the inputs of
-        the graph (of a task of KerasHub's, what its preprocessor makes).
+        the graph (of a task of KerasHub's, what its preprocessor makes). Of the
+        method "ensemble", a `tfpbnn.ensembles.DeepEnsemble`, whose members
+        have adapters, and heads, of their own.
 
     Raises:
         TypeError: if `model` is subclassed, or `targets` of no known type.
@@ -88,11 +98,13 @@ def add_lora(
 
     Reference:
         [Hu et al., 2022](https://arxiv.org/abs/2106.09685);
-        [Wang et al., 2024](https://arxiv.org/abs/2406.11675)
+        [Wang et al., 2024](https://arxiv.org/abs/2406.11675);
+        [Wang et al., 2023](https://arxiv.org/abs/2310.00035), ensembles
     """
     reading.check_readable(model)
     checks.integer("rank", rank, least=1)
-    checks.one_of("method", method, sorted(METHODS))
+    checks.one_of("method", method, sorted([*METHODS, _ENSEMBLE]))
+    members = _num_members(num_members, method)
     _check_plain(model)
     trained = _trained(model, also_train)
     chosen = choosing.choose(model, targets, rank, trained)
@@ -104,7 +116,7 @@ def add_lora(
             {
                 "rank": rank,
                 "alpha": alpha,
-                "method": method,
+                "method": method if members is None else "deterministic",
                 "targets": [],
                 "prior": prior,
                 "rate": rate,
@@ -113,7 +125,39 @@ def add_lora(
             },
         )
         config["targets"].append(target.index)
-    return adapt(model, configs, trained, in_place)
+    if members is None:
+        return adapt(model, configs, trained, in_place)
+    return _ensemble(model, configs, trained, in_place, members)
+
+
+def _num_members(value: int | None, method: str) -> int | None:
+    """The number of members of an ensemble; None for other methods."""
+    found = checks.positive_integer.optional("num_members", value, "5")
+    if method == _ENSEMBLE:
+        return found or _NUM_MEMBERS
+    if found is not None:
+        raise ValueError(
+            f'`num_members` must be None unless method="{_ENSEMBLE}". '
+            f"Received: num_members={value}, method={method!r}"
+        )
+    return None
+
+
+def _ensemble(
+    model: keras.Model,
+    configs: dict[int, Config],
+    trained: list[Any],
+    in_place: bool,
+    num_members: int,
+) -> keras.Model:
+    """Members with adapters of their own on one backbone."""
+    if not in_place:
+        model, configs, trained = _copied(model, configs, trained)
+    members = [
+        adapt(model, configs, trained, in_place=True)
+        for _ in range(num_members)
+    ]
+    return DeepEnsemble.from_models(members, share_frozen=True)
 
 
 def adapt(
@@ -131,9 +175,8 @@ def adapt(
         trained: layers that train as a whole.
         in_place: whether layers are shared.
     """
-    for layer in reading.leaves(model):
-        if id(layer) in configs and not in_place:
-            check_config(layer)
+    if not in_place:
+        _check_configs(model, configs)
     copier = copying.Copier()
     is_list = isinstance(model, keras.Sequential)
     heads = set(map(id, trained))
@@ -158,6 +201,35 @@ def adapt(
             copying.copy_state(old, plain)
     _freeze(made, list(map(copier, trained)))
     return made
+
+
+def _copied(
+    model: keras.Model, configs: dict[int, Config], trained: list[Any]
+) -> tuple[keras.Model, dict[int, Config], list[Any]]:
+    """Copies a plain model, and says the same of the copy's layers."""
+    _check_configs(model, configs)
+    copier = copying.Copier()
+    ids = {*configs, *map(id, trained)}
+    new, pairs = rewriting.replace(
+        model,
+        reading.plain_class(model),
+        lambda layer: id(layer) in ids,
+        copier,
+        copier,
+    )
+    for old, made in pairs:
+        copying.copy_state(old, made)
+    found = {
+        id(made): configs[id(old)] for old, made in pairs if id(old) in configs
+    }
+    return new, found, list(map(copier, trained))
+
+
+def _check_configs(model: keras.Model, configs: dict[int, Config]) -> None:
+    """Raises if a layer to adapt can't be copied."""
+    for layer in reading.leaves(model):
+        if id(layer) in configs:
+            check_config(layer)
 
 
 def _freeze(model: keras.Model, trained: list[Any]) -> None:

@@ -132,17 +132,12 @@ def _check_backbone(model: keras.Model, about: Config, path: Path) -> None:
 def _configs(model: keras.Model) -> Config:
     """The arguments of each `LoRA`, by the path to it, as JSON has them."""
     configs = {
-        path: _arguments(layer)
+        # The seed is of the draws of the model that was saved.
+        path: {k: v for k, v in layer.arguments().items() if k != "seed"}
         for path, layer in leaves_by_path(model).items()
         if isinstance(layer, LoRA)
     }
     return json.loads(json.dumps(configs))
-
-
-def _arguments(layer: LoRA) -> Config:
-    # Not the layer's own: it comes from the other model.
-    own = ("layer", "name", "trainable", "dtype", "seed")
-    return {k: v for k, v in layer.get_config().items() if k not in own}
 
 
 def _trained(model: keras.Model) -> list[str]:

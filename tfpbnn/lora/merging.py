@@ -13,9 +13,15 @@ def adapted_layers(model: keras.Model) -> list[LoRA]:
     """The layers with adapters of a model.
 
     Raises:
-        TypeError: if the layers of `model` can't be known.
+        TypeError: if `model` is an ensemble, or its layers can't be known.
         ValueError: if it has none.
     """
+    if hasattr(model, "members"):
+        raise TypeError(
+            "`model` must be one network. Received an ensemble: "
+            f"{model.name}. Take one of its `members`, each of which is a "
+            "model with adapters."
+        )
     reading.check_readable(model)
     found = [x for x in reading.leaves(model) if isinstance(x, LoRA)]
     if not found:

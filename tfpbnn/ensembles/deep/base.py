@@ -66,6 +66,7 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
         alike: bool,
         options: "fitting.Options",
         name: str | None,
+        share_frozen: bool = False,
         **kwargs: Any,
     ):
         """Makes an ensemble of networks, whose weights are copied.
@@ -76,6 +77,8 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
                 all can be traced with one of them.
             options: the options of training.
             name: the name of the model.
+            share_frozen: whether frozen weights are there once, of the first
+                member; only for `alike` ones.
             **kwargs: the arguments of any Keras model.
         """
         super().__init__(name=name, **kwargs)
@@ -86,7 +89,9 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
             if alike
             else self.num_members
         )
-        self._stacks = Stacks(self, members, alike)
+        self._stacks = Stacks(self, members, alike, share_frozen)
+        # Keras saves them with the stacks, as it does any variables in a list.
+        self._shared = list(self._stacks.shared)
         self._learning = Learning(
             self, self._stacks, self._batch, options.adversarial_epsilon
         )
@@ -123,7 +128,8 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
         Raises:
             ValueError: if what the network has beside weights, such as
                 vocabularies or an adapted Normalization, is not the member's,
-                or its likelihood has other units.
+                its likelihood has other units, or its frozen weights are not
+                those that members share.
         """
         networks.check_meaning([self, network])
         own = self._stacks.network(number)
@@ -135,6 +141,11 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
                 "`DeepEnsemble.from_models`, whose members keep their own."
             )
         networks.check_stacks([own, network])
+        if not self._stacks.has_shared_of(network):
+            raise ValueError(
+                "`network` must have the frozen weights that members share. "
+                f"Received: {network.name}, with other ones"
+            )
         variables = self._stacks.variables(network)
         self.set_member_values(number, [np.asarray(v) for v in variables])
 

@@ -48,6 +48,9 @@ class DeepEnsemble(StackedEnsemble):
             is then that of inputs moved by this number in the direction of
             the sign of the loss's gradient. 0 for none; Lakshminarayanan et
             al. take 1 % of the inputs' range.
+        share_frozen: whether members share the weights of frozen layers, such
+            as those of a pretrained backbone, which then are in memory once,
+            and in files too: those of the first member, not copied.
         seed: the seed of bootstrap weights and of the members' own orders.
             None takes one from Python's `random`, which
             `keras.utils.set_random_seed` seeds.
@@ -68,7 +71,8 @@ class DeepEnsemble(StackedEnsemble):
         TypeError: if `model` is neither a model nor a function.
         ValueError: if `num_members` is not positive; if the function returns
             the same network or layers twice, or networks that differ in more
-            than their weights; in `fit`, if there are no inputs of
+            than their weights (for `share_frozen`, also in frozen ones); in
+            `fit`, if there are no inputs of
             floating-point numbers for `adversarial_epsilon` to move.
 
     Example:
@@ -99,6 +103,7 @@ class DeepEnsemble(StackedEnsemble):
         shuffle: str = "shared",
         member_batch: int | str = "auto",
         adversarial_epsilon: float = 0.0,
+        share_frozen: bool = False,
         seed: int | None = None,
         name: str | None = None,
         **kwargs: Any,
@@ -110,15 +115,26 @@ class DeepEnsemble(StackedEnsemble):
             model, checks.positive_integer("num_members", num_members)
         )
         networks.check_alike(members)
-        # In a file the states are to be read yet.
-        is_apart = kwargs.pop("members_are_apart", False)
+        # In a file the states and weights are to be read yet.
+        is_apart = kwargs.pop("members_are_apart", None)
+        alike = not is_apart and networks.have_same_states(members)
+        if share_frozen and not alike:
+            raise ValueError(
+                "`share_frozen=True` needs members that differ in nothing but "
+                "their weights. Received: members with other vocabularies, "
+                "adapted layers or constants"
+            )
+        if share_frozen and is_apart is None:
+            networks.check_same_frozen(members)
         super().__init__(
             members,
-            alike=not is_apart and networks.have_same_states(members),
+            alike=alike,
             options=options,
             name=name,
+            share_frozen=share_frozen,
             **kwargs,
         )
+        self.share_frozen = share_frozen
         if isinstance(model, keras.Model):
             compile_like(self, model)
 
@@ -147,6 +163,9 @@ class DeepEnsemble(StackedEnsemble):
             return MixedEnsemble(models, **kwargs)
         remaining = iter(models)
         return cls(lambda: next(remaining), len(models), **kwargs)
+
+    def get_config(self) -> Config:
+        return super().get_config() | {"share_frozen": self.share_frozen}
 
     @classmethod
     def from_config(cls, config: Config, custom_objects: Any = None) -> Any:

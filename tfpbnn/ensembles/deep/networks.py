@@ -5,11 +5,12 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfpbnn.base.types import Config
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import copying, states
-from tfpbnn.networks.reading import check_built
+from tfpbnn.networks.reading import check_built, parts_of
 from tfpbnn.particles.effects import is_random
 
 # What networks of one architecture may differ in.
@@ -71,6 +72,28 @@ def check_alike(members: Sequence[keras.Model]) -> None:
             "networks with different configs. Use `HyperEnsemble` for "
             "hyperparameters of each member's own"
         )
+
+
+def frozen_places(network: keras.Model) -> set[int]:
+    """Finds the weights of frozen layers among the variables of a network."""
+    parts = [part for part in parts_of(network) if not part.trainable]
+    frozen = {id(weight) for part in parts for weight in part.weights}
+    return {i for i, v in enumerate(network.variables) if id(v) in frozen}
+
+
+def check_same_frozen(members: Sequence[keras.Model]) -> None:
+    """Raises unless members have the same values of frozen weights."""
+    first, *others = members
+    places = frozen_places(first)
+    for number, other in enumerate(others, start=1):
+        for place in places:
+            own, its = first.variables[place], other.variables[place]
+            if own is not its and not np.array_equal(own, its):
+                raise ValueError(
+                    "`share_frozen=True` needs members whose frozen weights "
+                    f"are the same. Received: another {own.path!r} of member "
+                    f"{number} than of the first"
+                )
 
 
 def check_given(models: Any) -> list[keras.Model]:

@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
+from tfpbnn.ensembles.deep import networks
 from tfpbnn.layers.kl import is_weight
 from tfpbnn.networks import copying
 from tfpbnn.particles.state import MemberValues
@@ -33,6 +34,8 @@ class Stacks:
             a network's.
         other: the stacks of the other variables: statistics, and the states
             of random numbers.
+        shared: the frozen weights that all members have in common, which are
+            the network's own.
     """
 
     def __init__(
@@ -40,6 +43,7 @@ class Stacks:
         owner: keras.Model,
         members: Sequence[keras.Model],
         alike: bool,
+        share_frozen: bool = False,
     ):
         """Adds the stacks to the owner's variables.
 
@@ -47,10 +51,17 @@ class Stacks:
             owner: the model that the variables are to belong to.
             members: M networks.
             alike: whether one of them can stand for all.
+            share_frozen: whether frozen weights stay in that one, and are not
+                stacked.
         """
         self.networks = tuple(members[: 1 if alike else None])
         self.size = len(members)
         network = self.networks[0]
+        # Where they are among a network's variables.
+        self._shared = (
+            networks.frozen_places(network) if share_frozen else set()
+        )
+        self.shared = [network.variables[i] for i in sorted(self._shared)]
         values = [
             [np.asarray(v) for v in self.variables(member)]
             for member in members
@@ -85,7 +96,14 @@ class Stacks:
         since networks may have different numbers of them.
         """
         is_alone = len(self.networks) == 1
-        return network.variables if is_alone else network.weights
+        every = network.variables if is_alone else network.weights
+        return [v for i, v in enumerate(every) if i not in self._shared]
+
+    def has_shared_of(self, network: keras.Model) -> bool:
+        """Says whether a network's weights are the shared ones, where such."""
+        found = [network.variables[i] for i in sorted(self._shared)]
+        pairs = zip(self.shared, found, strict=True)
+        return all(np.array_equal(own, its) for own, its in pairs)
 
     def values(self, member: int) -> list[Any]:
         """Reads one member's values as NumPy arrays, in `variables`' order."""

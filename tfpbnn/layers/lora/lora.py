@@ -251,7 +251,11 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
     def get_config(self) -> Config:
         check_config(self.layer)
         tell_apart(parts_of(self.layer))
-        return super().get_config() | {
+        return super().get_config() | self.arguments()
+
+    def arguments(self) -> Config:
+        """Gives what the adapters are made from, without the layer."""
+        return {
             "rank": self.rank,
             "alpha": self.alpha,
             "method": self.method,
