@@ -2,38 +2,23 @@
 
 import abc
 import copy
-import math
-from typing import Any, ClassVar, NamedTuple, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import checks
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.likelihoods import units
+from tfpbnn.likelihoods.parameters import Support
 from tfpbnn.likelihoods.places import Places, fits, places_of
 from tfpbnn.likelihoods.recalibration import Recalibration
 from tfpbnn.likelihoods.standard import Standard
 from tfpbnn.likelihoods.units import Units
 
-_SCALE_FLOOR = 1e-6
 LikelihoodT = TypeVar("LikelihoodT", bound="Likelihood")
-
-
-def positive(raw: Tensor) -> Tensor:
-    """Makes scales of raw outputs, by softplus and a small floor."""
-    return _SCALE_FLOOR + tf.math.softplus(raw)
-
-
-class Support(NamedTuple):
-    """The values that targets may have: numbers from `low` to `high`."""
-
-    words: str  # for errors
-    low: float = -math.inf
-    high: float = math.inf
 
 
 class Likelihood(keras.losses.Loss):
@@ -371,8 +356,7 @@ class Likelihood(keras.losses.Loss):
             [
                 f"`y`: {type(self).__name__} needs {words}. Received: values "
                 "from, to",
-                tf.reduce_min(y_true),
-                tf.reduce_max(y_true),
+                *(tf.reduce_min(y_true), tf.reduce_max(y_true)),
             ],
         )
         with tf.control_dependencies([] if check is None else [check]):
@@ -387,41 +371,30 @@ class Likelihood(keras.losses.Loss):
         if self.units is not None:
             config["units"] = [list(part) for part in self.units]
         if self.recalibration is not None:
-            config["recalibration"] = keras.saving.serialize_keras_object(
-                self.recalibration
-            )
+            saved = keras.saving.serialize_keras_object
+            config["recalibration"] = saved(self.recalibration)
         return config
 
     @classmethod
     def from_config(cls: type[LikelihoodT], config: Config) -> LikelihoodT:
         config = dict(config)
         saved = config.pop("units", None)
-        recalibration = config.pop("recalibration", None)
+        after = config.pop("recalibration", None)
         likelihood = cls(**config)
-        if recalibration is not None:
-            likelihood.recalibration = keras.saving.deserialize_keras_object(
-                recalibration
-            )
+        if after is not None:
+            after = keras.saving.deserialize_keras_object(after)
+        likelihood.recalibration = after
         if saved is not None:
-            mean, stddev = saved
-            likelihood.units = Units(tuple(mean), tuple(stddev))
+            likelihood.units = Units(*map(tuple, saved))
         return likelihood
 
     def __repr__(self) -> str:
-        own = self.get_config()
         shown = [
-            f"{name}={own[name]}"
-            for name in sorted(own)
+            f"{name}={value}"
+            for name, value in sorted(self.get_config().items())
             if name not in ("name", "reduction", "units", "recalibration")
         ]
         words = f"{type(self).__name__}({', '.join(shown)})"
         words += "" if self.units is None else f" in {self.units}"
         after = self.recalibration
         return words if after is None else f"{words} recalibrated by {after}"
-
-
-def check_fixed(name: str, value: float | None) -> float | None:
-    """Checks a fixed parameter; None where the model gives it."""
-    return checks.positive_number.optional(
-        name, value, "an output of the model"
-    )

@@ -7,7 +7,8 @@ import tensorflow as tf
 from tfpbnn.base import checks, registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Config, Tensor
-from tfpbnn.likelihoods.base import Likelihood, Support
+from tfpbnn.likelihoods.base import Likelihood
+from tfpbnn.likelihoods.parameters import Support
 from tfpbnn.likelihoods.places import fits
 
 # How far from 0 to 1 probabilities of half precision may be.

@@ -8,7 +8,8 @@ from tfpbnn.base import registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.likelihoods import closed_crps
-from tfpbnn.likelihoods.base import Likelihood, positive
+from tfpbnn.likelihoods.base import Likelihood
+from tfpbnn.likelihoods.parameters import positive
 
 
 @registry.register("likelihoods")

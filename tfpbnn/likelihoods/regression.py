@@ -10,7 +10,8 @@ from tfpbnn.base import checks, registry
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.likelihoods import closed_crps, standard
-from tfpbnn.likelihoods.base import Likelihood, check_fixed, positive
+from tfpbnn.likelihoods.base import Likelihood
+from tfpbnn.likelihoods.parameters import check_fixed, positive
 from tfpbnn.likelihoods.standard import Standard
 
 _LocScaleT = TypeVar("_LocScaleT", bound="_LocScale")

@@ -213,24 +213,25 @@ def _sections(
         class_names: the names of classes.
     """
     names = list(parts)
-    if others is not None:
-        found = [p for p in _by_name(others).values() if p is not None]
-        if len(found) != len(names):
-            raise ValueError(
-                "`x_ood` must have a prediction of each of the outputs "
-                f"{names}. Received: {len(found)} predictions"
-            )
-    ood = [None] * len(names) if others is None else found
+    if not isinstance(others, Mapping):
+        several = others if isinstance(others, list | tuple) else [others]
+        given = [one for one in several if one is not None]
+        others = dict(zip(names, given, strict=False))
+    if others and set(others) != set(names):
+        raise ValueError(
+            "`x_ood` must have a prediction of each of the outputs "
+            f"{names}. Received: those of {list(others)}"
+        )
     return [
         Section(
             name if len(names) > 1 else "",
             part.predictive,
             part.y,
             part.sample_weight,
-            other,
+            others.get(name),
             class_names,
         )
-        for (name, part), other in zip(parts.items(), ood, strict=True)
+        for name, part in parts.items()
     ]
 
 

@@ -2,9 +2,8 @@
 
 import abc
 import functools
-import math
 from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import tensorflow as tf
@@ -16,27 +15,14 @@ from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.prediction.results import chunks
 from tfpbnn.prediction.results.draws import check_draws_stay
+from tfpbnn.prediction.results.kept import Averages
 from tfpbnn.prediction.results.scores import Scores
-from tfpbnn.prediction.results.tables import table
+from tfpbnn.prediction.results.tables import flat, table
 from tfpbnn.prediction.results.targets import Scored, by_place, scored
 
 # How many elements of [S, rows, P] are worked on at once, in float64.
 _CHUNK = 2**21
 SelfT = TypeVar("SelfT", bound="Predictive")
-
-
-class Averages(NamedTuple):
-    """The averages that a prediction keeps in place of draws.
-
-    Attributes:
-        num_samples: the number of draws that the averages are over.
-        summaries: the averages; see `Predictive.summaries`.
-        quantiles: the known quantiles `[N, k]`, by their level.
-    """
-
-    num_samples: int
-    summaries: tuple[Array, ...]
-    quantiles: Mapping[float, Array]
 
 
 class Predictive(abc.ABC):
@@ -327,18 +313,8 @@ class Predictive(abc.ABC):
         With several targets the names end in the index of the target. Places
         that the mask leaves out are NaN.
         """
-        flat = {
-            name: np.reshape(
-                self._masked(values), [len(self), math.prod(values.shape[1:])]
-            )
-            for name, values in self._columns().items()
-        }
-        size = max(values.shape[1] for values in flat.values())
-        return {
-            name if size == 1 else f"{name}_{i}": values[:, i]
-            for i in range(size)
-            for name, values in flat.items()
-        }
+        columns = self._columns().items()
+        return flat({name: self._masked(values) for name, values in columns})
 
     @abc.abstractmethod
     def _kind(self) -> str:

@@ -12,7 +12,8 @@ from tfpbnn.metrics import quadrature
 from tfpbnn.metrics.quadrature import Cdf
 from tfpbnn.prediction.results import location_scale as fast
 from tfpbnn.prediction.results import mixture, recalibrated
-from tfpbnn.prediction.results.base import Averages, Predictive
+from tfpbnn.prediction.results.base import Predictive
+from tfpbnn.prediction.results.kept import Averages
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.targets import by_place, scored
 
@@ -20,8 +21,7 @@ from tfpbnn.prediction.results.targets import by_place, scored
 class RegressionPredictive(Predictive):
     """A prediction of real numbers or counts.
 
-    Quantiles, intervals and scores are those of the mixture over draws, not of
-    a Gaussian fitted to it.
+    Quantiles and scores are those of the mixture over draws, not of a Normal.
 
     Example:
     ```python
@@ -40,8 +40,7 @@ class RegressionPredictive(Predictive):
 
     @property
     def _moments(self) -> tuple[Array, Array, Array]:
-        mean, epistemic, aleatoric = self.summaries
-        return mean, epistemic, aleatoric
+        return self.summaries[0], self.summaries[1], self.summaries[2]
 
     @property
     def _centers(self) -> tuple[Array, Array]:

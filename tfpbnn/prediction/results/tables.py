@@ -1,7 +1,10 @@
-"""Prints predictions as tables."""
+"""Makes tables of predictions, and prints them."""
 
 import itertools
+import math
 from collections.abc import Mapping
+
+import numpy as np
 
 from tfpbnn.base.types import Array
 
@@ -26,6 +29,23 @@ def table(head: str, columns: Mapping[str, Array], num_rows: int) -> str:
         more = f" (and {hidden} more columns)" if hidden else ""
         lines.append(f"  ...{more}")
     return "\n".join(lines)
+
+
+def flat(columns: Mapping[str, Array]) -> dict[str, Array]:
+    """Makes columns `[N]` of arrays `[N, ...]`.
+
+    If an array has several, all names end in the number of the column.
+    """
+    found = {
+        name: np.reshape(values, [len(values), math.prod(values.shape[1:])])
+        for name, values in columns.items()
+    }
+    size = max(values.shape[1] for values in found.values())
+    return {
+        name if size == 1 else f"{name}_{i}": values[:, i]
+        for i in range(size)
+        for name, values in found.items()
+    }
 
 
 def _column(name: str, values: Array) -> list[str]:
