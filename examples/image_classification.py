@@ -1,7 +1,8 @@
 """A Bayesian convolutional network: accuracy, doubt, and how far it prunes.
 
 Scikit-learn's handwritten digits (8 x 8 pixels), few of them for training: a
-plain Keras network, the same with a posterior, and with a cold one.
+plain Keras network, the same with a posterior, and with a cold one. It ends
+with a page that says what the posterior's uncertainty is worth.
 
     python examples/image_classification.py
 """
@@ -134,6 +135,18 @@ def main(argv=None):
     fractions = KEEP[1:2] if args.smoke else KEEP
     print_table(prune(bayes, x_test, y_test, fractions))
     save(args.figures / "image_classification.png", bayes, cold, y_test)
+    print("\nThe page on the Bayesian one, beside digits in negative:")
+    page = tfpbnn.report(
+        bayes,
+        x_test,
+        y_test,
+        x_ood=1 - x_test,
+        path=args.figures / "image_classification.html",
+        num_samples=50,
+        n_boot=20 if args.smoke else 1000,
+        verbose=0,
+    )
+    print(page)
 
 
 if __name__ == "__main__":
