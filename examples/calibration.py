@@ -12,7 +12,7 @@ import pathlib
 
 import keras
 import numpy as np
-from matplotlib import pyplot
+from matplotlib.figure import Figure
 from sklearn import datasets, model_selection
 
 import tfpbnn
@@ -70,14 +70,16 @@ def main():
     )
     columns = ("accuracy", "nll", "brier", "ece")
     print(f"{'':14}" + "".join(f"{name:>10}" for name in columns))
-    figure, axes = pyplot.subplots(1, 3, figsize=(12, 4), sharey=True)
+    figure = Figure(figsize=(12, 4.5), layout="constrained")
+    axes = figure.subplots(1, 3, sharey=True)
     for ax, (name, one) in zip(axes, models.items(), strict=True):
         p = tfpbnn.predict(one, x_test, draws, seed=0)
         scores = p.evaluate(y_test)
         print(f"{name:14}" + "".join(f"{scores[c]:10.3f}" for c in columns))
         tfpbnn.plots.reliability_diagram(p, y_test, ax=ax)
         ax.set_title(name)
-    figure.savefig(args.folder / "calibration.png", dpi=150)
+    path = args.folder / "calibration.png"
+    figure.savefig(path, dpi=150)
     print("\nOf conformal sets, wanted to cover 90 %:")
     for name, one in models.items():
         # Rows that have calibrated a model can't tell how often its sets cover.
@@ -89,7 +91,7 @@ def main():
             f"{name:14} cover {inside:.1%}, with {sets.sum(-1).mean():.1f} "
             "digits on average"
         )
-    print("See calibration.png")
+    print(f"\nSaved {path}")
 
 
 if __name__ == "__main__":

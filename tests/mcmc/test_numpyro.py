@@ -45,15 +45,18 @@ def assert_moments(draws, data, bias=0.0):
     Args:
         draws: of the quantities.
         data: the reference.
-        bias: the relative error of variances that a method may have.
+        bias: the relative error of variances that a method may have, and of
+            means, in standard deviations.
     """
     variance = data["square"] - data["mean"] ** 2
+    allowed = {"mean": bias * np.sqrt(variance)}
+    # A square is the variance and the mean's own square, which is off too.
+    allowed["square"] = bias * variance
+    allowed["square"] += 2 * np.abs(data["mean"]) * allowed["mean"]
     for name, powers in [("mean", draws), ("square", draws**2)]:
         error = np.hypot(convergence.mcse(powers), data[f"{name}_error"])
         off = np.abs(powers.mean((0, 1), dtype="float64") - data[name])
-        # A method that is wrong in the widths is so in the means too.
-        allowed = bias * (np.sqrt(variance) if name == "mean" else variance)
-        z = (off - allowed) / error
+        z = (off - allowed[name]) / error
         assert z.max() < LIMIT, f"{name} off by {z.max():.1f} errors"
 
 
@@ -70,10 +73,14 @@ def test_logistic_regression():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kernel", "bias", "thin"), [("nuts", 0.0, 1), ("mclmc", 0.05, 100)]
+    ("kernel", "bias"), [("nuts", 0.0), ("mclmc", 0.05)], ids=["nuts", "mclmc"]
 )
-def test_a_network_of_50_units(kernel, bias, thin):
-    """13-50-1 with tanh and 500 rows: predictions at 20 inputs."""
+def test_a_network_of_50_units(kernel, bias):
+    """13-50-1 with tanh and 500 rows: predictions at 20 inputs.
+
+    A draw of "mclmc" is as far as its directions are remembered, some hundred
+    gradients from the one before, so that none need be left out.
+    """
     data = reference("network")
     model = keras.Sequential(
         [
@@ -91,7 +98,6 @@ def test_a_network_of_50_units(kernel, bias, thin):
         num_chains=2,
         num_warmup=500,
         num_samples=400,
-        thin=thin,
         init="map",
     )
     found = posterior.predictions(data["test"])[..., 0]
