@@ -246,6 +246,7 @@ def _run(
     bar = ChainBar(verbose, len(groups) * len(plan.flags))
     if any(group.done < len(plan.flags) for group in groups):
         runner.compile(groups[0])
+    bar.begin(sum(group.done for group in groups))  # compiling is no step
     finished = runner.run(groups, bar)
     bar.close()
     return finished
@@ -286,5 +287,6 @@ def _group(
         adaptation.start_at(tf.constant(log)),
         settings.mover.memory(vector, problem.density.seen, generator),
         tf.constant((words >> 1).astype("int32")),
+        settings.mover.learns_from_slopes,
     )
     return Chains(state)
