@@ -14,7 +14,7 @@ from tfpbnn.densities.problem import Problem
 from tfpbnn.mcmc import adaptation, starts
 from tfpbnn.mcmc.chains import Chains, Plan
 from tfpbnn.mcmc.checkpoint import Checkpoint
-from tfpbnn.mcmc.checks import check_memory, warn_of_chains
+from tfpbnn.mcmc.checks import check_memory, check_program, warn_of_chains
 from tfpbnn.mcmc.collecting import collect
 from tfpbnn.mcmc.kernels import KERNELS, Kernel
 from tfpbnn.mcmc.program import Program, initial
@@ -172,6 +172,8 @@ def sample(
         model, x, y, likelihood, prior, trainable_only, sample_weight
     )
     check_memory(problem.parameters.size, settings.num_chains, num_samples)
+    if is_pooled:
+        check_program(problem.density, settings.num_chains)
     groups = _groups(problem, init, settings)
     file = None
     if checkpoint is not None:
