@@ -24,7 +24,7 @@ from tests.mcmc.test_sample import (
 )
 from tfpbnn.densities.problem import Problem
 from tfpbnn.mcmc import chains as running
-from tfpbnn.mcmc import runner
+from tfpbnn.mcmc import checks, runner
 
 NORMAL = tfpbnn.likelihoods.Normal(scale=NOISE)
 KERNELS = ["chees", "snaper"]
@@ -65,6 +65,24 @@ def test_paths_are_judged_by_predictions_of_some_rows():
     np.testing.assert_allclose(density.seen(weights), expected.T, rtol=1e-4)
     found = density.view(tf.constant(weights), density.data)
     np.testing.assert_allclose(found, expected.T, rtol=1e-4)
+
+
+def test_what_all_chains_take_at_once_is_checked_before(monkeypatch):
+    """Outputs of both layers, of 40 rows and 16 chains."""
+    model = keras.Sequential(
+        [
+            keras.Input((INPUTS,)),
+            keras.layers.Dense(5),
+            keras.layers.Dense(1),
+        ]
+    )
+    needed = 4 * 16 * 40 * (5 + 1)
+    density = Problem(model, X, Y, NORMAL, "normal", True, None).density
+    assert density.memory_of(16) == needed
+    monkeypatch.setattr(checks, "_memory", lambda: needed)
+    checks.check_program(density, 16)
+    with pytest.raises(ValueError, match=r"GiB.*num_chains=17\. Take fewer"):
+        checks.check_program(density, 17)
 
 
 @pytest.mark.parametrize(

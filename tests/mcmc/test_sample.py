@@ -14,6 +14,8 @@ import pytest
 import tfpbnn
 from tests.mcmc.hierarchical import PRIORS, network
 from tfpbnn.diagnostics import convergence
+from tfpbnn.mcmc.progress import ChainBar
+from tfpbnn.mcmc.runner import Runner
 
 LIMIT = 5.0
 NOISE = 0.5
@@ -168,6 +170,20 @@ def test_a_chain_depends_on_its_seed_and_place_alone(posterior):
     np.testing.assert_array_equal(
         vectors(more)[:2], vectors(posterior)[:, 2:15:3]
     )
+
+
+def test_the_time_that_is_left_is_that_of_steps_alone(monkeypatch):
+    """Compiling, and steps of an earlier run, are not counted."""
+    began = []
+    monkeypatch.setattr(Runner, "compile", lambda *_: began.append("compiled"))
+    monkeypatch.setattr(
+        ChainBar, "begin", lambda _, done: began.append(f"bar at {done}")
+    )
+    monkeypatch.setattr(ChainBar, "close", lambda _: None)
+    monkeypatch.setattr(Runner, "run", lambda *_: began.append("ran"))
+    with pytest.raises(KeyboardInterrupt):  # there is no draw
+        draw(linear())
+    assert began == ["bar at 0", "compiled", "bar at 0", "ran"]
 
 
 def test_posterior_predicts_as_its_draws_do(posterior):

@@ -105,6 +105,33 @@ def test_members_with_other_constants_are_refused(case):
         found(model, init)
 
 
+@pytest.mark.parametrize("is_in_config", [True, False])
+def test_members_with_other_vocabularies_are_refused(is_in_config):
+    """Rows of the embedding would be of other words."""
+
+    def words(*vocabulary):
+        lookup = keras.layers.StringLookup(
+            vocabulary=list(vocabulary) if is_in_config else None
+        )
+        if not is_in_config:
+            lookup.set_vocabulary(list(vocabulary))
+        return keras.Sequential(
+            [
+                keras.Input((2,), dtype="string"),
+                lookup,
+                keras.layers.Embedding(3, 1),
+                keras.layers.Flatten(),
+                keras.layers.Dense(1),
+            ]
+        )
+
+    x = np.array([["a", "b"], ["b", "b"]])
+    problem = Problem(words("a", "b"), x, Y[:2], NORMAL, "normal", True, None)
+    starts.find(problem, words("a", "b"), 1, seed=0)
+    with pytest.raises(ValueError, match="`init` must have the vocabularies"):
+        starts.find(problem, words("b", "a"), 1, seed=0)
+
+
 def test_other_networks_are_refused():
     mixed = tfpbnn.ensembles.DeepEnsemble.from_models([plain(), plain(units=4)])
     with pytest.raises(ValueError, match="a model with the weights of `model`"):

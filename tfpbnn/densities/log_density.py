@@ -1,5 +1,6 @@
 """The log-density of a network's weights, given data."""
 
+import math
 from typing import Any
 
 import keras
@@ -61,6 +62,15 @@ class Network:
             for batch, _ in data.batches(x, _FEATURE_ROWS)
         ]
         return [np.concatenate(leaves) for leaves in zip(*parts, strict=True)]
+
+    @property
+    def elements(self) -> int:
+        """How many numbers a row's outputs of all layers have."""
+        return sum(
+            math.prod(size or 1 for size in tensor.shape[1:])
+            for call in self._after
+            for tensor in call.outputs
+        )
 
     def outputs(self, vector: Tensor, features: Tree) -> Tree:
         """The network's outputs with the weights of a vector `[D]`."""
@@ -177,6 +187,14 @@ class LogDensity:
         if not self.num_rows:
             return prior
         return prior + self._log_likelihood(vectors, data)
+
+    def memory_of(self, chains: int) -> int:
+        """Bytes of layers' outputs that gradients of so many chains need."""
+        if not self.num_rows:
+            return 0
+        rows = self.data[2][0].shape[1]
+        size = np.dtype(self._parameters.dtype).itemsize
+        return size * chains * rows * self._network.elements
 
     def view(self, vectors: Tensor, data: Tree) -> Tensor:
         """What vectors `[C, D]` mean: the outputs of some rows, `[C, F]`.

@@ -14,7 +14,7 @@ from tfpbnn.base.types import Config
 from tfpbnn.mcmc.chains import Chains
 from tfpbnn.mcmc.program import ChainState, Trace
 
-_VERSION = 1
+_VERSION = 2
 # Writing takes at most about a twentieth of the time.
 _SECONDS, _SHARE = 10.0, 20.0
 

@@ -1,5 +1,6 @@
 """What is looked at before chains run, and when they have."""
 
+import math
 import os
 import warnings
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.diagnostics import convergence
 from tfpbnn.posteriors.chains import ChainPosterior
 
@@ -20,10 +22,7 @@ def check_memory(size: int, num_chains: int, num_samples: int) -> None:
         ValueError: says how much they need.
     """
     needed = 8 * size * num_chains * num_samples  # once as drawn, once kept
-    try:
-        memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, OSError, ValueError):
-        return  # not known here
+    memory = _memory()
     if needed > memory / 2:
         raise ValueError(
             "`model` must be small enough for its draws to fit in memory: "
@@ -34,6 +33,31 @@ def check_memory(size: int, num_chains: int, num_samples: int) -> None:
             "fewer weights random (`prior={...: None}`, frozen layers), or "
             "use tfpbnn.ensembles.SWAG or variational layers"
         )
+
+
+def check_program(density: LogDensity, num_chains: int) -> None:
+    """Raises if chains that move at once would take more than the memory.
+
+    Raises:
+        ValueError: says how much they need.
+    """
+    needed, memory = density.memory_of(num_chains), _memory()
+    if needed > memory:
+        raise ValueError(
+            "`num_chains` must be so few that the gradients of all chains fit "
+            "in memory, as these move at once: layers' outputs take "
+            f"{needed / 2**30:.1f} GiB, and there are {memory / 2**30:.1f}. "
+            f"Received: num_chains={num_chains}. Take fewer chains, or "
+            'kernel="nuts", whose chains move each by itself'
+        )
+
+
+def _memory() -> float:
+    """Bytes of this machine's memory; infinitely many where not known."""
+    try:
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, OSError, ValueError):
+        return math.inf
 
 
 def warn_of_chains(posterior: ChainPosterior, x: Any, most: int) -> None:

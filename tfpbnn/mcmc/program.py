@@ -9,7 +9,7 @@ from tfpbnn.base.types import Tensor, Tree
 from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.mcmc import adaptation
 from tfpbnn.mcmc.adaptation import StepSize, Widths
-from tfpbnn.mcmc.kernels import Kernel, Step, Target
+from tfpbnn.mcmc.kernels import Kernel, Stage, Step, Target
 
 # The most steps of one call: the sizes of what it returns are fixed.
 MOST_STEPS = 64
@@ -53,6 +53,7 @@ def initial(
     step_size: StepSize,
     memory: Any,
     key: Tensor,
+    with_slopes: bool,
 ) -> ChainState:
     """Chains that have not moved yet.
 
@@ -62,11 +63,12 @@ def initial(
         step_size: to begin with, of each chain.
         memory: the kernel's.
         key: `[2]`.
+        with_slopes: whether widths are learned from gradients too.
     """
     return ChainState(
         vector,
         step_size,
-        adaptation.start(scale, vector.shape[0]),
+        adaptation.start(scale, vector.shape[0], with_slopes),
         keras.tree.map_structure(tf.constant, memory),
         tf.constant(0),
         key,
@@ -153,9 +155,9 @@ class Program:
         self, state: ChainState, flags: Tensor, data: Tree
     ) -> tuple[ChainState, Trace]:
         widths, step_size = state.widths, state.step_size
-        adapts = flags[adaptation.ADAPTS]
+        stage = Stage(flags[adaptation.ADAPTS], flags[adaptation.IS_EARLY])
         seed = tf.random.experimental.stateless_fold_in(state.key, state.step)
-        log_size = tf.where(adapts, step_size.log, step_size.average)
+        log_size = tf.where(stage.adapts, step_size.log, step_size.average)
         size = tf.exp(log_size)
         target = Target(
             lambda z: self._density(widths.out(z), data),
@@ -167,7 +169,7 @@ class Program:
             size,
             seed,
             state.memory,
-            adapts,
+            stage,
         )
         vector = widths.out(found.position)
         state = self._adapted(state, flags, vector, found)
@@ -185,8 +187,10 @@ class Program:
         self, state: ChainState, flags: Tensor, vector: Tensor, found: Step
     ) -> ChainState:
         """The chains after a step, with what they learn of it."""
-        adapts, counts, ends = tf.unstack(flags)
-        widths = _chosen(counts, state.widths.counted(vector), state.widths)
+        adapts, counts, ends, _ = tf.unstack(flags)
+        widths = _chosen(
+            counts, state.widths.counted(vector, found.slope), state.widths
+        )
         new = tf.cond(ends, widths.ended, lambda: widths)
         memory = self._kernel.carried(found.memory)
         tried = adaptation.updated(

@@ -17,9 +17,19 @@ class ChainBar:
     """
 
     def __init__(self, verbose: Any, total: int):
-        self._bar = progress.Bar(verbose)
-        self._bar.expect(total)
-        self._done = 0
+        self._verbose = verbose
+        self._total = total
+        self.begin(0)
+
+    def begin(self, done: int) -> None:
+        """Starts the clock, by which the time that is left is estimated.
+
+        Args:
+            done: steps that were made before, which took no time now.
+        """
+        self._bar = progress.Bar(self._verbose)
+        self._bar.expect(self._total - done)
+        self._done = done
 
     def show(self, groups: Sequence[Chains]) -> None:
         """Brings the bar to where the chains are."""

@@ -14,7 +14,7 @@ from tfpbnn.densities.problem import Problem
 from tfpbnn.mcmc import adaptation, starts
 from tfpbnn.mcmc.chains import Chains, Plan
 from tfpbnn.mcmc.checkpoint import Checkpoint
-from tfpbnn.mcmc.checks import check_memory, warn_of_chains
+from tfpbnn.mcmc.checks import check_memory, check_program, warn_of_chains
 from tfpbnn.mcmc.collecting import collect
 from tfpbnn.mcmc.kernels import KERNELS, Kernel
 from tfpbnn.mcmc.program import Program, initial
@@ -172,6 +172,8 @@ def sample(
         model, x, y, likelihood, prior, trainable_only, sample_weight
     )
     check_memory(problem.parameters.size, settings.num_chains, num_samples)
+    if is_pooled:
+        check_program(problem.density, settings.num_chains)
     groups = _groups(problem, init, settings)
     file = None
     if checkpoint is not None:
@@ -246,6 +248,7 @@ def _run(
     bar = ChainBar(verbose, len(groups) * len(plan.flags))
     if any(group.done < len(plan.flags) for group in groups):
         runner.compile(groups[0])
+    bar.begin(sum(group.done for group in groups))  # compiling is no step
     finished = runner.run(groups, bar)
     bar.close()
     return finished
@@ -286,5 +289,6 @@ def _group(
         adaptation.start_at(tf.constant(log)),
         settings.mover.memory(vector, problem.density.seen, generator),
         tf.constant((words >> 1).astype("int32")),
+        settings.mover.learns_from_slopes,
     )
     return Chains(state)

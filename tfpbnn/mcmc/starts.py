@@ -13,7 +13,7 @@ from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.densities.parameters import Noise, Parameters
 from tfpbnn.densities.problem import Problem
 from tfpbnn.densities.variational import Known
-from tfpbnn.networks import reading
+from tfpbnn.networks import reading, states
 
 # Draws of the prior are tried as often, before its density is called infinite.
 _TRIES = 100
@@ -99,6 +99,7 @@ def _from_weights(
                 f"{paths}"
             )
         _check_constants(problem, network)
+        _check_vocabularies(problem, network)
         vectors.append(parameters.vector_of(weights))
     stack = np.stack([vectors[c % len(vectors)] for c in range(chains)])
     return Start(stack, np.ones_like(stack))
@@ -131,6 +132,24 @@ def _check_constants(problem: Problem, network: keras.Model) -> None:
             f"all chains. Received: other values of {different}. Give its "
             "network as `model`, and to all members of an ensemble the same "
             "constants, or make them random by `trainable_only=False`"
+        )
+
+
+def _check_vocabularies(problem: Problem, network: keras.Model) -> None:
+    """Raises if a network looks words up in other places.
+
+    Rows of its embeddings would then be of other words than it has learned.
+
+    Raises:
+        ValueError: with the layers' names.
+    """
+    mine, others = map(states.vocabularies, (problem.network, network))
+    if list(mine.values()) != list(others.values()):
+        raise ValueError(
+            "`init` must have the vocabularies of `model`. Received: "
+            f"layers {list(others)} of {network.name!r} with others than "
+            f"{list(mine)} of `model`. Give its network as `model`, or set "
+            "the vocabularies of `model` to its own and train it anew"
         )
 
 

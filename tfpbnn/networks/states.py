@@ -78,6 +78,18 @@ def are_same(first: Any, second: Any) -> bool:
     )
 
 
+def vocabularies(network: Any) -> dict[str, list[Any]]:
+    """Finds what layers that look words up know, by the layers' names.
+
+    Keras saves a vocabulary as an asset, or in the config if it was given.
+    """
+    return {
+        part.name: list(part.get_vocabulary())
+        for part in parts(network)
+        if hasattr(part, "get_vocabulary")
+    }
+
+
 def frozen_in(network: Any) -> dict[int, str]:
     """Finds weights from which layers computed constants, and their names."""
     return {

@@ -5,7 +5,7 @@ as wide. To add one: a subclass of `base.Kernel` with its `step`, and an entry
 in `KERNELS`.
 """
 
-from tfpbnn.mcmc.kernels.base import Kernel, Step, Target
+from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
 from tfpbnn.mcmc.kernels.chees import ChEES
 from tfpbnn.mcmc.kernels.hmc import HMC
 from tfpbnn.mcmc.kernels.mclmc import MCLMC
@@ -28,6 +28,7 @@ __all__ = [
     "SNAPER",
     "ChEES",
     "Kernel",
+    "Stage",
     "Step",
     "Target",
 ]

@@ -25,6 +25,20 @@ class Target(NamedTuple):
     view: Callable[[Tensor], Tensor]
 
 
+class Stage(NamedTuple):
+    """Where in warm-up a step is; each a boolean scalar.
+
+    Attributes:
+        adapts: whether the kernel may learn from this step. If not, what it
+            does afterwards must not depend on it but through the position.
+        is_early: whether no widths were learned yet, for which a long path is
+            not worth what it costs.
+    """
+
+    adapts: Tensor
+    is_early: Tensor
+
+
 class Step(NamedTuple):
     """One step of each of C chains.
 
@@ -36,6 +50,8 @@ class Step(NamedTuple):
         is_divergent: whether the integration of the path failed, `[C]`.
         num_gradients: how many gradients the chains took, `[C]`.
         memory: what the kernel is to be given with the next step.
+        slope: the gradients of the log-density at the new positions, `[C, D]`,
+            of kernels whose widths are learned from them.
     """
 
     position: Tensor
@@ -45,6 +61,7 @@ class Step(NamedTuple):
     is_divergent: Tensor
     num_gradients: Tensor
     memory: Any = ()
+    slope: Any = ()
 
 
 class Kernel(abc.ABC):
@@ -57,9 +74,13 @@ class Kernel(abc.ABC):
     Attributes:
         is_pooled: whether chains learn from each other in warm-up, for which
             one program moves them all.
+        learns_from_slopes: whether widths are those in units of which positions
+            vary as much as gradients do, and not standard deviations, which
+            paths of given lengths need.
     """
 
     is_pooled: ClassVar[bool] = False
+    learns_from_slopes: ClassVar[bool] = False
 
     def __init__(self, max_tree_depth: int, target_accept: float):
         self.max_tree_depth = max_tree_depth
@@ -99,7 +120,7 @@ class Kernel(abc.ABC):
         step_size: Tensor,
         seed: Tensor,
         memory: Any,
-        adapts: Tensor,
+        stage: Stage,
     ) -> Step:
         """Moves the chains.
 
@@ -109,8 +130,7 @@ class Kernel(abc.ABC):
             step_size: of each chain, `[C]`.
             seed: of this step, `[2]`.
             memory: as the last step left it.
-            adapts: whether the kernel may learn from this step, a scalar. If
-                not, the memory must not change what later steps do in the mean.
+            stage: where in warm-up this step is.
         """
 
 

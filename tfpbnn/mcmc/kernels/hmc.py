@@ -6,7 +6,7 @@ from typing import Any
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Step, Target
+from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
 from tfpbnn.mcmc.kernels.paths import steps_along, walked
 
 # A quarter of a turn, on which a Normal's draws are independent. Lengths are
@@ -28,7 +28,7 @@ class HMC(Kernel):
         step_size: Tensor,
         seed: Tensor,
         memory: Any,
-        adapts: Tensor,
+        stage: Stage,
     ) -> Step:
         of_length, of_path = tf.unstack(
             tf.random.experimental.stateless_split(seed, 2)

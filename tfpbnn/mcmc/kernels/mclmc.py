@@ -8,7 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Step, Target
+from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
 from tfpbnn.mcmc.kernels.memory_length import Stretches, none_yet
 
 # The variance of the energy's error of a step, for each dimension, that step
@@ -110,7 +110,7 @@ class MCLMC(Kernel):
         step_size: Tensor,
         seed: Tensor,
         memory: Any,
-        adapts: Tensor,
+        stage: Stage,
     ) -> Step:
         length = math.sqrt(position.shape[-1]) * memory.reach
         count = self._count(length, step_size)

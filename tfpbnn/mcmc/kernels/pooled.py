@@ -10,7 +10,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Step, Target
+from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
 from tfpbnn.mcmc.kernels.paths import Path, steps_along, walked
 
 # The length of paths at first, and the least: half a turn in directions that
@@ -74,10 +74,10 @@ class PooledHMC(Kernel):
         step_size: Tensor,
         seed: Tensor,
         memory: Any,
-        adapts: Tensor,
+        stage: Stage,
     ) -> Step:
         lengths, center, direction = memory
-        length = tf.exp(tf.where(adapts, lengths.log, lengths.average))
+        length = tf.exp(tf.where(stage.adapts, lengths.log, lengths.average))
         length *= _halton(lengths.step)
         most = tf.constant(2.0**self.max_tree_depth, position.dtype)
         typical = tf.exp(tf.reduce_mean(tf.math.log(step_size)))
@@ -103,7 +103,7 @@ class PooledHMC(Kernel):
             self._turned(direction, change, share),
         )
         lengths, center, direction = keras.tree.map_structure(
-            lambda yes, no: tf.where(adapts, yes, no),
+            lambda yes, no: tf.where(stage.adapts, yes, no),
             tried,
             (lengths, center, direction),
         )

@@ -1,0 +1,82 @@
+"""What warm-up learns, against closed forms."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tfpbnn.mcmc import adaptation
+from tfpbnn.mcmc.kernels import NUTS, Stage, Target
+
+SCALE = np.geomspace(1e-3, 1e2, 6)  # of a Normal of independent directions
+CHAINS = 3
+
+
+def window(scale, positions, slopes):
+    """Widths after a window of positions and slopes `[steps, C, D]`."""
+    widths = adaptation.start(tf.constant(scale), CHAINS, True)
+    for position, slope in zip(positions, slopes, strict=True):
+        widths = widths.counted(
+            tf.constant(position), tf.constant(slope) * widths.scale
+        )
+    return widths.ended()
+
+
+@pytest.mark.parametrize("steps", [2, 20])
+@pytest.mark.parametrize("step", [1.0, 1e-2], ids=["free", "much alike"])
+def test_widths_of_a_normal_are_exact_after_two_draws(steps, step):
+    rng = np.random.default_rng(0)
+    draws = np.cumsum(step * rng.normal(size=(steps, CHAINS, 6)), 0) * SCALE
+    found = window(np.ones((CHAINS, 6)), draws, -draws / SCALE**2)
+    np.testing.assert_allclose(
+        found.scale, np.tile(SCALE, (CHAINS, 1)), rtol=1e-6
+    )
+
+
+def test_widths_balance_positions_and_slopes():
+    """Of any draws, and whatever the widths that the window was made with."""
+    rng = np.random.default_rng(1)
+    draws = rng.normal(size=(9, CHAINS, 6))
+    slopes = 3.0 + rng.normal(size=draws.shape) / SCALE
+    start = np.exp(rng.normal(size=(CHAINS, 6)))
+    found = window(start, draws, slopes)
+    expected = (draws.var(0) / slopes.var(0)) ** 0.25
+    np.testing.assert_allclose(found.scale, expected, rtol=1e-6)
+    assert not np.any(found.count)
+
+
+@pytest.mark.parametrize("steps", [1, 5])
+def test_chains_that_have_not_moved_learn_nothing(steps):
+    start = np.exp(np.random.default_rng(1).normal(size=(CHAINS, 6)))
+    draws = np.ones((steps, CHAINS, 6))
+    found = window(start, draws, draws)
+    np.testing.assert_array_equal(found.scale, start)
+
+
+@pytest.mark.parametrize("warmup", [0, 1, 10, 100, 150, 300, 500, 2000])
+def test_it_is_early_until_widths_are_learned(warmup):
+    flags = adaptation.schedule(warmup, 20)
+    ends = np.flatnonzero(flags[:, adaptation.ENDS])
+    early = int(ends[0]) + 1 if len(ends) else 0
+    np.testing.assert_array_equal(
+        flags[:, adaptation.IS_EARLY], np.arange(warmup + 20) < early
+    )
+    assert not flags[warmup:].any()
+
+
+@pytest.mark.parametrize(
+    ("depth", "is_early", "most"),
+    [(10, True, 63), (10, False, 1023), (3, True, 7)],
+)
+def test_trees_are_small_at_first(depth, is_early, most):
+    """With steps so small that they never turn back."""
+    target = Target(lambda z: -tf.reduce_sum(z**2, -1) / 2, lambda z: z)
+    step = tf.function(NUTS(depth, 0.8).step, autograph=False)(
+        target,
+        tf.ones([1, 2]),
+        tf.constant([1e-5]),
+        tf.constant([1, 2]),
+        (),
+        Stage(tf.constant(True), tf.constant(is_early)),
+    )
+    np.testing.assert_array_equal(step.num_gradients, [most])
+    np.testing.assert_allclose(step.slope, -step.position, rtol=1e-6)
