@@ -107,6 +107,15 @@ def _check_parts(model: keras.Model, copy: keras.Model) -> None:
         )
 
 
+def like_its_copies(model: keras.Model) -> keras.Model:
+    """Returns a model, or a copy, whose copies list weights as it does.
+
+    Layers that were quantized after they were built do not; their copies do.
+    """
+    modes = [getattr(p, "quantization_mode", None) for p in states.parts(model)]
+    return clone(model) if any(modes) else model
+
+
 def copy_compiled(model: keras.Model, new: keras.Model) -> None:
     """Compiles a copy like the model, if that is compiled and this works."""
     if not model.compiled:

@@ -70,6 +70,34 @@ def copy_variables(layer: Any, new: Any) -> None:
         other.load_own_variables(store)
 
 
+def order(layer: Any, new: Any) -> list[int]:
+    """Finds where the weights of a copy are in the list of the layer's.
+
+    The places are the same but for layers that were quantized after they were
+    built, whose copies make their weights in another order.
+
+    Args:
+        layer: a built layer or model.
+        new: its built copy.
+    """
+    found: dict[int, Any] = {}
+    for part, other in _pairs(layer, new):
+        own, others = (
+            {v.name: v for v in x.weights if len(_named(x, v.name)) == 1}
+            for x in (part, other)
+        )
+        if own.keys() == others.keys():
+            found |= {id(others[name]): own[name] for name in own}
+    places = {id(v): place for place, v in enumerate(layer.weights)}
+    if any(id(v) not in found for v in new.weights):
+        return list(range(len(new.weights)))
+    return [places[id(found[id(v)])] for v in new.weights]
+
+
+def _named(part: Any, name: str) -> list[Any]:
+    return [v for v in part.weights if v.name == name]
+
+
 def are_same(first: Any, second: Any) -> bool:
     """Says whether copies have the same states beside trained weights."""
     pairs = list(_pairs(first, second))

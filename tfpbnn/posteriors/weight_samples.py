@@ -123,9 +123,8 @@ class WeightSamples(StackedWeights):
                 )
         indices = [
             index
-            for index, variable in enumerate(variables)
-            if keras.backend.is_float_dtype(variable.dtype)
-            and _differ([values[index] for values in weights])
+            for index in range(len(variables))
+            if _differ([values[index] for values in weights])
         ]
         frozen = states.frozen_in(model)
         for index in indices:
@@ -137,11 +136,13 @@ class WeightSamples(StackedWeights):
                     "layers of their own go into `DeepEnsemble.from_models`"
                 )
         network = clone(model, compiled=False)
-        network.set_weights(weights[0])
+        order = states.order(model, network)
+        network.set_weights([weights[0][place] for place in order])
         settle(network)
-        posterior = cls(network, len(weights), indices)
-        for index, stack in zip(indices, posterior._stacks, strict=True):
-            stack.assign(np.stack([values[index] for values in weights]))
+        chosen = [i for i, place in enumerate(order) if place in indices]
+        posterior = cls(network, len(weights), chosen)
+        for index, stack in zip(chosen, posterior._stacks, strict=True):
+            _assign(stack, [values[order[index]] for values in weights])
         compile_like(posterior, model, "sgd")
         return posterior
 
@@ -164,3 +165,16 @@ class WeightSamples(StackedWeights):
 
 def _differ(values: list[Array]) -> bool:
     return any(not np.array_equal(values[0], other) for other in values[1:])
+
+
+def _assign(stack: keras.Variable, values: list[Array]) -> None:
+    """Sets a stack, which is of floats, to the values of all members."""
+    stacked = np.stack(values)
+    stack.assign(stacked)
+    is_exact = np.array_equal(np.asarray(stack).astype(stacked.dtype), stacked)
+    if np.issubdtype(stacked.dtype, np.integer) and not is_exact:
+        raise ValueError(
+            "`weights` that are integers must be at most 2**24 in size where "
+            f"they differ. Received: {stacked.dtype.name}, of up to "
+            f"{np.max(np.abs(stacked))}"
+        )

@@ -140,6 +140,7 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
                 f"{network.name}, with other ones. Make an ensemble by "
                 "`DeepEnsemble.from_models`, whose members keep their own."
             )
+        network = copying.like_its_copies(network)
         networks.check_stacks([own, network])
         if not self._stacks.has_shared_of(network):
             raise ValueError(
@@ -212,12 +213,14 @@ class StackedEnsemble(Posterior, CheckedData, StepsPerCall, keras.Model):
         Raises:
             TypeError: if targets are strings or other objects.
             ValueError: if the ensemble was not compiled; if arrays have NaN,
-                or targets that the loss can't take; if data are not arrays
+                or targets that the loss can't take; if members are quantized
+                to float8; if data are not arrays
                 though members have their own orders or weights of rows, or
                 are trained as jobs.
             MemberTrainingError: if jobs failed; the weights of the other
                 members are set all the same.
         """
+        networks.check_trainable(self.templates())
         return fitting.fit(self, super().fit, args, kwargs)
 
     def load_members(self, directory: Any) -> list[int]:

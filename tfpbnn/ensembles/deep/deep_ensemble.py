@@ -11,7 +11,7 @@ from tfpbnn.ensembles.deep import networks
 from tfpbnn.ensembles.deep.base import StackedEnsemble
 from tfpbnn.ensembles.deep.fitting import Options
 from tfpbnn.ensembles.deep.mixed_ensemble import MixedEnsemble
-from tfpbnn.networks.copying import compile_like
+from tfpbnn.networks.copying import compile_like, like_its_copies
 
 
 @registry.register("ensembles")
@@ -161,7 +161,7 @@ class DeepEnsemble(StackedEnsemble):
         models = networks.check_given(models)
         if not networks.are_alike(models):
             return MixedEnsemble(models, **kwargs)
-        remaining = iter(models)
+        remaining = map(like_its_copies, models)
         return cls(lambda: next(remaining), len(models), **kwargs)
 
     def get_config(self) -> Config:

@@ -96,6 +96,20 @@ def check_same_frozen(members: Sequence[keras.Model]) -> None:
                 )
 
 
+def check_trainable(members: Sequence[keras.Model]) -> None:
+    """Raises if a weight is set by its gradient, which stacks don't keep."""
+    for member in members:
+        for v in member.trainable_variables:
+            if getattr(v, "overwrite_with_gradient", False):
+                raise ValueError(
+                    "Members that are quantized to float8 can't be trained "
+                    "together: their scales are replaced by what stands in the "
+                    f"place of gradients. Received: {v.path} of {member.name}. "
+                    "Train each by its own `fit`, then use "
+                    "`DeepEnsemble.from_models`"
+                )
+
+
 def check_given(models: Any) -> list[keras.Model]:
     """Checks a list of networks of which members are to be made."""
     is_list = isinstance(models, Iterable) and not isinstance(models, str)

@@ -51,3 +51,19 @@ def by_rows(
         bar.close()
     joined = tuple(np.concatenate(part) for part in zip(*results, strict=True))
     return joined if is_tuple else joined[0]
+
+
+def mended(
+    found: Array, is_right: Array, otherwise: Callable[[Array], Array]
+) -> Array:
+    """Does rows once more, in another way, where something isn't right.
+
+    Args:
+        found: what was found for rows, `[N, ...]`.
+        is_right: booleans that say where that is right, `[N, ...]`.
+        otherwise: computes the same for the rows that a mask `[N]` chooses.
+    """
+    rows = ~np.all(is_right, axis=tuple(range(1, is_right.ndim)))
+    if np.any(rows):
+        found[rows] = otherwise(rows)
+    return found

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
+from tfpbnn.metrics import quadrature
 from tfpbnn.metrics.quadrature import Cdf
 
 _MAX_DOUBLINGS = 200
@@ -249,3 +250,33 @@ def cdf_of(likelihood: Likelihood, outputs: Tensor) -> Cdf:
         return tf.where(values < 0, tf.zeros_like(at_zero), at_zero)
 
     return cdf
+
+
+def integrated_crps(
+    likelihood: Likelihood,
+    outputs: Tensor,
+    y: Tensor,
+    center: Tensor,
+    width: Tensor,
+    top: int,
+) -> Tensor:
+    """Computes the CRPS of any mixture from its distribution function.
+
+    Args:
+        likelihood: the likelihood of the outputs.
+        outputs: the outputs at each draw, `[S, n, .., P]`.
+        y: the targets, `[n, .., k]`.
+        center: where the search for quantiles starts, `[n, .., k]`.
+        width: the length of its first step, `[n, .., k]`.
+        top: for counts, as in `quadrature.discrete_crps`.
+    """
+
+    def edges(cdf: Cdf) -> Tensor:
+        return quantile(
+            cdf, quadrature.BREAKS, center, width, False, tolerance=1e-6
+        )
+
+    cdf = cdf_of(likelihood, outputs)
+    if likelihood.is_discrete:
+        return quadrature.discrete_crps(cdf, y, edges, top)
+    return quadrature.crps(cdf, y, edges(cdf))

@@ -8,14 +8,16 @@ import tensorflow as tf
 
 from tfpbnn import metrics, random
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.metrics import quadrature
 from tfpbnn.metrics.quadrature import Cdf
+from tfpbnn.prediction.results import chunks, counts, mixture, recalibrated
 from tfpbnn.prediction.results import location_scale as fast
-from tfpbnn.prediction.results import mixture, recalibrated
 from tfpbnn.prediction.results.base import Predictive
 from tfpbnn.prediction.results.kept import Averages
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.targets import by_place, scored
+
+# Beyond this quantile a count hardly adds to a score.
+_MOST = np.array([1 - 1e-6])
 
 
 class RegressionPredictive(Predictive):
@@ -150,38 +152,38 @@ class RegressionPredictive(Predictive):
 
     def _find_quantiles(self, levels: Array) -> Array:
         """Finds quantiles `[Q, N, k]`, fast for the rows where that works."""
-        extreme = np.min(np.minimum(levels, 1 - levels)) < fast.LEAST_LEVEL
-        if extreme or not (self._is_large and self._is_fast):
-            return self._search_quantiles(levels)
-        standard = self._standard
 
+        def search(rows: Array) -> Array:
+            return np.moveaxis(self[rows]._search_quantiles(levels), 0, 1)
+
+        highest = np.max(levels)
+        extreme = max(highest, 1 - np.min(levels)) > 1 - fast.LEAST_LEVEL
+        if self._do_follow and highest <= counts.HIGHEST_LEVEL:
+            found = counts.by_rows(self, counts.quantiles, constants=[levels])
+        elif self._is_large and self._is_fast and not extreme:
+            found = self._fast_quantiles(levels)
+        else:
+            return self._search_quantiles(levels)
+        return np.moveaxis(chunks.mended(*found, search), 1, 0)
+
+    def _fast_quantiles(self, levels: Array) -> tuple[Array, Array]:
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Any:
             parts = fast.components(self.likelihood, outputs)
-            targets = tf.constant(levels)
-            return fast.compiled(
-                fast.quantiles, parts, standard, targets, center, width
-            )
+            args = tf.constant(levels), center, width
+            return fast.compiled(fast.quantiles, parts, self._standard, *args)
 
-        found, is_right = self._by_rows(
-            chunk, self.mean, self.stddev, chunk=fast.CHUNK
-        )
-        rows = ~np.all(is_right, axis=tuple(range(1, is_right.ndim)))
-        found = np.moveaxis(found, 1, 0)
-        if np.any(rows):
-            found[:, rows] = self[rows]._search_quantiles(levels)
-        return found
+        arrays = self.mean, self.stddev
+        return self._by_rows(chunk, *arrays, chunk=fast.CHUNK)
 
     def _search_quantiles(self, levels: Array) -> Array:
         """Finds quantiles `[Q, N, k]` of any distribution."""
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
-            found = mixture.quantile(
+            cdf, is_discrete = (
                 self._cdf_of(outputs),
-                levels,
-                center,
-                width,
                 self.likelihood.is_discrete,
             )
+            found = mixture.quantile(cdf, levels, center, width, is_discrete)
             return tf.experimental.numpy.moveaxis(found, 0, 1)
 
         return np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
@@ -197,6 +199,10 @@ class RegressionPredictive(Predictive):
         if self._standard is None or is_mapped:
             return False
         return bool(np.all(np.isfinite(self.stddev) & (self.stddev > 0)))
+
+    @functools.cached_property
+    def _do_follow(self) -> bool:
+        return self.likelihood.is_discrete and counts.do_follow(self)
 
     @property
     def _is_large(self) -> bool:
@@ -331,22 +337,23 @@ class RegressionPredictive(Predictive):
         """
         if self._is_fast and not self._standard.is_heavy:
             return self._fast_crps(y)
-        is_discrete, top = self.likelihood.is_discrete, 0
-        if is_discrete:
-            top = int(max(np.max(self.quantile(1 - 1e-6)), np.max(y)))
+        if self._do_follow:
+            return chunks.mended(
+                *counts.by_rows(self, counts.crps, [y]),
+                lambda rows: self[rows]._search_crps(y[rows]),
+            )
+        return self._search_crps(y)
 
-        def chunk(
-            outputs: Tensor, y: Tensor, center: Tensor, width: Tensor
-        ) -> Tensor:
-            def edges(cdf: Cdf) -> Tensor:
-                return mixture.quantile(
-                    cdf, quadrature.BREAKS, center, width, False, tolerance=1e-6
-                )
+    def _search_crps(self, y: Array) -> Array:
+        """Computes the CRPS `[N, ..., k]` of any distribution."""
+        top = 0
+        if self.likelihood.is_discrete:
+            top = int(max(np.max(self._search_quantiles(_MOST)), np.max(y)))
 
-            cdf = self._cdf_of(outputs)
-            if is_discrete:
-                return quadrature.discrete_crps(cdf, y, edges, top)
-            return quadrature.crps(cdf, y, edges(cdf))
+        def chunk(outputs: Tensor, *arguments: Tensor) -> Tensor:
+            return mixture.integrated_crps(
+                self.likelihood, outputs, *arguments, top
+            )
 
         return self._by_rows(chunk, y, *self._centers)
 
