@@ -5,7 +5,7 @@ product. So counts are gone through from 0 on, for all draws at once, until
 nothing is left that matters: targets and levels are reached within few counts,
 and a step costs far less than one value of an incomplete gamma function.
 
-To add a distribution: how its probabilities follow, in `_RECURRENCES`.
+To add a distribution: how its probabilities follow, in `_recurrences`.
 """
 
 import functools
@@ -67,16 +67,17 @@ def _negative_binomial(distribution: Any) -> Recurrence:
     return Recurrence(-count * tf.math.softplus(logits), count * rise, rise)
 
 
-_RECURRENCES = {
-    tfp.distributions.Poisson: _poisson,
-    tfp.distributions.NegativeBinomial: _negative_binomial,
-}
+def _recurrences() -> dict[type, Callable[[Any], Recurrence]]:
+    return {
+        tfp.distributions.Poisson: _poisson,
+        tfp.distributions.NegativeBinomial: _negative_binomial,
+    }
 
 
 def recurrence(likelihood: Likelihood, outputs: Tensor) -> Recurrence | None:
     """Returns the probabilities of outputs `[S, n, .., P]`, if they follow."""
     marginals = likelihood.marginals(outputs)
-    make = _RECURRENCES.get(type(marginals))
+    make = _recurrences().get(type(marginals))
     return None if make is None else make(marginals)
 
 

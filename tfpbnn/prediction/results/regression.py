@@ -156,7 +156,7 @@ class RegressionPredictive(Predictive):
         def search(rows: Array) -> Array:
             return np.moveaxis(self[rows]._search_quantiles(levels), 0, 1)
 
-        highest = np.max(levels)
+        highest = float(np.max(levels))
         extreme = max(highest, 1 - np.min(levels)) > 1 - fast.LEAST_LEVEL
         if self._do_follow and highest <= counts.HIGHEST_LEVEL:
             found = counts.by_rows(self, counts.quantiles, constants=[levels])
@@ -350,11 +350,9 @@ class RegressionPredictive(Predictive):
         if self.likelihood.is_discrete:
             top = int(max(np.max(self._search_quantiles(_MOST)), np.max(y)))
 
-        def chunk(outputs: Tensor, *arguments: Tensor) -> Tensor:
-            return mixture.integrated_crps(
-                self.likelihood, outputs, *arguments, top
-            )
-
+        chunk = functools.partial(
+            mixture.integrated_crps, self.likelihood, top=top
+        )
         return self._by_rows(chunk, y, *self._centers)
 
     def _fast_crps(self, y: Array) -> Array:
