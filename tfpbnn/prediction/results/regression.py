@@ -179,11 +179,8 @@ class RegressionPredictive(Predictive):
         """Finds quantiles `[Q, N, k]` of any distribution."""
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
-            cdf, is_discrete = (
-                self._cdf_of(outputs),
-                self.likelihood.is_discrete,
-            )
-            found = mixture.quantile(cdf, levels, center, width, is_discrete)
+            cdf, is_whole = self._cdf_of(outputs), self.likelihood.is_discrete
+            found = mixture.quantile(cdf, levels, center, width, is_whole)
             return tf.experimental.numpy.moveaxis(found, 0, 1)
 
         return np.moveaxis(self._by_rows(chunk, *self._centers), 1, 0)
@@ -215,9 +212,8 @@ class RegressionPredictive(Predictive):
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
             parts = fast.components(self.likelihood, outputs)
             if self._is_large:
-                return fast.compiled(
-                    fast.half_distances, parts, self._standard, center, width
-                )
+                args = parts, self._standard, center, width
+                return fast.compiled(fast.half_distances, *args)
             relative = parts.relative(center, width)
             return width * fast.half_distance(relative, self._standard)
 
@@ -359,9 +355,8 @@ class RegressionPredictive(Predictive):
         def chunk(outputs: Tensor, *arguments: Tensor) -> Tensor:
             parts = fast.components(self.likelihood, outputs)
             if self._is_large:
-                return fast.compiled(
-                    fast.crps_of, parts, self._standard, *arguments
-                )
+                args = parts, self._standard, *arguments
+                return fast.compiled(fast.crps_of, *args)
             return fast.crps(parts, self._standard, *arguments[:2])
 
         arrays = y, self._half_distances, self.mean, self.stddev
