@@ -1,5 +1,6 @@
 """The no-U-turn sampler."""
 
+import functools
 from typing import Any, ClassVar
 
 import tensorflow as tf
@@ -38,7 +39,7 @@ class NUTS(Kernel):
         stage: Stage,
     ) -> Step:
         early = min(_EARLY_DEPTH, self.max_tree_depth)
-        kernel = _UpTo(
+        kernel = _up_to()(
             tf.where(stage.is_early, early, self.max_tree_depth),
             target.log_prob,
             step_size=step_size[:, tf.newaxis],
@@ -58,13 +59,20 @@ class NUTS(Kernel):
         )
 
 
-class _UpTo(tfp.mcmc.NoUTurnSampler):
-    """Trees of a depth that is known when the program runs, up to a most."""
+@functools.cache
+def _up_to() -> Any:
+    """Makes the class of trees whose depth is known when the program runs.
 
-    def __init__(self, depth: Tensor, *args: Any, **kwargs: Any):
-        super().__init__(*args, **kwargs)
-        self._depth = depth
+    It is made here since TFP is imported where it is used.
+    """
 
-    @property
-    def max_tree_depth(self) -> Tensor:
-        return self._depth
+    class UpTo(tfp.mcmc.NoUTurnSampler):
+        def __init__(self, depth: Tensor, *args: Any, **kwargs: Any):
+            super().__init__(*args, **kwargs)
+            self._depth = depth
+
+        @property
+        def max_tree_depth(self) -> Tensor:
+            return self._depth
+
+    return UpTo
