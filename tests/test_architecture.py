@@ -23,7 +23,7 @@ TIERS = [
     {"priors"},
     {"layers"},
     {"particles", "callbacks", "dropout"},
-    {"training", "prediction"},
+    {"optimizers", "training", "prediction"},
     {
         "posteriors",
         "convert",

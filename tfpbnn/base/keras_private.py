@@ -125,6 +125,16 @@ def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
     return found if shapes == [variable.shape] * 2 else None
 
 
+def place_in(optimizer: Any, variable: Any) -> int:
+    """Returns the place of a variable among those that an optimizer trains.
+
+    `update_step` is handed TensorFlow's variable, not the one of Keras's that
+    the public `build` got, and Keras's own example of an optimizer finds its
+    states by this method.
+    """
+    return int(optimizer._get_variable_index(variable))
+
+
 def nodes_by_depth(
     model: Any, exchanged: Callable[[Any], Any]
 ) -> dict[str, Any]:

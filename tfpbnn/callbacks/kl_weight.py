@@ -151,6 +151,14 @@ class KLWeight(keras.callbacks.Callback):
         """
         self._data = TrainingData(given)
 
+    def total(self) -> float:
+        """Computes what the losses of an epoch's batches are divided by.
+
+        Raises:
+            ValueError: if neither the arguments nor the data tell it.
+        """
+        return self.divisor or self._divisor()
+
     def weigh(self, weight: keras.Variable) -> None:
         """Sets a KL weight that was not there when training began."""
         if id(weight) in self._set:
@@ -202,7 +210,7 @@ class KLWeight(keras.callbacks.Callback):
     def _full_weight(self) -> float:
         """Computes the weight without its schedule."""
         if self._found is None:
-            self._found = self.divisor or self._divisor()
+            self._found = self.total()
         return self.temperature / self._found
 
     def _divisor(self) -> float:
