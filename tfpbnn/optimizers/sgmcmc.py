@@ -1,11 +1,11 @@
 """Defines what the samplers by stochastic gradients share.
 
 The energy of the weights is `U = N loss - log prior`, where the loss is a mean
-over N rows of which a batch gives an estimate. Of losses that are sums, or means
-over places too, `fit` finds the factor that makes them such a mean. A step of
-the learning rate h is a step of the size h / N in U, so that learning rates are
-those of SGD whatever the number of rows, and the noise is that of a posterior of
-N rows.
+over N rows of which a batch gives an estimate. Of losses that are sums, or
+means over places too, `fit` finds the factor that makes them such a mean. A
+step of the learning rate h is a step of the size h / N in U, so that learning
+rates are those of SGD whatever the number of rows, and the noise is that of a
+posterior of N rows.
 """
 
 import abc
