@@ -23,7 +23,7 @@ TIERS = [
     {"priors"},
     {"layers"},
     {"particles", "callbacks", "dropout"},
-    {"optimizers", "training", "prediction"},
+    {"training", "prediction"},
     {
         "posteriors",
         "convert",
@@ -32,6 +32,7 @@ TIERS = [
         "diagnostics",
         "exporting",
         "client",
+        "optimizers",
     },
     {"ensembles", "lora", "ood", "sklearn"},
     {"mcmc", "reporting"},

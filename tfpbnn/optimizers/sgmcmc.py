@@ -186,7 +186,8 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
     ) -> None:
         """Moves one weight tensor by a step."""
         self.check_counted()
-        index = keras_private.place_in(self, variable)
+        index = keras_private.slot_index(self, variable)
+        assert index is not None  # as `apply` has checked
         steps = self._steps_per_update
         iteration = tf.convert_to_tensor(self.iterations)
         heat = self.temperature * self._noise_at((iteration + 1) * steps - 1)
@@ -315,9 +316,3 @@ def _slope_of(prior: priors.Prior, weight: Tensor) -> Tensor:
         tape.watch(weight)
         energy = -tf.reduce_sum(prior.distribution().log_prob(weight))
     return tape.gradient(energy, weight)
-
-
-def sampler_in(optimizer: Any) -> Any:
-    """Returns the sampler that an optimizer is, or wraps; None if neither."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return inner if isinstance(inner, StochasticGradientMCMC) else None

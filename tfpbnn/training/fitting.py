@@ -10,11 +10,11 @@ import tensorflow as tf
 from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Tensor
 from tfpbnn.callbacks.kl_weight import with_kl_weight
-from tfpbnn.optimizers import counting
 from tfpbnn.training import (
     collapse,
     data_checks,
     optimizer_step,
+    samplers,
     steps_per_call,
     units,
 )
@@ -44,7 +44,7 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
         units.warn(self, given)
         if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
             given["callbacks"] = with_kl_weight(given)
-        counting.count(self, given)
+        samplers.count(self, given)
         with steps_per_call.several(self, given, [self]):
             history = plain(*bound.args, **bound.kwargs)
         collapse.warn(self)

@@ -8,12 +8,12 @@ import numpy as np
 from tfpbnn.base import checks
 from tfpbnn.base.types import Array
 from tfpbnn.ensembles.averaging.collector import Collector
-from tfpbnn.optimizers import counting
-from tfpbnn.optimizers.sgmcmc import StochasticGradientMCMC, sampler_in
+from tfpbnn.optimizers.sgmcmc import StochasticGradientMCMC
 from tfpbnn.posteriors.batch_norm import check_statistics, complete_sets
 from tfpbnn.posteriors.moments import Moments
 from tfpbnn.posteriors.weight_samples import WeightSamples
 from tfpbnn.training.fitting import WeightedFit
+from tfpbnn.training.samplers import count, sampler_in
 
 
 class _Kept(Moments):
@@ -110,7 +110,7 @@ class CollectSamples(Collector):
             )
         if not isinstance(self.model, WeightedFit):  # whose `fit` does it
             steps = (self.params or {}).get("steps")
-            counting.count(self.model, {"steps_per_epoch": steps})
+            count(self.model, {"steps_per_epoch": steps})
 
     def on_train_end(self, logs: Any = None) -> None:
         """Warns if nothing was collected."""

@@ -1,13 +1,19 @@
-"""Tells samplers how many rows their posterior is of."""
+"""Tells samplers how many rows their posterior is of.
+
+An optimizer that samples is told by its methods: `weigh` takes the numbers.
+"""
 
 from collections.abc import Mapping
 from typing import Any
 
-from tfpbnn.base import checks
 from tfpbnn.callbacks.kl_weight import DataLengthKLWeight, KLWeight
-from tfpbnn.callbacks.training_data import TrainingData
 from tfpbnn.layers import kl
-from tfpbnn.optimizers.sgmcmc import sampler_in
+
+
+def sampler_in(optimizer: Any) -> Any:
+    """Returns the sampler that an optimizer is, or wraps; None if neither."""
+    inner = getattr(optimizer, "inner_optimizer", optimizer)
+    return inner if hasattr(inner, "weigh") else None
 
 
 def count(model: Any, given: Mapping[str, Any]) -> None:
@@ -35,13 +41,11 @@ def count(model: Any, given: Mapping[str, Any]) -> None:
             "their own. Train it by another optimizer, or sample a plain one, "
             "such as tfpbnn.to_deterministic(model)"
         )
-    has_data = given.get("x") is not None
-    if not has_data:
+    if given.get("x") is None:
         sampler.check_counted()
+    counter = _counter(model, given, sampler.num_examples)
     try:
-        rows = sampler.num_examples
-        rows = rows or TrainingData(given).count(model, [], []).rows
-        total = _counter(model, given, sampler.num_examples).total()
+        rows, divisor = counter.examples_and_divisor()
     except ValueError as error:
         raise ValueError(
             "`num_examples` of the optimizer must be given where the data "
@@ -50,7 +54,7 @@ def count(model: Any, given: Mapping[str, Any]) -> None:
             f"{sampler.num_examples} (see above). Pass "
             f"{type(sampler).__name__}(..., num_examples=...)"
         ) from error
-    sampler.weigh(checks.positive_integer("num_examples", rows), total)
+    sampler.weigh(rows, divisor)
 
 
 def _counter(
