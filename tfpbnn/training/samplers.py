@@ -34,7 +34,7 @@ def count(model: Any, given: Mapping[str, Any]) -> None:
     sampler = sampler_in(getattr(model, "optimizer", None))
     if sampler is None:
         return
-    if kl.kl_terms(model):
+    if kl.managed_weights(model) or kl.kl_terms(model):
         raise ValueError(
             "`model` must have plain weights for a sampler to sample. "
             "Received: one with variational layers, which have a posterior of "
