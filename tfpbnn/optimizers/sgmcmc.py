@@ -172,7 +172,7 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
     def check_counted(self) -> None:
         """Raises if the number of rows is unknown."""
         with tf.init_scope():
-            if float(self._examples.value) > 0:
+            if keras.ops.convert_to_numpy(self._examples) > 0:
                 return
         raise ValueError(
             "`num_examples` must be known, since the noise of a step is that "
@@ -191,7 +191,8 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
         steps = self._steps_per_update
         iteration = tf.convert_to_tensor(self.iterations)
         heat = self.temperature * self._noise_at((iteration + 1) * steps - 1)
-        key = random.fold(random.fold(self._key.value, iteration), index)
+        key = tf.convert_to_tensor(self._key)
+        key = random.fold(random.fold(key, iteration), index)
         weight = tf.convert_to_tensor(variable)
         numbers = [
             tf.cast(number, weight.dtype)

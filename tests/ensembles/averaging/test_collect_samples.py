@@ -15,7 +15,7 @@ N, SCALE = 64, 0.5
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(N, 3)).astype("float32")
 Y = (X @ [1.0, -0.5, 0.2] + SCALE * RNG.normal(size=N)).astype("float32")
-CHAINS = 1500
+CHAINS = 3000
 
 
 def network(optimizer, *layers, cls=tfpbnn.Sequential):
@@ -26,7 +26,7 @@ def network(optimizer, *layers, cls=tfpbnn.Sequential):
 
 @pytest.fixture(scope="module")
 def regression():
-    """Bayesian linear regression, once for each of 1,500 outputs."""
+    """Bayesian linear regression, once for each of 3,000 outputs."""
     model = tfpbnn.Sequential([keras.Input((3,)), keras.layers.Dense(CHAINS)])
     optimizer = SGHMC(2e-3, N, seed=3)
     loss = tfpbnn.likelihoods.Normal(scale=SCALE)
@@ -143,6 +143,8 @@ def test_bad_arguments():
             CollectSamples(**arguments)
     with pytest.raises(ValueError, match="`optimizer` must be a sampler"):
         collected(CollectSamples(0), 1, "adam")
+    with pytest.raises(ValueError, match="`learning_rate` must be small"):
+        collected(CollectSamples(2), 20, SGLD(1e4))
     with pytest.raises(ValueError, match="`num_examples` must be known"):
         collected(CollectSamples(0), 1, SGLD(0.1), cls=keras.Sequential)
 

@@ -3,6 +3,7 @@
 import warnings
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfpbnn.base import checks
@@ -62,8 +63,8 @@ class CollectSamples(Collector):
 
     Raises:
         ValueError: if an argument is out of range; in `fit`, if the optimizer
-            is no sampler, the number of rows is unknown or the model can't be
-            copied.
+            is no sampler, the number of rows is unknown, the model can't be
+            copied or weights are not finite when they are collected.
 
     Example:
     ```python
@@ -145,6 +146,14 @@ class CollectSamples(Collector):
 
     def _is_wanted(self) -> bool:
         sampler: StochasticGradientMCMC = sampler_in(self.model.optimizer)
+        for variable in self.model.trainable_variables:
+            if not keras.ops.all(keras.ops.isfinite(variable)):
+                raise ValueError(
+                    "`learning_rate` must be small enough for the chain to "
+                    f"stay finite. Received: {variable.path} with NaN or "
+                    f"infinity in epoch {self._epoch}, at the learning rate "
+                    f"{float(sampler.learning_rate):.3g}. Take a smaller one"
+                )
         return sampler.is_sampling()
 
     def _what_to_do(self) -> str:
