@@ -8,6 +8,7 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
+from tests.statistics import assert_correlation, assert_moments
 from tfpbnn.optimizers import PSGLD, SGHMC, SGLD, SGNHT, schedules
 
 ALL = {"psgld": PSGLD, "sghmc": SGHMC, "sgld": SGLD, "sgnht": SGNHT}
@@ -125,6 +126,20 @@ def test_xla_and_the_one_pass_of_large_weights_change_nothing():
         found.append(np.asarray(weight))
     np.testing.assert_allclose(found[0], found[1], rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(found[0], found[2], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("size", [2**13, 2**15])
+def test_noise_is_normal(size):
+    """Of small and large weights, and new in each step. False alarms: 2e-6."""
+    optimizer = SGLD(0.5, 100, prior=None, seed=1)
+    weight = keras.Variable(np.zeros(size, "float32"))
+    found = []
+    for _ in range(2):
+        before = np.asarray(weight)
+        optimizer.apply([tf.zeros(size)], [weight])
+        found.append(np.asarray(weight) - before)
+    assert_moments(found[0][:, None], 0, 0.1)
+    assert_correlation(*found, 0)
 
 
 def test_mixed_precision():

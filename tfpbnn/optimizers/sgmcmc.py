@@ -234,8 +234,7 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
         """Returns the step's function; one pass of XLA where that pays."""
         is_fused = (
             not tf.executing_eagerly()  # It would compile anew each time.
-            and weight.dtype == tf.float32
-            and weight.shape.num_elements() >= thresholds.MIN_SIZE
+            and _is_large(weight)
             and mode.plain_kind() is None
             and not tf.distribute.has_strategy()
         )
@@ -257,12 +256,33 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
         slope = self._slopes[index]
         if slope is not None:
             gradient += slope(weight) / examples
-        if is_fused:
-            noise = random.fast_normal(key, weight.shape)
-        else:
-            noise = random.normal(key, weight.shape, weight.dtype)
+        noise = _noise(key, weight, is_fused)
         step = Step(gradient, rate, examples, temperature, noise)
         return self.moved(weight, states, step)
+
+
+def _is_large(weight: Tensor) -> bool:
+    """Says whether a step is to be one pass over the weight, if it can be."""
+    size = weight.shape.num_elements()
+    return weight.dtype == tf.float32 and size >= thresholds.MIN_SIZE
+
+
+def _noise(key: Tensor, weight: Tensor, is_fused: bool) -> Tensor:
+    """Draws standard normals in the shape of a weight.
+
+    For large weights they have addresses, since XLA makes such numbers within
+    the one loop of a step, in a tenth of the time of Philox there.
+    """
+    if not _is_large(weight):
+        return random.normal(key, weight.shape, weight.dtype)
+    keys, rows = key[tf.newaxis], tf.zeros([1], tf.int32)
+    size = weight.shape.num_elements()
+    if is_fused:
+        words = random.fast_grid_bits(keys, rows, size)
+        normals = random.fast_normal_from_bits(words)
+    else:
+        normals = random.normal_grid(keys, rows, size)
+    return tf.reshape(normals, weight.shape)
 
 
 def _prior(given: Any) -> priors.Prior | float | None:
