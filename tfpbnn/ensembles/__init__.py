@@ -6,6 +6,7 @@ through (`averaging`). `jobs` trains members elsewhere. To add an ensemble: a
 file in the folder of its kind, and its name below.
 """
 
+from tfpbnn.ensembles.averaging.collect_samples import CollectSamples
 from tfpbnn.ensembles.averaging.multi_swag import MultiSWAG
 from tfpbnn.ensembles.averaging.snapshot import SnapshotEnsemble
 from tfpbnn.ensembles.averaging.swa import SWA
@@ -36,6 +37,7 @@ __all__ = [
     "SWA",
     "SWAG",
     "BatchEnsemble",
+    "CollectSamples",
     "DeepEnsemble",
     "HyperEnsemble",
     "Masksembles",

@@ -1,6 +1,6 @@
 """Computes statistics of BatchNorm layers for weights not met in training."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import keras
@@ -85,6 +85,40 @@ def batch_norms(network: keras.Model) -> list[Any]:
         and layer.trainable
         and layer.momentum < 1
     ]
+
+
+def complete_sets(
+    network: keras.Model,
+    draws: Iterable[Sequence[Tensor]],
+    variables: Sequence[keras.Variable],
+    x: Any = None,
+    batch_size: int | None = None,
+) -> list[list[Array]]:
+    """Makes sets of all weights of draws of some, with statistics of their own.
+
+    Args:
+        network: a built network.
+        draws: for each set, the values of `variables`.
+        variables: weights of the network.
+        x: the inputs over which the statistics of BatchNorm layers are
+            computed, as in `update_batch_norm`; None without such layers.
+        batch_size: as in `update_batch_norm`.
+
+    Returns:
+        lists like those of `network.get_weights()`.
+    """
+    statistics = BatchStatistics(network)
+    place = {id(v): i for i, v in enumerate(network.weights)}
+    sets = []
+    for values in draws:
+        drawn = list(zip(variables, values, strict=True))
+        weights = network.get_weights()
+        if x is not None:
+            drawn += list(statistics.over(x, batch_size, drawn))
+        for variable, value in drawn:
+            weights[place[id(variable)]] = np.asarray(value)
+        sets.append(weights)
+    return sets
 
 
 class BatchStatistics:

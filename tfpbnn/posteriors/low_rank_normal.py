@@ -5,7 +5,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import keras
-import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
@@ -13,9 +12,9 @@ from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.networks.copying import compile_like
 from tfpbnn.posteriors.batch_norm import (
-    BatchStatistics,
     batch_norms,
     check_statistics,
+    complete_sets,
 )
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
 from tfpbnn.posteriors.weight_samples import WeightSamples
@@ -150,18 +149,10 @@ class SWAGPosterior(NetworkPosterior):
         checks.positive_integer.optional("batch_size", batch_size)
         check_statistics(self.network, x)
         key = random.as_key(random.any_seed() if seed is None else seed)
-        statistics = BatchStatistics(self.network)
-        place = {id(v): i for i, v in enumerate(self.network.weights)}
-        sets = []
-        for number in range(num_samples):
-            values = self._sample(random.fold(key, number))
-            drawn = list(zip(self.random_weights, values, strict=True))
-            weights = self.network.get_weights()
-            if x is not None:
-                drawn += list(statistics.over(x, batch_size, drawn))
-            for variable, value in drawn:
-                weights[place[id(variable)]] = np.asarray(value)
-            sets.append(weights)
+        draws = (self._sample(random.fold(key, n)) for n in range(num_samples))
+        sets = complete_sets(
+            self.network, draws, self.random_weights, x, batch_size
+        )
         samples = WeightSamples.from_weights(self.network, sets)
         compile_like(samples, self, "sgd")
         return samples

@@ -14,6 +14,7 @@ from tfpbnn.training import (
     collapse,
     data_checks,
     optimizer_step,
+    samplers,
     steps_per_call,
     units,
 )
@@ -43,6 +44,7 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
         units.warn(self, given)
         if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
             given["callbacks"] = with_kl_weight(given)
+        samplers.count(self, given)
         with steps_per_call.several(self, given, [self]):
             history = plain(*bound.args, **bound.kwargs)
         collapse.warn(self)

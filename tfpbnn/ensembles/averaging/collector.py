@@ -94,7 +94,7 @@ class Collector(keras.callbacks.Callback, abc.ABC):
         if self._epoch < self.start_epoch:
             return
         self._waited += amount
-        if self._waited >= self.frequency:
+        if self._waited >= self.frequency and self._is_wanted():
             self._waited = 0
             self._moments.add(
                 [
@@ -102,6 +102,10 @@ class Collector(keras.callbacks.Callback, abc.ABC):
                     for v in self.model.trainable_variables
                 ]
             )
+
+    def _is_wanted(self) -> bool:
+        """Says whether the weights of the last step may be collected."""
+        return True
 
     def _check_collected(self, least: int) -> None:
         """Raises if fewer than `least` sets of weights were collected."""

@@ -1,0 +1,120 @@
+"""What the samplers' chains are samples of, where the theory tells it."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.optimizers import chains
+from tests.optimizers.chains import ETA, PRECISION, RATE, ROWS
+from tests.statistics import assert_covariance, assert_moments
+from tfpbnn.optimizers import PSGLD, SGHMC, SGLD, SGNHT, schedules
+
+NOISE = 60.0  # of the energy's gradient
+A = ETA * PRECISION  # 0.2: steps so large that their bias is seen
+
+
+def sgld(noise, heat):
+    """`w <- (1 - A) w + s e` has the variance s^2 / (1 - (1 - A)^2)."""
+    return (2 * ETA * heat + (ETA * noise) ** 2) / (1 - (1 - A) ** 2)
+
+
+def second_order(noise, heat, friction, drive):
+    """The variance of `w' = (2 - f - A) w - (1 - f) w_before + s e`."""
+    s = 2 * drive * ETA * heat + (ETA * noise) ** 2
+    first, second = 2 - friction - A, -(1 - friction)
+    return s * (1 - second) / ((1 + second) * ((1 - second) ** 2 - first**2))
+
+
+CASES = {
+    "sgld": (SGLD, {}, 0.0, sgld(0, 1)),
+    "sgld-noise": (SGLD, {}, NOISE, sgld(NOISE, 1)),
+    "sgld-cold": (SGLD, {"temperature": 0.3}, 0.0, sgld(0, 0.3)),
+    "sghmc": (SGHMC, {}, 0.0, second_order(0, 1, 0.1, 0.1)),
+    "sghmc-noise": (SGHMC, {}, NOISE, second_order(NOISE, 1, 0.1, 0.1)),
+    "sghmc-known-noise": (
+        SGHMC,
+        {"momentum": 0.7, "noise_estimate": ETA * NOISE**2 / 2},
+        NOISE,
+        second_order(0, 1, 0.3, 0.3),
+    ),
+    "sgnht": (SGNHT, {}, 0.0, 1 / PRECISION),
+    "sgnht-noise": (SGNHT, {}, NOISE, 1 / PRECISION),
+    "sgnht-cold": (SGNHT, {"temperature": 0.3}, NOISE, 0.3 / PRECISION),
+}
+
+
+@pytest.fixture(scope="module")
+def found():
+    runs = []
+    for number, (cls, arguments, noise, _) in enumerate(CASES.values()):
+        optimizer = cls(RATE, ROWS, prior=None, seed=number, **arguments)
+        weight = chains.built(optimizer)
+        runs.append((optimizer, weight, chains.quadratic(noise)))
+    return dict(zip(CASES, chains.visited(runs), strict=True))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_on_a_quadratic_with_known_noise(case, found):
+    """Chains, 100 steps apart, are independent to 1e-4. False alarms: 1e-6."""
+    variance = CASES[case][-1]
+    draws = found[case].reshape(-1, 1)
+    assert_moments(draws, 0, variance**0.5, detects=0.1)
+
+
+def preconditioned():
+    """A chain in whose gradients noise dominates, so that G is constant.
+
+    It is SGLD of the rate h G. v starts at the square of the noise; the signal
+    adds 0.4 % to it.
+    """
+    noise = 3000.0
+    size = noise / ROWS
+    optimizer = PSGLD(
+        RATE * size, ROWS, prior=None, seed=1, rho=0.9999, epsilon=1e-8
+    )
+    weight = chains.built(optimizer)
+    optimizer.variables[-1].assign(np.full(chains.CHAINS, size**2))
+    return optimizer, weight, chains.quadratic(noise)
+
+
+PAIR = np.array([[2000.0, 900.0], [900.0, 1000.0]])
+
+
+def pairs():
+    """Pairs of weights, at steps whose bias is 1 % at most."""
+    optimizer = SGHMC(0.01, ROWS, prior=None, seed=2)
+    weight = chains.built(optimizer, np.zeros((chains.CHAINS, 2)))
+    precision = tf.constant(PAIR, tf.float32)
+    return optimizer, weight, lambda weight, _: weight @ precision
+
+
+def test_preconditioned_and_correlated_weights():
+    """Both have the moments of the theory. False alarms: 2e-6."""
+    scaled, correlated = chains.visited(
+        [preconditioned(), pairs()], 3000, 500, 1000
+    )
+    draws = scaled.reshape(-1, 1)
+    assert_moments(draws, 0, sgld(3000.0, 1) ** 0.5, detects=0.15)
+    covariance = np.linalg.inv(PAIR)
+    assert_covariance(correlated.reshape(-1, 2), np.zeros(2), covariance)
+
+
+def two_modes(weight, _):
+    """The gradient of minus the log-density of Normals at 3 and at -3."""
+    return (weight - 3 * tf.tanh(3 * weight / 0.09)) / 0.09
+
+
+def test_cycles_find_both_modes_and_sample_around_them():
+    """Of two modes 20 standard deviations apart; plain SGLD stays in one."""
+    start = np.random.default_rng(0).normal(3, 0.3, chains.CHAINS)
+    rate = 2.5 * 0.09 * ROWS  # gradient descent leaves a mode with it
+    runs = []
+    for each in (schedules.Cyclical(rate, 200, exploration=0.8), 0.1 * rate):
+        optimizer = SGLD(each, ROWS, prior=None, seed=1)
+        runs.append((optimizer, chains.built(optimizer, start), two_modes))
+    cyclical, plain = chains.visited(runs, 2000, 200, 0)
+    share = np.mean(cyclical > 0, axis=0)
+    assert np.mean((share > 0) & (share < 1)) > 0.95
+    spread = np.std(np.abs(cyclical)) / 0.3
+    assert abs(spread - 1) < 0.05
+    assert np.all(plain > 0)
