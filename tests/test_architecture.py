@@ -32,6 +32,7 @@ TIERS = [
         "diagnostics",
         "exporting",
         "client",
+        "optimizers",
     },
     {"ensembles", "lora", "ood", "sklearn"},
     {"mcmc", "reporting"},

@@ -102,6 +102,34 @@ def loss_of_outputs(model: Any, y: Any, y_pred: Any, weights: Any) -> Any:
     return model._compile_loss(y, y_pred, weights)
 
 
+def slot_index(optimizer: Any, variable: Any) -> int | None:
+    """Returns the place of a variable among those that an optimizer trains.
+
+    Keras's guides on optimizers name the private method too: `update_step` is
+    given a variable, and the public `variables` are the optimizer's own.
+
+    Args:
+        optimizer: any optimizer.
+        variable: a variable of Keras's, or TensorFlow's within it.
+
+    Returns:
+        None if the optimizer does not train the variable.
+    """
+    try:
+        return optimizer._get_variable_index(variable)
+    except (AttributeError, KeyError):
+        return None
+
+
+def trained_variables(optimizer: Any) -> list[Any]:
+    """Lists the variables that an optimizer was built for.
+
+    `apply` without variables takes them; the public `variables` are the
+    optimizer's own.
+    """
+    return list(optimizer._trainable_variables)
+
+
 def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
     """Returns the first and second moments that Adam keeps for a variable.
 
@@ -117,9 +145,9 @@ def adam_moments(optimizer: Any, variable: Any) -> tuple[Any, Any] | None:
         None if the optimizer has none, or not of the variable's shape.
     """
     try:
-        index = optimizer._get_variable_index(variable)
+        index = slot_index(optimizer, variable)
         found = optimizer._momentums[index], optimizer._velocities[index]
-    except (AttributeError, IndexError, KeyError):
+    except (AttributeError, IndexError, TypeError):
         return None
     shapes = [getattr(moment, "shape", None) for moment in found]
     return found if shapes == [variable.shape] * 2 else None

@@ -206,7 +206,14 @@ class KLWeight(keras.callbacks.Callback):
         return self.temperature / self._found
 
     def _divisor(self) -> float:
-        """Computes the sum of what an epoch's losses are divided by."""
+        return self.examples_and_divisor()[1]
+
+    def examples_and_divisor(self) -> tuple[float, float]:
+        """Counts examples, and sums up what an epoch's losses are divided by.
+
+        Raises:
+            ValueError: if these can't be known.
+        """
         seen = self._data
         outputs = self._outputs()
         y = None if seen is None else seen.example()[1]
@@ -216,13 +223,17 @@ class KLWeight(keras.callbacks.Callback):
             rows, values = seen.count(
                 self.model, names, parts, self._counts_proportions
             )
-            values = [value * self._examples(rows) / rows for value in values]
+            examples = self._examples(rows)
+            values = [value * examples / rows for value in values]
         else:
-            rows, steps = self.num_examples, (self.params or {}).get("steps")
-            values = [part.of_counts(rows, steps) for part in parts]
+            examples, steps = (
+                self.num_examples,
+                (self.params or {}).get("steps"),
+            )
+            values = [part.of_counts(examples, steps) for part in parts]
         if not values:  # A loss of the user's own code, a mean over rows.
-            return float(self._examples(rows))
-        return divisors.joint(self.model, parts, values)
+            return examples, float(examples)
+        return examples, divisors.joint(self.model, parts, values)
 
     def _must_count(self, parts: Sequence[divisors.Divisor]) -> bool:
         """Says whether the data must tell what `num_examples` does not."""
