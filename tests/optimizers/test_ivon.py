@@ -101,18 +101,16 @@ def test_linear_regression_reaches_the_diagonal_optimum(
     """Means are those of the posterior; precisions N x Hessian + prior.
 
     The means of 100 regressions are off by less than 0.15 standard deviations
-    (root mean square), the mean precision by less than 3 %: by theory up to
-    1.3 %, `(1 - beta_2) / 2` times the variance of an estimate of h.
+    (root mean square), the mean precision by less than 4 %: by theory up to
+    2 %, `(1 - beta_2) / 2` times the variance of an estimate of h.
     """
     x, y = regression()
-    model = tfpbnn.Sequential(
-        [keras.Input((3,)), L.Dense(100, use_bias=False)]
-    )
+    model = tfpbnn.Sequential([keras.Input((3,)), L.Dense(100, use_bias=False)])
     rate = keras.optimizers.schedules.ExponentialDecay(0.2, 500, 0.3)
     optimizer = IVON(
         rate,
         ess=N,
-        beta_2=0.998,
+        beta_2=0.997,
         weight_decay=PRIOR / N,
         num_mc=num_mc,
         seed=2,
@@ -129,7 +127,7 @@ def test_linear_regression_reaches_the_diagonal_optimum(
     posterior = optimizer.posterior(model)
     stddev = posterior.stddevs[0].numpy()
     found = np.mean(1 / stddev**2, axis=1)
-    np.testing.assert_allclose(found, precision, rtol=0.03)
+    np.testing.assert_allclose(found, precision, rtol=0.04)
 
 
 @pytest.fixture(scope="module")
