@@ -1,5 +1,6 @@
 """Draws weights about their means, in one pass where they are many."""
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -34,24 +35,36 @@ def perturbed(
     def draw(key: Tensor, normal: Callable[..., Tensor]) -> list[Tensor]:
         return [
             tf.convert_to_tensor(v)
-            + stddev(state)
-            * normal(random.fold(key, i), v.shape, **_dtype(v.dtype))
+            + stddev(state) * normal(random.fold(key, i), v.shape, v.dtype)
             for i, (v, state) in enumerate(parts)
         ]
 
     if not _is_fused(variables):
-        return draw(key, random.normal)
-    compiled = fused.compiled(lambda key: draw(key, random.fast_normal))
-    return compiled(key)
+        return draw(key, _plain)
+    return fused.compiled(lambda key: draw(key, _in_one_loop))(key)
 
 
-def _dtype(dtype: str) -> dict[str, str]:
-    """The argument of `random.normal`; its fast form has float32 alone."""
-    return {} if dtype == "float32" else {"dtype": dtype}
+def _plain(key: Tensor, shape: Any, dtype: Any) -> Tensor:
+    if dtype != "float32":
+        return random.normal(key, shape, dtype)
+    size = math.prod(shape)
+    normals = random.normal_grid(key[tf.newaxis], tf.zeros([1], tf.int64), size)
+    return tf.reshape(normals, shape)
+
+
+def _in_one_loop(key: Tensor, shape: Any, dtype: Any) -> Tensor:
+    """Makes the normals of `_plain`, in the loop that uses them.
+
+    Philox makes words in fours, and XLA would make them anew for each.
+    """
+    size, rows = math.prod(shape), tf.zeros([1], tf.int64)
+    words = random.fast_grid_bits(key[tf.newaxis], rows, size)
+    normals = random.fast_normal_from_bits(words)
+    return tf.cast(tf.reshape(normals, shape), dtype)
 
 
 def _is_fused(variables: Sequence[keras.Variable]) -> bool:
-    size = sum(v.shape.num_elements() for v in variables)
+    size = sum(math.prod(v.shape) for v in variables)
     return (
         size >= thresholds.MIN_SIZE
         and not tf.executing_eagerly()  # it would compile anew each time
