@@ -218,3 +218,15 @@ def test_is_seed_state():
     dense = keras.layers.Dense(2)
     dense.build((None, 2))
     assert not any(map(keras_private.is_seed_state, dense.weights)), message
+
+
+def test_variables_of_an_optimizer():
+    a, b, other = (keras.Variable(np.ones(2)) for _ in range(3))
+    optimizer = keras.optimizers.SGD()
+    optimizer.build([a, b])
+    message = CHANGED + "slot_index"
+    assert keras_private.slot_index(optimizer, b) == 1, message
+    assert keras_private.slot_index(optimizer, b.value) == 1, message
+    assert keras_private.slot_index(optimizer, other) is None, message
+    found = keras_private.trained_variables(optimizer)
+    assert found[0] is a, CHANGED + "trained_variables"

@@ -1,0 +1,1 @@
+"""Optimizers that leave a posterior behind."""

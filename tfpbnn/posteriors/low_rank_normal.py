@@ -10,21 +10,12 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Config, Tensor
-from tfpbnn.networks.copying import compile_like
-from tfpbnn.posteriors.batch_norm import (
-    batch_norms,
-    check_statistics,
-    complete_sets,
-)
-from tfpbnn.posteriors.network_posterior import NetworkPosterior
-from tfpbnn.posteriors.weight_samples import WeightSamples
-
-# Random layers in the network have keys of the same draw, from 0 on.
-_OWN_KEYS = 2**31 - 1
+from tfpbnn.posteriors.batch_norm import batch_norms
+from tfpbnn.posteriors.normal import OWN_KEYS, NormalPosterior
 
 
 @registry.register("ensembles")
-class SWAGPosterior(NetworkPosterior):
+class SWAGPosterior(NormalPosterior):
     """The posterior that `SWAG` collects: a Normal over a network's weights.
 
     Its mean is `network`, its covariance `scale / 2 (diag(variances) + D D^T /
@@ -97,21 +88,14 @@ class SWAGPosterior(NetworkPosterior):
     def scale(self, value: float) -> None:
         self._scale.assign(checks.non_negative("scale", value))
 
-    def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
-        if key is None:
-            with random.draw_scope(None):
-                return self.average(x)
-        return super().draw(x, number, key)
-
     def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
-        assert key is not None
         if batch_norms(self.network):
             raise ValueError(
                 f"`{self.name}` is of a network with BatchNorm, whose draws "
                 "need statistics of their own. Predict with "
                 "`posterior.materialize(num_samples, x_train)`."
             )
-        return self._sample(key)
+        return super().drawn(number, key)
 
     def average(self, inputs: Any, training: bool = False) -> Any:
         if batch_norms(self.network) and not self.has_statistics:
@@ -120,46 +104,10 @@ class SWAGPosterior(NetworkPosterior):
                 "statistics are those of other weights than the mean. Call "
                 "tfpbnn.ensembles.update_batch_norm(posterior, x_train) first."
             )
-        return self.network(inputs, training=False)
+        return super().average(inputs, training)
 
-    def materialize(
-        self,
-        num_samples: int,
-        x: Any = None,
-        batch_size: int | None = None,
-        seed: int | None = None,
-    ) -> WeightSamples:
-        """Makes a finite posterior of draws that are taken once and kept.
-
-        With the same seed they are the draws of `tfpbnn.predict`.
-
-        Args:
-            num_samples: the number of draws.
-            x: the inputs over which the statistics of BatchNorm layers are
-                computed for each draw, best the training data; see
-                `update_batch_norm`. Only networks with BatchNorm need it.
-            batch_size: the number of rows in a batch, for arrays; None for
-                1024.
-            seed: an integer; None takes one, as in `tfpbnn.predict`.
-
-        Raises:
-            ValueError: if the network has BatchNorm and x is None.
-        """
-        checks.positive_integer("num_samples", num_samples)
-        checks.positive_integer.optional("batch_size", batch_size)
-        check_statistics(self.network, x)
-        key = random.as_key(random.any_seed() if seed is None else seed)
-        draws = (self._sample(random.fold(key, n)) for n in range(num_samples))
-        sets = complete_sets(
-            self.network, draws, self.random_weights, x, batch_size
-        )
-        samples = WeightSamples.from_weights(self.network, sets)
-        compile_like(samples, self, "sgd")
-        return samples
-
-    def _sample(self, key: Tensor) -> list[Tensor]:
-        """Draws values of the random weights, in their dtypes."""
-        own = random.fold(key, _OWN_KEYS)
+    def sample(self, key: Tensor) -> list[Tensor]:
+        own = random.fold(key, OWN_KEYS)
         columns = random.normal(random.fold(own, 0), [self.num_columns])
         columns /= math.sqrt(2 * (self.num_columns - 1))
         values = []

@@ -13,6 +13,7 @@ from tfpbnn.callbacks.kl_weight import with_kl_weight
 from tfpbnn.training import (
     collapse,
     data_checks,
+    drawn_steps,
     optimizer_step,
     samplers,
     steps_per_call,
@@ -42,6 +43,7 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
         data.as_keras_takes(given)
         data_checks.check_data(self, given)
         units.warn(self, given)
+        drawn_steps.count_examples(self, given)
         if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
             given["callbacks"] = with_kl_weight(given)
         samplers.count(self, given)
@@ -53,13 +55,18 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Does Keras's training step; large updates take one pass.
 
+        Optimizers that need draws of the weights get gradients at these.
+
         Keras's own step ends with `optimizer.apply_gradients`. So where there
         is a faster way, and the step is Keras's, it is written out here.
         """
         plain = super().train_step  # type: ignore[misc]
         is_keras = plain.__func__ is keras.Model.train_step
+        optimizer = self.optimizer  # type: ignore[attr-defined]
+        if is_keras and drawn_steps.draws_weights(optimizer):
+            return drawn_steps.train_step(self, data, _modes(self))
         if is_keras and optimizer_step.is_one_pass(
-            self.optimizer,  # type: ignore[attr-defined]
+            optimizer,
             self.trainable_weights,  # type: ignore[attr-defined]
         ):
             return _one_pass_step(self, data)
@@ -70,11 +77,10 @@ def _one_pass_step(model: Any, data: Any) -> dict[str, Tensor]:
     """Does Keras's training step, with this package's optimizer step."""
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
     first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
+    in_call, in_loss = _modes(model)
     with tf.GradientTape() as tape:
-        y_pred = model(x, **_in_training(model.call))
-        loss = model.compute_loss(
-            x, y, y_pred, sample_weight, **_in_training(model.compute_loss)
-        )
+        y_pred = model(x, **in_call)
+        loss = model.compute_loss(x, y, y_pred, sample_weight, **in_loss)
         tracker = keras_private.loss_tracker(model)
         tracker.update_state(loss, sample_weight=tf.shape(first)[0])
         scaled = model.optimizer.scale_loss(loss)
@@ -82,6 +88,11 @@ def _one_pass_step(model: Any, data: Any) -> dict[str, Tensor]:
     gradients = tape.gradient(scaled, variables)
     optimizer_step.apply_gradients(model.optimizer, gradients, variables)
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
+
+
+def _modes(model: Any) -> tuple[dict[str, bool], dict[str, bool]]:
+    """Returns the arguments `training` of a model's call and its loss."""
+    return _in_training(model.call), _in_training(model.compute_loss)
 
 
 def _in_training(function: Callable[..., Any]) -> dict[str, bool]:

@@ -28,14 +28,18 @@ ELEMENTWISE = (
 _MIN_SIZE = 2**17
 
 
+def inner(optimizer: Any) -> Any:
+    """Returns the optimizer that one with a loss scale is around, or itself."""
+    return getattr(optimizer, "inner_optimizer", optimizer)
+
+
 def is_elementwise(optimizer: Any) -> bool:
     """Says whether a step of stacked weights is a step of each part alone.
 
     Clipping by norms is not looked at. This is known only of Keras's own
     classes, since a subclass may do anything.
     """
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
-    return type(inner) in ELEMENTWISE
+    return type(inner(optimizer)) in ELEMENTWISE
 
 
 def is_proportional(optimizer: Any) -> bool:
@@ -50,9 +54,8 @@ def is_proportional(optimizer: Any) -> bool:
 
 def rate_setting(optimizer: Any) -> float | str:
     """Returns an optimizer's learning rate, or the name of its class."""
-    inner = getattr(optimizer, "inner_optimizer", optimizer)
     with tf.init_scope():
-        rate = inner.get_config().get("learning_rate")
+        rate = inner(optimizer).get_config().get("learning_rate")
     if isinstance(rate, Mapping):
         return str(rate.get("class_name"))
     return rate if isinstance(rate, float) else type(rate).__name__
@@ -68,7 +71,7 @@ def is_one_pass(optimizer: Any, variables: Sequence[Any]) -> bool:
     size = sum(math.prod(v.shape) for v in variables)
     return (
         not tf.executing_eagerly()  # It would compile anew each time.
-        and type(optimizer) in ELEMENTWISE
+        and (type(optimizer) in ELEMENTWISE or hasattr(optimizer, "gradients"))
         and not optimizer.gradient_accumulation_steps
         and not tf.distribute.has_strategy()
         and all(v.dtype == "float32" for v in variables)
