@@ -36,12 +36,14 @@ from tfpbnn.convert import (
 from tfpbnn.diagnostics import signal_to_noise
 from tfpbnn.dropout import mc_dropout
 from tfpbnn.exporting import export, lint_export
+from tfpbnn.posteriors.laplace import LaplacePosterior, laplace
 from tfpbnn.prediction import Predictive, evaluate, predict
 from tfpbnn.training import Model, Sequential
 
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "LaplacePosterior",
     "Model",
     "Predictive",
     "Sequential",
@@ -55,6 +57,7 @@ __all__ = [
     "export",
     "families",
     "freeze_scales",
+    "laplace",
     "layers",
     "likelihoods",
     "lint_export",
