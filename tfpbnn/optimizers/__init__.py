@@ -4,10 +4,10 @@ They train a network like any optimizer of Keras's, by `compile(optimizer=...)`,
 and know the number of examples, by which likelihood and prior are weighed. To
 add one: a file with a registered `keras.optimizers.Optimizer`, and its name
 below. A sampler by stochastic gradients is a subclass of
-`sgmcmc.StochasticGradientMCMC` with the method `moved`. One that needs the
-number of examples has a method `set_examples`; one that needs gradients at
-draws of the weights has a method `gradients`; `fit` of this package's models
-calls both.
+`sgmcmc.StochasticGradientMCMC` with the method `moved`. An optimizer that needs
+the number of examples has a method `weigh`, and one that needs gradients at
+draws of the weights a method `gradients`; `fit` of this package's models calls
+both.
 """
 
 from tfpbnn.optimizers import schedules

@@ -158,7 +158,12 @@ class IVON(keras.optimizers.Optimizer):
             "that are to have none, by `trainable=False`."
         )
 
-    def set_examples(self, num_examples: float, divisor: float) -> None:
+    @property
+    def num_examples(self) -> float | None:
+        """The number of examples that was given, as `ess`; else None."""
+        return self.ess
+
+    def weigh(self, num_examples: float, divisor: float) -> None:
         """Tells the number of examples, and what the loss is divided by.
 
         `fit` of `tfpbnn.Model` and `tfpbnn.Sequential` calls it.

@@ -12,10 +12,10 @@ from tfpbnn.base.types import Tensor
 from tfpbnn.callbacks.kl_weight import with_kl_weight
 from tfpbnn.training import (
     collapse,
+    counting,
     data_checks,
     drawn_steps,
     optimizer_step,
-    samplers,
     steps_per_call,
     units,
 )
@@ -43,10 +43,9 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
         data.as_keras_takes(given)
         data_checks.check_data(self, given)
         units.warn(self, given)
-        drawn_steps.count_examples(self, given)
         if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
             given["callbacks"] = with_kl_weight(given)
-        samplers.count(self, given)
+        counting.count(self, given)
         with steps_per_call.several(self, given, [self]):
             history = plain(*bound.args, **bound.kwargs)
         collapse.warn(self)

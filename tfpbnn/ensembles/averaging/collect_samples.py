@@ -13,8 +13,9 @@ from tfpbnn.optimizers.sgmcmc import StochasticGradientMCMC
 from tfpbnn.posteriors.batch_norm import check_statistics, complete_sets
 from tfpbnn.posteriors.moments import Moments
 from tfpbnn.posteriors.weight_samples import WeightSamples
+from tfpbnn.training.counting import count
 from tfpbnn.training.fitting import WeightedFit
-from tfpbnn.training.samplers import count, sampler_in
+from tfpbnn.training.optimizer_step import inner
 
 
 class _Kept(Moments):
@@ -102,11 +103,12 @@ class CollectSamples(Collector):
     def on_train_begin(self, logs: Any = None) -> None:
         """Raises before the training what would otherwise fail after it."""
         super().on_train_begin(logs)
-        if sampler_in(self.model.optimizer) is None:
+        optimizer = inner(self.model.optimizer)
+        if not isinstance(optimizer, StochasticGradientMCMC):
             raise ValueError(
                 "`optimizer` must be a sampler of tfpbnn.optimizers, such as "
                 "SGHMC, for its iterates to be samples. Received: "
-                f"{type(self.model.optimizer).__name__}. For other optimizers "
+                f"{type(optimizer).__name__}. For other optimizers "
                 "there is tfpbnn.ensembles.SWAG"
             )
         if not isinstance(self.model, WeightedFit):  # whose `fit` does it
@@ -145,7 +147,7 @@ class CollectSamples(Collector):
         return WeightSamples.from_weights(self.model, sets)
 
     def _is_wanted(self) -> bool:
-        sampler: StochasticGradientMCMC = sampler_in(self.model.optimizer)
+        sampler: StochasticGradientMCMC = inner(self.model.optimizer)
         for variable in self.model.trainable_variables:
             if not keras.ops.all(keras.ops.isfinite(variable)):
                 raise ValueError(
