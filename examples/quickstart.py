@@ -24,12 +24,22 @@ from tfpbnn.ensembles import DeepEnsemble, MemberEarlyStopping
 from tfpbnn.layers import DenseFlipout
 
 UNSEEN = (8, 9)  # digits that are held out of training
+COMPARED = """
+What is compared: the same networks on the same test data. The plain one is
+one set of weights, stopped early on a tenth of the training data. The Bayesian
+ones average the predictions of 200 draws of the weights; that of the digits
+begins at the weights of the plain network. The ensemble averages five plain
+networks. Lower is better for rmse (in the units of the target), nll (in nats)
+and calibration; coverage_90 should be 0.9. unseen is how well the entropy of a
+prediction tells digits of a kind never seen from the others: 0.5 by chance, 1
+at best. It is one split and one seed, so small differences are chance."""
 
 
-def network(dense, units, outputs):
+def network(dense, inputs, units, outputs):
     """Two hidden layers of plain or Bayesian dense layers."""
     return tfpbnn.Sequential(
         [
+            keras.Input((inputs,)),
             dense(units, activation="relu"),
             dense(units, activation="relu"),
             dense(outputs),
@@ -37,8 +47,8 @@ def network(dense, units, outputs):
     )
 
 
-def train(model, loss, x, y, epochs, **kwargs):
-    model.compile(keras.optimizers.Adam(3e-3), loss=loss)
+def train(model, loss, x, y, epochs, rate=3e-3, **kwargs):
+    model.compile(keras.optimizers.Adam(rate), loss=loss)
     model.fit(x, y, batch_size=32, epochs=epochs, verbose=0, **kwargs)
     return model
 
@@ -62,12 +72,12 @@ def regression(epochs, figures):
     # The targets go from 25 to 346: `adapt` lets the networks learn them in
     # standardized units, and all that is said of them be in their own.
     likelihood = tfpbnn.likelihoods.Normal().adapt(y_train)
-    plain = network(keras.layers.Dense, 50, likelihood.params_size(1))
+    plain = network(keras.layers.Dense, 10, 50, likelihood.params_size(1))
     train_stopped(plain, likelihood, x_train, y_train, epochs)
     # Few rows: how wide the weights' prior is, the data shall tell.
     prior = tfpbnn.priors.Normal(learnable_scale=True)
     layer = functools.partial(DenseFlipout, kernel_prior=prior)
-    bayes = network(layer, 50, likelihood.params_size(1))
+    bayes = network(layer, 10, 50, likelihood.params_size(1))
     train(bayes, likelihood, x_train, y_train, epochs)
 
     p = tfpbnn.predict(bayes, x_test, num_samples=200, seed=0)
@@ -94,14 +104,14 @@ def classification(epochs, figures):
     )
     likelihood = tfpbnn.likelihoods.Categorical()
     outputs = likelihood.params_size(len(np.unique(y_train)))
-    plain = network(keras.layers.Dense, 64, outputs)
+    plain = network(keras.layers.Dense, 64, 64, outputs)
     train_stopped(plain, likelihood, x_train, y_train, epochs)
-    # Scales that start small beside the weights: less noise to train through.
-    layer = functools.partial(DenseFlipout, kernel_posterior="he_normal")
-    bayes = network(layer, 64, outputs)
-    train(bayes, likelihood, x_train, y_train, epochs)
+    # Weights that are trained already need but a few epochs more.
+    prior = tfpbnn.priors.Normal(scale=0.3)
+    bayes = tfpbnn.to_variational(plain, moped=True, prior=prior)
+    train(bayes, likelihood, x_train, y_train, max(epochs // 6, 2), rate=1e-3)
     ensemble = DeepEnsemble(
-        lambda: network(keras.layers.Dense, 64, outputs), num_members=5
+        lambda: network(keras.layers.Dense, 64, 64, outputs), num_members=5
     )
     train_stopped(
         ensemble, likelihood, x_train, y_train, epochs, MemberEarlyStopping
@@ -197,7 +207,7 @@ def print_table(rows):
             for c in columns
         )
         print(f"{name:24}" + "".join(cells))
-    print("(rmse in the units of the target; nll in nats)")
+    print(COMPARED)
 
 
 def main():
