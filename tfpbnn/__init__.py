@@ -38,6 +38,7 @@ from tfpbnn.convert import (
 from tfpbnn.diagnostics import signal_to_noise
 from tfpbnn.dropout import mc_dropout
 from tfpbnn.exporting import export, lint_export
+from tfpbnn.posteriors.laplace import LaplacePosterior, laplace
 from tfpbnn.prediction import Predictive, evaluate, predict
 from tfpbnn.reporting import report
 from tfpbnn.training import Model, Sequential
@@ -45,6 +46,7 @@ from tfpbnn.training import Model, Sequential
 __version__ = "0.1.0.dev0"
 
 __all__ = [
+    "LaplacePosterior",
     "Model",
     "Predictive",
     "Sequential",
@@ -59,6 +61,7 @@ __all__ = [
     "export",
     "families",
     "freeze_scales",
+    "laplace",
     "layers",
     "likelihoods",
     "lint_export",

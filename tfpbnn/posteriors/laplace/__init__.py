@@ -1,0 +1,16 @@
+"""Laplace approximations: a Normal around the weights of a trained network.
+
+`fitting` has the one call. It chooses weights (`subsets`), reads data
+(`batches`), and sums the curvature of the log-likelihood (`curvature`): that of
+the likelihood in the outputs (`hessians`) between the slopes of the outputs in
+the weights (`slopes`, by the operations in the graph, `uses`). What is kept of
+it (`structures`) becomes blocks of eigenvalues (`blocks`), of which the evidence
+(`evidence`), draws (`posterior`) and Normals of outputs (`predictive`) are made.
+To add a structure, an entry in `structures`; a likelihood, one in `hessians`; an
+operation, one in `uses`.
+"""
+
+from tfpbnn.posteriors.laplace.fitting import laplace
+from tfpbnn.posteriors.laplace.posterior import LaplacePosterior
+
+__all__ = ["LaplacePosterior", "laplace"]

@@ -1,0 +1,136 @@
+"""Reads the data of a curvature a batch at a time."""
+
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from tfpbnn.base import data
+from tfpbnn.base.by_output import by_output, one_or_each
+from tfpbnn.base.keras_private import mask_of
+from tfpbnn.base.places import weights_of
+from tfpbnn.base.types import Array
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.networks import reading
+from tfpbnn.training import data_checks
+
+
+class Batch(NamedTuple):
+    """B rows.
+
+    Attributes:
+        x: inputs.
+        y: the targets of each output that has a likelihood.
+        weights: their weights, of rows `[B]` or of places `[B, ...]`.
+    """
+
+    x: Any
+    y: list[Array]
+    weights: list[Array]
+
+
+class Batches:
+    """Reads batches as often as they are needed.
+
+    Args:
+        network: takes the inputs.
+        names: of all its outputs.
+        outputs: its outputs for some rows, or symbols of them.
+        likelihoods: of each output, or None.
+        dtype: of weights.
+    """
+
+    def __init__(
+        self,
+        network: Any,
+        names: list[str],
+        outputs: list[Any],
+        likelihoods: list[Likelihood | None],
+        dtype: str,
+    ):
+        self._network, self._names, self._dtype = network, names, dtype
+        parts = zip(names, outputs, likelihoods, strict=True)
+        self._scored = [(n, y, like) for n, y, like in parts if like]
+
+    def over(
+        self, x: Any, y: Any, sample_weight: Any, batch_size: int
+    ) -> Iterator[Batch]:
+        """Yields the batches of data in the forms that `fit` takes.
+
+        Raises:
+            TypeError: if data have no known form.
+            ValueError: if there are no rows or targets, if these don't fit, or
+                if a target is none that its likelihood can give.
+        """
+        if data.is_stream(x):
+            data.num_batches(x, batch_size)  # raises if there is no end
+            if y is not None or sample_weight is not None:
+                raise ValueError(
+                    "`y` and `sample_weight` must be None if x is a dataset, "
+                    "which brings them. Received: both x and one of these"
+                )
+            for inputs, targets, weights in data.weighted_batches(x, batch_size):
+                data.check_finite("x", inputs, inputs=())
+                yield self._batch(inputs, targets, weights)
+            return
+        names = reading.input_names(self._network)
+        x = data.as_rows("x", x, names)
+        whole = self._batch(x, y, sample_weight)
+        for start in range(0, data.length(x), batch_size):
+            stop = start + batch_size
+            yield Batch(
+                reading.by_input(self._network, data.rows(x, start, stop)),
+                [one[start:stop] for one in whole.y],
+                [one[start:stop] for one in whole.weights],
+            )
+
+    def _batch(self, x: Any, y: Any, sample_weight: Any) -> Batch:
+        if y is None:
+            raise ValueError(
+                "`y` must be given, unless x is a dataset of (x, y) batches. "
+                "Received: y=None"
+            )
+        needed = [name for name, _, _ in self._scored]
+        given = [
+            target
+            for name, target in zip(
+                self._names,
+                by_output("`y`", y, self._names, needed),
+                strict=True,
+            )
+            if name in needed
+        ]
+        weights = one_or_each(
+            "`sample_weight`", sample_weight, self._names, needed
+        )
+        by_name = dict(zip(self._names, weights, strict=True))
+        rows = data.length(x)
+        pairs = [
+            self._checked(np.asarray(target), by_name[name], rows, out, like)
+            for target, (name, out, like) in zip(
+                given, self._scored, strict=True
+            )
+        ]
+        return Batch(x, [p[0] for p in pairs], [p[1] for p in pairs])
+
+    def _checked(
+        self, y: Array, weight: Any, rows: int, output: Any, likelihood: Any
+    ) -> tuple[Array, Array]:
+        if not y.ndim or len(y) != rows:
+            raise ValueError(
+                "`y` must have as many rows as x. Received: y of shape "
+                f"{y.shape}, and {rows} rows of x"
+            )
+        # Outputs of other numbers of steps have other places in each batch.
+        sizes = tuple(output.shape[1:-1])
+        rank = len(sizes)
+        known = y.shape[1 : 1 + rank] if None in sizes else sizes
+        weights = weights_of(weight, (rows, *known))
+        counted = data_checks.without_weightless(y, weights)
+        if mask_of(output) is None:
+            data.check_finite("y", counted)
+            data_checks.check_values(counted, likelihood, output)
+        if weights is None:
+            weights = np.ones(rows)
+        return counted, weights.astype(self._dtype)
+

@@ -1,0 +1,257 @@
+"""Sums the curvature of a log-likelihood over data, and makes blocks of it."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.base.keras_private import mask_of
+from tfpbnn.base.types import Array, Tensor
+from tfpbnn.likelihoods import Likelihood
+from tfpbnn.likelihoods.places import places_of
+from tfpbnn.posteriors.laplace import hessians, structures
+from tfpbnn.posteriors.laplace.batches import Batch
+from tfpbnn.posteriors.laplace.blocks import Block
+from tfpbnn.posteriors.laplace.slopes import Traced, compiled, misread
+
+# A Hessian with a negative eigenvalue of a larger share is none of a maximum.
+_NEGATIVE = -1e-3
+
+
+class Fitted(NamedTuple):
+    """What one pass over data gives.
+
+    Attributes:
+        blocks: the curvature.
+        log_likelihood: of all data, at the network's weights.
+        by_row: the weights whose slopes were taken row by row.
+    """
+
+    blocks: list[Block]
+    log_likelihood: float
+    by_row: frozenset[int]
+
+
+class Target(NamedTuple):
+    """Targets of one output in a graph.
+
+    Attributes:
+        outputs: `[B, ..., P]`, harmless where nothing counts.
+        y: targets.
+        weights: of the places, `[B, ...]`; 0 where they don't count.
+    """
+
+    outputs: Tensor
+    y: Tensor
+    weights: Tensor
+
+
+class Curvature:
+    """Sums over batches.
+
+    Args:
+        network: a built network.
+        variables: the random weights.
+        likelihoods: of each output, or None.
+        hessian: "ggn", "fisher" or "empirical_fisher".
+        structure: "diag", "kron" or "full".
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        variables: Sequence[keras.Variable],
+        likelihoods: Sequence[Likelihood | None],
+        hessian: str,
+        structure: str,
+    ):
+        self._network, self._variables = network, list(variables)
+        self._likelihoods = list(likelihoods)
+        self._which = [i for i, like in enumerate(likelihoods) if like]
+        self._hessian = hessian
+        self._structure = structures.STRUCTURES[structure]
+
+    def over(self, batches: Iterator[Batch]) -> Fitted:
+        """Sums over all batches, of which each is read once."""
+        by_row: frozenset[int] = frozenset()
+        function: Any = None
+        total: Any = None
+        for batch in batches:
+            if function is None:
+                by_row = misread(self._network, self._variables, batch.x)
+                self._structure.check(self._variables, by_row)
+                function = self._compiled(by_row, batch)
+            found = function(batch.x, batch.y, batch.weights)
+            sums = keras.tree.map_structure(_wide, found)
+            self._check(float(sums.pop("share")))
+            total = sums if total is None else _added(total, sums)
+        if total is None:
+            raise ValueError("`x` must have one row or more. Received: none")
+        if not total["weight"] > 0:
+            raise ValueError(
+                "`y` must have a place that counts. Received: targets of which "
+                "all are masked, ignored or of weight 0"
+            )
+        self._check_sums(total)
+        blocks = self._structure.blocks(total["sums"])
+        return Fitted(blocks, float(total["log_likelihood"]), by_row)
+
+    def _compiled(self, by_row: frozenset[int], batch: Batch) -> Any:
+        def function(x: Any, y: list[Tensor], weights: list[Tensor]) -> Any:
+            traced = Traced(self._network, self._variables, by_row, x)
+            targets = [
+                self._target(traced, i, *pair)
+                for i, *pair in zip(self._which, y, weights, strict=True)
+            ]
+            columns, share = self._columns(targets)
+            rows = tf.reduce_max([_row_weights(t.weights) for t in targets], 0)
+            one = targets[0].weights if len(targets) == 1 else None
+            return {
+                "sums": self._structure.sums(
+                    traced, self._which, columns, rows, one
+                ),
+                "share": share,
+                "log_likelihood": tf.add_n(
+                    [
+                        tf.reduce_sum(t.weights * self._log_prob(i, t))
+                        for i, t in zip(self._which, targets, strict=True)
+                    ]
+                ),
+                "weight": tf.reduce_sum(rows),
+            }
+
+        return compiled(function, self._network, *batch)
+
+    def _log_prob(self, index: int, target: Target) -> Tensor:
+        likelihood: Any = self._likelihoods[index]
+        return likelihood.log_prob(target.y, target.outputs)
+
+    def _target(
+        self, traced: Traced, index: int, y: Tensor, weights: Tensor
+    ) -> Target:
+        likelihood: Any = self._likelihoods[index]
+        output = traced.outputs[index]
+        mask = mask_of(output)
+        output = tf.cast(tf.identity(output), traced.values[0].dtype)
+        places = places_of(output, mask, weights, type(likelihood).__name__)
+        places = places.without(likelihood.ignored(y, output), output)
+        y, output = places.filled(y, output)
+        shape = tf.shape(output)[:-1]
+        found = places.weights
+        if found is None:
+            found = places.row_weights
+            ones = [1] * (len(output.shape) - 2)
+            found = tf.reshape(found, [-1, *ones])
+        found = tf.broadcast_to(found, shape)
+        if places.counted is not None:
+            found = tf.where(places.counted, found, tf.zeros_like(found))
+        return Target(output, y, found)
+
+    def _columns(self, targets: list[Target]) -> tuple[list[Tensor], Tensor]:
+        """The combinations of outputs whose squares make the curvature."""
+        if self._hessian == "empirical_fisher":
+            return self._scores(targets), tf.constant(0.0)
+        factors, shares = [], []
+        for index, target in zip(self._which, targets, strict=True):
+            likelihood: Any = self._likelihoods[index]
+            if hessians.has_fisher(likelihood):
+                factor = hessians.fisher_factor(likelihood, target.outputs)
+            else:
+                factor, share = hessians.observed_factor(
+                    likelihood, target.outputs, target.y
+                )
+                kept = tf.where(target.weights > 0, share, 0)
+                shares.append(tf.cast(tf.reduce_min(kept), tf.float32))
+            factors.append(factor * tf.sqrt(target.weights)[..., None, None])
+        share = tf.reduce_min(shares) if shares else tf.constant(0.0)
+        return _joined([_by_place(factor) for factor in factors]), share
+
+    def _scores(self, targets: list[Target]) -> list[Tensor]:
+        """The gradient of each row's log-likelihood, as its one column.
+
+        A row of weight w counts as w rows: with the square of its gradient, not
+        of w times its gradient.
+        """
+        rows = tf.reduce_max([_row_weights(t.weights) for t in targets], 0)
+        found = []
+        for index, target in zip(self._which, targets, strict=True):
+            likelihood: Any = self._likelihoods[index]
+            score = hessians.score(likelihood, target.outputs, target.y)
+            shape = [-1] + [1] * (len(score.shape) - 2)
+            root = tf.reshape(tf.sqrt(rows), shape)
+            factor = tf.math.divide_no_nan(target.weights, root)
+            found.append((score * factor[..., None])[None])
+        return found
+
+    def _check(self, share: float) -> None:
+        if share >= _NEGATIVE:
+            return
+        names = [
+            type(like).__name__
+            for like in self._likelihoods
+            if like is not None and not hessians.has_fisher(like)
+        ]
+        raise ValueError(
+            "`hessian` must be positive: that of the log-likelihood in the "
+            f"outputs is not at some targets, for the likelihood {names}, whose "
+            "Fisher information has no closed form. Received: "
+            f"hessian={self._hessian!r}. Use hessian='empirical_fisher'"
+        )
+
+    def _check_sums(self, total: Any) -> None:
+        leaves = keras.tree.flatten(total)
+        if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
+            raise ValueError(
+                "`model` must have finite outputs and slopes for all rows of x. "
+                "Received: NaN or infinity among them. See whether "
+                "model.predict(x) is finite, and whether weights are"
+            )
+
+
+def _row_weights(weights: Tensor) -> Tensor:
+    axes = list(range(1, len(weights.shape)))
+    return tf.reduce_max(weights, axes)
+
+
+def _by_place(factor: Tensor) -> Tensor:
+    """Columns of which each is of one place: `[T * C, B, ..., P]`.
+
+    Args:
+        factor: `[B, ..., P, C]`.
+    """
+    shape = tf.shape(factor)
+    inner = shape[1:-2]
+    places = tf.reduce_prod(inner)
+    flat = tf.reshape(factor, [shape[0], places, shape[-2], shape[-1]])
+    if len(factor.shape) == 3:
+        return tf.transpose(factor, [2, 0, 1])
+    eye = tf.eye(places, dtype=factor.dtype)
+    found = tf.einsum("btpc,ts->scbtp", flat, eye)
+    full = tf.concat(
+        [[places * shape[-1]], shape[:1], inner, shape[-2:-1]], 0
+    )
+    return tf.reshape(found, full)
+
+
+def _joined(columns: list[Tensor]) -> list[Tensor]:
+    """Pads each output's columns with zeros for those of the others."""
+    if len(columns) == 1:
+        return columns
+    counts = [tf.shape(c)[0] for c in columns]
+    found = []
+    for index, column in enumerate(columns):
+        before = tf.add_n([0 * counts[0], *counts[:index]])
+        after = tf.add_n([0 * counts[0], *counts[index + 1 :]])
+        pads = [[before, after]] + [[0, 0]] * (len(column.shape) - 1)
+        found.append(tf.pad(column, pads))
+    return found
+
+
+def _wide(tensor: Any) -> Array:
+    return np.asarray(tensor, "float64")
+
+
+def _added(total: Any, sums: Any) -> Any:
+    return keras.tree.map_structure(np.add, total, sums)

@@ -1,0 +1,137 @@
+"""Says how curved each likelihood is in the model's outputs.
+
+A curvature `[P, P]` of a place is given as its factor L `[P, C]`, with L L^T the
+Fisher information of the outputs. To add a likelihood: a function in `_FISHER`.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+from tfpbnn.likelihoods import (
+    Bernoulli,
+    Categorical,
+    Laplace,
+    Likelihood,
+    Normal,
+    Poisson,
+    StudentT,
+)
+
+
+def has_fisher(likelihood: Likelihood) -> bool:
+    """Says whether the Fisher information is known in closed form."""
+    return _function(likelihood) is not None
+
+
+def fisher_factor(likelihood: Likelihood, outputs: Tensor) -> Tensor:
+    """Computes L `[..., P, C]` of outputs `[..., P]`: the Fisher is L L^T."""
+    function = _function(likelihood)
+    assert function is not None
+    return function(likelihood, outputs)
+
+
+def observed_factor(
+    likelihood: Likelihood, outputs: Tensor, y: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Computes L of minus the Hessian of the log-likelihood at targets.
+
+    Args:
+        likelihood: of the targets.
+        outputs: `[..., P]`.
+        y: targets that fit.
+
+    Returns:
+        L `[..., P, P]`, and for each place the least eigenvalue as a share of
+        the largest: where it is negative, there is no such L.
+    """
+    size = outputs.shape[-1]
+    with tf.GradientTape(persistent=True) as outer:
+        outer.watch(outputs)
+        gradient = score(likelihood, outputs, y)
+        columns = [gradient[..., i] for i in range(size)]
+    rows = [
+        outer.gradient(
+            one, outputs, unconnected_gradients=tf.UnconnectedGradients.ZERO
+        )
+        for one in columns
+    ]
+    values, vectors = tf.linalg.eigh(-tf.stack(rows, axis=-2))
+    largest = tf.reduce_max(tf.abs(values), axis=-1)
+    share = tf.math.divide_no_nan(values[..., 0], largest)
+    return vectors * tf.sqrt(tf.maximum(values, 0))[..., None, :], share
+
+
+def score(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
+    """Computes the gradient of the log-likelihood in the outputs, `[..., P]`."""
+    with tf.GradientTape() as tape:
+        tape.watch(outputs)
+        found = likelihood.log_prob(y, outputs)
+    return tape.gradient(
+        found, outputs, unconnected_gradients=tf.UnconnectedGradients.ZERO
+    )
+
+
+def _categorical(likelihood: Any, outputs: Tensor) -> Tensor:
+    p = tf.exp(likelihood.log_probabilities(outputs))
+    root = tf.sqrt(p)[..., None, :]
+    eye = tf.eye(outputs.shape[-1], dtype=outputs.dtype)
+    if likelihood.from_logits:
+        return root * (eye - p[..., None])
+    total = tf.reduce_sum(outputs, axis=-1)[..., None, None]
+    return root / total * (eye / p[..., None] - 1)
+
+
+def _bernoulli(likelihood: Any, outputs: Tensor) -> Tensor:
+    p = likelihood.marginals(outputs).probs_parameter()
+    root = tf.sqrt(p * (1 - p))
+    return tf.linalg.diag(root if likelihood.from_logits else 1 / root)
+
+
+def _poisson(likelihood: Any, outputs: Tensor) -> Tensor:
+    root = tf.sqrt(likelihood.marginals(outputs).rate_parameter())
+    return tf.linalg.diag(root if likelihood.from_log_rate else 1 / root)
+
+
+def _location_scale(
+    of_loc: Callable[[Any], float], of_scale: Callable[[Any], float]
+) -> Callable[[Any, Tensor], Tensor]:
+    """Makes the factor of information `of_loc` and `of_scale` at scale 1."""
+
+    def factor(likelihood: Any, outputs: Tensor) -> Tensor:
+        with tf.GradientTape(persistent=True) as tape:
+            tape.watch(outputs)
+            found = likelihood.marginals(outputs)
+            loc, scale = found.loc, found.scale + tf.zeros_like(found.loc)
+        # Each output moves the location or the scale of one target.
+        none = tf.UnconnectedGradients.ZERO
+        by_loc = tape.gradient(loc, outputs, unconnected_gradients=none)
+        by_scale = tape.gradient(scale, outputs, unconnected_gradients=none)
+        times = outputs.shape[-1] // loc.shape[-1]
+        scales = tf.concat([scale] * times, axis=-1)
+        roots = of_loc(likelihood) ** 0.5 * by_loc
+        roots += of_scale(likelihood) ** 0.5 * by_scale
+        return tf.linalg.diag(roots / scales)
+
+    return factor
+
+
+_FISHER: dict[type, Callable[[Any, Tensor], Tensor]] = {
+    Bernoulli: _bernoulli,
+    Categorical: _categorical,
+    Laplace: _location_scale(lambda _: 1.0, lambda _: 1.0),
+    Normal: _location_scale(lambda _: 1.0, lambda _: 2.0),
+    Poisson: _poisson,
+    StudentT: _location_scale(
+        lambda own: (own.df + 1) / (own.df + 3),
+        lambda own: 2 * own.df / (own.df + 3),
+    ),
+}
+
+
+def _function(likelihood: Likelihood) -> Any:
+    if getattr(likelihood, "df", 1.0) is None:  # an output too
+        return None
+    return _FISHER.get(type(likelihood))

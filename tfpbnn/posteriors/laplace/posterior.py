@@ -1,0 +1,322 @@
+"""Defines the Normal over weights that the curvature of the posterior gives."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn import random
+from tfpbnn.base import checks, data, registry
+from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.networks import reading
+from tfpbnn.posteriors.laplace import evidence, predictive
+from tfpbnn.posteriors.laplace.blocks import Block
+from tfpbnn.posteriors.laplace.slopes import Traced, compiled, each_output
+from tfpbnn.posteriors.network_posterior import NetworkPosterior
+
+LINKS = ("linearized", "probit", "sampling")
+# Random layers in the network have keys of the same draw, from 0 on.
+_OWN_KEYS = 2**31 - 2
+
+
+@registry.register("posteriors")
+class LaplacePosterior(NetworkPosterior):
+    """The Normal around trained weights that `tfpbnn.laplace` fits.
+
+    Its mean is `network`, and its precision the curvature of the
+    log-likelihood plus `prior_precision` on the diagonal. The curvature is kept
+    by its eigenvalues, so that another prior costs nothing. A call of the
+    model, as by Keras's `predict`, gives the network at the mean;
+    `tfpbnn.predict` takes draws.
+
+    Args:
+        network: a built model, whose weights are the mean.
+        indices: the indices of the random weights in `network.weights`.
+        blocks: of each block of the curvature the random weights in it, the
+            shape of its eigenvalues, and for each axis whether it has a matrix
+            of eigenvectors.
+        link: how draws make outputs: "linearized", "sampling" or "probit".
+        by_row: the random weights of which slopes are taken row by row.
+
+    Example:
+    ```python
+    posterior = tfpbnn.laplace(model, x, y, subset="all")
+    posterior.prior_precision, posterior.log_marginal_likelihood()
+    posterior.prior_precision = 10.0
+    tfpbnn.predict(posterior, x, num_samples=30)
+    ```
+
+    Reference:
+        [MacKay, 1992](https://doi.org/10.1162/neco.1992.4.3.448)
+        and [Daxberger et al., 2021](https://arxiv.org/abs/2106.14806)
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        indices: Sequence[int],
+        blocks: Sequence[Any],
+        link: str = "linearized",
+        by_row: Sequence[int] = (),
+        **kwargs: Any,
+    ):
+        super().__init__(network, tuple(indices), **kwargs)
+        self.link = checks.one_of("link", link, LINKS)
+        if link == "probit":  # one distribution, and no draws of it
+            self.num_draws = 1
+        self.by_row = tuple(by_row)
+        self._forms = [
+            (tuple(weights), tuple(shape), tuple(has_basis))
+            for weights, shape, has_basis in blocks
+        ]
+        self._log_likelihood = self._scalar("log_likelihood")
+        self._prior_precision = self._scalar("prior_precision")
+        self._curvature = [
+            self._add_block(number, shape, has_basis)
+            for number, (_, shape, has_basis) in enumerate(self._forms)
+        ]
+        self.built = True
+
+    def _scalar(self, name: str) -> keras.Variable:
+        return self.add_weight(
+            name=name, shape=(), trainable=False, autocast=False,
+            dtype="float64", initializer="ones",
+        )  # fmt: skip
+
+    def _add_block(
+        self, number: int, shape: tuple[int, ...], has_basis: tuple[bool, ...]
+    ) -> list[keras.Variable | None]:
+        like = self.random_weights[0]
+        found = [self._add_parameter(shape, like, f"eigenvalues_{number}")]
+        for axis, (size, has) in enumerate(zip(shape, has_basis, strict=True)):
+            name = f"eigenvectors_{number}_{axis}"
+            found.append(
+                self._add_parameter((size, size), like, name) if has else None
+            )
+        return found
+
+    def set_curvature(
+        self, blocks: Sequence[Block], log_likelihood: float
+    ) -> None:
+        """Sets the curvature and the log-likelihood at the mean.
+
+        Args:
+            blocks: in the order and with the shapes of the constructor's.
+            log_likelihood: of all data.
+        """
+        for (values, *bases), block in zip(
+            self._curvature, blocks, strict=True
+        ):
+            values.assign(block.eigenvalues)
+            for variable, basis in zip(bases, block.bases, strict=True):
+                if variable is not None:
+                    variable.assign(basis)
+        self._log_likelihood.assign(log_likelihood)
+
+    @property
+    def prior_precision(self) -> float:
+        """The precision of the weights' Normal prior of mean 0; can be set."""
+        return float(self._prior_precision)
+
+    @prior_precision.setter
+    def prior_precision(self, value: float) -> None:
+        checks.positive_number("prior_precision", value)
+        self._prior_precision.assign(value)
+
+    @property
+    def log_likelihood(self) -> float:
+        """The log-likelihood of the data at the mean, in nats."""
+        return float(self._log_likelihood)
+
+    @property
+    def eigenvalues(self) -> Array:
+        """The eigenvalues of the curvature, `[D]`, without the prior's."""
+        return np.concatenate(
+            [np.ravel(values).astype("float64") for values, *_ in self._curvature]
+        )
+
+    def log_marginal_likelihood(
+        self, prior_precision: float | None = None
+    ) -> float:
+        """Computes the log marginal likelihood of the data, in nats.
+
+        It compares models: other networks on the same data, or other priors.
+
+        Args:
+            prior_precision: another than the posterior's own; None for that.
+
+        Reference:
+            [Immer et al., 2021](https://arxiv.org/abs/2104.04975)
+        """
+        precision = self.prior_precision
+        if prior_precision is not None:
+            precision = checks.positive_number(
+                "prior_precision", prior_precision
+            )
+        found = evidence.log_evidence(
+            self.log_likelihood, self.eigenvalues, self._square, precision
+        )
+        return float(found)
+
+    def tune(self) -> float:
+        """Sets the prior's precision to that of the largest evidence.
+
+        Returns:
+            The precision.
+        """
+        self.prior_precision = evidence.best_precision(
+            self.eigenvalues, self._square
+        )
+        return self.prior_precision
+
+    @property
+    def _square(self) -> float:
+        squares = (np.square(v, dtype="float64") for v in self._means())
+        return float(sum(np.sum(square) for square in squares))
+
+    def _means(self) -> list[Array]:
+        return [keras.ops.convert_to_numpy(v) for v in self.random_weights]
+
+    def variances(self) -> list[Array]:
+        """The variance of each random weight, in their shapes."""
+        sizes = [math.prod(v.shape) for v in self.random_weights]
+        found = []
+        for block in self._blocks():
+            eye = tf.eye(sum(sizes[i] for i in block.weights))
+            parts = block.rotated(eye) ** 2 / self._precisions(block)
+            axes = list(range(1, len(parts.shape)))
+            found.append(tf.reduce_sum(parts, axes))
+        return self._shaped(tf.concat(found, 0))
+
+    def output_moments(
+        self, x: Any, batch_size: int = 256
+    ) -> tuple[Array, Array]:
+        """Computes the Normal of the linearized network's outputs.
+
+        Args:
+            x: inputs, N rows in one array or a structure of arrays.
+            batch_size: the number of rows that are done at once.
+
+        Returns:
+            The means `[N, M]` and the covariances `[N, M, M]` of the M outputs
+            of each row, those of several outputs and steps one after another.
+
+        Reference:
+            [Immer et al., 2021](https://arxiv.org/abs/2008.08711)
+        """
+        x = data.as_rows("x", x, reading.input_names(self.network))
+        function = compiled(self._moments, self.network, x)
+        parts = [
+            [np.asarray(part) for part in function(batch)]
+            for batch, _ in data.batches(x, batch_size)
+        ]
+        means, covariances = zip(*parts, strict=True)
+        return np.concatenate(means), np.concatenate(covariances)
+
+    def _moments(self, x: Any) -> tuple[Tensor, Tensor]:
+        traced, jacobians = self._jacobians(x)
+        total = tf.add_n(
+            [
+                predictive.covariance(block, self._precisions(block), part)
+                for block, part in self._by_block(jacobians)
+            ]
+        )
+        means = [
+            tf.reshape(tf.cast(y, total.dtype), [traced.rows, -1])
+            for y in traced.outputs
+        ]
+        return tf.concat(means, -1), total
+
+    def _jacobians(self, x: Any) -> tuple[Traced, list[Tensor]]:
+        traced = Traced(
+            self.network, self.random_weights, frozenset(self.by_row), x
+        )
+        which = range(len(traced.outputs))
+        return traced, traced.jacobians(which, each_output(traced, which))
+
+    def _by_block(self, parts: Sequence[Tensor]) -> list[tuple[Block, Tensor]]:
+        """Joins what each weight has, `[..., D]`, to what each block has."""
+        return [
+            (block, tf.concat([parts[i] for i in block.weights], axis=-1))
+            for block in self._blocks()
+        ]
+
+    def _blocks(self) -> list[Block]:
+        return [
+            Block(
+                weights,
+                values.value,
+                tuple(None if v is None else v.value for v in bases),
+            )
+            for (weights, _, _), (values, *bases) in zip(
+                self._forms, self._curvature, strict=True
+            )
+        ]
+
+    def _precisions(self, block: Block) -> Tensor:
+        values = tf.convert_to_tensor(block.eigenvalues)
+        return values + tf.cast(self._prior_precision.value, values.dtype)
+
+    def average(self, inputs: Any, training: bool = False) -> Any:
+        return self.network(inputs, training=False)
+
+    def draw(self, x: Any, number: Tensor, key: Tensor | None) -> Any:
+        if key is None:
+            with random.draw_scope(None):
+                return self.average(x)
+        if self.link == "sampling":
+            return super().draw(x, number, key)
+        if self.link == "linearized":
+            return predictive.linearized(
+                self.network, self.random_weights, self._noises(key), x
+            )
+        return self._probit(x)
+
+    def _probit(self, x: Any) -> Any:
+        traced, jacobians = self._jacobians(x)
+        variances = tf.add_n(
+            [
+                predictive.variances(block, self._precisions(block), part)
+                for block, part in self._by_block(jacobians)
+            ]
+        )
+        (output,) = traced.outputs
+        return predictive.probit(output, variances)
+
+    def drawn(self, number: Tensor, key: Tensor | None) -> list[Tensor]:
+        assert key is not None
+        pairs = zip(self.random_weights, self._noises(key), strict=True)
+        return [v.value + noise for v, noise in pairs]
+
+    def _noises(self, key: Tensor) -> list[Tensor]:
+        """Draws the random weights less their means."""
+        own = random.fold(key, _OWN_KEYS)
+        vectors = []
+        for number, block in enumerate(self._blocks()):
+            values = self._precisions(block)
+            noise = random.normal(
+                random.fold(own, number), values.shape, values.dtype
+            )
+            noise = random.signed(noise) / tf.sqrt(values)
+            vectors.append(block.restored(noise))
+        return self._shaped(tf.concat(vectors, axis=0))
+
+    def _shaped(self, vector: Tensor) -> list[Tensor]:
+        """Splits a vector of all blocks into the weights, in their dtypes."""
+        variables = self.random_weights
+        sizes = [math.prod(v.shape) for v in variables]
+        parts = tf.split(vector, sizes)
+        return [
+            tf.cast(tf.reshape(part, v.shape), v.dtype)
+            for part, v in zip(parts, variables, strict=True)
+        ]
+
+    def get_config(self) -> Config:
+        return super().get_config() | {
+            "blocks": [[list(part) for part in form] for form in self._forms],
+            "link": self.link,
+            "by_row": list(self.by_row),
+        }

@@ -1,0 +1,76 @@
+"""Computes outputs under a Normal of the weights, to first order."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.base.types import Tensor
+from tfpbnn.layers.drawn.base import DrawnValues
+from tfpbnn.posteriors.laplace.blocks import Block
+
+
+def linearized(
+    network: keras.Model,
+    variables: Sequence[keras.Variable],
+    noises: Sequence[Tensor],
+    x: Any,
+) -> Any:
+    """Computes the network to first order: f(x) + J(x) (w - w*).
+
+    Args:
+        network: the network f.
+        variables: its random weights, at w*.
+        noises: w - w* of each of these.
+        x: inputs.
+    """
+    values = [tf.identity(v.value) for v in variables]
+    with tf.autodiff.ForwardAccumulator(values, list(noises)) as tangents:
+        with DrawnValues(list(zip(variables, values, strict=True))):
+            outputs = network(x, training=False)
+        return keras.tree.map_structure(
+            lambda y: y + _or_zeros(tangents.jvp(y), y), outputs
+        )
+
+
+def _or_zeros(slope: Tensor | None, like: Tensor) -> Tensor:
+    return tf.zeros_like(like) if slope is None else slope
+
+
+def covariance(block: Block, precisions: Tensor, jacobian: Tensor) -> Tensor:
+    """Computes J V J^T of a block's weights, `[B, M, M]`.
+
+    Args:
+        block: of the weights.
+        precisions: in the directions of its eigenvectors.
+        jacobian: `[M, B, D]`.
+    """
+    scaled = block.rotated(jacobian) / tf.sqrt(precisions)
+    shape = tf.shape(jacobian)
+    flat = tf.reshape(scaled, [shape[0], shape[1], -1])
+    flat = tf.transpose(flat, [1, 0, 2])
+    return tf.linalg.matmul(flat, flat, transpose_b=True)
+
+
+def variances(block: Block, precisions: Tensor, jacobian: Tensor) -> Tensor:
+    """Computes the diagonal of `covariance`, `[B, M]`."""
+    squares = block.rotated(jacobian) ** 2 / precisions
+    axes = list(range(2, len(squares.shape)))
+    return tf.transpose(tf.reduce_sum(squares, axes))
+
+
+def probit(logits: Tensor, variance: Tensor) -> Tensor:
+    """Shrinks logits, so that their sigmoid or softmax is the mean one.
+
+    Args:
+        logits: `[B, ...]`.
+        variance: `[B, M]`, of as many elements.
+
+    Reference:
+        [MacKay, 1992](https://doi.org/10.1162/neco.1992.4.5.720) for the
+        sigmoid, whose rule is taken of each logit of a softmax
+    """
+    variance = tf.reshape(variance, tf.shape(logits))
+    factor = 1 + 0.39269908169872414 * tf.cast(variance, logits.dtype)
+    return logits / tf.sqrt(factor)

@@ -1,0 +1,261 @@
+"""Computes the slopes of a network's outputs in its weights, row by row."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from tfpbnn.base import data, forms
+from tfpbnn.base.types import Tensor
+from tfpbnn.layers.drawn.base import DrawnValues
+from tfpbnn.networks.reading import open_spec
+from tfpbnn.posteriors.laplace.uses import Use, uses_of
+
+# Of the largest slope; a wrong reading of a graph differs by far more.
+_TOLERANCE = 0.02
+
+
+class Traced:
+    """One run of a network in a graph, with what its slopes are made of.
+
+    Attributes:
+        rows: the number B of rows.
+        outputs: all outputs of the network, as a list.
+        uses: of each weight its operations; None where slopes are taken row by
+            row.
+    """
+
+    def __init__(
+        self,
+        network: keras.Model,
+        variables: Sequence[keras.Variable],
+        by_row: frozenset[int],
+        x: Any,
+    ):
+        self._network, self._variables, self._x = network, variables, x
+        self.rows = data.num_rows(x)
+        self.values, self.outputs = self._run(x)
+        self.uses: list[list[Use] | None] = [
+            None if index in by_row else uses_of(value, self.rows)
+            for index, value in enumerate(self.values)
+        ]
+
+    def _run(self, x: Any) -> tuple[list[Tensor], list[Tensor]]:
+        values = [tf.identity(v.value) for v in self._variables]
+        pairs = list(zip(self._variables, values, strict=True))
+        with DrawnValues(pairs):
+            outputs = self._network(x, training=False)
+        return values, keras.tree.flatten(outputs)
+
+    def by_use(
+        self, which: Sequence[int], columns: Sequence[Tensor]
+    ) -> list[list[Tensor] | None]:
+        """Computes the slopes of combinations of outputs in what uses compute.
+
+        Args:
+            which: the outputs that are combined.
+            columns: for each of these the factors, `[C, B, ...]`.
+
+        Returns:
+            For each weight that has uses, those of each use, `[C, B, T, O]`.
+        """
+        outputs = [self.outputs[i] for i in which]
+        flat = [use for uses in self.uses for use in uses or ()]
+        if not flat:
+            return [None if uses is None else [] for uses in self.uses]
+        found = _gradients(outputs, [use.output for use in flat], columns)
+        dtype = self.values[0].dtype
+        slopes = iter(
+            tf.cast(use.slopes(one, self.rows), dtype)
+            for use, one in zip(flat, found, strict=True)
+        )
+        return [
+            None if uses is None else [next(slopes) for _ in uses]
+            for uses in self.uses
+        ]
+
+    def row_by_row(
+        self, which: Sequence[int], columns: Sequence[Tensor]
+    ) -> list[Tensor | None]:
+        """Computes Jacobians `[C, B, D]` of the weights without uses."""
+        numbers = [i for i, uses in enumerate(self.uses) if uses is None]
+        if not numbers:
+            return [None] * len(self.uses)
+
+        def one(row: Tensor) -> list[Tensor]:
+            x = keras.tree.map_structure(
+                lambda t: None if t is None else t[row : row + 1], self._x
+            )
+            values, outputs = self._run(x)
+            found = _gradients(
+                [outputs[i] for i in which],
+                [values[i] for i in numbers],
+                [column[:, row : row + 1] for column in columns],
+            )
+            return [tf.reshape(g, [tf.shape(g)[0], -1]) for g in found]
+
+        kinds = [self.values[i].dtype for i in numbers]
+        found = tf.map_fn(
+            one, tf.range(self.rows), fn_output_signature=kinds
+        )
+        jacobians: list[Tensor | None] = [None] * len(self.uses)
+        for number, jacobian in zip(numbers, found, strict=True):
+            size = self._variables[number].value.shape.num_elements()
+            jacobian = tf.transpose(jacobian, [1, 0, 2])
+            jacobian.set_shape([None, None, size])
+            jacobians[number] = jacobian
+        return jacobians
+
+    def jacobians(
+        self, which: Sequence[int], columns: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Computes the slopes of combinations of outputs in each weight.
+
+        Args:
+            which: as in `by_use`.
+            columns: as in `by_use`.
+
+        Returns:
+            For each weight `[C, B, D]`.
+        """
+        found = self.row_by_row(which, columns)
+        by_use = self.by_use(which, columns)
+        return [
+            joined(self.uses[i], by_use[i], found[i])
+            for i in range(len(self.uses))
+        ]
+
+
+def joined(
+    uses: list[Use] | None, slopes: list[Tensor] | None, found: Tensor | None
+) -> Tensor:
+    """The Jacobian `[C, B, D]` of a weight, of its uses or as it was found."""
+    if uses is None or slopes is None:
+        return found
+    parts = [use.jacobian(s) for use, s in zip(uses, slopes, strict=True)]
+    return tf.add_n(parts)
+
+
+def _gradients(
+    outputs: list[Tensor], sources: list[Tensor], columns: Sequence[Tensor]
+) -> list[Tensor]:
+    """Gradients of all columns, `[C, ...]` for each source."""
+
+    def of_column(factors: list[Tensor]) -> list[Tensor]:
+        factors = [
+            tf.cast(f, y.dtype) for f, y in zip(factors, outputs, strict=True)
+        ]
+        return tf.gradients(
+            outputs,
+            sources,
+            factors,
+            unconnected_gradients=tf.UnconnectedGradients.ZERO,
+        )
+
+    if columns[0].shape[0] == 1:
+        return [g[None] for g in of_column([c[0] for c in columns])]
+    return tf.vectorized_map(of_column, list(columns))
+
+
+def each_output(traced: Traced, which: Sequence[int]) -> list[Tensor]:
+    """Columns that are 1 for one element of the outputs each.
+
+    Returns:
+        For each output in `which` `[M, B, ...]`, with M elements in a row of
+        them all.
+    """
+    outputs = [traced.outputs[i] for i in which]
+    dtype = traced.values[0].dtype
+    shapes = [tf.shape(y) for y in outputs]
+    sizes = [tf.reduce_prod(shape[1:]) for shape in shapes]
+    eye = tf.eye(tf.add_n(sizes), dtype=dtype)
+    total = tf.shape(eye)[0]
+    found = []
+    for part, shape in zip(tf.split(eye, sizes, axis=1), shapes, strict=True):
+        part = tf.reshape(part, tf.concat([[total, 1], shape[1:]], 0))
+        full = tf.concat([[total], shape], 0)
+        found.append(tf.broadcast_to(part, full))
+    return found
+
+
+def compiled(
+    function: Callable[..., Any], network: Any, x: Any, *rest: Any
+) -> Callable[..., Any]:
+    """Compiles a function of inputs like x, with any number of rows.
+
+    Args:
+        function: of inputs and what else there is.
+        network: takes the inputs.
+        x: some rows.
+        rest: arrays in structures, of which other ones may have other sizes.
+    """
+    spec = open_spec(network, x)
+    open_rest = keras.tree.map_structure(
+        lambda a: tf.TensorSpec([None] * a.ndim, a.dtype), list(rest)
+    )
+    graph = tf.function(
+        lambda x, rest: function(forms.restored(x, spec), *rest),
+        autograph=False,
+    ).get_concrete_function(forms.present(spec), open_rest)
+    return lambda x, *rest: graph(
+        *_tensors([forms.present(x), list(rest)])
+    )
+
+
+def _tensors(given: Any) -> Any:
+    return keras.tree.map_structure(
+        lambda a: tf.convert_to_tensor(a) if isinstance(a, np.ndarray) else a,
+        given,
+    )
+
+
+def misread(
+    network: keras.Model, variables: Sequence[keras.Variable], x: Any
+) -> frozenset[int]:
+    """Finds the weights whose slopes have to be taken row by row.
+
+    These have operations of unknown kinds, or ones that mix up rows: for the
+    slopes by uses are compared with the gradient of one row.
+
+    Args:
+        network: a built network.
+        variables: the weights.
+        x: some rows of inputs.
+    """
+
+    def compare(x: Any) -> list[Tensor]:
+        traced = Traced(network, variables, frozenset(), x)
+        which = [
+            i for i, y in enumerate(traced.outputs) if y.dtype.is_floating
+        ]
+        columns = [_of_first_row(traced.outputs[i]) for i in which]
+        found = traced.by_use(which, columns)
+        outputs = [traced.outputs[i] for i in which]
+        true = _gradients(outputs, traced.values, columns)
+        errors = []
+        for uses, slopes, right in zip(traced.uses, found, true, strict=True):
+            if uses is None or slopes is None or not uses:
+                errors.append(tf.constant(np.inf, tf.float32))
+                continue
+            jacobian = joined(uses, slopes, None)[0]
+            right = tf.reshape(right, [1, -1])
+            nothing = tf.zeros_like(jacobian[1:])
+            wrong = jacobian - tf.concat([right, nothing], 0)
+            largest = tf.reduce_max(tf.abs(right))
+            error = tf.reduce_max(tf.abs(wrong)) - _TOLERANCE * largest
+            errors.append(tf.cast(error, tf.float32))
+        return errors
+
+    errors = compiled(compare, network, x)(x)
+    return frozenset(i for i, e in enumerate(errors) if float(e) > 0)
+
+
+def _of_first_row(output: Tensor) -> Tensor:
+    # Any numbers that differ will do.
+    numbers = tf.range(tf.size(output), dtype=tf.float32)
+    noise = tf.reshape(tf.cos(1.7 * numbers), tf.shape(output))
+    shape = [-1] + [1] * (len(output.shape) - 1)
+    is_first = tf.reshape(tf.range(tf.shape(output)[0]) == 0, shape)
+    return tf.where(is_first, noise, 0.0)[None]
