@@ -26,16 +26,29 @@ def linearized(
         x: inputs.
     """
     values = [tf.identity(v.value) for v in variables]
-    with tf.autodiff.ForwardAccumulator(values, list(noises)) as tangents:
-        with DrawnValues(list(zip(variables, values, strict=True))):
-            outputs = network(x, training=False)
-        return keras.tree.map_structure(
-            lambda y: y + _or_zeros(tangents.jvp(y), y), outputs
+    with tf.GradientTape() as outer:
+        with tf.GradientTape() as inner:
+            inner.watch(values)
+            with DrawnValues(list(zip(variables, values, strict=True))):
+                outputs = network(x, training=False)
+            leaves = keras.tree.flatten(outputs)
+        # The slope along the noises, by two gradients: TensorFlow has no
+        # forward derivatives of loops.
+        factors = [tf.zeros_like(y) for y in leaves]
+        outer.watch(factors)
+        none = tf.UnconnectedGradients.ZERO
+        slopes = inner.gradient(
+            leaves, values, factors, unconnected_gradients=none
         )
-
-
-def _or_zeros(slope: Tensor | None, like: Tensor) -> Tensor:
-    return tf.zeros_like(like) if slope is None else slope
+        total = tf.add_n(
+            [
+                tf.reduce_sum(tf.convert_to_tensor(s) * noise)
+                for s, noise in zip(slopes, noises, strict=True)
+            ]
+        )
+    changes = outer.gradient(total, factors, unconnected_gradients=none)
+    moved = [y + change for y, change in zip(leaves, changes, strict=True)]
+    return keras.tree.pack_sequence_as(outputs, moved)
 
 
 def covariance(block: Block, precisions: Tensor, jacobian: Tensor) -> Tensor:

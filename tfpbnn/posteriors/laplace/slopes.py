@@ -147,12 +147,14 @@ def _gradients(
         factors = [
             tf.cast(f, y.dtype) for f, y in zip(factors, outputs, strict=True)
         ]
-        return tf.gradients(
+        found = tf.gradients(
             outputs,
             sources,
             factors,
             unconnected_gradients=tf.UnconnectedGradients.ZERO,
         )
+        # Of lookups they are sparse.
+        return [tf.convert_to_tensor(gradient) for gradient in found]
 
     if columns[0].shape[0] == 1:
         return [g[None] for g in of_column([c[0] for c in columns])]
