@@ -1,7 +1,7 @@
 """Makes laplace.json: what laplace-torch says of two small networks.
 
-    pip install torch laplace-torch numpy
-    python tests/data/make_laplace.py
+pip install torch laplace-torch numpy
+python tests/data/make_laplace.py
 """
 
 import json

@@ -57,8 +57,9 @@ CASES = {
     "bernoulli": (
         likelihoods.Bernoulli(),
         [0.3],
-        lambda like, f: labels([1 - 1 / (1 + np.exp(-0.3)),
-                                1 / (1 + np.exp(-0.3))]),
+        lambda like, f: labels(
+            [1 - 1 / (1 + np.exp(-0.3)), 1 / (1 + np.exp(-0.3))]
+        ),
     ),
     "bernoulli of probabilities": (
         likelihoods.Bernoulli(from_logits=False),
@@ -107,7 +108,9 @@ def test_fisher_is_the_mean_square_of_the_score(name):
     factor = hessians.fisher_factor(
         likelihood, tf.constant([outputs], tf.float64)
     )[0].numpy()
-    np.testing.assert_allclose(factor @ factor.T, expected, rtol=0.01, atol=1e-5)
+    np.testing.assert_allclose(
+        factor @ factor.T, expected, rtol=0.01, atol=1e-5
+    )
 
 
 @pytest.fixture(scope="module", params=brought.ALL, ids=lambda b: b.__name__)

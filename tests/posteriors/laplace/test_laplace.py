@@ -28,9 +28,7 @@ def linear():
     y = x @ [1, 2, -1, 0.5] + SCALE * rng.normal(size=40)
     precision = x.T @ x / SCALE**2 + PRECISION * np.eye(4)
     mean = np.linalg.solve(precision, x.T @ y / SCALE**2)
-    model = keras.Sequential(
-        [keras.Input((4,)), L.Dense(1, use_bias=False)]
-    )
+    model = keras.Sequential([keras.Input((4,)), L.Dense(1, use_bias=False)])
     model.compile("sgd", likelihoods.Normal(SCALE))
     model.set_weights([mean[:, np.newaxis]])
     covariance = SCALE**2 * np.eye(40) + x @ x.T / PRECISION
@@ -144,9 +142,7 @@ def test_saved_and_exported_posteriors_predict_the_same(several, tmp_path):
     posterior.save(tmp_path / "posterior.keras")
     loaded = keras.saving.load_model(tmp_path / "posterior.keras")
     assert loaded.prior_precision == posterior.prior_precision
-    evidences = [
-        p.log_marginal_likelihood() for p in (loaded, posterior)
-    ]
+    evidences = [p.log_marginal_likelihood() for p in (loaded, posterior)]
     assert evidences[0] == evidences[1]
     found = [
         tfpbnn.predict(p, x, 5, seed=0, verbose=0)["b"].outputs

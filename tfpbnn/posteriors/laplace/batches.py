@@ -69,7 +69,9 @@ class Batches:
                     "`y` and `sample_weight` must be None if x is a dataset, "
                     "which brings them. Received: both x and one of these"
                 )
-            for inputs, targets, weights in data.weighted_batches(x, batch_size):
+            for inputs, targets, weights in data.weighted_batches(
+                x, batch_size
+            ):
                 data.check_finite("x", inputs, inputs=())
                 yield self._batch(inputs, targets, weights)
             return
@@ -133,4 +135,3 @@ class Batches:
         if weights is None:
             weights = np.ones(rows)
         return counted, weights.astype(self._dtype)
-

@@ -76,9 +76,7 @@ def product(weights: tuple[int, ...], first: Array, second: Array) -> Block:
         first: `[I, I]`, or `[I]` if it is diagonal.
         second: `[O, O]`.
     """
-    inner, left = (
-        (first, None) if first.ndim == 1 else np.linalg.eigh(first)
-    )
+    inner, left = (first, None) if first.ndim == 1 else np.linalg.eigh(first)
     outer, right = np.linalg.eigh(second)
     values = np.maximum(inner, 0)[:, None] * np.maximum(outer, 0)
     return Block(weights, values, (left, right))

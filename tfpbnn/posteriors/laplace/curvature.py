@@ -229,9 +229,7 @@ def _by_place(factor: Tensor) -> Tensor:
         return tf.transpose(factor, [2, 0, 1])
     eye = tf.eye(places, dtype=factor.dtype)
     found = tf.einsum("btpc,ts->scbtp", flat, eye)
-    full = tf.concat(
-        [[places * shape[-1]], shape[:1], inner, shape[-2:-1]], 0
-    )
+    full = tf.concat([[places * shape[-1]], shape[:1], inner, shape[-2:-1]], 0)
     return tf.reshape(found, full)
 
 

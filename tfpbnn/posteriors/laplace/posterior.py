@@ -135,7 +135,10 @@ class LaplacePosterior(NetworkPosterior):
     def eigenvalues(self) -> Array:
         """The eigenvalues of the curvature, `[D]`, without the prior's."""
         return np.concatenate(
-            [np.ravel(values).astype("float64") for values, *_ in self._curvature]
+            [
+                np.ravel(values).astype("float64")
+                for values, *_ in self._curvature
+            ]
         )
 
     def log_marginal_likelihood(

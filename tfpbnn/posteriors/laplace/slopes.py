@@ -97,9 +97,7 @@ class Traced:
             return [tf.reshape(g, [tf.shape(g)[0], -1]) for g in found]
 
         kinds = [self.values[i].dtype for i in numbers]
-        found = tf.map_fn(
-            one, tf.range(self.rows), fn_output_signature=kinds
-        )
+        found = tf.map_fn(one, tf.range(self.rows), fn_output_signature=kinds)
         jacobians: list[Tensor | None] = [None] * len(self.uses)
         for number, jacobian in zip(numbers, found, strict=True):
             size = self._variables[number].value.shape.num_elements()
@@ -201,9 +199,7 @@ def compiled(
         lambda x, rest: function(forms.restored(x, spec), *rest),
         autograph=False,
     ).get_concrete_function(forms.present(spec), open_rest)
-    return lambda x, *rest: graph(
-        *_tensors([forms.present(x), list(rest)])
-    )
+    return lambda x, *rest: graph(*_tensors([forms.present(x), list(rest)]))
 
 
 def _tensors(given: Any) -> Any:
@@ -229,9 +225,7 @@ def misread(
 
     def compare(x: Any) -> list[Tensor]:
         traced = Traced(network, variables, frozenset(), x)
-        which = [
-            i for i, y in enumerate(traced.outputs) if y.dtype.is_floating
-        ]
+        which = [i for i, y in enumerate(traced.outputs) if y.dtype.is_floating]
         columns = [_of_first_row(traced.outputs[i]) for i in which]
         found = traced.by_use(which, columns)
         outputs = [traced.outputs[i] for i in which]

@@ -200,9 +200,7 @@ def _factors(
             design *= tf.sqrt(weights)[..., None]
             inner.append(_outer(design))
         shape = tf.shape(slope)
-        outer.append(
-            _outer(tf.reshape(slope, [1, -1, shape[-1]]))
-        )
+        outer.append(_outer(tf.reshape(slope, [1, -1, shape[-1]])))
         counts.append(tf.reduce_sum(weights))
     return {
         "inner": tf.add_n(inner),
@@ -217,9 +215,7 @@ def _of_steps(shape: Tensor, rows: Tensor, places: Tensor | None) -> Tensor:
     if places is None:
         return by_row
     flat = tf.reshape(places, [tf.shape(rows)[0], -1])
-    return tf.cond(
-        tf.shape(flat)[1] == shape[1], lambda: flat, lambda: by_row
-    )
+    return tf.cond(tf.shape(flat)[1] == shape[1], lambda: flat, lambda: by_row)
 
 
 def _outer(vectors: Tensor) -> Tensor:
