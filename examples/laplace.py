@@ -15,7 +15,7 @@ import numpy as np
 import tfpbnn
 
 matplotlib.use("Agg")
-import matplotlib.pyplot as plt  # noqa: E402
+import matplotlib.pyplot as plt
 
 NOISE = 0.1
 KINDS = (

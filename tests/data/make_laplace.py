@@ -8,9 +8,9 @@ import json
 import pathlib
 
 import torch
-from laplace_values import values
 from laplace import Laplace
 from laplace.curvature import CurvlinopsGGN
+from laplace_values import values
 
 torch.set_default_dtype(torch.float64)
 

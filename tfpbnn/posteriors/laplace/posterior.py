@@ -74,8 +74,13 @@ class LaplacePosterior(NetworkPosterior):
         ]
         self._log_likelihood = self._scalar("log_likelihood")
         self._prior_precision = self._scalar("prior_precision")
-        self._curvature = [
-            self._add_block(number, shape, has_basis)
+        like = self.random_weights[0]
+        self._eigenvalues = [
+            self._add_parameter(shape, like, f"eigenvalues_{number}")
+            for number, (_, shape, _) in enumerate(self._forms)
+        ]
+        self._bases = [
+            self._add_bases(number, shape, has_basis)
             for number, (_, shape, has_basis) in enumerate(self._forms)
         ]
         self.built = True
@@ -86,11 +91,10 @@ class LaplacePosterior(NetworkPosterior):
             dtype="float64", initializer="ones",
         )  # fmt: skip
 
-    def _add_block(
+    def _add_bases(
         self, number: int, shape: tuple[int, ...], has_basis: tuple[bool, ...]
     ) -> list[keras.Variable | None]:
-        like = self.random_weights[0]
-        found = [self._add_parameter(shape, like, f"eigenvalues_{number}")]
+        like, found = self.random_weights[0], []
         for axis, (size, has) in enumerate(zip(shape, has_basis, strict=True)):
             name = f"eigenvectors_{number}_{axis}"
             found.append(
@@ -107,8 +111,8 @@ class LaplacePosterior(NetworkPosterior):
             blocks: in the order and with the shapes of the constructor's.
             log_likelihood: of all data.
         """
-        for (values, *bases), block in zip(
-            self._curvature, blocks, strict=True
+        for values, bases, block in zip(
+            self._eigenvalues, self._bases, blocks, strict=True
         ):
             values.assign(block.eigenvalues)
             for variable, basis in zip(bases, block.bases, strict=True):
@@ -135,10 +139,7 @@ class LaplacePosterior(NetworkPosterior):
     def eigenvalues(self) -> Array:
         """The eigenvalues of the curvature, `[D]`, without the prior's."""
         return np.concatenate(
-            [
-                np.ravel(values).astype("float64")
-                for values, *_ in self._curvature
-            ]
+            [np.ravel(values).astype("float64") for values in self._eigenvalues]
         )
 
     def log_marginal_likelihood(
@@ -254,8 +255,8 @@ class LaplacePosterior(NetworkPosterior):
                 values.value,
                 tuple(None if v is None else v.value for v in bases),
             )
-            for (weights, _, _), (values, *bases) in zip(
-                self._forms, self._curvature, strict=True
+            for (weights, _, _), values, bases in zip(
+                self._forms, self._eigenvalues, self._bases, strict=True
             )
         ]
 

@@ -11,7 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base.types import Array, Tensor
+from tfpbnn.base.types import Tensor
 from tfpbnn.posteriors.laplace import blocks
 from tfpbnn.posteriors.laplace.blocks import Block
 from tfpbnn.posteriors.laplace.slopes import Traced, joined
@@ -83,9 +83,10 @@ def _squares(
     uses: list[Use] | None, slopes: list[Tensor] | None, found: Tensor | None
 ) -> Tensor:
     """The sums of squared slopes `[D]`."""
-    is_single = uses is not None and len(uses) == 1 and slopes is not None
-    if is_single and uses[0].inputs is not None and slopes[0].shape[2] == 1:
-        design = uses[0].design(slopes[0].dtype)[:, 0]
+    use = uses[0] if uses and len(uses) == 1 else None
+    # A product that each row has once needs no Jacobian.
+    if use and use.inputs is not None and slopes and use.inputs.shape[1] == 1:
+        design = use.design(slopes[0].dtype)[:, 0]
         outer = tf.reduce_sum(slopes[0][:, :, 0] ** 2, axis=0)
         product = tf.linalg.matmul(design**2, outer, transpose_a=True)
         return tf.reshape(product, [-1])

@@ -1,7 +1,8 @@
 """Finds where a graph applies a weight, so that rows have their own slopes.
 
-Of a product the slope of a row is its input times the slope of its output. So it
-is enough to know a weight's operations in the graph, whatever layer made them.
+Of a product the slope of a row is its input times the slope of its output. So
+it is enough to know a weight's operations in the graph, whatever layer made
+them.
 To add an operation: a function in `_READERS`.
 """
 
@@ -25,8 +26,8 @@ class Use:
     Attributes:
         output: what it computes, linear in the weight.
         sizes: the weight as a matrix, (I, O); (1, O) if it is added.
-        inputs: what the rows multiply it with, `[B, T, I]`; None if it is added.
-        ids: the rows of the matrix that they take, `[B, T]`, in place of that.
+        inputs: what rows multiply it with, `[B, T, I]`; None if it is added.
+        ids: the rows of the matrix that rows take, `[B, T]`, instead.
     """
 
     output: Tensor
@@ -124,7 +125,7 @@ def _lookup(op: Any, value: Tensor, rows: Tensor) -> Use | None:
     return Use(op.outputs[0], tuple(value.shape), ids=ids)
 
 
-def _sum(op: Any, value: Tensor, rows: Tensor) -> Use | None:
+def _sum(op: Any, value: Tensor, _: Tensor) -> Use | None:
     sizes = list(value.shape)
     while len(sizes) > 1 and sizes[0] == 1:
         sizes = sizes[1:]
