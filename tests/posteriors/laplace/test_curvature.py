@@ -57,29 +57,29 @@ CASES = {
     "bernoulli": (
         likelihoods.Bernoulli(),
         [0.3],
-        lambda like, f: labels(
+        lambda _, f: labels(
             [1 - 1 / (1 + np.exp(-0.3)), 1 / (1 + np.exp(-0.3))]
         ),
     ),
     "bernoulli of probabilities": (
         likelihoods.Bernoulli(from_logits=False),
         [0.3],
-        lambda like, f: labels([0.7, 0.3]),
+        lambda _, f: labels([0.7, 0.3]),
     ),
     "categorical": (
         likelihoods.Categorical(),
         [0.3, -0.2, 1.0],
-        lambda like, f: labels(np.exp(f) / np.exp(f).sum()),
+        lambda _, f: labels(np.exp(f) / np.exp(f).sum()),
     ),
     "categorical of probabilities": (
         likelihoods.Categorical(from_logits=False),
         [0.3, 0.2, 0.5],
-        lambda like, f: labels(f),
+        lambda _, f: labels(f),
     ),
     "poisson": (
         likelihoods.Poisson(),
         [0.3],
-        lambda like, f: [
+        lambda _, f: [
             ([float(k)], np.exp(-np.exp(0.3)) * np.exp(0.3 * k) / g)
             for k, g in zip(COUNTS, _factorials(), strict=True)
         ],
@@ -87,7 +87,7 @@ CASES = {
     "poisson of rates": (
         likelihoods.Poisson(from_log_rate=False),
         [1.3],
-        lambda like, f: [
+        lambda _, f: [
             ([float(k)], np.exp(-1.3) * 1.3**k / g)
             for k, g in zip(COUNTS, _factorials(), strict=True)
         ],

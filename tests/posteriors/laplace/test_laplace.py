@@ -1,4 +1,4 @@
-"""The posterior equals the exact one where there is one, and other programs'."""
+"""The posterior equals the exact one, and that of another program."""
 
 import json
 import pathlib

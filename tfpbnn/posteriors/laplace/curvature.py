@@ -195,8 +195,8 @@ class Curvature:
         ]
         raise ValueError(
             "`hessian` must be positive: that of the log-likelihood in the "
-            f"outputs is not at some targets, for the likelihood {names}, whose "
-            "Fisher information has no closed form. Received: "
+            f"outputs is not at some targets, for the likelihood {names}, of "
+            "which the Fisher information has no closed form. Received: "
             f"hessian={self._hessian!r}. Use hessian='empirical_fisher'"
         )
 
@@ -204,8 +204,8 @@ class Curvature:
         leaves = keras.tree.flatten(total)
         if not all(np.all(np.isfinite(leaf)) for leaf in leaves):
             raise ValueError(
-                "`model` must have finite outputs and slopes for all rows of x. "
-                "Received: NaN or infinity among them. See whether "
+                "`model` must have finite outputs and slopes for all rows of "
+                "x. Received: NaN or infinity among them. See whether "
                 "model.predict(x) is finite, and whether weights are"
             )
 

@@ -85,7 +85,7 @@ def laplace(
         A `LaplacePosterior`, a Keras model that is compiled like `model`.
 
     Raises:
-        TypeError: if `subset` is of no known type, or data are of no known form.
+        TypeError: if `subset` is of no known type, or data of no known form.
         ValueError: if an argument is none of those above; if the loss is no
             likelihood; if the subset is empty, or comes before BatchNorm that
             trains; if the structure would not fit the memory; if the Hessian

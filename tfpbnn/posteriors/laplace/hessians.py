@@ -1,7 +1,7 @@
 """Says how curved each likelihood is in the model's outputs.
 
-A curvature `[P, P]` of a place is given as its factor L `[P, C]`, with L L^T the
-Fisher information of the outputs. To add a likelihood: a function in `_FISHER`.
+A curvature `[P, P]` of a place is given as its factor L `[P, C]`, with L L^T
+the Fisher information of the outputs. To add a likelihood: a function in `_FISHER`.
 """
 
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def observed_factor(
 
 
 def score(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
-    """Computes the gradient of the log-likelihood in the outputs, `[..., P]`."""
+    """Computes the gradient of the log-likelihood in outputs `[..., P]`."""
     with tf.GradientTape() as tape:
         tape.watch(outputs)
         found = likelihood.log_prob(y, outputs)

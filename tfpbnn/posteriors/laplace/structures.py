@@ -25,6 +25,7 @@ _LARGEST = 8192
 class Structure(abc.ABC):
     """A part of the curvature that is summed over batches."""
 
+    @abc.abstractmethod
     def check(
         self, variables: Sequence[keras.Variable], by_row: frozenset[int]
     ) -> None:
@@ -58,6 +59,11 @@ class Structure(abc.ABC):
 class Diagonal(Structure):
     """Each weight by itself."""
 
+    def check(
+        self, variables: Sequence[keras.Variable], by_row: frozenset[int]
+    ) -> None:
+        """Never raises: it is as small as the weights."""
+
     def sums(
         self,
         traced: Traced,
@@ -83,14 +89,22 @@ def _squares(
     uses: list[Use] | None, slopes: list[Tensor] | None, found: Tensor | None
 ) -> Tensor:
     """The sums of squared slopes `[D]`."""
+
+    def of_jacobian() -> Tensor:
+        return tf.reduce_sum(joined(uses, slopes, found) ** 2, axis=[0, 1])
+
     use = uses[0] if uses and len(uses) == 1 else None
+    if use is None or use.inputs is None or not slopes:
+        return of_jacobian()
+    design, slope = use.design(slopes[0].dtype), slopes[0]
+
+    def of_product() -> Tensor:
+        outer = tf.reduce_sum(slope[:, :, 0] ** 2, axis=0)
+        squares = tf.linalg.matmul(design[:, 0] ** 2, outer, transpose_a=True)
+        return tf.reshape(squares, [-1])
+
     # A product that each row has once needs no Jacobian.
-    if use and use.inputs is not None and slopes and use.inputs.shape[1] == 1:
-        design = use.design(slopes[0].dtype)[:, 0]
-        outer = tf.reduce_sum(slopes[0][:, :, 0] ** 2, axis=0)
-        product = tf.linalg.matmul(design**2, outer, transpose_a=True)
-        return tf.reshape(product, [-1])
-    return tf.reduce_sum(joined(uses, slopes, found) ** 2, axis=[0, 1])
+    return tf.cond(tf.shape(design)[1] == 1, of_product, of_jacobian)
 
 
 class Full(Structure):
