@@ -58,22 +58,18 @@ def main(argv=None):
     model = trained(x, y, 20 if args.smoke else 500)
     grid = np.linspace(-4, 4, 161, dtype="float32")[:, np.newaxis]
     figure, axes = plt.subplots(1, 4, figsize=(14, 3), sharey=True)
-    print(
-        f"{'subset':12}{'structure':12}{'evidence':>10}{'in gap':>10}{'at data':>10}"
-    )
+    columns = ("subset", "structure", "evidence", "in gap", "at data")
+    print("".join(f"{column:>12}" for column in columns))
     for axis, (subset, structure) in zip(axes, KINDS, strict=True):
         posterior = tfpbnn.laplace(model, x, y, subset, structure)
         mean, covariance = posterior.output_moments(grid)
         mean, stddev = mean[:, 0], np.sqrt(covariance[:, 0, 0])
         assert np.all(np.isfinite(stddev))
         evidence = posterior.log_marginal_likelihood()
-        gap, seen = (
-            stddev[80],
-            stddev[np.abs(np.abs(grid[:, 0]) - 2) < 1].mean(),
-        )
-        print(
-            f"{subset:12}{structure:12}{evidence:10.1f}{gap:10.3f}{seen:10.3f}"
-        )
+        is_seen = np.abs(np.abs(grid[:, 0]) - 2) < 1
+        gap, seen = stddev[80], stddev[is_seen].mean()
+        numbers = f"{evidence:12.1f}{gap:12.3f}{seen:12.3f}"
+        print(f"{subset:>12}{structure:>12}{numbers}")
         axis.plot(x, y, ".", color="0.6")
         axis.plot(grid, mean)
         low, high = mean - 2 * stddev, mean + 2 * stddev

@@ -91,7 +91,7 @@ def test_bad_input(name):
 
 def test_full_structures_say_what_they_need():
     model = network(L.Dense(3000), L.Dense(3000))
-    with pytest.raises(ValueError, match="needs .* GiB"):
+    with pytest.raises(ValueError, match=r"needs .* GiB"):
         tfpbnn.laplace(model, X, Y, "all", "full")
 
 

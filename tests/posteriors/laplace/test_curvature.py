@@ -57,14 +57,12 @@ CASES = {
     "bernoulli": (
         likelihoods.Bernoulli(),
         [0.3],
-        lambda _, f: labels(
-            [1 - 1 / (1 + np.exp(-0.3)), 1 / (1 + np.exp(-0.3))]
-        ),
+        lambda *_: labels([1 - 1 / (1 + np.exp(-0.3)), 1 / (1 + np.exp(-0.3))]),
     ),
     "bernoulli of probabilities": (
         likelihoods.Bernoulli(from_logits=False),
         [0.3],
-        lambda _, f: labels([0.7, 0.3]),
+        lambda *_: labels([0.7, 0.3]),
     ),
     "categorical": (
         likelihoods.Categorical(),
@@ -79,7 +77,7 @@ CASES = {
     "poisson": (
         likelihoods.Poisson(),
         [0.3],
-        lambda _, f: [
+        lambda *_: [
             ([float(k)], np.exp(-np.exp(0.3)) * np.exp(0.3 * k) / g)
             for k, g in zip(COUNTS, _factorials(), strict=True)
         ],
@@ -87,7 +85,7 @@ CASES = {
     "poisson of rates": (
         likelihoods.Poisson(from_log_rate=False),
         [1.3],
-        lambda _, f: [
+        lambda *_: [
             ([float(k)], np.exp(-1.3) * 1.3**k / g)
             for k, g in zip(COUNTS, _factorials(), strict=True)
         ],

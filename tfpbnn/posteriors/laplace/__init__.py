@@ -4,8 +4,8 @@
 (`batches`), and sums the curvature of the log-likelihood (`curvature`): that of
 the likelihood in the outputs (`hessians`) between the slopes of the outputs in
 the weights (`slopes`, by the operations in the graph, `uses`). What is kept of
-it (`structures`) becomes `blocks` of eigenvalues, of which the `evidence`, draws
-(`posterior`) and Normals of outputs (`predictive`) are made. To add a
+it (`structures`) becomes `blocks` of eigenvalues, of which the `evidence`,
+draws (`posterior`) and Normals of outputs (`predictive`) are made. To add a
 structure: an entry in `structures`; a likelihood: one in `hessians`; an
 operation: one in `uses`.
 """

@@ -1,7 +1,8 @@
 """Says how curved each likelihood is in the model's outputs.
 
 A curvature `[P, P]` of a place is given as its factor L `[P, C]`, with L L^T
-the Fisher information of the outputs. To add a likelihood: a function in `_FISHER`.
+the Fisher information of the outputs. To add a likelihood: a function in
+`_FISHER`.
 """
 
 from collections.abc import Callable
