@@ -43,6 +43,10 @@ class LaplacePosterior(NetworkPosterior):
 
     Example:
     ```python
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(1)])
+    model.compile("adam", loss=tfpbnn.likelihoods.Normal(scale=0.1))
+    x, y = keras.random.normal((50, 4)), keras.random.normal((50,))
+    model.fit(x, y, verbose=0)
     posterior = tfpbnn.laplace(model, x, y, subset="all")
     posterior.prior_precision, posterior.log_marginal_likelihood()
     posterior.prior_precision = 10.0
