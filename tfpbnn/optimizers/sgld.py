@@ -51,7 +51,7 @@ class SGLD(StochasticGradientMCMC):
     ```python
     network = tfpbnn.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     network.compile(
-        tfpbnn.optimizers.SGLD(0.01), loss=tfpbnn.likelihoods.Normal()
+        tfpbnn.optimizers.SGLD(1e-3), loss=tfpbnn.likelihoods.Normal()
     )
     samples = tfpbnn.ensembles.CollectSamples(burn_in=2)
     network.fit(x, y, epochs=6, callbacks=[samples], verbose=0)
@@ -64,7 +64,7 @@ class SGLD(StochasticGradientMCMC):
 
     def __init__(
         self,
-        learning_rate: Any = 0.01,
+        learning_rate: Any = 1e-3,
         num_examples: int | None = None,
         *,
         temperature: float = 1.0,

@@ -71,7 +71,7 @@ class CollectSamples(Collector):
     ```python
     network = tfpbnn.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
     network.compile(
-        tfpbnn.optimizers.SGHMC(0.01), loss=tfpbnn.likelihoods.Normal()
+        tfpbnn.optimizers.SGHMC(1e-3), loss=tfpbnn.likelihoods.Normal()
     )
     samples = tfpbnn.ensembles.CollectSamples(burn_in=2, every=1)
     network.fit(x, y, epochs=6, callbacks=[samples], verbose=0)
