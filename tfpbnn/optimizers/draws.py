@@ -30,18 +30,25 @@ def perturbed(
         A tensor for each variable. The pass over many weights gives the draws
         of the plain operations, up to rounding.
     """
-    parts = list(zip(variables, states, strict=True))
 
-    def draw(key: Tensor, normal: Callable[..., Tensor]) -> list[Tensor]:
+    def draw(means: Any, normal: Callable[..., Tensor]) -> list[Tensor]:
         return [
-            tf.convert_to_tensor(v)
-            + stddev(state) * normal(random.fold(key, i), v.shape, v.dtype)
-            for i, (v, state) in enumerate(parts)
+            mean + stddev(state) * normal(random.fold(key, i), v.shape, v.dtype)
+            for i, (v, mean, state) in enumerate(
+                zip(variables, means, states, strict=True)
+            )
         ]
 
-    if not _is_fused(variables):
-        return draw(key, _plain)
-    return fused.compiled(lambda key: draw(key, _in_one_loop))(key)
+    # A draw moves with its mean; else a tape would keep what made the noise.
+    @tf.custom_gradient
+    def shifted(*means: Tensor) -> Any:
+        if not _is_fused(variables):
+            values = draw(means, _plain)
+        else:
+            values = fused.compiled(lambda m: draw(m, _in_one_loop))(means)
+        return list(values), lambda *upstream: upstream
+
+    return list(shifted(*map(tf.convert_to_tensor, variables)))
 
 
 def _plain(key: Tensor, shape: Any, dtype: Any) -> Tensor:
