@@ -214,9 +214,9 @@ CASES = {
     ),
     "variational": (
         lambda _: trained(classifier((4,), tfpbnn.layers.DenseFlipout(3))),
-        r"Received: a model with a KL",
+        r"Received: one with variational layers",
     ),
-    "length": (unknown_length, r"Give `ess` to IVON"),
+    "length": (unknown_length, r"\(of IVON: `ess`\) must be given"),
     "no ess": (
         lambda m: IVON(0.1).gradients(lambda: LOSS([0], m(np.ones((1, 4)))), m),
         r"Give `IVON\(ess=len\(x\)\)`",

@@ -36,18 +36,23 @@ def count(model: Any, given: Mapping[str, Any]) -> None:
             "of their own. Train it by another optimizer, or take a plain one, "
             "such as tfpbnn.to_deterministic(model)"
         )
+    if optimizer.num_examples is None and given.get("x") is None:
+        raise _unknown(optimizer, "there are no data to count")
     counter = _counter(model, given, optimizer.num_examples)
     try:
         rows, divisor = counter.examples_and_divisor()
     except ValueError as error:
-        raise ValueError(
-            "`num_examples` (of IVON: `ess`) must be given to the optimizer "
-            "where the data don't tell the number of rows, and losses that are "
-            "sums need batches that can be counted. Received: "
-            f"{type(optimizer).__name__} with {optimizer.num_examples}. "
-            f"({error})"
-        ) from error
+        raise _unknown(optimizer, str(error)) from error
     optimizer.weigh(rows, divisor)
+
+
+def _unknown(optimizer: Any, why: str) -> ValueError:
+    return ValueError(
+        "`num_examples` (of IVON: `ess`) must be given to the optimizer where "
+        "the data don't tell the number of rows, and losses that are sums need "
+        f"batches that can be counted. Received: {type(optimizer).__name__} "
+        f"with {optimizer.num_examples}. ({why})"
+    )
 
 
 def _counter(
