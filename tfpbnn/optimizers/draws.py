@@ -39,16 +39,23 @@ def perturbed(
             )
         ]
 
-    # A draw moves with its mean; else a tape would keep what made the noise.
-    @tf.custom_gradient
-    def shifted(*means: Tensor) -> Any:
-        if not _is_fused(variables):
-            values = draw(means, _plain)
-        else:
-            values = fused.compiled(lambda m: draw(m, _in_one_loop))(means)
-        return list(values), lambda *upstream: upstream
+    # Behind them no tape sees what made the noise, and keeps it.
+    means = [tf.stop_gradient(tf.convert_to_tensor(v)) for v in variables]
+    if not _is_fused(variables):
+        values = draw(means, _plain)
+    else:
+        values = fused.compiled(lambda m: draw(m, _in_one_loop))(means)
+    return [_moved(v, x) for v, x in zip(variables, values, strict=True)]
 
-    return list(shifted(*map(tf.convert_to_tensor, variables)))
+
+def _moved(variable: keras.Variable, value: Tensor) -> Tensor:
+    """Returns a draw that moves with its mean, the variable."""
+
+    @tf.custom_gradient
+    def of_mean(_: Tensor) -> Any:
+        return tf.identity(value), lambda upstream: upstream
+
+    return of_mean(tf.convert_to_tensor(variable))
 
 
 def _plain(key: Tensor, shape: Any, dtype: Any) -> Tensor:
