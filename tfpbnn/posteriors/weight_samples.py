@@ -13,6 +13,7 @@ from tfpbnn.base.stacking import loop
 from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.networks import states
 from tfpbnn.networks.copying import clone, compile_like, settle
+from tfpbnn.networks.reading import is_noise
 from tfpbnn.particles.effects import is_random
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
 
@@ -123,8 +124,10 @@ class WeightSamples(StackedWeights):
                 )
         indices = [
             index
-            for index in range(len(variables))
-            if _differ([values[index] for values in weights])
+            for index, variable in enumerate(variables)
+            # Where the noise of a layer stands is no weight.
+            if not is_noise(variable)
+            and _differ([values[index] for values in weights])
         ]
         frozen = states.frozen_in(model)
         for index in indices:
