@@ -26,12 +26,15 @@ class Kind(NamedTuple):
         function: computes it of `(section, **bootstrap)`.
         meaning: what it says, in a plain sentence.
         is_of_ood: whether it needs rows of another kind.
+        needs_errors: whether it needs right and wrong labels, of which there
+            may be one kind only.
     """
 
     name: str
     function: Callable[..., Any]
     meaning: str
     is_of_ood: bool = False
+    needs_errors: bool = False
 
 
 class Score(NamedTuple):
@@ -115,6 +118,7 @@ OF_LABELS = (
         _of(metrics.auroc, event="error"),
         "How often a wrong label is more uncertain than a right one; 0.5 is a "
         "coin, 1 is perfect.",
+        needs_errors=True,
     ),
     Kind(
         "Error of the surest 80 %",
@@ -168,16 +172,19 @@ def scores(
 ) -> dict[str, Score]:
     """Computes all scores of a section, by name.
 
-    A score that is not defined for these data, such as the AUROC of errors of
-    a prediction that makes none, is left out.
+    The AUROC of errors is left out if all labels are right, or all wrong.
+
+    Raises:
+        ValueError: if the targets don't fit, or the draws that a score needs
+            were not kept.
     """
     found = {}
+    has_both = section.is_labels and 0 < _accuracy(section) < 1
     for kind in kinds(section):
-        try:
+        if has_both or not kind.needs_errors:
             value = kind.function(section, n_boot=n_boot, seed=seed)
-        except ValueError:
-            continue
-        found[kind.name] = Score(kind, value, _monte_carlo(section, kind))
+            error = _monte_carlo(section, kind)
+            found[kind.name] = Score(kind, value, error)
         bar.step()
     return found
 
@@ -187,6 +194,9 @@ def kinds(section: Section) -> list[Kind]:
     table = OF_LABELS if section.is_labels else OF_NUMBERS
     has_ood = section.ood is not None
     return [kind for kind in table if has_ood or not kind.is_of_ood]
+
+
+_accuracy = _of(metrics.accuracy)
 
 
 def _monte_carlo(section: Section, kind: Kind) -> float | None:
@@ -200,7 +210,10 @@ def _monte_carlo(section: Section, kind: Kind) -> float | None:
     for group in range(groups):
         kept = draws % groups != group
         without = type(p)(p.outputs[kept], p.likelihood, p.draws, p.mask)
-        left_out.append(float(kind.function(section.with_predictive(without))))
+        rest = section.with_predictive(without)
+        if kind.needs_errors and not 0 < _accuracy(rest) < 1:
+            return None
+        left_out.append(float(kind.function(rest)))
     away = np.array(left_out) - np.mean(left_out)
     error = float(np.sqrt((groups - 1) / groups * np.sum(away**2)))
     # Rounding errors of a score that all draws agree on are none.
