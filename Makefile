@@ -38,8 +38,8 @@ docs: $(VENV)/.installed-test
 	$(BIN)/mkdocs build --strict --quiet
 
 examples: $(VENV)/.installed-test
-	for file in examples/*.py examples/serving/smoke.py; do \
-		$(BIN)/python $$file --smoke || exit 1; done
+	ls examples/*.py examples/*/smoke.py | \
+		xargs -P 2 -I FILE $(BIN)/python FILE --smoke
 
 clean:
 	rm -rf $(VENV) site build *.egg-info
