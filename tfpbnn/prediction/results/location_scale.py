@@ -189,8 +189,8 @@ def quantiles(
 ) -> tuple[Tensor, Tensor]:
     """Finds quantiles in float32, and then makes one step in float64.
 
-    A root of error e has one of about e^2 after a step. Where the density is
-    small beside the level, as between far modes, there is no telling. From the
+    Where the density is small beside the level, as between far modes, or
+    changes much within the step, there is no telling. From the
     quantiles of a Normal it takes two passes over the draws in float32 where
     draws are not far apart, and one in float64: one `exp` each for an element
     and level.
@@ -209,12 +209,14 @@ def quantiles(
     single = tf.cast(levels, tf.float32)
     x = tf.cast(roots(parts.cast(tf.float32), standard, single), tf.float64)
     q = tf.reshape(levels, [-1] + [1] * (len(x.shape) - 1))
-    excess, density = _excess(parts, x, q, standard.quick, standard.pdf)
-    step = excess / density
+    found = _halley(parts, standard._replace(centered=standard.quick), x, q)
+    step, turn, density = found.step, found.turn, found.density
     is_steep = density > 0.01 * tf.minimum(q, 1 - q)
-    is_right = is_steep & (tf.abs(step) < 1e-4)
+    # The error is about the square of the turn times the step.
+    is_near = (tf.abs(step) < 1e-4) & (tf.abs(step * turn * turn) < 1e-10)
+    is_right = is_steep & is_near
     axes = [1, 0, *range(2, len(x.shape))]
-    found = center + width * (x - step)
+    found = center + width * (x + step)
     return tf.transpose(found, axes), tf.transpose(is_right, axes)
 
 
@@ -239,7 +241,7 @@ def roots(parts: Components, standard: Standard, levels: Tensor) -> Tensor:
     start = zeros + math.sqrt(2) * tf.math.erfinv(2 * q - 1)
 
     def step(i: Tensor, x: Any, low: Any, high: Any, done: Any) -> Any:
-        excess, move, turn = _halley(parts, standard, x, q)
+        excess, _, move, turn = _halley(parts, standard, x, q)
         low = tf.where(excess < 0, x, low)
         high = tf.where(excess < 0, high, x)
         # What is left is about the square of the turn times the move. Rounding
@@ -262,28 +264,33 @@ def roots(parts: Components, standard: Standard, levels: Tensor) -> Tensor:
     return x
 
 
+class _Halley(NamedTuple):
+    """Holds the state of a root search at a place, and a step towards the root.
+
+    Attributes:
+        excess: the distribution function less the level.
+        density: the derivative of it.
+        step: the step to take.
+        turn: half of the share by which the density changes in Newton's step.
+    """
+
+    excess: Tensor
+    density: Tensor
+    step: Tensor
+    turn: Tensor
+
+
 def _halley(
     parts: Components, standard: Standard, x: Tensor, q: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Computes the excess over a level at x, and a step to where it is 0.
-
-    Returns:
-        The excess, the step, and half of the share by which the density changes
-        in a step of Newton's.
-    """
-    excess, density = _excess(parts, x, q, standard.centered, standard.pdf)
+) -> _Halley:
+    """Computes Halley's step from x to the quantile of level q."""
+    excess = parts.mean(lambda u, _: standard.centered(u), x) - (q - 0.5)
+    density = parts.mean(lambda u, rate: rate * standard.pdf(u), x)
     slope = parts.mean(lambda u, rate: rate * rate * standard.slope(u), x)
     newton = -excess / density
     turn = 0.5 * newton * slope / density
-    return excess, newton / (1 + tf.clip_by_value(turn, -0.5, 1.0)), turn
-
-
-def _excess(
-    parts: Components, x: Tensor, q: Tensor, centered: Any, pdf: Any
-) -> tuple[Tensor, Tensor]:
-    """Computes the distribution function less the level, and the density."""
-    f = parts.mean(lambda u, _: centered(u), x)
-    return f - (q - 0.5), parts.mean(lambda u, rate: rate * pdf(u), x)
+    step = newton / (1 + tf.clip_by_value(turn, -0.5, 1.0))
+    return _Halley(excess, density, step, turn)
 
 
 def half_distances(
@@ -310,9 +317,8 @@ def crps_of(
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(function: Any, key: tuple[type, str]) -> Any:
+def _compiled(function: Any, kind: type[Likelihood], config: str) -> Any:
     """Compiles one of the functions above by XLA, with making the parts."""
-    kind, config = key
     likelihood = kind.from_config(json.loads(config))
 
     def run(outputs: Tensor, *arguments: Tensor) -> Any:
@@ -337,5 +343,5 @@ def compiled(
         arguments: what the function takes after the parts and the standard.
     """
     config = likelihood.get_config() | {"name": None}
-    key = type(likelihood), json.dumps(config, sort_keys=True)
-    return _compiled(function, key)(outputs, *arguments)
+    key = json.dumps(config, sort_keys=True)
+    return _compiled(function, type(likelihood), key)(outputs, *arguments)
