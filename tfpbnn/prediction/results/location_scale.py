@@ -317,7 +317,7 @@ def crps_of(
 
 
 @functools.lru_cache(maxsize=64)
-def _compiled(function: Any, kind: type[Likelihood], config: str) -> Any:
+def _compiled(function: Any, kind: Any, config: str) -> Any:
     """Compiles one of the functions above by XLA, with making the parts."""
     likelihood = kind.from_config(json.loads(config))
 
@@ -343,5 +343,6 @@ def compiled(
         arguments: what the function takes after the parts and the standard.
     """
     config = likelihood.get_config() | {"name": None}
+    kind: Any = type(likelihood)
     key = json.dumps(config, sort_keys=True)
-    return _compiled(function, type(likelihood), key)(outputs, *arguments)
+    return _compiled(function, kind, key)(outputs, *arguments)
