@@ -12,7 +12,11 @@ from typing import NamedTuple
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Tensor
+
+# The u at which the series of the Normal is halfway from 0 to infinity.
+_HALFWAY = 3.5
 
 
 class Standard(NamedTuple):
@@ -21,15 +25,19 @@ class Standard(NamedTuple):
     Attributes:
         centered: the probability below u, minus a half, as a function of u.
         pdf: the density at u.
+        slope: the derivative of the density at u.
         distance: the mean distance of draws from u.
         half_distance: half of the mean distance of two draws.
+        quick: `centered` to 1e-11, in few steps that XLA can vectorize.
         is_heavy: whether tails are too heavy for sums over them in float32.
     """
 
     centered: Callable[[Tensor], Tensor]
     pdf: Callable[[Tensor], Tensor]
+    slope: Callable[[Tensor], Tensor]
     distance: Callable[[Tensor], Tensor]
     half_distance: float
+    quick: Callable[[Tensor], Tensor]
     is_heavy: bool = False
 
 
@@ -39,6 +47,28 @@ def _normal_centered(u: Tensor) -> Tensor:
 
 def _normal_pdf(u: Tensor) -> Tensor:
     return math.sqrt(0.5 / math.pi) * tf.exp(-0.5 * u * u)
+
+
+def _normal_slope(u: Tensor) -> Tensor:
+    return -u * _normal_pdf(u)
+
+
+def _normal_quick(u: Tensor) -> Tensor:
+    # XLA's erf in float64 takes four times as long as this.
+    w = _HALFWAY / (_HALFWAY + tf.abs(u))
+    tail = tf.exp(-0.5 * u * u) * _series(_normal_beyond(), 2 * w - 1, 1e-12)
+    return tf.sign(u) * (0.5 - tail)
+
+
+@functools.cache
+def _normal_beyond() -> list[float]:
+    """Computes the Chebyshev series of P(> u) / exp(-u^2 / 2), in 2 w - 1."""
+    t = np.polynomial.chebyshev.chebpts1(41)
+    u = _HALFWAY * (1 - t) / (1 + t)
+    with tf.init_scope():
+        ratio = 0.5 * tfp.math.erfcx(math.sqrt(0.5) * u).numpy()
+    found = np.polynomial.chebyshev.chebfit(t, ratio, 40)
+    return [float(term) for term in found]
 
 
 def _normal_distance(u: Tensor) -> Tensor:
@@ -53,14 +83,30 @@ def _laplace_pdf(u: Tensor) -> Tensor:
     return 0.5 * tf.exp(-tf.abs(u))
 
 
+def _laplace_slope(u: Tensor) -> Tensor:
+    return -tf.sign(u) * _laplace_pdf(u)
+
+
 def _laplace_distance(u: Tensor) -> Tensor:
     return tf.abs(u) + tf.exp(-tf.abs(u))
 
 
 NORMAL = Standard(
-    _normal_centered, _normal_pdf, _normal_distance, 1 / math.sqrt(math.pi)
+    _normal_centered,
+    _normal_pdf,
+    _normal_slope,
+    _normal_distance,
+    1 / math.sqrt(math.pi),
+    _normal_quick,
 )
-LAPLACE = Standard(_laplace_centered, _laplace_pdf, _laplace_distance, 0.75)
+LAPLACE = Standard(
+    _laplace_centered,
+    _laplace_pdf,
+    _laplace_slope,
+    _laplace_distance,
+    0.75,
+    _laplace_centered,
+)
 
 
 @functools.cache
@@ -81,19 +127,24 @@ def student_t(df: float) -> Standard:
         power = tf.exp(-0.5 * df * tf.math.log1p(u * u / df))
         return df / (df + u * u), power
 
-    def centered(u: Tensor) -> Tensor:
+    def centered(u: Tensor, least: float = 0.0) -> Tensor:
         square, power = powers(u)
         w = tf.abs(u) * tf.sqrt(square / df)
-        return tf.sign(u) * (0.5 - power * _series(terms, 2 * w - 1))
+        return tf.sign(u) * (0.5 - power * _series(terms, 2 * w - 1, least))
 
     def pdf(u: Tensor) -> Tensor:
         square, power = powers(u)
         return norm * power * tf.sqrt(square)
 
+    def slope(u: Tensor) -> Tensor:
+        return -(df + 1) * u / (df + u * u) * pdf(u)
+
     def distance(u: Tensor) -> Tensor:
         return 2 * (u * centered(u) + (df + u * u) / (df - 1) * pdf(u))
 
-    return Standard(centered, pdf, distance, half_distance, is_heavy=df < 4)
+    quick = functools.partial(centered, least=1e-12)
+    parts = centered, pdf, slope, distance, half_distance, quick
+    return Standard(*parts, is_heavy=df < 4)
 
 
 def _log_beta(b: float) -> float:
@@ -113,9 +164,15 @@ def _beyond(df: float) -> list[float]:
     return [float(term) for term in found]
 
 
-def _series(terms: list[float], t: Tensor) -> Tensor:
-    """Sums a Chebyshev series by Clenshaw's recurrence, as far as it counts."""
-    least = 0.05 * np.finfo(t.dtype.as_numpy_dtype).eps
+def _series(terms: list[float], t: Tensor, least: float = 0.0) -> Tensor:
+    """Sums a Chebyshev series by Clenshaw's recurrence, as far as it counts.
+
+    Args:
+        terms: its terms.
+        t: places, from -1 to 1.
+        least: terms below this are left out, as are those that rounding hides.
+    """
+    least = max(least, 0.05 * np.finfo(t.dtype.as_numpy_dtype).eps)
     count = max(i for i, term in enumerate(terms) if abs(term) > least)
     one, two = tf.zeros_like(t), tf.zeros_like(t)
     for term in terms[count:0:-1]:

@@ -235,7 +235,14 @@ def test_standard_distributions(name):
     else:
         exact = {"laplace": stats.laplace}.get(name, stats.norm)
     np.testing.assert_allclose(standard.centered(u), exact.cdf(u) - 0.5)
+    np.testing.assert_allclose(
+        standard.quick(u), exact.cdf(u) - 0.5, atol=1e-11
+    )
     np.testing.assert_allclose(standard.pdf(u), exact.pdf(u))
+    # The Laplace distribution's density has a corner at 0.
+    v, h = u[u != 0], 1e-5
+    slope = (exact.pdf(v + h) - exact.pdf(v - h)) / (2 * h)
+    np.testing.assert_allclose(standard.slope(v), slope, atol=1e-9)
     distance = [
         exact.expect(lambda x, v=v: abs(x - v), limit=200) for v in u[::8]
     ]
@@ -262,6 +269,31 @@ def test_hardly_a_row_is_searched_again(name, monkeypatch):
     assert sum(searched) <= 2
     np.testing.assert_allclose(p.cdf(low), 0.05, atol=1e-7)
     np.testing.assert_allclose(p.cdf(high), 0.95, atol=1e-7)
+
+
+@pytest.mark.parametrize("spread", [0.03, 0.3, 3.0])
+@pytest.mark.parametrize("name", ["normal", "laplace"])
+def test_quantiles_of_draws_near_and_far(name, spread, monkeypatch):
+    """Whatever way the steps go: the levels at the quantiles are right."""
+    likelihood, size = STANDARD[name]
+    rng = np.random.default_rng(2)
+    outputs = rng.standard_normal((1, 250, size))
+    outputs = outputs + spread * rng.standard_normal((30, 250, size))
+    monkeypatch.setattr(location_scale, "LARGE", 0)
+    p = RegressionPredictive(outputs, likelihood)
+    for level, q in zip([0.05, 0.95], p.interval(0.9), strict=True):
+        np.testing.assert_allclose(p.cdf(q), level, atol=3e-8)
+
+
+def test_likelihoods_that_change_have_programs_of_their_own(monkeypatch):
+    """A compiled program has the units of targets in it."""
+    outputs = np.random.default_rng(3).standard_normal((20, 9, 2))
+    monkeypatch.setattr(location_scale, "LARGE", 0)
+    likelihood = likelihoods.Normal()
+    before = RegressionPredictive(outputs, likelihood).crps(np.zeros(9))
+    likelihood.adapt([30.0, 60.0])
+    after = RegressionPredictive(outputs, likelihood).crps(np.full(9, 45.0))
+    assert after == pytest.approx(15 * before, rel=1e-4)
 
 
 @pytest.mark.parametrize("df", [2.01, 3.0, 4.5, 30.0, 100.0])

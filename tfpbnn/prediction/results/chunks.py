@@ -41,7 +41,8 @@ def by_rows(
         parts = [tf.constant(array[rows]) for array in arrays]
         found = function(tf.constant(outputs[:, rows], dtype), *parts)
         is_tuple = isinstance(found, tuple)
-        results.append([part[new] for part in (found if is_tuple else [found])])
+        found = found if is_tuple else [found]
+        results.append([np.asarray(part)[new] for part in found])
         if bar is None:  # not before programs are compiled
             bar = Bar("auto")
             bar.expect(len(starts) - 1)

@@ -168,9 +168,8 @@ class RegressionPredictive(Predictive):
 
     def _fast_quantiles(self, levels: Array) -> tuple[Array, Array]:
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Any:
-            parts = fast.components(self.likelihood, outputs)
-            args = tf.constant(levels), center, width
-            return fast.compiled(fast.quantiles, parts, self._standard, *args)
+            args = outputs, tf.constant(levels), center, width
+            return fast.compiled(fast.quantiles, self.likelihood, *args)
 
         arrays = self.mean, self.stddev
         return self._by_rows(chunk, *arrays, chunk=fast.CHUNK)
@@ -210,10 +209,10 @@ class RegressionPredictive(Predictive):
         """Half the mean distance of two targets of a row, `[N, ..., k]`."""
 
         def chunk(outputs: Tensor, center: Tensor, width: Tensor) -> Tensor:
-            parts = fast.components(self.likelihood, outputs)
             if self._is_large:
-                args = parts, self._standard, center, width
+                args = self.likelihood, outputs, center, width
                 return fast.compiled(fast.half_distances, *args)
+            parts = fast.components(self.likelihood, outputs)
             relative = parts.relative(center, width)
             return width * fast.half_distance(relative, self._standard)
 
@@ -353,10 +352,10 @@ class RegressionPredictive(Predictive):
 
     def _fast_crps(self, y: Array) -> Array:
         def chunk(outputs: Tensor, *arguments: Tensor) -> Tensor:
-            parts = fast.components(self.likelihood, outputs)
             if self._is_large:
-                args = parts, self._standard, *arguments
+                args = self.likelihood, outputs, *arguments
                 return fast.compiled(fast.crps_of, *args)
+            parts = fast.components(self.likelihood, outputs)
             return fast.crps(parts, self._standard, *arguments[:2])
 
         arrays = y, self._half_distances, self.mean, self.stddev
