@@ -9,7 +9,7 @@ import tensorflow as tf
 from tfpbnn import metrics
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Categorical, Likelihood
-from tfpbnn.prediction.results import recalibrated
+from tfpbnn.prediction.results import recalibrated, softmax
 from tfpbnn.prediction.results.base import Predictive
 from tfpbnn.prediction.results.scores import Scores
 from tfpbnn.prediction.results.targets import scored
@@ -66,6 +66,8 @@ class ClassificationPredictive(Predictive):
 
         if self.likelihood.of_mixture is not None:
             return self._moments[0]
+        if softmax.is_moderate(self.likelihood, self.outputs):
+            return softmax.mean(self.outputs)
         dtype = np.result_type(self.outputs.dtype, np.float32)
         return self._by_rows(chunk, dtype=dtype).astype(np.float64)
 
