@@ -22,7 +22,7 @@ TIERS = [
     {"families"},
     {"priors"},
     {"layers"},
-    {"particles", "callbacks", "dropout"},
+    {"particles", "callbacks", "distribute", "dropout"},
     {"training", "prediction"},
     {
         "posteriors",
