@@ -7,6 +7,7 @@ an object of the user's is ever replaced.
 """
 
 import contextlib
+import copy
 import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
@@ -100,6 +101,102 @@ def loss_of_outputs(model: Any, y: Any, y_pred: Any, weights: Any) -> Any:
     is called, which is too often where a step takes the mean of several.
     """
     return model._compile_loss(y, y_pred, weights)
+
+
+def exchange_losses(model: Any, exchanged: Callable[[Any], Any]) -> bool:
+    """Puts other losses in the place of a compiled model's, for its steps.
+
+    The public way is to compile with other losses, but then they would be the
+    model's `loss`, and be saved with it.
+
+    Args:
+        model: a compiled model, whose `loss` stays as it is.
+        exchanged: a function that returns what is called in a loss's place.
+
+    Returns:
+        Whether the losses are there: Keras makes them of their names when it
+        first computes a loss.
+    """
+    losses = model._compile_loss
+    if losses is None:
+        return True
+    if not losses.built:
+        return False
+    losses._flat_losses = [
+        each._replace(loss=exchanged(each.loss)) for each in losses._flat_losses
+    ]
+    return True
+
+
+def summed(loss: Any, call: Callable[[Any, Any], Any]) -> Any:
+    """Returns a loss like another, which sums up what `call` returns.
+
+    A subclass would do so in public, but not of any loss, since its
+    constructor may ask for arguments that the loss does not tell.
+
+    Args:
+        loss: a Keras loss, which stays as it is.
+        call: the values of rows and places, of targets and outputs.
+    """
+    new = copy.copy(loss)
+    vars(new).update(reduction="sum", call=call)
+    return new
+
+
+def clipped(optimizer: Any, gradients: list[Any]) -> list[Any]:
+    """Clips gradients as an optimizer does before its step.
+
+    The public `apply` does the step at once.
+    """
+    return list(optimizer._clip_gradients(gradients))
+
+
+def begin_at_epoch(model: Any, epoch: int | None) -> None:
+    """Makes the `fit` that has called a callback begin at another epoch.
+
+    The public `initial_epoch` is an argument of `fit`, which was called
+    before; Keras's own `BackupAndRestore` sets the attribute too.
+    """
+    model._initial_epoch = epoch
+
+
+class StepsOfReplicas:
+    """A mixin for Keras models that train on several replicas or workers.
+
+    In public a step is all that can be written by oneself. What Keras does
+    before the first one, and with what steps return, fails where batches don't
+    divide by the number of replicas, and where there are several workers.
+    """
+
+    def _maybe_symbolic_build(
+        self, iterator: Any = None, data_batch: Any = None
+    ) -> None:
+        """Builds the model by the rows of one replica.
+
+        Keras takes the mean of the batches of all replicas, which may be of
+        several sizes, or on other machines.
+        """
+        strategy = self._distribute_strategy  # type: ignore[attr-defined]
+        if iterator is not None and strategy is not None:
+            for _, _, batches in iterator:
+                data_batch = keras.tree.map_structure(
+                    lambda part: strategy.experimental_local_results(part)[0],
+                    next(batches),
+                )
+                break
+        super()._maybe_symbolic_build(data_batch=data_batch)  # type: ignore[misc]
+
+    def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
+        """Gives what steps return an axis, over which workers take the mean.
+
+        Keras reduces it along the first axis where there are several workers,
+        which scalars don't have.
+        """
+
+        def step(data: Any) -> Any:
+            return self.returned(step_function(data))  # type: ignore[attr-defined]
+
+        return super()._make_function(step)  # type: ignore[misc]
 
 
 def slot_index(optimizer: Any, variable: Any) -> int | None:

@@ -6,4 +6,6 @@ which call it. To add one: a file for one thing that replicas have in common,
 with its parity with one device in `tests/distribute`, in a process of its own.
 """
 
-__all__: list[str] = []
+from tfpbnn.distribute.environment import strategy
+
+__all__ = ["strategy"]

@@ -17,6 +17,7 @@ from tfpbnn.base import data, keras_private
 from tfpbnn.base.by_output import entry_per_output
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
+from tfpbnn.distribute import starting
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import reading
 from tfpbnn.training.losses import check_names
@@ -40,7 +41,8 @@ class CheckedData:
         Raises:
             TypeError: if targets are strings or other objects.
             ValueError: if arrays have NaN among them, or targets that the
-                compiled loss can't take.
+                compiled loss can't take, or if the model's strategy can't
+                evaluate it as one device does.
         """
         plain = super().evaluate  # type: ignore[misc]
         # What `fit` has kept for between epochs was looked at when it began.
@@ -48,6 +50,7 @@ class CheckedData:
             return plain(*args, **kwargs)
         bound = inspect.signature(plain).bind(*args, **kwargs)
         data.as_keras_takes(bound.arguments)
+        starting.check(self, bound.arguments)
         check_data(self, bound.arguments)
         return plain(*bound.args, **bound.kwargs)
 

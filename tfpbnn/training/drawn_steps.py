@@ -8,8 +8,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import keras_private
 from tfpbnn.base.types import Tensor
+from tfpbnn.distribute import steps
 from tfpbnn.training import optimizer_step
 from tfpbnn.training.optimizer_step import inner
 
@@ -33,7 +33,6 @@ def train_step(
             `compute_loss`, that it is trained.
     """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
     losses, outputs = [], []
 
     def loss() -> Tensor:
@@ -46,8 +45,6 @@ def train_step(
     variables = model.trainable_weights
     scale = model.optimizer.scale_loss(tf.ones(()))
     gradients = inner(model.optimizer).gradients(loss, variables, scale)
-    tracker = keras_private.loss_tracker(model)
-    mean = tf.add_n(losses) / len(losses)
-    tracker.update_state(mean, sample_weight=tf.shape(first)[0])
+    steps.track(model, tf.add_n(losses) / len(losses), x)
     optimizer_step.apply_gradients(model.optimizer, gradients, variables)
     return model.compute_metrics(x, y, outputs[-1], sample_weight=sample_weight)

@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import data, keras_private
+from tfpbnn.base import data
 from tfpbnn.base.types import Tensor
 from tfpbnn.callbacks.kl_weight import with_kl_weight
+from tfpbnn.distribute import replicas, starting, steps
 from tfpbnn.training import (
     collapse,
     counting,
@@ -21,7 +22,9 @@ from tfpbnn.training import (
 )
 
 
-class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
+class WeightedFit(
+    data_checks.CheckedData, steps_per_call.StepsPerCall, steps.SharedSteps
+):
     """A mixin whose `fit` weights the KL by the number of training examples."""
 
     def fit(self, *args: Any, **kwargs: Any) -> keras.callbacks.History:
@@ -41,6 +44,7 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
         bound = inspect.signature(plain).bind(*args, **kwargs)
         given = bound.arguments
         data.as_keras_takes(given)
+        starting.check(self, given)
         data_checks.check_data(self, given)
         units.warn(self, given)
         if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):
@@ -64,37 +68,58 @@ class WeightedFit(data_checks.CheckedData, steps_per_call.StepsPerCall):
         optimizer = self.optimizer  # type: ignore[attr-defined]
         if is_keras and drawn_steps.draws_weights(optimizer):
             return drawn_steps.train_step(self, data, _modes(self))
-        if is_keras and optimizer_step.is_one_pass(
-            optimizer,
-            self.trainable_weights,  # type: ignore[attr-defined]
+        weights = self.trainable_weights  # type: ignore[attr-defined]
+        is_shared = replicas.are_several() and weights
+        if is_keras and (
+            is_shared or optimizer_step.is_one_pass(optimizer, weights)
         ):
-            return _one_pass_step(self, data)
+            return _step(self, data)
         return plain(data)
 
+    def test_step(self, data: Any) -> dict[str, Tensor]:
+        """Does Keras's test step; the loss is that of all replicas' rows."""
+        plain = super().test_step  # type: ignore[misc]
+        is_keras = plain.__func__ is keras.Model.test_step
+        if not (is_keras and replicas.are_several()):
+            return plain(data)
+        x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
+        in_call, in_loss = _modes(self, False)
+        y_pred = self(x, **in_call)  # type: ignore[operator]
+        loss = self.compute_loss(x, y, y_pred, sample_weight, **in_loss)
+        steps.track(self, loss, x)
+        return self.compute_metrics(  # type: ignore[attr-defined]
+            x, y, y_pred, sample_weight=sample_weight
+        )
 
-def _one_pass_step(model: Any, data: Any) -> dict[str, Tensor]:
-    """Does Keras's training step, with this package's optimizer step."""
+
+def _step(model: Any, data: Any) -> dict[str, Tensor]:
+    """Does Keras's training step, with this package's optimizer step.
+
+    In one of several replicas it does its share of the step.
+    """
     x, y, sample_weight = keras.utils.unpack_x_y_sample_weight(data)
-    first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
     in_call, in_loss = _modes(model)
     with tf.GradientTape() as tape:
         y_pred = model(x, **in_call)
         loss = model.compute_loss(x, y, y_pred, sample_weight, **in_loss)
-        tracker = keras_private.loss_tracker(model)
-        tracker.update_state(loss, sample_weight=tf.shape(first)[0])
+        steps.track(model, loss, x)
         scaled = model.optimizer.scale_loss(loss)
     variables = model.trainable_weights
     gradients = tape.gradient(scaled, variables)
+    gradients = steps.clipped_together(model.optimizer, gradients)
     optimizer_step.apply_gradients(model.optimizer, gradients, variables)
     return model.compute_metrics(x, y, y_pred, sample_weight=sample_weight)
 
 
-def _modes(model: Any) -> tuple[dict[str, bool], dict[str, bool]]:
+def _modes(
+    model: Any, training: bool = True
+) -> tuple[dict[str, bool], dict[str, bool]]:
     """Returns the arguments `training` of a model's call and its loss."""
-    return _in_training(model.call), _in_training(model.compute_loss)
+    call, loss = model.call, model.compute_loss
+    return _mode(call, training), _mode(loss, training)
 
 
-def _in_training(function: Callable[..., Any]) -> dict[str, bool]:
+def _mode(function: Callable[..., Any], training: bool) -> dict[str, bool]:
     """Returns the argument `training`, for functions that have it."""
     has_mode = "training" in inspect.signature(function).parameters
-    return {"training": True} if has_mode else {}
+    return {"training": training} if has_mode else {}

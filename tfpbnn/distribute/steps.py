@@ -1,0 +1,129 @@
+"""Computes in each replica its share of a step that is one device's."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfpbnn.base import keras_private
+from tfpbnn.base.types import Tensor
+from tfpbnn.distribute import exact_loss, replicas
+
+
+class SharedSteps(keras_private.StepsOfReplicas):
+    """A mixin whose losses are those of one device, whatever the strategy."""
+
+    def compute_loss(
+        self,
+        x: Any = None,
+        y: Any = None,
+        y_pred: Any = None,
+        sample_weight: Any = None,
+        training: bool = True,
+    ) -> Tensor:
+        """Computes the loss; in one of several replicas its share of it.
+
+        The shares add up to the loss of the whole batch, on one device, also
+        where replicas have different numbers of rows, of masked places, or
+        none. Each has its part of the KL and of other losses of layers.
+
+        Raises:
+            ValueError: in one of several replicas, if a loss is a scalar or
+                has no reduction, or if layers add losses in calls that a
+                synchronized layer interrupts.
+        """
+        if not replicas.are_several():
+            return super().compute_loss(  # type: ignore[misc]
+                x, y, y_pred, sample_weight, training=training
+            )
+        extra = list(self.losses)  # type: ignore[attr-defined]
+        _check_losses_of_calls(self, len(extra))
+        if not keras_private.exchange_losses(self, _share):
+            keras_private.loss_of_outputs(self, y, y_pred, sample_weight)
+            keras_private.exchange_losses(self, _share)
+
+        def losses() -> Tensor | None:
+            if self.loss is None:  # type: ignore[attr-defined]
+                return None
+            return keras_private.loss_of_outputs(self, y, y_pred, sample_weight)
+
+        return exact_loss.total_loss(losses, extra)
+
+    def returned(self, logs: Any) -> Any:
+        """Puts what a step returns into the form that Keras reduces."""
+        strategy = self.distribute_strategy  # type: ignore[attr-defined]
+        if not replicas.is_multi_worker(strategy):
+            return logs
+        return keras.tree.map_structure(lambda v: tf.expand_dims(v, 0), logs)
+
+
+def track(model: Any, loss: Tensor, x: Any) -> None:
+    """Adds a step's loss to what the model reports as its loss.
+
+    Args:
+        model: a compiled model.
+        loss: of the batch; in one of several replicas its share.
+        x: the replica's inputs.
+    """
+    first = next(leaf for leaf in keras.tree.flatten(x) if leaf is not None)
+    rows = tf.shape(first)[0]
+    if replicas.are_several():
+        loss, rows = loss * replicas.count(), replicas.mean_rows(rows)
+    keras_private.loss_tracker(model).update_state(loss, sample_weight=rows)
+
+
+def clipped_together(
+    optimizer: Any, gradients: Sequence[Any]
+) -> Sequence[Any]:
+    """Clips the gradients of the whole batch, not those of each replica.
+
+    Keras's optimizers clip a replica's share before they add up the shares.
+
+    Returns:
+        Shares that the optimizer adds up to the clipped gradients, and that
+        are too small for it to clip again.
+    """
+    names = ("clipnorm", "global_clipnorm", "clipvalue")
+    clips = any(getattr(optimizer, name, None) for name in names)
+    if not (clips and replicas.are_several()):
+        return gradients
+    dense = [g for g in gradients if g is not None]
+    summed = iter(replicas.total(list(map(tf.convert_to_tensor, dense))))
+    whole = [None if g is None else next(summed) for g in gradients]
+    return [
+        None if g is None else g / replicas.count()
+        for g in keras_private.clipped(optimizer, whole)
+    ]
+
+
+def _share(loss: Any) -> Any:
+    is_one = isinstance(loss, exact_loss.ShareOfLoss)
+    return loss if is_one else exact_loss.ShareOfLoss(loss)
+
+
+def _check_losses_of_calls(model: Any, count: int) -> None:
+    """Raises if losses that calls add would be lost between replicas.
+
+    Replicas take turns where a layer waits for all of them, and Keras clears
+    the one list of such losses at each turn. Regularizers, as KLs are, are
+    computed when they are asked for.
+    """
+    regularized = [
+        variable
+        for variable in model.trainable_variables
+        if variable.regularizer is not None
+    ]
+    waiting = [
+        layer.name
+        for layer in keras_private.held_layers(model)
+        if getattr(layer, "synchronized", False)
+    ]
+    if waiting and count > len(regularized):
+        raise ValueError(
+            "Layers must not add losses in their calls (`add_loss`, "
+            "`activity_regularizer`) in a model with layers that wait for "
+            "other replicas, since Keras loses some on the way. Received: "
+            f"such losses, and the synchronized layers {waiting}. Make the "
+            "losses regularizers of weights, or take another normalization"
+        )
