@@ -22,33 +22,52 @@ def drawn(units, **kwargs):
     return Dense(units, seed=units, **kwargs)
 
 
-def mlp(*middle, outputs=1, shape=(3,)):
-    return tfpbnn.Sequential(
-        [keras.Input(shape), drawn(4, activation="tanh"), *middle]
-        + [drawn(outputs)]
-    )
-
-
 def sync():
     return keras.layers.BatchNormalization(synchronized=True)
 
 
-def masked():
-    return tfpbnn.Sequential(
-        [keras.Input((5, 3)), keras.layers.Masking(), drawn(4), drawn(2)]
-    )
+def mlp(*middle):
+    layers = [keras.Input((3,)), drawn(4, activation="tanh"), *middle]
+    return tfpbnn.Sequential([*layers, drawn(1)])
 
 
-def shared():
-    x, layer = keras.Input((3,)), drawn(3, activation="tanh")
-    return tfpbnn.Model(x, drawn(1)(layer(layer(x))))
+def by_row(y, y_pred):
+    return tf.reduce_mean((y - y_pred) ** 2, axis=-1)
 
 
-def two_headed():
+LOSSES = {
+    "mean": keras.losses.MeanSquaredError(),
+    "sum": keras.losses.MeanSquaredError(reduction="sum"),
+    "weights": keras.losses.MeanSquaredError(
+        reduction="mean_with_sample_weight"
+    ),
+    "function": by_row,
+    "normal": tfpbnn.likelihoods.Normal(),
+    "ignoring": keras.losses.SparseCategoricalCrossentropy(
+        from_logits=True, ignore_class=1
+    ),
+}
+
+
+def many():
     a, b = keras.Input((3,), name="a"), keras.Input((3,), name="b")
     h = keras.layers.concatenate([drawn(4)(a), drawn(5)(b)])
-    outputs = {"mean": drawn(1)(h), "kind": drawn(3)(h)}
+    sizes = dict.fromkeys(LOSSES, 1) | {"normal": 2, "ignoring": 3}
+    outputs = {name: drawn(size)(h) for name, size in sizes.items()}
     return tfpbnn.Model({"a": a, "b": b}, outputs)
+
+
+def normalized():
+    x, shared = keras.Input((3,)), drawn(3, activation="tanh")
+    h = sync()(shared(shared(sync()(x))))
+    h = keras.layers.Dense(4, "relu", kernel_regularizer="l2")(h)
+    return tfpbnn.Model(x, sync()(drawn(1)(h)))
+
+
+def masked():
+    x = keras.Input((5, 3))
+    h = drawn(4)(keras.layers.Masking()(x))
+    return tfpbnn.Model(x, [drawn(2)(h), drawn(3)(h), drawn(2)(h)])
 
 
 def embedded():
@@ -74,175 +93,96 @@ class Batches(keras.utils.PyDataset):
         return X[part], Y[part], W[part]
 
 
-def by_row(y, y_pred):
-    return tf.reduce_mean((y - y_pred) ** 2, axis=-1)
+def linear():
+    return tfpbnn.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
 
 
-def dataset(*arrays, size=16):
-    return tf.data.Dataset.from_tensor_slices(arrays).batch(size)
-
-
-KINDS = {"mean": Y, "kind": LABELS}
-BOTH = {"a": X, "b": X[::-1]}
-LOSSES = {
-    "mean": "mse",
-    "kind": keras.losses.SparseCategoricalCrossentropy(from_logits=True),
-}
-
-
-def mse(reduction):
-    return keras.losses.MeanSquaredError(reduction=reduction)
-
-
-def ignoring():
-    return keras.losses.SparseCategoricalCrossentropy(
-        from_logits=True, ignore_class=1
-    )
-
-
-# name: network, loss, arguments of `fit`, arguments of `compile`. A global batch
-# of 16 leaves 10 rows; of 9 it never divides; of 14 there are 2 rows at last,
-# so that some of 4 replicas have none.
-NORMAL = tfpbnn.likelihoods.Normal
+SGD = keras.optimizers.SGD
+# name: network, arguments of `compile`, and of `fit`. Batches of 16 leave 10
+# rows; of 9 they never divide; of 14 there are 2 at last, so that some of 4
+# replicas have none.
 CASES = {
-    "even": (mlp, "mse", dict(x=X[:48], y=Y[:48]), {}),
-    "ragged": (mlp, "mse", dict(x=X, y=Y), {}),
-    "odd_first": (mlp, "mse", dict(x=X, y=Y, batch_size=9), {}),
-    "empty": (mlp, "mse", dict(x=X, y=Y, batch_size=14), {}),
-    "weights": (mlp, "mse", dict(x=X, y=Y, sample_weight=W), {}),
-    "likelihood": (
-        lambda: mlp(outputs=2),
-        NORMAL(),
-        dict(x=X, y=Y, sample_weight=W),
-        {},
-    ),
-    "by_weights": (
-        mlp,
-        mse("mean_with_sample_weight"),
-        dict(x=X, y=Y, sample_weight=W),
-        {},
-    ),
-    "sums": (mlp, mse("sum"), dict(x=X, y=Y), {}),
-    "function": (mlp, by_row, dict(x=X, y=Y, batch_size=9), {}),
-    "ignored": (
-        lambda: mlp(outputs=3),
-        ignoring(),
-        dict(x=X, y=LABELS, batch_size=9),
-        {},
-    ),
-    "class_weight": (
-        lambda: mlp(outputs=3),
-        LOSSES["kind"],
-        dict(x=X, y=LABELS, class_weight={0: 1.0, 1: 2.0, 2: 0.5}),
-        {},
-    ),
-    "masked": (masked, "mse", dict(x=STEPS, y=STEPS[..., :2]), {}),
-    "masked_likelihood": (
-        masked,
-        NORMAL(),
-        dict(x=STEPS, y=STEPS[..., 0], batch_size=9),
-        {},
-    ),
-    "shared": (shared, "mse", dict(x=X, y=Y), {}),
-    "two_headed": (
-        two_headed,
-        LOSSES,
-        dict(x=BOTH, y=KINDS, batch_size=9),
+    "even": (mlp, dict(loss="mse"), dict(x=X[:48], y=Y[:48])),
+    "losses": (
+        many,
         dict(
-            loss_weights={"mean": 2.0, "kind": 0.5},
-            metrics={"mean": "mae", "kind": "accuracy"},
+            loss=LOSSES,
+            loss_weights=dict.fromkeys(LOSSES, 0.5) | {"sum": 0.01},
+            metrics={"mean": ["mae"], "ignoring": ["accuracy"]},
+            weighted_metrics={"function": ["mse"]},
+        ),
+        dict(
+            x={"a": X, "b": X[::-1]},
+            y=dict.fromkeys(LOSSES, Y) | {"ignoring": LABELS},
+            sample_weight=dict.fromkeys(LOSSES, W) | {"mean": W**2},
+            batch_size=9,
         ),
     ),
-    "sync_first": (
-        lambda: tfpbnn.Sequential([keras.Input((3,)), sync(), drawn(1)]),
-        "mse",
-        dict(x=X, y=Y),
-        {},
+    "masked": (
+        masked,
+        dict(
+            loss=[
+                "mse",
+                tfpbnn.likelihoods.Categorical(),
+                keras.losses.MeanSquaredError(
+                    reduction="mean_with_sample_weight"
+                ),
+            ]
+        ),
+        dict(
+            x=STEPS,
+            y=[STEPS[..., :2], (STEPS[..., 0] > 0).astype(int), STEPS[..., 1:]],
+            batch_size=14,
+        ),
     ),
-    "sync_between": (lambda: mlp(sync()), "mse", dict(x=X, y=Y), {}),
-    "sync_last": (
-        lambda: tfpbnn.Sequential([keras.Input((3,)), drawn(1), sync()]),
-        "mse",
-        dict(x=X, y=Y, batch_size=14),
-        {},
+    "normalized": (
+        normalized,
+        dict(loss="mse", metrics=["mae"]),
+        dict(x=X, y=Y, batch_size=14, validation_data=(X[:13], Y[:13], W[:13])),
     ),
     "clipped": (
         mlp,
-        "mse",
-        dict(x=X, y=Y),
-        dict(optimizer=lambda: keras.optimizers.SGD(0.1, global_clipnorm=0.5)),
+        dict(loss="mse", optimizer=lambda: SGD(0.1, global_clipnorm=0.5)),
+        dict(x=tf.data.Dataset.from_tensor_slices((X, Y, W)).batch(16)),
     ),
-    "clipped_by_value": (
+    "rows clipped": (
         embedded,
-        "mse",
+        dict(loss="mse", optimizer=lambda: SGD(0.1, clipvalue=0.05)),
         dict(x=TOKENS, y=Y),
-        dict(optimizer=lambda: keras.optimizers.SGD(0.1, clipvalue=0.05)),
     ),
-    "embedded": (embedded, "mse", dict(x=TOKENS, y=Y), {}),
-    "subclassed": (Subclassed, "mse", dict(x=X, y=Y), {}),
+    "subclassed": (Subclassed, dict(loss="mse"), dict(x=Batches())),
     "deferred": (
         lambda: tfpbnn.Sequential([drawn(4), drawn(1)]),
-        "mse",
+        dict(loss="mse"),
         dict(x=X, y=Y, batch_size=9),
-        {},
-    ),
-    "dataset": (mlp, "mse", dict(x=dataset(X, Y, W)), {}),
-    "pydataset": (mlp, "mse", dict(x=Batches()), {}),
-    "validated": (
-        mlp,
-        "mse",
-        dict(x=X, y=Y, validation_data=(X[:13], Y[:13], W[:13])),
-        dict(metrics=["mae"], weighted_metrics=["mse"]),
-    ),
-    "regularized": (
-        lambda: mlp(keras.layers.Dense(3, kernel_regularizer="l2")),
-        "mse",
-        dict(x=X, y=Y),
-        {},
     ),
     "sampler": (
-        lambda: tfpbnn.Sequential(
-            [keras.Input((3,)), keras.layers.Dense(1)]
+        linear,
+        dict(
+            loss="mse",
+            optimizer=lambda: tfpbnn.optimizers.SGLD(1e-3, seed=1),
         ),
-        "mse",
         dict(x=X, y=Y),
-        dict(optimizer=lambda: tfpbnn.optimizers.SGLD(1e-3, seed=1)),
     ),
-    "adam_fused": (
-        lambda: mlp(drawn(160), drawn(160), outputs=1),
-        "mse",
+    "fused": (
+        lambda: mlp(drawn(160), drawn(160)),
+        dict(loss="mse", optimizer=lambda: keras.optimizers.Adam(1e-3)),
         dict(x=X, y=Y),
-        dict(optimizer=lambda: keras.optimizers.Adam(1e-3)),
     ),
 }
 
 
 def train(name):
-    """Losses, metrics and weights after two epochs, as plain lists."""
+    """Logs and weights after two epochs, as plain lists."""
     keras.utils.set_random_seed(1)
-    network, loss, given, compiled = CASES[name]
+    network, compiled, given = CASES[name]
     model = network()
-    compiled = dict(compiled)
-    optimizer = compiled.pop("optimizer", lambda: keras.optimizers.SGD(0.05))
-    model.compile(optimizer(), loss, **compiled)
-    settings = dict(batch_size=16, epochs=2, shuffle=False, verbose=0)
-    if not hasattr(given["x"], "shape") and not isinstance(given["x"], dict):
-        del settings["batch_size"]
+    optimizer = compiled.get("optimizer", lambda: SGD(0.05))()
+    model.compile(**(compiled | {"optimizer": optimizer}))
+    settings = dict(epochs=2, shuffle=False, verbose=0)
+    if "y" in given:
+        settings["batch_size"] = 16
     history = model.fit(**(settings | given)).history
-    scores = {}
-    if "sample_weight" not in given:
-        scores = model.evaluate(
-            given["x"], given.get("y"), verbose=0, return_dict=True
-        )
-    weights = {
-        f"{index} {v.name}": v.numpy().tolist()
-        for index, v in enumerate(model.weights)
-        if "noise_state" not in v.path
-    }
-    states = [v.numpy().tolist() for v in model.weights if "state" in v.path]
-    return {
-        "history": history,
-        "scores": scores,
-        "weights": weights,
-        "states": states,
-    }
+    noise = [v.numpy().tolist() for v in model.weights if "state" in v.name]
+    weights = [v.numpy().tolist() for v in model.weights if "seed" not in v.name]
+    return {"logs": history, "weights": weights, "noise": noise}

@@ -5,6 +5,7 @@ collect weights and leave a posterior behind are in
 `tfpbnn.ensembles.averaging`.
 """
 
+from tfpbnn.callbacks.backup_and_restore import BackupAndRestore
 from tfpbnn.callbacks.kl_weight import KLWeight
 
-__all__ = ["KLWeight"]
+__all__ = ["BackupAndRestore", "KLWeight"]

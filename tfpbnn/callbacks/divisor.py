@@ -103,7 +103,7 @@ class Divisor:
         if self.ignore_class is not None and y is not None:
             labels = np.asarray(y)
             counts *= np.reshape(labels, shape) != self.ignore_class
-        if mask is not None:
+        if mask is not None and self.is_masked:
             mask = np.asarray(mask, bool)
             # Keras divides by the share of places without a mask.
             extra = [1] * (len(shape) - mask.ndim)

@@ -88,13 +88,19 @@ def clipped_together(
     clips = any(getattr(optimizer, name, None) for name in names)
     if not (clips and replicas.are_several()):
         return gradients
-    dense = [g for g in gradients if g is not None]
-    summed = iter(replicas.total(list(map(tf.convert_to_tensor, dense))))
+    summed = iter(replicas.total([g for g in gradients if g is not None]))
     whole = [None if g is None else next(summed) for g in gradients]
-    return [
-        None if g is None else g / replicas.count()
-        for g in keras_private.clipped(optimizer, whole)
-    ]
+    return list(map(_own_part, keras_private.clipped(optimizer, whole)))
+
+
+def _own_part(gradient: Any) -> Any:
+    """Divides a gradient by the number of replicas."""
+    if gradient is None:
+        return None
+    if isinstance(gradient, tf.IndexedSlices):
+        values = gradient.values / replicas.count()
+        return tf.IndexedSlices(values, gradient.indices, gradient.dense_shape)
+    return gradient / replicas.count()
 
 
 def _share(loss: Any) -> Any:
