@@ -184,5 +184,7 @@ def train(name):
         settings["batch_size"] = 16
     history = model.fit(**(settings | given)).history
     noise = [v.numpy().tolist() for v in model.weights if "state" in v.name]
-    weights = [v.numpy().tolist() for v in model.weights if "seed" not in v.name]
+    weights = [
+        v.numpy().tolist() for v in model.weights if "seed" not in v.name
+    ]
     return {"logs": history, "weights": weights, "noise": noise}

@@ -54,6 +54,33 @@ def parity(path, *names):
     write(path, found)
 
 
+def noise(path):
+    """Draws, gradients and a restored training of several replicas."""
+    devices(4)
+    from tests.distribute import noises
+
+    with_four = tf.distribute.MirroredStrategy(CPUS)
+    found = {name: noises.draws(with_four, name) for name in noises.LAYERS}
+    found["gradients"] = {
+        "1": noises.gradients(tf.distribute.OneDeviceStrategy(CPUS[0])),
+        "4": noises.gradients(with_four),
+    }
+    folder = pathlib.Path(path).parent
+    for restarts in (0, 1):
+        with with_four.scope():
+            found[f"restarted {restarts}"] = noises.train(folder, restarts)
+    write(path, found)
+
+
+def errors(path):
+    """What is refused, or warned of, on two replicas."""
+    devices(2)
+    from tests.distribute import refused
+
+    strategy = tf.distribute.MirroredStrategy(CPUS[:2])
+    write(path, {n: refused.message(strategy, n) for n in refused.CASES})
+
+
 def attempt(function, *arguments):
     """The result, or the words of the error, for the test to show."""
     try:

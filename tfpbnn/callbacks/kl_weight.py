@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfpbnn.base import checks, keras_private
 from tfpbnn.callbacks import divisor as divisors
 from tfpbnn.callbacks.training_data import TrainingData
+from tfpbnn.distribute import starting
 from tfpbnn.layers import kl
 
 
@@ -160,6 +161,7 @@ class KLWeight(keras.callbacks.Callback):
 
     def on_train_begin(self, logs: Any = None) -> None:
         """Raises if there is no KL to weight."""
+        starting.warn_of_keras(self.model)
         self._forget()
         kl.take_charge(self)
         if self._is_built() and not self._has_kl():

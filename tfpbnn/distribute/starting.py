@@ -10,7 +10,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base import data, keras_private
-from tfpbnn.distribute import agreement, replicas
+from tfpbnn.distribute import agreement, replicas, steps
 
 _warned: weakref.WeakSet[Any] = weakref.WeakSet()
 
@@ -42,6 +42,27 @@ def check(model: Any, given: Mapping[str, Any]) -> None:
     if replicas.is_multi_worker(strategy):
         _check_shards(given)
         agreement.check(model, given, strategy)
+
+
+def warn_of_keras(model: Any) -> None:
+    """Warns, once for each model, where Keras's own steps may be wrong.
+
+    Args:
+        model: a model that is about to be trained.
+    """
+    count = model.distribute_strategy.num_replicas_in_sync
+    is_ours = isinstance(model, steps.SharedSteps)
+    if is_ours or count < 2 or model in _warned:
+        return
+    _warned.add(model)
+    warnings.warn(
+        f"Keras weights batches wrongly that don't divide by the {count} "
+        "replicas, such as the last, and clips the gradients of each replica "
+        "alone. Make the model a tfpbnn.Model or tfpbnn.Sequential, which are "
+        "right for any batch; or drop what is left over, by "
+        "`batch(..., drop_remainder=True)`",
+        stacklevel=3,
+    )
 
 
 def _check_kind(strategy: Any) -> None:
@@ -131,9 +152,7 @@ def _refused(rule: str, received: str, mend: str) -> ValueError:
     )
 
 
-def _check_batches(
-    model: Any, strategy: Any, given: Mapping[str, Any]
-) -> None:
+def _check_batches(model: Any, strategy: Any, given: Mapping[str, Any]) -> None:
     """Raises if replicas would always, or harmfully, be without rows."""
     x, count = given.get("x"), strategy.num_replicas_in_sync
     if x is None or data.is_stream(x):

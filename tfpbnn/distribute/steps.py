@@ -73,9 +73,7 @@ def track(model: Any, loss: Tensor, x: Any) -> None:
     keras_private.loss_tracker(model).update_state(loss, sample_weight=rows)
 
 
-def clipped_together(
-    optimizer: Any, gradients: Sequence[Any]
-) -> Sequence[Any]:
+def clipped_together(optimizer: Any, gradients: Sequence[Any]) -> Sequence[Any]:
     """Clips the gradients of the whole batch, not those of each replica.
 
     Keras's optimizers clip a replica's share before they add up the shares.
