@@ -38,7 +38,7 @@ docs: $(VENV)/.installed-test
 	$(BIN)/mkdocs build --strict --quiet
 
 examples: $(VENV)/.installed-test
-	ls examples/*.py examples/*/smoke.py | \
+	ls examples/*.py examples/*/smoke.py examples/distributed/train.py | \
 		xargs -P 2 -I FILE $(BIN)/python FILE --smoke
 
 clean:

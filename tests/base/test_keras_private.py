@@ -230,3 +230,73 @@ def test_variables_of_an_optimizer():
     assert keras_private.slot_index(optimizer, other) is None, message
     found = keras_private.trained_variables(optimizer)
     assert found[0] is a, CHANGED + "trained_variables"
+
+
+def compiled():
+    model = keras.Sequential([keras.Input((2,)), keras.layers.Dense(1)])
+    model.compile(keras.optimizers.SGD(0.1, global_clipnorm=1.0), "mse")
+    return model
+
+
+def test_exchange_losses():
+    model, message = compiled(), CHANGED + "exchange_losses"
+    ones = tf.ones([3, 1])
+    assert not keras_private.exchange_losses(model, lambda loss: loss), message
+    before = float(model.compute_loss(None, ones, 3 * ones, None))
+
+    def exchange(loss):
+        return lambda *args: 10 * loss(*args)
+
+    assert keras_private.exchange_losses(model, exchange), message
+    after = float(model.compute_loss(None, ones, 3 * ones, None))
+    assert [before, after] == [4.0, 40.0], message
+    assert model.loss == "mse", message
+
+
+@pytest.mark.parametrize(
+    "loss",
+    [
+        keras.losses.Huber(),
+        keras.losses.get("mse"),
+        keras.losses.MeanSquaredError(reduction="mean_with_sample_weight"),
+    ],
+    ids=["class", "function", "weights"],
+)
+def test_summed(loss):
+    if not isinstance(loss, keras.losses.Loss):
+        model = compiled()  # wraps functions
+        model.compute_loss(None, tf.ones([3, 1]), tf.ones([3, 1]), None)
+        found = []
+        keras_private.exchange_losses(model, found.append)
+        loss = found[0]
+    y = tf.constant([[1.0], [5.0]])
+    y_pred = keras_private.with_mask(
+        tf.zeros([2, 1]), tf.constant([True, False])
+    )
+    ones = keras_private.summed(loss, lambda y, _: tf.ones_like(y[:, 0]))
+    message = CHANGED + "summed"
+    assert float(ones(y, y_pred, tf.constant([7.0, 8.0]))) == 7.0, message
+    assert float(ones(y, tf.zeros([2, 1]))) == 2.0, message
+    assert loss.reduction != "sum", message
+
+
+def test_clipped():
+    optimizer = compiled().optimizer
+    (found,) = keras_private.clipped(optimizer, [tf.constant([3.0, 4.0])])
+    np.testing.assert_allclose(found, [0.6, 0.8], rtol=1e-6)
+
+
+def test_begin_at_epoch():
+    class Begin(keras.callbacks.Callback):
+        def on_train_begin(self, logs=None):
+            keras_private.begin_at_epoch(self.model, 3)
+
+    model, x = compiled(), np.ones((4, 2))
+    history = model.fit(x, x[:, :1], epochs=5, verbose=0, callbacks=[Begin()])
+    assert history.epoch == [3, 4], CHANGED + "begin_at_epoch"
+
+
+@pytest.mark.parametrize("name", ["_maybe_symbolic_build", "_make_function"])
+def test_steps_of_replicas(name):
+    message = CHANGED + "StepsOfReplicas"
+    assert callable(getattr(keras.Model, name, None)), message

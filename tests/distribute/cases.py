@@ -11,9 +11,11 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(58, 3)).astype("float32")
 Y = (X @ [[1.0], [-2.0], [0.5]] + 1).astype("float32")
 W = RNG.uniform(0.1, 3, len(X)).astype("float32")
+HELD_OUT = (X[:13], Y[:13], W[:13])
 LABELS = RNG.integers(0, 3, len(X))
 STEPS = RNG.normal(size=(58, 5, 3)).astype("float32")
 STEPS[np.arange(5) >= RNG.integers(1, 6, 58)[:, None]] = 0.0  # padding
+POSITIVE = (STEPS[..., 0] > 0).astype(int)
 TOKENS = RNG.integers(0, 20, (58, 4))
 
 
@@ -102,72 +104,81 @@ SGD = keras.optimizers.SGD
 # rows; of 9 they never divide; of 14 there are 2 at last, so that some of 4
 # replicas have none.
 CASES = {
-    "even": (mlp, dict(loss="mse"), dict(x=X[:48], y=Y[:48])),
+    "even": (mlp, {"loss": "mse"}, {"x": X[:48], "y": Y[:48]}),
     "losses": (
         many,
-        dict(
-            loss=LOSSES,
-            loss_weights=dict.fromkeys(LOSSES, 0.5) | {"sum": 0.01},
-            metrics={"mean": ["mae"], "ignoring": ["accuracy"]},
-            weighted_metrics={"function": ["mse"]},
-        ),
-        dict(
-            x={"a": X, "b": X[::-1]},
-            y=dict.fromkeys(LOSSES, Y) | {"ignoring": LABELS},
-            sample_weight=dict.fromkeys(LOSSES, W) | {"mean": W**2},
-            batch_size=9,
-        ),
+        {
+            "loss": LOSSES,
+            "loss_weights": dict.fromkeys(LOSSES, 0.5) | {"sum": 0.01},
+            "metrics": {"mean": ["mae"], "ignoring": ["accuracy"]},
+            "weighted_metrics": {"function": ["mse"]},
+        },
+        {
+            "x": {"a": X, "b": X[::-1]},
+            "y": dict.fromkeys(LOSSES, Y) | {"ignoring": LABELS},
+            "sample_weight": dict.fromkeys(LOSSES, W) | {"mean": W**2},
+            "batch_size": 9,
+        },
     ),
     "masked": (
         masked,
-        dict(
-            loss=[
+        {
+            "loss": [
                 "mse",
                 tfpbnn.likelihoods.Categorical(),
                 keras.losses.MeanSquaredError(
                     reduction="mean_with_sample_weight"
                 ),
             ]
-        ),
-        dict(
-            x=STEPS,
-            y=[STEPS[..., :2], (STEPS[..., 0] > 0).astype(int), STEPS[..., 1:]],
-            batch_size=14,
-        ),
+        },
+        {
+            "x": STEPS,
+            "y": [
+                STEPS[..., :2],
+                (STEPS[..., 0] > 0).astype(int),
+                STEPS[..., 1:],
+            ],
+            "batch_size": 14,
+        },
     ),
     "normalized": (
         normalized,
-        dict(loss="mse", metrics=["mae"]),
-        dict(x=X, y=Y, batch_size=14, validation_data=(X[:13], Y[:13], W[:13])),
+        {"loss": "mse", "metrics": ["mae"]},
+        {
+            "x": X,
+            "y": Y,
+            "batch_size": 14,
+            "validation_data": (X[:13], Y[:13], W[:13]),
+        },
     ),
     "clipped": (
         mlp,
-        dict(loss="mse", optimizer=lambda: SGD(0.1, global_clipnorm=0.5)),
-        dict(x=tf.data.Dataset.from_tensor_slices((X, Y, W)).batch(16)),
+        {"loss": "mse", "optimizer": lambda: SGD(0.1, global_clipnorm=0.5)},
+        {"x": tf.data.Dataset.from_tensor_slices((X, Y, W)).batch(16)},
     ),
     "rows clipped": (
         embedded,
-        dict(loss="mse", optimizer=lambda: SGD(0.1, clipvalue=0.05)),
-        dict(x=TOKENS, y=Y),
+        {"loss": "mse", "optimizer": lambda: SGD(0.1, clipvalue=0.05)},
+        {"x": TOKENS, "y": Y},
     ),
-    "subclassed": (Subclassed, dict(loss="mse"), dict(x=Batches())),
+    "subclassed": (Subclassed, {"loss": "mse"}, {"x": Batches()}),
     "deferred": (
         lambda: tfpbnn.Sequential([drawn(4), drawn(1)]),
-        dict(loss="mse"),
-        dict(x=X, y=Y, batch_size=9),
+        {"loss": "mse"},
+        {"x": X, "y": Y, "batch_size": 9},
     ),
     "sampler": (
         linear,
-        dict(
-            loss="mse",
-            optimizer=lambda: tfpbnn.optimizers.SGLD(1e-3, seed=1),
-        ),
-        dict(x=X, y=Y),
+        {
+            "loss": "mse",
+            "optimizer": lambda: tfpbnn.optimizers.SGLD(1e-3, seed=1),
+        },
+        {"x": X, "y": Y},
     ),
     "fused": (
         lambda: mlp(drawn(160), drawn(160)),
-        dict(loss="mse", optimizer=lambda: keras.optimizers.Adam(1e-3)),
-        dict(x=X, y=Y),
+        {"loss": "mse", "optimizer": lambda: keras.optimizers.Adam(1e-3)},
+        {"x": X, "y": Y},
     ),
 }
 
@@ -179,7 +190,7 @@ def train(name):
     model = network()
     optimizer = compiled.get("optimizer", lambda: SGD(0.05))()
     model.compile(**(compiled | {"optimizer": optimizer}))
-    settings = dict(epochs=2, shuffle=False, verbose=0)
+    settings = {"epochs": 2, "shuffle": False, "verbose": 0}
     if "y" in given:
         settings["batch_size"] = 16
     history = model.fit(**(settings | given)).history

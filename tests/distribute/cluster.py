@@ -16,7 +16,7 @@ import tensorflow as tf
 import tfpbnn
 from tests.distribute import programs
 
-SECONDS = 240  # of a loaded machine
+SECONDS = 500  # of a loaded machine
 
 
 def run(folder):
@@ -126,6 +126,10 @@ def other_rate(model, index):
     return 0
 
 
+def fewer_rows(model, index):
+    return index
+
+
 def other_version(model, index):
     from tfpbnn.distribute import agreement
 
@@ -137,7 +141,7 @@ DISAGREE = {
     "seed": reseeded,
     "no seed": unseeded,
     "optimizer": other_rate,
-    "rows": lambda model, index: index,
+    "rows": fewer_rows,
     "versions": other_version,
 }
 

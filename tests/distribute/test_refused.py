@@ -21,7 +21,7 @@ def test_the_message_says_what_to_do(messages, name):
 
 
 @pytest.mark.parametrize(
-    "config, words",
+    ("config", "words"),
     [
         ("{", "no JSON"),
         ("[]", None),

@@ -57,7 +57,8 @@ MESSAGES = {
 @pytest.mark.parametrize("name", cluster.DISAGREE)
 def test_workers_that_disagree_say_so_before_a_step(folder, name, index):
     message = found(folder, "whole", index)["errors"][name]
-    assert message.startswith("ValueError") and MESSAGES[name] in message
+    assert message.startswith("ValueError")
+    assert MESSAGES[name] in message
 
 
 @pytest.mark.parametrize("victim", WORKERS)

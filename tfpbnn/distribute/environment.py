@@ -63,7 +63,7 @@ def _workers(config: str) -> int:
         raise _bad(config, "parameter servers, which Keras 3 can't train with")
     task = _part(parsed, "task")
     kind, index = task.get("type"), task.get("index")
-    hosts = cluster.get(kind)
+    hosts = cluster.get(str(kind))
     if not isinstance(hosts, list):
         raise _bad(config, f"a task of type {kind!r}, not in the cluster")
     if type(index) is not int or not 0 <= index < len(hosts):
