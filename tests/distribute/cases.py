@@ -8,9 +8,22 @@ import tfpbnn
 from tfpbnn.layers import DenseReparameterization as Dense
 
 RNG = np.random.default_rng(0)
-X = RNG.normal(size=(58, 3)).astype("float32")
-Y = (X @ [[1.0], [-2.0], [0.5]] + 1).astype("float32")
-W = RNG.uniform(0.1, 3, len(X)).astype("float32")
+
+
+def aligned(values, dtype="float32"):
+    """An array that TensorFlow reads where it lies."""
+    values = np.asarray(values, dtype)
+    memory = np.zeros(values.nbytes + 64, np.uint8)
+    start = -memory.ctypes.data % 64
+    array = memory[start : start + values.nbytes].view(dtype)
+    array = array.reshape(values.shape)
+    array[...] = values
+    return array
+
+
+X = aligned(RNG.normal(size=(58, 3)))
+Y = aligned(X @ [[1.0], [-2.0], [0.5]] + 1)
+W = aligned(RNG.uniform(0.1, 3, len(X)))
 HELD_OUT = (X[:13], Y[:13], W[:13])
 LABELS = RNG.integers(0, 3, len(X))
 STEPS = RNG.normal(size=(58, 5, 3)).astype("float32")
@@ -193,7 +206,10 @@ def train(name):
     settings = {"epochs": 2, "shuffle": False, "verbose": 0}
     if "y" in given:
         settings["batch_size"] = 16
+    before = [array.copy() for array in (X, Y, W)]
     history = model.fit(**(settings | given)).history
+    for array, old in zip((X, Y, W), before, strict=True):
+        np.testing.assert_array_equal(array, old, "a step wrote into the data")
     noise = [v.numpy().tolist() for v in model.weights if "state" in v.name]
     weights = [
         v.numpy().tolist() for v in model.weights if "seed" not in v.name

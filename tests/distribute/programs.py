@@ -34,24 +34,29 @@ def share_noise():
 
 
 def parity(path, *names):
-    """Trains on one device, on two replicas and on four."""
+    """Trains on one device, in the scope of one, and on two and four."""
     devices(4)
     share_noise()
     from tests.distribute import cases
 
+    mirrored = tf.distribute.MirroredStrategy
     # Of strategies in one process only one may sum by collectives.
     simple = tf.distribute.ReductionToOneDevice()
-    scopes = [
-        contextlib.nullcontext(),
-        tf.distribute.MirroredStrategy(CPUS[:2], simple).scope(),
-        tf.distribute.MirroredStrategy(CPUS).scope(),
-    ]
-    found = {name: [] for name in names or cases.CASES}
-    for scope in scopes:
+    every, few = names or list(cases.CASES), ["even", "subclassed"]
+    found = {name: {} for name in every}
+    for key, strategy, chosen in (
+        ("plain", None, every),
+        ("1", tf.distribute.OneDeviceStrategy(CPUS[0]), few[:1]),
+        ("2", mirrored(CPUS[:2], simple), few),
+        ("4", mirrored(CPUS), every),
+    ):
+        scope = (
+            contextlib.nullcontext() if strategy is None else strategy.scope()
+        )
         with scope:
-            for name, results in found.items():
-                results.append(attempt(cases.train, name))
-    write(path, found)
+            for name in [name for name in chosen if name in found]:
+                found[name][key] = attempt(cases.train, name)
+                write(path, found)
 
 
 def noise(path):

@@ -10,17 +10,19 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base import data, keras_private
-from tfpbnn.distribute import agreement, replicas, steps
+from tfpbnn.distribute import agreement, own_rows, replicas, steps
 
 _warned: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def check(model: Any, given: Mapping[str, Any]) -> None:
+def begin(model: Any, given: dict[str, Any]) -> None:
     """Raises if a model's strategy can't train it, or not as one device does.
 
     Args:
         model: the model that is about to be trained or evaluated.
-        given: the arguments of Keras's `fit` or `evaluate`, by name.
+        given: the arguments of Keras's `fit` or `evaluate`, by name. Where
+            several replicas share the batches, data that bring their own are
+            replaced by such that yield copies.
 
     Raises:
         ValueError: naming what can't be done, and what to do in its place.
@@ -39,6 +41,9 @@ def check(model: Any, given: Mapping[str, Any]) -> None:
         _check_settings(model, strategy)
         _check_batches(model, strategy, given)
         _warn_of_statistics(model)
+        for name in ("x", "validation_data"):
+            if name in given:
+                given[name] = own_rows.copied(given[name])
     if replicas.is_multi_worker(strategy):
         _check_shards(given)
         agreement.check(model, given, strategy)

@@ -1,0 +1,85 @@
+"""The time of a training step on two logical devices of the CPU.
+
+Beside the same network on one device, and beside the one in a plain
+`keras.Sequential`, of which the loss is right for equal batches alone. All
+train on the same batches, so each of two devices has half of the rows.
+
+    python benchmarks/distribute.py
+"""
+
+from typing import Any
+
+import keras
+import numpy as np
+import tensorflow as tf
+from measure import arguments, report, steps
+
+import tfpbnn
+from tfpbnn.layers import Convolution2DFlipout, DenseFlipout
+
+ROWS, BATCH = 2048, 256
+
+
+def mlp() -> tuple[tuple[int, ...], list[Any]]:
+    layers = [DenseFlipout(512, activation="relu") for _ in range(2)]
+    return (128,), [*layers, DenseFlipout(10)]
+
+
+def conv() -> tuple[tuple[int, ...], list[Any]]:
+    layers = [
+        Convolution2DFlipout(16, 3, strides=2, activation="relu")
+        for _ in range(2)
+    ]
+    layers += [keras.layers.GlobalAveragePooling2D(), DenseFlipout(10)]
+    return (28, 28, 1), layers
+
+
+def compiled(kind: Any, network: Any) -> Any:
+    shape, layers = network()
+    model = kind([keras.Input(shape), *layers])
+    model.compile(
+        keras.optimizers.Adam(1e-3), loss=tfpbnn.likelihoods.Categorical()
+    )
+    return model
+
+
+def main(rounds: int) -> None:
+    (cpu,) = tf.config.list_physical_devices("CPU")
+    tf.config.set_logical_device_configuration(
+        cpu, [tf.config.LogicalDeviceConfiguration()] * 2
+    )
+    strategy = tf.distribute.MirroredStrategy(["CPU:0", "CPU:1"])
+    rng = np.random.default_rng(0)
+    for network in (mlp, conv):
+        shape, _ = network()
+        x = rng.normal(size=(ROWS, *shape)).astype("float32")
+        y = rng.integers(0, 10, ROWS)
+        with strategy.scope():
+            models = {
+                "keras.Sequential, two replicas": Weighted(
+                    compiled(keras.Sequential, network)
+                ),
+                "tfpbnn.Sequential, two replicas": compiled(
+                    tfpbnn.Sequential, network
+                ),
+            }
+        models["tfpbnn.Sequential, one device"] = compiled(
+            tfpbnn.Sequential, network
+        )
+        print(f"\n{network.__name__}, {BATCH} rows a step")
+        report(steps(models, x, y, BATCH, rounds))
+
+
+class Weighted:
+    """A Keras model whose `fit` is given the weight of the KL."""
+
+    def __init__(self, model: Any):
+        self.model = model
+
+    def fit(self, x: Any, y: Any, **kwargs: Any) -> None:
+        callback = tfpbnn.callbacks.KLWeight(len(y))
+        self.model.fit(x, y, callbacks=[callback], **kwargs)
+
+
+if __name__ == "__main__":
+    main(arguments(__doc__ or "").rounds)
