@@ -42,13 +42,13 @@ def parity(path, *names):
     mirrored = tf.distribute.MirroredStrategy
     # Of strategies in one process only one may sum by collectives.
     simple = tf.distribute.ReductionToOneDevice()
-    every, few = names or list(cases.CASES), ["even", "subclassed"]
+    every, few = names or list(cases.CASES), ["even", "deferred"]
     found = {name: {} for name in every}
     for key, strategy, chosen in (
         ("plain", None, every),
         ("1", tf.distribute.OneDeviceStrategy(CPUS[0]), few[:1]),
-        ("2", mirrored(CPUS[:2], simple), few),
-        ("4", mirrored(CPUS), every),
+        ("2", mirrored(CPUS[:2]), every),
+        ("4", mirrored(CPUS, simple), few),
     ):
         scope = (
             contextlib.nullcontext() if strategy is None else strategy.scope()

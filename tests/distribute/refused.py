@@ -30,12 +30,6 @@ def scalar(y, y_pred):
     return tf.reduce_mean((y - y_pred) ** 2)
 
 
-def half():
-    with_half = keras.DTypePolicy("mixed_float16")
-    model = mlp(keras.layers.Dense(2, dtype=with_half))
-    return model
-
-
 def normalized():
     return mlp(keras.layers.BatchNormalization())
 
