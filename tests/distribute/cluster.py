@@ -94,7 +94,7 @@ def whole(strategy, index, folder):
     found = {"parity": {}, "errors": {}}
     found["weights"] = interrupted(strategy, index, folder, None, None)
     programs.share_noise()
-    for name in ("losses", "masked", "normalized"):
+    for name in ("masked", "normalized"):
         one = programs.attempt(cases.train, name)
         with strategy.scope():
             found["parity"][name] = [one, programs.attempt(cases.train, name)]

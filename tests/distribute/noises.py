@@ -35,7 +35,7 @@ def draws(strategy, name):
 
         both = strategy.run(call)
         calls = [strategy.experimental_local_results(rows) for rows in both]
-        found.append([[row[0, :4] for row in rows] for rows in calls])
+        found.append([[row[0, :16] for row in rows] for rows in calls])
     copies = strategy.experimental_local_results(layer.noise_state.value)
     return {"draws": found, "counts": [copy[1] for copy in copies]}
 

@@ -17,11 +17,9 @@ def found(tmp_path_factory):
 def test_each_replica_and_call_has_its_own_draw(found, name):
     first, again = np.array(found[name]["draws"])
     np.testing.assert_array_equal(first, again)
-    rows = first.reshape(8, -1)  # two calls of four replicas
-    if name != "dropout":  # of which few masks differ
-        assert len(np.unique(rows, axis=0)) == 8
-    assert len(np.unique(rows, axis=0)) > 4
-    assert found[name]["counts"] == [2] * 4
+    rows = first.reshape(4, -1)  # two calls of two replicas
+    assert len(np.unique(rows, axis=0)) == 4
+    assert found[name]["counts"] == [2] * 2
 
 
 def test_the_variance_of_gradients_falls_as_one_over_replicas(found):

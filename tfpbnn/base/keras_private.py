@@ -122,7 +122,10 @@ def exchange_losses(model: Any, exchanged: Callable[[Any], Any]) -> bool:
     if not losses.built:
         return False
     losses._flat_losses = [
-        each._replace(loss=exchanged(each.loss)) for each in losses._flat_losses
+        type(each)(
+            each.path, exchanged(each.loss), each.loss_weights, each.name
+        )
+        for each in losses._flat_losses
     ]
     return True
 
