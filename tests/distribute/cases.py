@@ -160,7 +160,7 @@ CASES = {
         {
             "x": X,
             "y": Y,
-            "batch_size": 9,
+            "batch_size": 16,
             "validation_data": (X[:13], Y[:13], W[:13]),
         },
     ),

@@ -126,6 +126,8 @@ def _check_settings(model: Any, strategy: Any) -> None:
             "become NaN",
             'Take "mixed_bfloat16" or "float32"',
         )
+    if isinstance(strategy, tf.distribute.TPUStrategy):
+        return  # which compiles sums, and loops of them
     if model.jit_compile is True:
         raise _refused(
             "`jit_compile` must be False or 'auto'",
