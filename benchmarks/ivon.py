@@ -58,7 +58,7 @@ def main():
             keras.utils.set_random_seed(seed)
             adam = keras.optimizers.Adam(cosine(rate, steps))
             plain = network(adam, train, args.epochs)
-            found[rate] = scores(plain, test)
+            found[rate] = scores(plain, test, draws="mean")
         keras.utils.set_random_seed(seed)
         ivon = tfpbnn.optimizers.IVON(
             cosine(0.5, steps), hess_init=0.2, beta_2=1 - 2 / steps
