@@ -1,12 +1,16 @@
-"""Deep ensembles of five on UCI regression sets, over the standard splits.
+"""Posteriors on UCI regression sets, over the standard splits.
 
     TFPBNN_DATA=... python -m benchmarks.uci [--splits 5] [--epochs 400]
+    TFPBNN_DATA=... python -m benchmarks.uci --method ivon --epochs 100
 
-Each member is 50 ReLU units and a Normal likelihood, on standardized data; a
-fifth of the training rows choose each member's epoch.
+A network is 50 ReLU units and a Normal likelihood, on standardized data. The
+methods are deep ensembles of five, where a tenth of the training rows choose
+each member's epoch; Flipout; and IVON. The latter two train for all epochs with
+a rate that decays as a cosine and a standard Normal prior, and have 100 draws.
 """
 
 import argparse
+import math
 import os
 import pathlib
 import sys
@@ -17,6 +21,7 @@ import numpy as np
 
 import tfpbnn
 
+BATCH = 32
 # Root mean squared error, and negative log-likelihood, of Lakshminarayanan et
 # al. (2017): deep ensembles of five, over all 20 splits.
 PUBLISHED = {
@@ -42,36 +47,83 @@ def standardized(x, train):
     return (x - mean) / np.where(scale, scale, 1), scale
 
 
-def scores(x, y, test, args):
-    train = np.setdiff1d(np.arange(len(y)), test)
-    x, _ = standardized(x, train)
-    z, scale = standardized(y, train)
-    ensemble = tfpbnn.ensembles.DeepEnsemble(
+def ensemble(x, z, args):
+    members = tfpbnn.ensembles.DeepEnsemble(
         lambda: build(x.shape[1]), num_members=5
     )
-    ensemble.compile(
+    members.compile(
         keras.optimizers.Adam(args.learning_rate),
         loss=tfpbnn.likelihoods.Normal(),
     )
     stop = tfpbnn.ensembles.MemberEarlyStopping(
         patience=args.epochs, restore_best_weights=True
     )
-    np.random.default_rng(0).shuffle(train)
-    ensemble.fit(
-        x[train],
-        z[train],
+    members.fit(
+        x,
+        z,
         epochs=args.epochs,
-        batch_size=32,
+        batch_size=BATCH,
         validation_split=0.1,
         callbacks=[stop],
         verbose=0,
     )
-    found = tfpbnn.evaluate(ensemble, x[test], z[test])
+    return members
+
+
+def trained(model, optimizer, x, z, args):
+    model.compile(optimizer, loss=tfpbnn.likelihoods.Normal())
+    model.fit(x, z, epochs=args.epochs, batch_size=BATCH, verbose=0)
+    return model
+
+
+def flipout(x, z, args):
+    decay, _ = schedule(args.learning_rate, z, args)
+    network = tfpbnn.Sequential(
+        [
+            keras.Input((x.shape[1],)),
+            tfpbnn.layers.DenseFlipout(50, activation="relu"),
+            tfpbnn.layers.DenseFlipout(2),
+        ]
+    )
+    return trained(network, keras.optimizers.Adam(decay), x, z, args)
+
+
+def ivon(x, z, args):
+    decay, steps = schedule(0.1, z, args)
+    optimizer = tfpbnn.optimizers.IVON(
+        decay,
+        hess_init=2.0,
+        beta_2=1 - 3 / steps,
+        weight_decay=1 / len(z),
+        clip_radius=0.1,
+    )
+    network = tfpbnn.Sequential(build(x.shape[1]).layers)
+    trained(network, optimizer, x, z, args)
+    return optimizer.posterior(network)
+
+
+def schedule(rate, z, args):
+    steps = math.ceil(len(z) / BATCH) * args.epochs
+    return keras.optimizers.schedules.CosineDecay(rate, steps), steps
+
+
+METHODS = {"ensemble": ensemble, "flipout": flipout, "ivon": ivon}
+
+
+def scores(x, y, test, args):
+    train = np.setdiff1d(np.arange(len(y)), test)
+    x, _ = standardized(x, train)
+    z, scale = standardized(y, train)
+    np.random.default_rng(0).shuffle(train)
+    posterior = METHODS[args.method](x[train], z[train], args)
+    draws = {} if args.method == "ensemble" else {"num_samples": 100}
+    found = tfpbnn.evaluate(posterior, x[test], z[test], **draws)
     return found["rmse"] * scale, found["nll"] + np.log(scale)
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--method", choices=METHODS, default="ensemble")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=400)
     parser.add_argument("--learning-rate", type=float, default=0.01)

@@ -187,7 +187,15 @@ def plain(**compiled):
     )
 
 
+def frozen(_):
+    model = classifier((4,))
+    model.trainable = False
+    trained(model)
+
+
 CASES = {
+    "rate": (lambda _: IVON(-0.1), "`learning_rate` must be"),
+    "frozen": (frozen, "`model` must have trainable weights"),
     "ess 0": (lambda _: IVON(0.1, ess=0), "`ess` must be None .*ess=0"),
     "ess nan": (lambda _: IVON(0.1, ess=float("nan")), "`ess` must be"),
     "hess_init": (lambda _: IVON(0.1, hess_init=0), "`hess_init` must be"),

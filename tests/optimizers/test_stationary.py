@@ -44,21 +44,41 @@ CASES = {
 
 
 @pytest.fixture(scope="module")
-def found():
+def runs():
+    """The samples of each case, and its optimizer at the end."""
     runs = []
     for number, (cls, arguments, noise, _) in enumerate(CASES.values()):
         optimizer = cls(RATE, ROWS, prior=None, seed=number, **arguments)
         weight = chains.built(optimizer)
         runs.append((optimizer, weight, chains.quadratic(noise)))
-    return dict(zip(CASES, chains.visited(runs), strict=True))
+    optimizers = [optimizer for optimizer, *_ in runs]
+    pairs = zip(chains.visited(runs), optimizers, strict=True)
+    return dict(zip(CASES, pairs, strict=True))
 
 
 @pytest.mark.parametrize("case", CASES)
-def test_on_a_quadratic_with_known_noise(case, found):
+def test_on_a_quadratic_with_known_noise(case, runs):
     """Chains, 100 steps apart, are independent to 1e-4. False alarms: 1e-6."""
     variance = CASES[case][-1]
-    draws = found[case].reshape(-1, 1)
+    draws = runs[case][0].reshape(-1, 1)
     assert_moments(draws, 0, variance**0.5, detects=0.1)
+
+
+@pytest.mark.parametrize(
+    ("case", "noise"), [("sgnht", 0.0), ("sgnht-noise", NOISE)]
+)
+def test_thermostats_learn_how_noisy_all_is(case, noise, runs):
+    """The friction f makes up for all noise, its own and that of gradients.
+
+    The variance of the weights is 1 / PRECISION where a step's noise has the
+    variance `ETA f (2 - A / (2 - f))`. f fluctuates with the variance r / n.
+    False alarms: 1e-6; noise of a tenth more variance is mostly seen.
+    """
+    f = float(runs[case][1].variables[-2])
+    learned = f * (2 - A / (2 - f))
+    expected = 2 * 0.1 + ETA * noise**2
+    deviation = 2 * (0.01 / chains.CHAINS) ** 0.5
+    assert abs(learned - expected) < 4.9 * deviation
 
 
 def preconditioned():

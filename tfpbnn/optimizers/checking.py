@@ -35,8 +35,14 @@ def check_variables(variables: Sequence[keras.Variable]) -> None:
     """Raises if variables can't have a Normal distribution.
 
     Raises:
-        ValueError: if they have 16 bits, or a constraint.
+        ValueError: if there are none, or they have 16 bits, or a constraint.
     """
+    if not variables:
+        raise ValueError(
+            "`model` must have trainable weights, which are given a "
+            "distribution. Received: none. Set `trainable=True` of a layer "
+            "before the model is compiled"
+        )
     for variable in variables:
         if variable.dtype not in ("float32", "float64"):
             raise ValueError(

@@ -108,6 +108,8 @@ class IVON(keras.optimizers.Optimizer):
         **kwargs: Any,
     ):
         checking.refuse_accumulation(kwargs)
+        if isinstance(learning_rate, int | float):
+            learning_rate = checks.non_negative("learning_rate", learning_rate)
         super().__init__(learning_rate, name=name, **kwargs)
         self.ess = checks.positive_number.optional("ess", ess, _COUNTED)
         self.hess_init = checks.positive_number("hess_init", hess_init)

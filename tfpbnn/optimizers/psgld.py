@@ -31,10 +31,8 @@ class PSGLD(StochasticGradientMCMC):
         num_examples: N, as in `SGLD`.
         rho: the decay of the mean of squared gradients, from 0 to below 1.
         epsilon: a positive number added to its root.
-        temperature: T, as in `SGLD`.
-        prior: as in `SGLD`.
-        seed: as in `SGLD`.
-        **kwargs: as in `SGLD`.
+        **kwargs: `temperature` (T), `prior`, `seed` and Keras's arguments, as
+            in `SGLD`.
 
     Raises:
         ValueError: as in `SGLD`.
@@ -60,19 +58,9 @@ class PSGLD(StochasticGradientMCMC):
         *,
         rho: float = 0.99,
         epsilon: float = 1e-5,
-        temperature: float = 1.0,
-        prior: Any = "normal",
-        seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(
-            learning_rate,
-            num_examples,
-            temperature=temperature,
-            prior=prior,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(learning_rate, num_examples, **kwargs)
         self.rho = checks.rate("rho", rho)
         self.epsilon = checks.positive_number("epsilon", epsilon)
 

@@ -34,10 +34,8 @@ class SGHMC(StochasticGradientMCMC):
         noise_estimate: b, the part of the friction that the noise of the
             gradients makes up for, from 0 to `1 - momentum`: `h N s / (2 T)`
             for a gradient g of the variance s.
-        temperature: T, as in `SGLD`.
-        prior: as in `SGLD`.
-        seed: as in `SGLD`.
-        **kwargs: as in `SGLD`.
+        **kwargs: `temperature` (T), `prior`, `seed` and Keras's arguments, as
+            in `SGLD`.
 
     Raises:
         ValueError: as in `SGLD`; if `noise_estimate` is out of range.
@@ -63,19 +61,9 @@ class SGHMC(StochasticGradientMCMC):
         *,
         momentum: float = 0.9,
         noise_estimate: float = 0.0,
-        temperature: float = 1.0,
-        prior: Any = "normal",
-        seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(
-            learning_rate,
-            num_examples,
-            temperature=temperature,
-            prior=prior,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(learning_rate, num_examples, **kwargs)
         self.momentum = checks.rate("momentum", momentum)
         self.noise_estimate = checks.number(
             "a number from 0 to 1 - momentum, the friction",

@@ -1,7 +1,5 @@
 """Defines stochastic-gradient Langevin dynamics."""
 
-from typing import Any
-
 import tensorflow as tf
 
 from tfpbnn.base import registry
@@ -61,25 +59,6 @@ class SGLD(StochasticGradientMCMC):
     Reference:
         [Welling and Teh, 2011](https://www.stats.ox.ac.uk/~teh/research/compstats/WelTeh2011a.pdf)
     """
-
-    def __init__(
-        self,
-        learning_rate: Any = 1e-3,
-        num_examples: int | None = None,
-        *,
-        temperature: float = 1.0,
-        prior: Any = "normal",
-        seed: int | None = None,
-        **kwargs: Any,
-    ):
-        super().__init__(
-            learning_rate,
-            num_examples,
-            temperature=temperature,
-            prior=prior,
-            seed=seed,
-            **kwargs,
-        )
 
     def moved(
         self, weight: Tensor, states: list[Tensor], step: Step

@@ -69,7 +69,7 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
 
     def __init__(
         self,
-        learning_rate: Any,
+        learning_rate: Any = 1e-3,
         num_examples: int | None = None,
         *,
         temperature: float = 1.0,
@@ -184,31 +184,25 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
     def update_step(
         self, gradient: Any, variable: Any, learning_rate: Any
     ) -> None:
-        """Moves one weight tensor by a step."""
+        """Moves one weight tensor by a step; in one pass where that pays."""
         self.check_counted()
-        index = keras_private.slot_index(self, variable)
-        assert index is not None  # as `apply` has checked
-        steps = self._steps_per_update
-        iteration = tf.convert_to_tensor(self.iterations)
-        heat = self.temperature * self._noise_at((iteration + 1) * steps - 1)
-        key = tf.convert_to_tensor(self._key)
-        key = random.fold(random.fold(key, iteration), index)
         weight = tf.convert_to_tensor(variable)
-        numbers = [
-            tf.cast(number, weight.dtype)
-            for number in (learning_rate, self._examples, heat, self._factor)
-        ]
-        states = self._states[index]
-        value, values = self._move(index, weight)(
-            weight,
-            [tf.convert_to_tensor(state) for state in states],
-            tf.cast(tf.convert_to_tensor(gradient), weight.dtype),
-            numbers,
-            key,
+        is_fused = (
+            not tf.executing_eagerly()  # It would compile anew each time.
+            and _is_large(weight)
+            and mode.plain_kind() is None
+            and not tf.distribute.has_strategy()
         )
-        self.assign(variable, value)
-        for state, new in zip(states, values, strict=True):
-            self.assign(state, new)
+
+        def step(gradient: Tensor, rate: Tensor) -> None:
+            self._move(gradient, variable, rate, is_fused)
+
+        if is_fused:
+            # With the assignments, or each new value would be copied.
+            step = mode.compiled(step)
+        step(
+            tf.convert_to_tensor(gradient), tf.convert_to_tensor(learning_rate)
+        )
 
     def get_config(self) -> Config:
         prior = self.prior
@@ -230,35 +224,34 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
         noise = getattr(self._schedule, "noise", None)
         return 1.0 if noise is None else noise(step)
 
-    def _move(self, index: int, weight: Tensor) -> Callable[..., Any]:
-        """Returns the step's function; one pass of XLA where that pays."""
-        is_fused = (
-            not tf.executing_eagerly()  # It would compile anew each time.
-            and _is_large(weight)
-            and mode.plain_kind() is None
-            and not tf.distribute.has_strategy()
-        )
-        move = functools.partial(self._moved, index, is_fused)
-        return mode.compiled(move) if is_fused else move
+    def _move(
+        self, gradient: Tensor, variable: Any, rate: Tensor, is_fused: bool
+    ) -> None:
+        index = keras_private.slot_index(self, variable)
+        assert index is not None  # as `apply` has checked
+        weight = tf.convert_to_tensor(variable)
 
-    def _moved(
-        self,
-        index: int,
-        is_fused: bool,
-        weight: Tensor,
-        states: list[Tensor],
-        gradient: Tensor,
-        numbers: list[Tensor],
-        key: Tensor,
-    ) -> tuple[Tensor, list[Tensor]]:
-        rate, examples, temperature, factor = numbers
-        gradient *= factor
+        def number(value: Any) -> Tensor:
+            return tf.cast(value, weight.dtype)
+
+        iteration = tf.convert_to_tensor(self.iterations)
+        last = (iteration + 1) * self._steps_per_update - 1
+        key = random.fold(tf.convert_to_tensor(self._key), iteration)
+        noise = _noise(random.fold(key, index), weight, is_fused)
+        examples = number(self._examples)
+        gradient = number(gradient) * number(self._factor)
         slope = self._slopes[index]
         if slope is not None:
             gradient += slope(weight) / examples
-        noise = _noise(key, weight, is_fused)
-        step = Step(gradient, rate, examples, temperature, noise)
-        return self.moved(weight, states, step)
+        temperature = number(self.temperature * self._noise_at(last))
+        step = Step(gradient, number(rate), examples, temperature, noise)
+        states = self._states[index]
+        value, values = self.moved(
+            weight, [tf.convert_to_tensor(state) for state in states], step
+        )
+        self.assign(variable, value)
+        for state, new in zip(states, values, strict=True):
+            self.assign(state, new)
 
 
 def _is_large(weight: Tensor) -> bool:

@@ -39,10 +39,8 @@ class SGNHT(StochasticGradientMCMC):
             between 0 and 1. The friction starts there.
         thermostat_rate: r, positive. The friction of a tensor of n weights
             fluctuates with the variance r / n.
-        temperature: T, as in `SGLD`.
-        prior: as in `SGLD`.
-        seed: as in `SGLD`.
-        **kwargs: as in `SGLD`.
+        **kwargs: `temperature` (T), `prior`, `seed` and Keras's arguments, as
+            in `SGLD`.
 
     Raises:
         ValueError: as in `SGLD`.
@@ -68,19 +66,9 @@ class SGNHT(StochasticGradientMCMC):
         *,
         diffusion: float = 0.1,
         thermostat_rate: float = 0.01,
-        temperature: float = 1.0,
-        prior: Any = "normal",
-        seed: int | None = None,
         **kwargs: Any,
     ):
-        super().__init__(
-            learning_rate,
-            num_examples,
-            temperature=temperature,
-            prior=prior,
-            seed=seed,
-            **kwargs,
-        )
+        super().__init__(learning_rate, num_examples, **kwargs)
         self.diffusion = checks.open_fraction("diffusion", diffusion)
         self.thermostat_rate = checks.positive_number(
             "thermostat_rate", thermostat_rate

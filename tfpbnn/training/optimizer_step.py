@@ -66,12 +66,13 @@ def is_one_pass(optimizer: Any, variables: Sequence[Any]) -> bool:
 
     As graph operations, a step of Adam reads and writes each weight a dozen
     times. TensorFlow has an operation for Adam that does so once; other
-    optimizers are compiled by XLA. Replicas are left to Keras.
+    optimizers, and those of this package, which have a method `weigh`, are
+    compiled by XLA. Replicas are left to Keras.
     """
     size = sum(math.prod(v.shape) for v in variables)
     return (
         not tf.executing_eagerly()  # It would compile anew each time.
-        and (type(optimizer) in ELEMENTWISE or hasattr(optimizer, "gradients"))
+        and (type(optimizer) in ELEMENTWISE or hasattr(optimizer, "weigh"))
         and not optimizer.gradient_accumulation_steps
         and not tf.distribute.has_strategy()
         and all(v.dtype == "float32" for v in variables)
