@@ -306,6 +306,18 @@ BAD = {
         ),
         "not calibrated yet",
     ),
+    "stacked": (
+        lambda: (
+            calibration.Isotonic()
+            .fit_arrays(*made.classes(100))
+            .transform(
+                calibration.Temperature()
+                .fit_arrays(*made.classes(100))
+                .transform(made.labels(made.classes(100)[0]))
+            )
+        ),
+        "not calibrated yet",
+    ),
     "probabilities for logits": (
         lambda: calibration.Temperature().fit_arrays(
             special.softmax(made.classes(60)[0], -1), made.classes(60)[1]
