@@ -60,7 +60,9 @@ def test_jackknife_plus_is_a_loop():
     np.testing.assert_allclose(low, ends[12 - place, 0])
 
 
-def test_cv_plus_of_keras_models_and_several_targets(tmp_path):
+@pytest.fixture(scope="module")
+def folds():
+    """CV+ of Keras models and of functions, and the rows of each model."""
     x, y = rows(np.random.default_rng(0), 30, (2,))
     built = []
 
@@ -74,12 +76,19 @@ def test_cv_plus_of_keras_models_and_several_targets(tmp_path):
         return model
 
     found = calibration.JackknifePlus(fit_model, num_folds=2).fit(x, y, 0.8)
+    plain = calibration.JackknifePlus(linear, num_folds=2).fit(x, y, 0.8)
+    return x, y, built, found, plain
+
+
+def test_cv_plus_of_keras_models_and_several_targets(folds):
+    x, _, built, found, plain = folds
     assert built == [15, 15]
-    expected = calibration.JackknifePlus(linear, num_folds=2).fit(x, y, 0.8)
-    np.testing.assert_allclose(
-        found.interval(x), expected.interval(x), atol=1e-5
-    )
+    np.testing.assert_allclose(found.interval(x), plain.interval(x), atol=1e-5)
     assert found.interval(x)[0].shape == (30, 2)
+
+
+def test_folds_are_saved_with_their_models(folds, tmp_path):
+    x, y, _, found, plain = folds
     path = tmp_path / "folds.zip"
     found.save(path)
     program = (
@@ -98,7 +107,7 @@ def test_cv_plus_of_keras_models_and_several_targets(tmp_path):
     assert loaded.coverage == 0.8  # it is what it was
     loaded.save(tmp_path / "again.zip")
     with pytest.raises(TypeError, match="must return Keras models for `save`"):
-        expected.save(tmp_path / "none.zip")
+        plain.save(tmp_path / "none.zip")
     with pytest.raises(ValueError, match="must be fitted first"):
         calibration.JackknifePlus(linear).save(tmp_path / "none.zip")
     assert not (tmp_path / "none.zip").exists()
