@@ -25,7 +25,7 @@ import tfpbnn
 from tfpbnn import ensembles, layers, metrics
 
 NUM_TRAIN, NUM_TEST = 8_000, 2_000
-BATCH_SIZE, RATE = 64, 1e-3
+BATCH_SIZE, RATE = 64, 0.05
 COLUMNS = ("accuracy", "NLL", "ECE", "OOD AUROC", "s")
 
 
@@ -100,7 +100,7 @@ def trained(name, x, y, epochs):
         often = max(1, steps // 5)
         rate, swag = RATE, [ensembles.SWAG(epochs // 2, 20, often, "step")]
     loss = tfpbnn.likelihoods.Categorical()
-    model.compile(keras.optimizers.Adam(rate), loss)
+    model.compile(keras.optimizers.SGD(rate, momentum=0.9), loss)
     start = time.process_time()
     model.fit(x, y, BATCH_SIZE, epochs, verbose=0, callbacks=swag)
     seconds = time.process_time() - start

@@ -9,6 +9,7 @@ from scipy import stats
 from tests.calibration import made
 from tfpbnn import calibration, likelihoods
 from tfpbnn.calibration.conformal.base import Scores
+from tfpbnn.calibration.conformal.sets import _shares
 
 SPLITS, ROWS, NEW = 1000, 39, 5
 # A rate of false alarms of each comparison.
@@ -126,9 +127,58 @@ def test_groups_are_covered_each(name):
     inside = covered(found, new, new_y, groups=new_group)
     errors = np.sqrt(2 * 0.16 / 500)
     for rows in (new_group, ~new_group):
-        assert abs(inside[rows].mean() - 0.8) < 5.5 * errors
+        error = inside[rows].mean() - 0.8
+        assert error > -5.5 * errors
+        # Where a group needs all labels, sets that are not random have them.
+        assert error < 5.5 * errors or name == "APS not random"
     plain = covered(make().fit(p, y, 0.8), new, new_y)
     assert plain[new_group].mean() < plain[~new_group].mean() - 0.1
+
+
+@pytest.mark.parametrize("free", [0, 2])
+@pytest.mark.parametrize("penalty", [0.0, 0.05])
+def test_sets_that_are_not_random_are_a_loop(penalty, free):
+    """The labels in order, until their sum and the penalties pass a score."""
+
+    def score(p, label):
+        order = sorted(range(5), key=lambda k: -p[k])
+        rank = order.index(label) + 1
+        return p[order[:rank]].sum() + penalty * max(0, rank - free)
+
+    (p, y), (new, _) = labels(200), labels(100, 1)
+    scores = [score(row, label) for row, label in zip(p.mean, y, strict=True)]
+    limit = sorted(scores)[math.ceil(0.8 * 201) - 1]
+    expected = [
+        [score(row, label) <= limit + 1e-12 for label in range(5)]
+        for row in new.mean
+    ]
+    found = calibration.RAPS(penalty, free, randomized=False).fit(p, y, 0.8)
+    np.testing.assert_array_equal(found.sets(new), expected)
+    if penalty == 0:
+        found = calibration.APS(randomized=False).fit(p, y, 0.8)
+        np.testing.assert_array_equal(found.sets(new), expected)
+
+
+def test_rows_that_are_asked_for_one_by_one_have_random_numbers_each():
+    """By Kolmogorov and Smirnov; false alarms are 1e-6 in each.
+
+    And so do rows that are alike, of one batch.
+    """
+    p = labels(1000)[0].mean
+    alike = np.full((1000, 5), 0.2)
+    for shares in (
+        [_shares(row[np.newaxis], 3).item() for row in p],
+        _shares(p, 3).ravel(),
+        _shares(alike, 3).ravel(),
+    ):
+        assert stats.kstest(shares, "uniform").pvalue > FALSE
+    np.testing.assert_array_equal(_shares(p, 3), _shares(p, 3))
+    assert np.abs(_shares(p, 3) - _shares(p, 4)).max() > 0.5
+    (new, y), found = labels(200), calibration.APS()
+    found.fit(new, y, 0.6)
+    sets = [found.sets(new[row : row + 1])[0] for row in range(200)]
+    inside = np.array(sets)[np.arange(200), y]
+    assert abs(inside.mean() - 0.6) < 4.9 * np.sqrt(0.24 * (2 / 200))
 
 
 def test_classes_are_covered_each():
@@ -310,6 +360,22 @@ BAD = {
             np.zeros(50),
         ),
         "above 0",
+    ),
+    "another map": (
+        lambda: fitted().sets(
+            calibration.Temperature()
+            .fit(*labels(50, 2))
+            .transform(labels(2)[0])
+        ),
+        "calibrated as in `fit`.*Received: another one, where `fit` had none",
+    ),
+    "one pass": (
+        lambda: fitted().sets(made.labels(made.classes(5, 5, draws=3)[0])),
+        "by draws or by one pass, .* several draws, where `fit` had one pass",
+    ),
+    "another output": (
+        lambda: fitted().sets(made.labels(made.classes(5, 4)[0])),
+        "of the same output as in `fit`, .*: one of size 4, .* of size 5",
     ),
     "penalty": (lambda: calibration.RAPS(-1.0), "`penalty` must be"),
     "seed": (lambda: calibration.APS(seed=-1), "`seed` must be"),

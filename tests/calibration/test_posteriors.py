@@ -152,7 +152,9 @@ def test_outputs_have_calibrators_by_name(several):
 
 
 def test_an_export_of_all_calibrators(several, tmp_path):
+    """Of several rows, since what is mapped is integrated for each."""
     _, _, copy = several
+    rows = 3
     ask = {
         "kind": "probabilities",
         "sort": "mutual_information",
@@ -164,20 +166,26 @@ def test_an_export_of_all_calibrators(several, tmp_path):
     served = answers(
         copy,
         tmp_path,
-        {"features": tf.constant(NEW[:1])},
-        1,
-        [*names, "price_quantiles"],
+        {"features": tf.constant(NEW[:rows])},
+        rows,
+        [*names, "price_mean", "price_quantiles"],
         signatures=["seeded"],
         quantiles=[0.1],
     )
-    found = tfpbnn.predict(copy, NEW[:1], 4, seed=1, draws="marginal")
-    for name, kind in ask.items():
+    kwargs = {"seed": 1, "draws": "marginal"}
+    for row in range(rows):  # each has the answer of its own request
+        found = tfpbnn.predict(copy, NEW[row : row + 1], 4, **kwargs)
+        for name, kind in [*ask.items(), ("price", "mean")]:
+            np.testing.assert_allclose(
+                served[f"{name}_{kind}"][row],
+                getattr(found[name], kind)[0],
+                rtol=1e-3,
+            )
         np.testing.assert_allclose(
-            served[f"{name}_{kind}"], getattr(found[name], kind), rtol=1e-3
+            served["price_quantiles"][row],
+            found["price"].quantile([0.1])[0],
+            1e-3,
         )
-    np.testing.assert_allclose(
-        served["price_quantiles"][0], found["price"].quantile([0.1])[0], 1e-3
-    )
 
 
 def test_lists_defaults_and_datasets(several):

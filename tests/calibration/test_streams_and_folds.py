@@ -1,10 +1,13 @@
 """Intervals of streams, and of data too small to set some aside."""
 
+import zipfile
+
 import keras
 import numpy as np
 import pytest
 from scipy import stats
 
+from tests import fresh
 from tests.calibration import made
 from tests.calibration.test_conformal import labels, numbers
 from tfpbnn import calibration
@@ -13,6 +16,10 @@ from tfpbnn import calibration
 def linear(x, y):
     weights, *_ = np.linalg.lstsq(x, y, rcond=None)
     return lambda x: x @ weights
+
+
+def first(x):
+    return x[:, 0]
 
 
 def rows(rng, count, shape=()):
@@ -53,29 +60,68 @@ def test_jackknife_plus_is_a_loop():
     np.testing.assert_allclose(low, ends[12 - place, 0])
 
 
-def test_cv_plus_of_keras_models_and_several_targets():
+@pytest.fixture(scope="module")
+def folds():
+    """CV+ of Keras models and of functions, and the rows of each model."""
     x, y = rows(np.random.default_rng(0), 30, (2,))
     built = []
 
     def fit_model(x, y):
         model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(2)])
-        model.compile("adam", loss="mse")
+        model.compile("sgd", loss="mse")
         model.layers[0].set_weights(
             [np.linalg.lstsq(x, y, rcond=None)[0], np.zeros(2)]
         )
         built.append(len(x))
         return model
 
-    found = calibration.JackknifePlus(fit_model, num_folds=3).fit(x, y, 0.8)
-    assert built == [20, 20, 20]
-    expected = calibration.JackknifePlus(linear, num_folds=3).fit(x, y, 0.8)
-    np.testing.assert_allclose(
-        found.interval(x), expected.interval(x), atol=1e-5
-    )
+    found = calibration.JackknifePlus(fit_model, num_folds=2).fit(x, y, 0.8)
+    plain = calibration.JackknifePlus(linear, num_folds=2).fit(x, y, 0.8)
+    return x, y, built, found, plain
+
+
+def test_cv_plus_of_keras_models_and_several_targets(folds):
+    x, _, built, found, plain = folds
+    assert built == [15, 15]
+    np.testing.assert_allclose(found.interval(x), plain.interval(x), atol=1e-5)
     assert found.interval(x)[0].shape == (30, 2)
 
 
+def test_folds_are_saved_with_their_models(folds, tmp_path):
+    x, y, _, found, plain = folds
+    path = tmp_path / "folds.zip"
+    found.save(path)
+    program = (
+        "import sys, numpy as np; from tfpbnn import calibration\n"
+        "found = calibration.load(sys.argv[1])\n"
+        "assert found.coverage == 0.8\n"
+        "np.save(sys.argv[3], found.interval(np.load(sys.argv[2])))"
+    )
+    np.save(tmp_path / "x.npy", x)
+    names = [path, tmp_path / "x.npy", tmp_path / "y.npy"]
+    fresh.run(program, *map(str, names))
+    np.testing.assert_array_equal(np.load(names[-1]), found.interval(x))
+    loaded = calibration.load(path)
+    with pytest.raises(ValueError, match="`fit_model` must be known to fit"):
+        loaded.fit(x, y, 0.7)
+    assert loaded.coverage == 0.8  # it is what it was
+    loaded.save(tmp_path / "again.zip")
+    with pytest.raises(TypeError, match="must return Keras models for `save`"):
+        plain.save(tmp_path / "none.zip")
+    with pytest.raises(ValueError, match="must be fitted first"):
+        calibration.JackknifePlus(linear).save(tmp_path / "none.zip")
+    assert not (tmp_path / "none.zip").exists()
+    with zipfile.ZipFile(tmp_path / "other.zip", "w") as archive:
+        archive.writestr("other", "")
+    with pytest.raises(TypeError, match="written by a conformal predictor's"):
+        calibration.load(tmp_path / "other.zip")
+
+
 BAD_FOLDS = {
+    "one model": (
+        lambda: calibration.JackknifePlus(lambda *_: first).fit(*few()),
+        "a new model each time.*one model twice",
+    ),
     "function": (lambda: calibration.JackknifePlus(3), "a function"),
     "folds": (lambda: calibration.JackknifePlus(linear, 1), "`num_folds` must"),
     "rows": (

@@ -11,7 +11,7 @@ import tfpbnn
 from tests.client import models
 from tests.client.conftest import PROTOCOLS, needs_grpc
 from tfpbnn import likelihoods
-from tfpbnn.client import TFServingClient
+from tfpbnn.client import TFServingClient, results
 
 X = np.random.default_rng(1).normal(size=(5, 3)).astype("float32")
 OUTPUTS = np.einsum("bi,sio->sbo", X, models.KERNELS)  # [S, B, 2]
@@ -231,3 +231,17 @@ def test_rows_of_json_as_curl_sends_them(core, start):
     with urllib.request.urlopen(request, timeout=10) as answer:
         rows = json.load(answer)["predictions"]
     assert_close([row["mean"] for row in rows], NORMAL.mean)
+
+
+@pytest.mark.parametrize("prefix", ["", "price_"])
+def test_conformal_intervals_are_no_draws(prefix):
+    """What a server says beside the moments leaves these as they are."""
+    kinds = ["mean", "variance", "epistemic_variance", "aleatoric_variance"]
+    kinds += ["conformal_lower", "conformal_upper"]
+    outputs = {
+        f"{prefix}{kind}": np.full((3, 1), number, "float32")
+        for number, kind in enumerate(kinds, 1)
+    }
+    p = results.predictive(outputs, None, (), 4)
+    np.testing.assert_array_equal(p.mean, np.ones((3, 1)))
+    np.testing.assert_array_equal(p.aleatoric_variance, np.full((3, 1), 4))

@@ -165,6 +165,32 @@ def test_a_difference_is_found_where_there_is_one():
     assert again.p_value == 1
 
 
+def test_several_numbers_are_compared_one_by_one():
+    y, p = labels(100, 0)
+    worse = 0.5 * p + 0.5 / 3
+    options = {"n_boot": 40, "seed": 0}
+    found = metrics.compare(metrics.brier_parts, y, p, worse, **options)
+    each = [metrics.brier_parts(y, q, **options) for q in (p, worse)]
+    for name in metrics.BrierParts._fields:
+        one = getattr(found, name)
+        a, b = (getattr(parts, name) for parts in each)
+        assert (one.first, one.second, one.difference) == (a, b, a - b)
+        np.testing.assert_array_equal(
+            one.difference.replicates, a.replicates - b.replicates
+        )
+    assert found.uncertainty.p_value == 1  # which is of the labels alone
+    images = np.zeros((3, 4, 4), int)
+    right = np.full((3, 4, 4, 1), 0.1)
+    wrong = np.where(np.arange(3)[:, None, None, None] == 0, 0.8, right)
+    patches = metrics.compare(
+        metrics.pavpu, images, right, wrong, patch_size=2, **options
+    )
+    assert patches.pavpu.difference == patches.pavpu.first - patches.pavpu[1]
+    missing = patches.uncertain_if_inaccurate  # nothing of the first is wrong
+    assert np.isnan([missing.first, missing.difference, missing.p_value]).all()
+    assert np.isfinite(missing.second)
+
+
 def test_p_values_belong_to_intervals():
     """The end of a 1 - p interval is where the p-value is p."""
     values = np.random.default_rng(0).exponential(size=80)
@@ -195,8 +221,9 @@ def test_comparisons_need_the_same_rows():
     y, p = labels(20, 0)
     with pytest.raises(TypeError, match="`metric` must be a function"):
         metrics.compare("brier", y, p, p)
-    with pytest.raises(TypeError, match="must give one number with its boot"):
-        metrics.compare(metrics.brier_parts, y, p, p, n_boot=2)
+    for plain in (lambda *_, **__: 0.5, lambda *_, **__: (1, 2)):
+        with pytest.raises(TypeError, match="must give numbers with their bo"):
+            metrics.compare(plain, y, p, p, n_boot=2)
 
     def masked(y_true, y_pred, **options):
         return metrics.brier(np.ma.array(y_true, mask=y_pred[1]), p, **options)

@@ -289,6 +289,10 @@ def test_bad_input(tmp_path):
         made(tmp_path, p, y, n_boot=0)
     with pytest.raises(ValueError, match="a name for each of the 3 classes"):
         made(tmp_path, p, y, class_names=["a"])
+    one = np.arange(len(y)) == 2
+    for rows in ((p[:1], y[:1], {}), (p, y, {"sample_weight": one})):
+        with pytest.raises(ValueError, match=r"two rows or more .* 1$"):
+            made(tmp_path, *rows[:2], **rows[2])
 
 
 @pytest.mark.skipif(shutil.which("chromium") is None, reason="needs chromium")

@@ -135,6 +135,15 @@ def test_each_fit_trains_a_copy_of_a_ready_model():
     assert np.all(first.predict(X) != mean)
 
 
+def test_a_warm_start_has_the_classes_of_the_first_fit():
+    """As many classes of other names would be taken for those of before."""
+    model = network(X, Y, outputs=2, loss=tfpbnn.likelihoods.Categorical())
+    found = BayesianClassifier.from_posterior(model, warm_start=True)
+    with pytest.raises(ValueError, match=r"first fit, \[0, 1\].*: \[1, 2\]"):
+        found.fit(X, 1 + (X[:, 0] > 0))
+    assert found.classes_.tolist() == [0, 1]
+
+
 @pytest.mark.parametrize(
     ("loss", "outputs"),
     [

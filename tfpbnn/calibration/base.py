@@ -74,12 +74,7 @@ class Calibrator(Recalibration):
                 too few or too alike to tell the map.
         """
         likelihood = predictive.likelihood
-        if likelihood.recalibration is not None:
-            raise ValueError(
-                "`predictive` must be of a model that is not calibrated yet. "
-                f"Received: one calibrated by {likelihood.recalibration}. Use "
-                "likelihood.recalibrated(None) to take that away"
-            )
+        _check_raw(likelihood)
         self._check_kind(likelihood)
         p, y, weights, _ = scored(predictive, y, sample_weight)
         outputs = p.outputs
@@ -139,8 +134,10 @@ class Calibrator(Recalibration):
             intervals, scores and samples are the calibrated ones.
 
         Raises:
-            ValueError: if the calibrator is not fitted or does not fit.
+            ValueError: if the calibrator is not fitted or does not fit, or if
+                the prediction is calibrated already.
         """
+        _check_raw(predictive.likelihood)
         likelihood = predictive.likelihood.recalibrated(self)
         return type(predictive)(
             predictive.outputs, likelihood, predictive.draws, predictive.mask
@@ -211,6 +208,16 @@ class Calibrator(Recalibration):
     def __repr__(self) -> str:
         options = (f"{k}={v!r}" for k, v in self.get_options().items())
         return f"{type(self).__name__}({', '.join(options)})"
+
+
+def _check_raw(likelihood: Any) -> None:
+    """Raises if predictions have a calibrator, which is not stacked on."""
+    if likelihood.recalibration is not None:
+        raise ValueError(
+            "`predictive` must be of a model that is not calibrated yet. "
+            f"Received: one calibrated by {likelihood.recalibration}. Use "
+            "likelihood.recalibrated(None) to take that away"
+        )
 
 
 def one_hot(likelihood: Any, y: Array, num_classes: int) -> Array:

@@ -18,6 +18,8 @@ _NO_ERROR = 1e-4
 LogLikelihood = Callable[[Tensor, Tensor, Tensor], Tensor]
 # From numbers `[D]` to what is to be small, and its gradient.
 Objective = Callable[[Array], tuple[float, Array]]
+# From a gradient `[D]` to the step that is best if curvatures are about these.
+Rough = Callable[[Array], Array]
 
 
 def minimum(
@@ -30,6 +32,7 @@ def minimum(
     *,
     name: str,
     most: float = 1e4,
+    rough: Rough | None = None,
 ) -> Array:
     """Finds the numbers of the least negative log-likelihood, by L-BFGS.
 
@@ -43,6 +46,8 @@ def minimum(
         name: that of the calibrator, for errors.
         most: the size of a number at which the search ends, since there is no
             minimum; the number is then returned as it is.
+        rough: multiplies a gradient by about the inverse of the second
+            derivatives; None where numbers have curvatures of one size.
 
     Raises:
         ValueError: if the search does not end, or if there is no minimum, as
@@ -50,7 +55,7 @@ def minimum(
     """
     objective = _objective(log_likelihood, outputs, y, weights, penalty)
     start = np.asarray(start, np.float64)
-    point, gradient = _descended(objective, start, most)
+    point, gradient = _descended(objective, start, most, rough or np.copy)
     if np.max(np.abs(point)) > most:
         return point
     largest = float(np.max(np.abs(gradient)))
@@ -66,7 +71,7 @@ def minimum(
 
 
 def _descended(
-    objective: Objective, point: Array, most: float
+    objective: Objective, point: Array, most: float, rough: Rough
 ) -> tuple[Array, Array]:
     """Goes down by L-BFGS; returns where it ends, and the gradient there.
 
@@ -79,7 +84,7 @@ def _descended(
         is_far = np.max(np.abs(point)) > most
         if is_far or np.max(np.abs(gradient)) < _TOLERANCE:
             break
-        direction = -_preconditioned(gradient, moves)
+        direction = -_preconditioned(gradient, moves, rough)
         slope, size = float(direction @ gradient), 1.0
         while size > 1e-12:
             new_value, new_gradient = objective(point + size * direction)
@@ -98,17 +103,20 @@ def _descended(
     return point, gradient
 
 
-def _preconditioned(gradient: Array, moves: list[tuple[Array, Array]]) -> Array:
+def _preconditioned(
+    gradient: Array, moves: list[tuple[Array, Array]], rough: Rough
+) -> Array:
     """Multiplies by the inverse of the second derivatives, as moves tell it."""
     if not moves:
-        return gradient / max(1.0, float(np.linalg.norm(gradient)))
+        found = rough(gradient)
+        return found / max(1.0, float(np.linalg.norm(found)))
     found, shares = gradient.copy(), []
     for move, change in reversed(moves):
         share = (move @ found) / (move @ change)
         found -= share * change
         shares.append(share)
     move, change = moves[-1]
-    found *= (move @ change) / (change @ change)
+    found = rough(found) * ((move @ change) / (change @ rough(change)))
     for (move, change), share in zip(moves, reversed(shares), strict=True):
         found += (share - (change @ found) / (move @ change)) * move
     return found

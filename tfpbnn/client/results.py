@@ -15,6 +15,9 @@ from tfpbnn.prediction.results import (
 
 _SUMMARIES = (
     "aleatoric_variance",
+    "conformal_lower",
+    "conformal_sets",
+    "conformal_upper",
     "epistemic_variance",
     "expected_entropy",
     "mean",

@@ -25,6 +25,7 @@ from tfpbnn.exporting.formats import (
 from tfpbnn.exporting.graphs.cutting import needed_for_outputs
 from tfpbnn.exporting.graphs.draws import ExportedDraws
 from tfpbnn.exporting.graphs.fixed import FixedDraws
+from tfpbnn.exporting.signatures import conformal as conformals
 from tfpbnn.exporting.signatures import warmups
 from tfpbnn.exporting.signatures.inputs import inputs_of
 from tfpbnn.exporting.signatures.signatures import Signatures
@@ -51,6 +52,7 @@ def export(
     quantiles: Sequence[float] | None = None,
     format: str = "savedmodel",
     likelihood: Any = None,
+    conformal: Any = None,
     seed: int | None = None,
     max_bytes: int = 2**30,
     card: Mapping[str, Any] | None = None,
@@ -102,6 +104,12 @@ def export(
         format: "savedmodel", or for `draws="fixed"` "litert" (phones; runs
             without TensorFlow) or "onnx" (needs `tfpbnn[onnx]`).
         likelihood: as for `tfpbnn.predict`.
+        conformal: a fitted predictor of `tfpbnn.calibration`, or a dict of
+            them by outputs, whose sets or intervals are answered too: of labels
+            `conformal_sets` `[B, K]`, 1 for labels that are in and 0 for
+            others; of numbers `conformal_lower` and `conformal_upper`, `[B,
+            k]`. Fit it to what `tfpbnn.predict` gives of this posterior by as
+            many draws; for `deterministic` by `draws="mean"`.
         seed: of fixed draws.
         max_bytes: what fixed draws may take.
         card: more entries for the `model_card.json` that is written beside the
@@ -138,18 +146,23 @@ def export(
     drawn = ExportedDraws(function, inputs, num_samples)
     _check_random(posterior, function, arguments)
     outputs = _likelihoods(posterior, drawn.spec, loss)
+    predictors = conformals.predictors(conformal, outputs, arguments.signatures)
     levels = arguments.quantiles
     with _traceable(posterior, arguments) as at_once:
         fixed = None
         if draws == "fixed":
             key = random.as_key(random.any_seed() if seed is None else seed)
             fixed = FixedDraws(drawn, inputs, key, max_bytes, at_once)
-        made = Signatures(inputs, drawn, fixed, outputs, levels)
+        made = Signatures(inputs, drawn, fixed, outputs, levels, predictors)
         traced = {name: made.traced(name) for name in arguments.signatures}
     settings = {
         "num_samples": drawn.num_samples,
         "draws": draws,
         "quantiles": list(levels),
+        "conformal": {
+            name: {"class": type(one).__name__, "coverage": one.coverage}
+            for name, one in predictors.items()
+        },
     }
     about = cards.model_card(posterior, outputs, traced, settings, card or {})
     with place.appearing() as new:

@@ -178,7 +178,7 @@ def compare(
     seed: int | None = None,
     level: float = 0.95,
     **options: Any,
-) -> Comparison:
+) -> Any:
     """Compares two models by one metric, on the same rows.
 
     Both are scored on the same resampled rows, so what makes rows easy or hard
@@ -196,6 +196,12 @@ def compare(
         level: the probability of the intervals, between 0 and 1.
         options: what else the metric takes, such as `sample_weight`.
 
+    Returns:
+        A `Comparison`; of a metric of several numbers, such as `brier_parts`,
+        one for each, by the metric's own names. A number that a metric does not
+        have of one of the predictions is not compared: its `Comparison` has a
+        difference and a p-value of NaN.
+
     Raises:
         TypeError: if the metric is no function with a bootstrap.
         ValueError: if the predictions don't count the same rows.
@@ -206,6 +212,8 @@ def compare(
     a, b = np.array([0.2, 0.7, 0.6, 0.1, 0.9, 0.4]), np.full(6, 0.5)
     found = tfpbnn.metrics.compare(tfpbnn.metrics.brier, y, a, b, seed=0)
     found.difference, found.p_value
+    parts = tfpbnn.metrics.compare(tfpbnn.metrics.brier_parts, y, a, b, seed=0)
+    parts.reliability.difference
     ```
     """
     checks.integer("n_boot", n_boot, least=2)
@@ -216,9 +224,25 @@ def compare(
             f"Received: metric={metric!r}"
         )
     a, b = metric(y_true, first, **options), metric(y_true, second, **options)
+    if isinstance(a, tuple) and hasattr(a, "_fields") and type(a) is type(b):
+        pairs = zip(a, b, strict=True)
+        return type(a)(*(_compared(metric, *pair) for pair in pairs))
+    return _compared(metric, a, b)
+
+
+def _compared(metric: Any, a: Any, b: Any) -> Comparison:
+    """Compares two scores of the same resamples.
+
+    Args:
+        metric: what gave them, for errors.
+        a, b: the scores; NaN of what a metric does not have.
+    """
+    if any(isinstance(one, float) and math.isnan(one) for one in (a, b)):
+        none: Any = math.nan
+        return Comparison(a, b, none, none)
     if not (isinstance(a, Estimate) and isinstance(b, Estimate)):
         raise TypeError(
-            "`metric` must give one number with its bootstrap. Received: "
+            "`metric` must give numbers with their bootstrap. Received: "
             f"{metric!r}, which gave {type(a).__name__}"
         )
     if not np.array_equal(a.rows, b.rows):
@@ -231,7 +255,7 @@ def compare(
         a.replicates - b.replicates,
         a.left_out - b.left_out,
         a.rows,
-        level,
+        a.level,
     )
     return Comparison(a, b, difference, difference.p_value())
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from tfpbnn import metrics
 from tfpbnn.base.progress import Bar
-from tfpbnn.metrics import Estimate
+from tfpbnn.metrics import Estimate, rows
 from tfpbnn.reporting.section import Section
 
 _GROUPS = 10
@@ -175,9 +175,10 @@ def scores(
     The AUROC of errors is left out if all labels are right, or all wrong.
 
     Raises:
-        ValueError: if the targets don't fit, or the draws that a score needs
-            were not kept.
+        ValueError: if the targets don't fit, fewer than two rows count, or the
+            draws that a score needs were not kept.
     """
+    _check_rows(section)
     found = {}
     has_both = section.is_labels and 0 < _accuracy(section) < 1
     for kind in kinds(section):
@@ -187,6 +188,15 @@ def scores(
             found[kind.name] = Score(kind, value, error)
         bar.step()
     return found
+
+
+def _check_rows(section: Section) -> None:
+    read = rows.places(section.y, section.predictive, section.sample_weight)
+    if (count := len(np.unique(read.row))) < 2:
+        raise ValueError(
+            "`y` must have two rows or more that count, since one says nothing "
+            f"of how scores vary. Received: {count}"
+        )
 
 
 def kinds(section: Section) -> list[Kind]:

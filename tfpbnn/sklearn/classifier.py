@@ -51,6 +51,8 @@ class BayesianClassifier(ClassifierMixin, BayesianEstimator):
     ```
     """
 
+    classes_: Array
+
     def predict(self, X: Any) -> Array:
         """Predicts the most probable labels, `[N]`.
 
@@ -94,14 +96,22 @@ class BayesianClassifier(ClassifierMixin, BayesianEstimator):
 
     def _encoded(self, y: Array) -> Array:
         check_classification_targets(y)
-        self.classes_, labels = np.unique(
+        classes, labels = np.unique(
             column_or_1d(y, warn=True), return_inverse=True
         )
-        if len(self.classes_) < 2:
+        if len(classes) < 2:
             raise ValueError(
                 "`y` must have labels of 2 or more classes. Received: only 1 "
-                f"class, {self.classes_[0]!r}"
+                f"class, {classes[0]!r}"
             )
+        goes_on = self.warm_start and hasattr(self, "model_")
+        if goes_on and not np.array_equal(classes, self.classes_):
+            raise ValueError(
+                "`y` must have the classes of the first fit, "
+                f"{self.classes_.tolist()}, where warm_start=True goes on with "
+                f"its network. Received: {classes.tolist()}"
+            )
+        self.classes_ = classes
         return labels
 
     def _likelihood(self, y: Array) -> Likelihood:

@@ -8,7 +8,7 @@ of the table in tests/calibration/test_conformal.py.
 """
 
 from tfpbnn.calibration.conformal.adaptive import AdaptiveConformal
-from tfpbnn.calibration.conformal.base import load
+from tfpbnn.calibration.conformal.files import load
 from tfpbnn.calibration.conformal.intervals import (
     CQR,
     AbsoluteResidual,

@@ -6,7 +6,8 @@ import keras
 
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Array, Config
-from tfpbnn.calibration.conformal.base import Conformal, Saved
+from tfpbnn.calibration.conformal.base import Conformal
+from tfpbnn.calibration.conformal.files import Saved
 from tfpbnn.calibration.conformal.intervals import Intervals
 from tfpbnn.calibration.conformal.sets import LabelSets
 from tfpbnn.prediction.results import Predictive

@@ -1,17 +1,16 @@
 """Defines conformal predictors, whose sets cover as often as wanted."""
 
 import abc
-import json
 import math
-import pathlib
 from typing import Any, NamedTuple, TypeVar
 
-import keras
 import numpy as np
 
 from tfpbnn.base import checks
 from tfpbnn.base.places import over_places
-from tfpbnn.base.types import Array, Config
+from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.calibration.conformal.files import Saved
+from tfpbnn.calibration.conformal.made_by import MadeBy
 from tfpbnn.prediction.results import Predictive
 from tfpbnn.prediction.results.targets import scored, weights_of
 
@@ -60,19 +59,6 @@ def least_rows(coverage: float) -> int:
     return math.ceil(round(coverage / (1 - coverage), 9))
 
 
-class Saved:
-    """What `save` writes to a file and `load` reads, by its config."""
-
-    def save(self, path: Any) -> None:
-        """Writes the predictor to a JSON file, which `load` reads.
-
-        Args:
-            path: the path of the file.
-        """
-        config = keras.saving.serialize_keras_object(self)
-        pathlib.Path(path).write_text(json.dumps(config))
-
-
 class Conformal(Saved, abc.ABC):
     """Sets of targets with a coverage that holds for any model and any N.
 
@@ -91,6 +77,8 @@ class Conformal(Saved, abc.ABC):
         self.coverage = math.nan
         self.scores: dict[str, list[Scores]] | None = None
         self.is_weighted = self.is_grouped = self.by_class = False
+        # None in files that do not say it.
+        self.made_by: MadeBy | None = None
 
     @abc.abstractmethod
     def _scores(
@@ -106,8 +94,51 @@ class Conformal(Saved, abc.ABC):
         """
 
     @abc.abstractmethod
-    def _check(self, predictive: Predictive) -> None:
+    def _check_kind(self, predictive: Any) -> None:
         """Raises if predictions are of another kind."""
+
+    def _check_numbers(self, predictive: Predictive) -> None:
+        """Raises if there are no scores of these predictions."""
+
+    def _check(self, predictive: Predictive) -> None:
+        """Raises if predictions are not such as those in `fit`."""
+        self._check_kind(predictive)
+        self._check_numbers(predictive)
+        if self.made_by is not None:
+            self.made_by.check(MadeBy.of(predictive))
+
+    @abc.abstractmethod
+    def answers(self, predictive: Any) -> dict[str, Tensor]:
+        """Makes sets or intervals in a graph, for exports.
+
+        Args:
+            predictive: predictions of B rows in tensors: with a `likelihood`,
+                `outputs_shape`, `mean`, `stddev`, and `interval(level)`.
+
+        Returns:
+            Tensors by name: "sets" `[B, ..., K]`, of 1 and 0; or "lower" and
+            "upper", `[B, ..., k]` each.
+        """
+
+    def check_answers(self) -> None:
+        """Raises if a graph can't give the sets of rows."""
+        self._fitted()
+        if self.is_weighted or (self.is_grouped and not self.by_class):
+            raise ValueError(
+                "`conformal` must be fitted without weights, and without "
+                "groups but those of labels, to be exported: requests bring "
+                f"neither. Received: {self!r}, which was fitted with some"
+            )
+
+    def limits(self, predictive: Any) -> Array:
+        """Finds the largest score inside of all rows, `[k]` or `[K]`."""
+        self._check_kind(predictive)
+        if self.made_by is not None:
+            self.made_by.check(MadeBy.of(predictive))
+        scores = self._fitted()
+        if self.by_class:
+            return self._by_class(predictive, self.coverage, np.ones(()))
+        return np.stack([one.threshold(self.coverage) for one in scores[_ALL]])
 
     def fit(
         self: ConformalT,
@@ -143,6 +174,7 @@ class Conformal(Saved, abc.ABC):
             [Tibshirani et al., 2019](https://arxiv.org/abs/1904.06019)
         """
         self.coverage = checks.open_fraction("coverage", coverage)
+        self.made_by = None
         self._check(predictive)
         p, aligned, weights, counted = scored(predictive, y, sample_weight)
         places = predictive.outputs_shape[:-1]
@@ -169,6 +201,7 @@ class Conformal(Saved, abc.ABC):
             for name in np.unique(names)
         }
         self._check_enough()
+        self.made_by = MadeBy.of(predictive)
         return self
 
     def _names(
@@ -296,6 +329,7 @@ class Conformal(Saved, abc.ABC):
             "is_weighted": self.is_weighted,
             "is_grouped": self.is_grouped,
             "by_class": self.by_class,
+            "made_by": self.made_by and self.made_by._asdict(),
             "scores": {
                 name: [[part.tolist() for part in one] for one in columns]
                 for name, columns in self.scores.items()
@@ -313,6 +347,8 @@ class Conformal(Saved, abc.ABC):
             found.is_weighted = fitted["is_weighted"]
             found.is_grouped = fitted["is_grouped"]
             found.by_class = fitted["by_class"]
+            if (known := fitted.get("made_by")) is not None:
+                found.made_by = MadeBy(**known)
             found.scores = {
                 name: [Scores(*map(np.asarray, one)) for one in columns]
                 for name, columns in fitted["scores"].items()
@@ -322,34 +358,6 @@ class Conformal(Saved, abc.ABC):
     def __repr__(self) -> str:
         options = (f"{k}={v!r}" for k, v in self.get_options().items())
         return f"{type(self).__name__}({', '.join(options)})"
-
-
-def load(path: Any) -> Any:
-    """Reads a conformal predictor from a file that `save` wrote.
-
-    Args:
-        path: the path of the file.
-
-    Returns:
-        The predictor, as it was.
-
-    Raises:
-        TypeError: if the file holds something else.
-
-    Example:
-    ```python
-    tfpbnn.calibration.CQR().fit(p, y_test).save("split.json")
-    low, high = tfpbnn.calibration.load("split.json").interval(p)
-    ```
-    """
-    config = json.loads(pathlib.Path(path).read_text())
-    found = keras.saving.deserialize_keras_object(config)
-    if not isinstance(found, Saved):
-        raise TypeError(
-            "`path` must be a file written by a conformal predictor's `save`. "
-            f"Received: one of a {type(found).__name__}"
-        )
-    return found
 
 
 def _grouped(groups: Any, places: tuple[int, ...]) -> Array:

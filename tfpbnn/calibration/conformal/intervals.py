@@ -4,9 +4,10 @@ import abc
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Array, Config
+from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.calibration.conformal.base import Conformal
 from tfpbnn.prediction.results import Predictive
 
@@ -18,8 +19,11 @@ class Intervals(Conformal):
     """
 
     @abc.abstractmethod
-    def _around(self, predictive: Any) -> tuple[Array, Array, Array]:
-        """Returns lower and upper ends, and the unit of scores, `[..., k]`."""
+    def _around(self, predictive: Any) -> tuple[Any, Any, Any]:
+        """Returns lower and upper ends, and the unit of scores, `[..., k]`.
+
+        They are arrays or tensors, as those of the prediction.
+        """
 
     def interval(
         self,
@@ -60,16 +64,26 @@ class Intervals(Conformal):
             predictive: the predictions of N rows.
             limits: the largest scores, `[N, ..., k]`.
         """
-        lower, upper, unit = self._around(predictive)
-        middle = (lower + upper) / 2
-        lower, upper = lower - limits * unit, upper + limits * unit
-        is_empty = lower > upper
-        return (
-            np.where(is_empty, middle, lower),
-            np.where(is_empty, middle, upper),
+        lower, upper = self._ends(predictive, limits)
+        return lower.numpy(), upper.numpy()
+
+    def answers(self, predictive: Any) -> dict[str, Tensor]:
+        limits = self.limits(predictive)
+        limits = tf.constant(limits, predictive.mean.dtype)
+        return dict(
+            zip(("lower", "upper"), self._ends(predictive, limits), strict=True)
         )
 
-    def _check(self, predictive: Predictive) -> None:
+    def _ends(self, predictive: Any, limits: Any) -> tuple[Tensor, Tensor]:
+        lower, upper, unit = self._around(predictive)
+        middle = (lower + upper) / 2
+        # Where no target is within the limits, both ends are the middle.
+        return (
+            tf.minimum(lower - limits * unit, middle),
+            tf.maximum(upper + limits * unit, middle),
+        )
+
+    def _check_kind(self, predictive: Any) -> None:
         if predictive.likelihood.is_classification:
             raise ValueError(
                 f"`{type(self).__name__}` must be used for predictions of "
@@ -98,9 +112,8 @@ class AbsoluteResidual(Intervals):
         [Lei et al., 2018](https://arxiv.org/abs/1604.04173)
     """
 
-    def _around(self, predictive: Any) -> tuple[Array, Array, Array]:
-        mean = predictive.mean
-        return mean, mean, np.ones_like(mean)
+    def _around(self, predictive: Any) -> tuple[Any, Any, Any]:
+        return predictive.mean, predictive.mean, 1.0
 
 
 @registry.register("calibration")
@@ -119,15 +132,17 @@ class NormalizedResidual(Intervals):
         [Lei et al., 2018](https://arxiv.org/abs/1604.04173)
     """
 
-    def _around(self, predictive: Any) -> tuple[Array, Array, Array]:
-        mean, unit = predictive.mean, predictive.stddev
-        if not np.all(unit > 0):
+    def _around(self, predictive: Any) -> tuple[Any, Any, Any]:
+        return predictive.mean, predictive.mean, predictive.stddev
+
+    def _check_numbers(self, predictive: Predictive) -> None:
+        unit = predictive.stddev  # NaN where places are masked
+        if np.any(unit <= 0):
             raise ValueError(
                 "`predictive` must have standard deviations above 0. "
-                f"Received: {np.min(unit)} among them; AbsoluteResidual needs "
-                "none"
+                f"Received: {np.nanmin(unit)} among them; AbsoluteResidual "
+                "needs none"
             )
-        return mean, mean, unit
 
 
 @registry.register("calibration")
@@ -158,10 +173,10 @@ class CQR(Intervals):
         super().__init__()
         self.level = checks.open_fraction.optional("level", level)
 
-    def _around(self, predictive: Any) -> tuple[Array, Array, Array]:
+    def _around(self, predictive: Any) -> tuple[Any, Any, Any]:
         level = self.coverage if self.level is None else self.level
         lower, upper = predictive.interval(level)
-        return lower, upper, np.ones_like(lower)
+        return lower, upper, 1.0
 
     def get_options(self) -> Config:
         return {"level": self.level}

@@ -1,17 +1,20 @@
 """Conformal intervals from small data, of which all are trained on."""
 
+import math
 from collections.abc import Callable
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfpbnn.base import checks, data
-from tfpbnn.base.types import Array
+from tfpbnn.base import checks, data, registry
+from tfpbnn.base.types import Array, Config
+from tfpbnn.calibration.conformal.files import save_with_models
 from tfpbnn.calibration.draws import draws_of
 from tfpbnn.prediction import predict
 
 
+@registry.register("calibration")
 class JackknifePlus:
     """Intervals from models that were each trained without some of the rows.
 
@@ -42,6 +45,8 @@ class JackknifePlus:
     low, high = found.fit(x, y, coverage=0.8).interval(x_test)
     ```
 
+    Of Keras models `found.save("folds.zip")` writes a file.
+
     Reference:
         [Barber et al., 2021](https://arxiv.org/abs/1905.02928)
     """
@@ -62,7 +67,11 @@ class JackknifePlus:
             num_folds = checks.integer("num_folds", num_folds, least=2)
         self.num_folds = num_folds
         self.seed = checks.integer("seed", seed, least=0)
-        self._models: list[Callable[[Any], Array]] = []
+        self.coverage = math.nan
+        self._models: list[Any] = []
+        # The fold of each row, and its error by the model without this fold.
+        self._fold: Array = np.empty(0, np.int64)
+        self._errors: Array = np.empty(0)
 
     def fit(self, x: Any, y: Any, coverage: float = 0.9) -> "JackknifePlus":
         """Trains the models, and keeps each row's error without it.
@@ -79,7 +88,7 @@ class JackknifePlus:
             ValueError: if there are fewer rows than folds, or too few for the
                 coverage; if y is not finite; if a model predicts another shape.
         """
-        self.coverage = checks.open_fraction("coverage", coverage)
+        coverage = checks.open_fraction("coverage", coverage)
         y = np.asarray(y)
         data.check_finite("y", y)
         count = len(y)
@@ -97,27 +106,26 @@ class JackknifePlus:
                 f"{coverage} and {folds} folds. Received: {count}"
             )
         order = np.random.default_rng(self.seed).permutation(count)
-        self._fold: Array = np.empty(count, np.int64)
-        self._fold[order] = np.arange(count) % folds
-        self._models, errors = [], np.empty(y.shape, np.float64)
+        place: Array = np.empty(count, np.int64)
+        place[order] = np.arange(count) % folds
+        models: list[Any] = []
+        errors = np.empty(y.shape, np.float64)
         for fold in range(folds):
-            left_out = self._fold == fold
+            left_out = place == fold
             model = self.fit_model(_rows(x, ~left_out), y[~left_out])
-            self._models.append(_predictor(model))
-            found = self._predicted(fold, _rows(x, left_out), y[left_out].shape)
-            errors[left_out] = np.abs(y[left_out] - found)
-        self._errors = errors
+            if any(model is before for before in models):
+                raise ValueError(
+                    "`fit_model` must build a new model each time, which has "
+                    "not seen the rows that are left out. Received: one model "
+                    "twice"
+                )
+            rest = y[left_out]
+            found = _predicted(model, _rows(x, left_out), rest.shape)
+            errors[left_out] = np.abs(rest - found)
+            models.append(model)
+        self.coverage, self._models = coverage, models
+        self._fold, self._errors = place, errors
         return self
-
-    def _predicted(self, fold: int, x: Any, shape: Any) -> Array:
-        found = np.asarray(self._models[fold](x), np.float64)
-        if found.size != np.prod(shape):
-            raise ValueError(
-                "`fit_model` must return a model of the means of y, of shape "
-                f"{tuple(shape)} here. Received: predictions of shape "
-                f"{found.shape}"
-            )
-        return found.reshape(shape)
 
     def interval(self, x: Any) -> tuple[Array, Array]:
         """Finds the intervals of new rows' targets.
@@ -131,17 +139,10 @@ class JackknifePlus:
         Raises:
             ValueError: if it was not fitted.
         """
-        if not self._models:
-            raise ValueError(
-                "`JackknifePlus` must be fitted first: `fit(x, y)`. Received: "
-                "one that is not"
-            )
+        self._check_fitted()
         shape = (len(keras.tree.flatten(x)[0]), *self._errors.shape[1:])
         means = np.stack(
-            [
-                self._predicted(fold, x, shape)
-                for fold in range(len(self._models))
-            ]
+            [_predicted(model, x, shape) for model in self._models]
         )[self._fold]  # of each row that was left out, `[n, N, ..]`
         errors = self._errors[:, np.newaxis]
         count = len(errors)
@@ -150,9 +151,78 @@ class JackknifePlus:
         lower = np.sort(means - errors, axis=0)[count - place]
         return lower, upper
 
+    def save(self, path: Any) -> None:
+        """Writes the models and errors to a file; `calibration.load` reads it.
+
+        What was loaded has intervals, and can't be fitted anew: `fit_model` is
+        code, which files don't hold.
+
+        Args:
+            path: the path of the file, a zip archive.
+
+        Raises:
+            TypeError: if `fit_model` returns other than Keras models.
+            ValueError: if it was not fitted.
+        """
+        self._check_fitted()
+        for model in self._models:
+            if not isinstance(model, keras.Model):
+                raise TypeError(
+                    "`fit_model` must return Keras models for `save`. "
+                    f"Received: it returned {model!r}"
+                )
+        arrays = {"errors": self._errors, "fold": self._fold}
+        save_with_models(path, self, arrays, self._models)
+
+    def restore(self, arrays: dict[str, Array], models: list[Any]) -> None:
+        """Takes what `save` wrote in place of a fit."""
+        self._errors, self._fold = arrays["errors"], arrays["fold"]
+        self._models = models
+
+    def get_config(self) -> Config:
+        """Returns plain data, of which `fit_model` is none."""
+        return {
+            "num_folds": self.num_folds,
+            "seed": self.seed,
+            "coverage": self.coverage,
+        }
+
+    @classmethod
+    def from_config(cls, config: Config) -> "JackknifePlus":
+        """Makes one that can't be fitted."""
+        found = cls(_unknown, config["num_folds"], config["seed"])
+        found.coverage = config["coverage"]
+        return found
+
+    def _check_fitted(self) -> None:
+        if not self._models:
+            raise ValueError(
+                "`JackknifePlus` must be fitted first: `fit(x, y)`. Received: "
+                "one that is not"
+            )
+
+
+def _unknown(*_: Any) -> Any:
+    """Stands for the `fit_model` of a file."""
+    raise ValueError(
+        "`fit_model` must be known to fit. Received: a `JackknifePlus` that "
+        "was loaded from a file, which holds no code. Make a new one"
+    )
+
 
 def _rows(x: Any, rows: Array) -> Any:
     return keras.tree.map_structure(lambda leaf: np.asarray(leaf)[rows], x)
+
+
+def _predicted(model: Any, x: Any, shape: Any) -> Array:
+    """Predicts means of the shape of targets."""
+    found = np.asarray(_predictor(model)(x), np.float64)
+    if found.size != np.prod(shape):
+        raise ValueError(
+            "`fit_model` must return a model of the means of y, of shape "
+            f"{tuple(shape)} here. Received: predictions of shape {found.shape}"
+        )
+    return found.reshape(shape)
 
 
 def _predictor(model: Any) -> Callable[[Any], Array]:

@@ -4,13 +4,21 @@ import abc
 from typing import Any
 
 import numpy as np
+import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base import checks, registry
-from tfpbnn.base.types import Array, Config
+from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.calibration.conformal.base import Conformal
 from tfpbnn.likelihoods import Categorical
 from tfpbnn.prediction.results import Predictive
+
+# The constants of SplitMix64, which mixes the bits of a word.
+_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+_MIXES = (
+    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
+    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
+)
 
 
 class LabelSets(Conformal):
@@ -21,7 +29,7 @@ class LabelSets(Conformal):
     """
 
     @abc.abstractmethod
-    def _class_scores(self, p: Array, is_new: bool) -> Array:
+    def _class_scores(self, p: Tensor, is_new: bool) -> Tensor:
         """Computes the score of each class, `[..., K]`, of probabilities.
 
         Args:
@@ -62,9 +70,17 @@ class LabelSets(Conformal):
             predictive: the predictions of N rows.
             limits: the largest scores, `[N, ..., 1]` or `[N, ..., K]`.
         """
-        return self._class_scores(_probabilities(predictive), True) <= limits
+        return self._all_scores(predictive, True).numpy() <= limits
 
-    def _check(self, predictive: Predictive) -> None:
+    def answers(self, predictive: Any) -> dict[str, Tensor]:
+        scores = self._all_scores(predictive, True)
+        limits = tf.constant(self.limits(predictive), scores.dtype)
+        return {"sets": tf.cast(scores <= limits, scores.dtype)}
+
+    def _all_scores(self, predictive: Any, is_new: bool) -> Tensor:
+        return self._class_scores(_probabilities(predictive), is_new)
+
+    def _check_kind(self, predictive: Any) -> None:
         likelihood = predictive.likelihood
         is_one = isinstance(likelihood, Categorical)
         if likelihood.is_classification and not is_one:
@@ -80,7 +96,7 @@ class LabelSets(Conformal):
     def _scores(
         self, predictive: Predictive, y: Array, is_new: bool = False
     ) -> Array:
-        scores = self._class_scores(_probabilities(predictive), is_new)
+        scores = self._all_scores(predictive, is_new).numpy()
         labels = self._classes(predictive, y)[..., np.newaxis]
         return np.take_along_axis(scores, labels, axis=-1)[..., 0]
 
@@ -96,11 +112,11 @@ class LabelSets(Conformal):
         return y.reshape(y.shape[:axes]).astype(np.int64)
 
 
-def _probabilities(predictive: Any) -> Array:
-    p = predictive.mean
+def _probabilities(predictive: Any) -> Tensor:
+    p = tf.convert_to_tensor(predictive.mean)
     if isinstance(predictive.likelihood, Categorical):
         return p
-    return np.concatenate([1 - p, p], axis=-1)
+    return tf.concat([1 - p, p], axis=-1)
 
 
 @registry.register("calibration")
@@ -127,7 +143,7 @@ class LAC(LabelSets):
         [Sadinle et al., 2019](https://arxiv.org/abs/1609.00451)
     """
 
-    def _class_scores(self, p: Array, is_new: bool) -> Array:
+    def _class_scores(self, p: Tensor, is_new: bool) -> Tensor:
         return 1 - p
 
 
@@ -137,21 +153,47 @@ class _Adaptive(LabelSets):
     randomized: bool
     seed: int
 
-    def _class_scores(self, p: Array, is_new: bool) -> Array:
-        order = np.argsort(-p, axis=-1, kind="stable")
-        ordered = np.take_along_axis(p, order, axis=-1)
-        share: Any = 1.0
+    def _class_scores(self, p: Tensor, is_new: bool) -> Tensor:
+        axes = len(p.shape) - 1
+        order = tf.argsort(-p, axis=-1, stable=True)
+        ordered = tf.gather(p, order, batch_dims=axes)
+        # The sum up to a label, less 1: that of the labels after it is exact
+        # where it is small, and 0 for the last one.
+        scores = -tf.cumsum(ordered, axis=-1, exclusive=True, reverse=True)
         if self.randomized:
-            size = (*p.shape[:-1], 1)
-            share = random.uniforms(2 * self.seed + is_new, size)
-        scores = np.cumsum(ordered, axis=-1) - (1 - share) * ordered
-        scores = scores + self._penalties(p.shape[-1])
-        found = np.empty_like(scores)
-        np.put_along_axis(found, order, scores, axis=-1)
-        return found
+            share = _shares(p.numpy(), 2 * self.seed + is_new)
+            scores = scores - (1 - share) * ordered
+        scores = scores + tf.constant(self._penalties(p.shape[-1]), p.dtype)
+        ranks = tf.argsort(order, axis=-1)
+        return tf.gather(scores, ranks, batch_dims=axes)
+
+    def check_answers(self) -> None:
+        super().check_answers()
+        if self.randomized:
+            raise ValueError(
+                "`conformal` must give the same sets each time to be exported. "
+                f"Received: {self!r}. Fit {type(self).__name__}("
+                "randomized=False)"
+            )
 
     def _penalties(self, size: int) -> Array:
         return np.zeros(size)
+
+
+def _shares(p: Array, seed: int) -> Array:
+    """Draws a share from 0 to 1 for each place, `[..., 1]`.
+
+    It is a number of the place in x and one of its probabilities, added up. So
+    rows that are asked for one by one have shares of their own, and so have
+    rows of one batch that are alike.
+    """
+    bits = np.ascontiguousarray(p, np.float64).view(np.uint64)
+    odd = 2 * np.arange(p.shape[-1], dtype=np.uint64) + np.uint64(1)
+    word = np.sum(bits * odd * _GOLDEN, axis=-1, keepdims=True)
+    for shift, factor in _MIXES:
+        word = (word ^ (word >> shift)) * factor
+    own = (word >> np.uint64(11)) * 2.0**-53
+    return (own + random.uniforms(seed, own.shape)) % 1.0
 
 
 @registry.register("calibration")

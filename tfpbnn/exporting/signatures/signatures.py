@@ -1,7 +1,7 @@
 """An export's signatures are functions of named tensors, batch first."""
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import keras
@@ -9,15 +9,21 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base.types import Tensor
+from tfpbnn.calibration.conformal.base import Conformal
 from tfpbnn.exporting.graphs.draws import ExportedDraws
 from tfpbnn.exporting.graphs.fixed import FixedDraws
-from tfpbnn.exporting.signatures import summaries
+from tfpbnn.exporting.signatures import conformal, summaries
 from tfpbnn.exporting.signatures.inputs import Inputs, finite_rows, rows_of
 from tfpbnn.likelihoods import Likelihood
 
 # The most draws that a request may ask for, unless more are the default.
 MAX_SAMPLES = 1000
 Named = dict[str, Tensor]
+# What signatures say of draws; the others say all that can be said.
+_SUMMARIES = {
+    "deterministic": summaries.summarize_mean,
+    "samples": summaries.samples,
+}
 
 
 class Signatures:
@@ -30,6 +36,7 @@ class Signatures:
         fixed: FixedDraws | None,
         outputs: dict[str, Likelihood | None],
         levels: Sequence[float],
+        predictors: Mapping[str, Conformal],
     ):
         """Keeps what they are made of.
 
@@ -40,12 +47,14 @@ class Signatures:
             outputs: the likelihood of each output, in their order; of those
                 without one nothing is answered.
             levels: of quantiles.
+            predictors: conformal ones, by outputs that have one.
         """
         self._inputs = inputs
         self._draws = draws
         self._fixed = fixed
         self._outputs = outputs
         self._levels = tuple(levels)
+        self._predictors = predictors
         # Signatures that need the same draws share the graph of them.
         self._unseeded = tf.function(self._draw, autograph=False)
 
@@ -68,16 +77,16 @@ class Signatures:
         return function.get_concrete_function(**specs)
 
     def _serving_default(self, tensors: Named) -> Named:
-        return self._answer(tensors, self._unseeded, summaries.summarize)
+        return self._answer(tensors, self._unseeded, "serving_default")
 
     def _samples(self, tensors: Named) -> Named:
-        return self._answer(tensors, self._unseeded, summaries.samples)
+        return self._answer(tensors, self._unseeded, "samples")
 
     def _deterministic(self, tensors: Named) -> Named:
         def mean(named: Named) -> Any:
             return self._draws.mean(self._inputs.pack(named))
 
-        return self._answer(tensors, mean, summaries.summarize_mean)
+        return self._answer(tensors, mean, "deterministic")
 
     def _seeded(self, tensors: Named) -> Named:
         seeds = tensors.pop("seed")
@@ -86,7 +95,7 @@ class Signatures:
             x, rows = self._inputs.pack(named), rows_of(named)
             return self._draws.seeded(x, rows, seeds)
 
-        return self._answer(tensors, draw, summaries.summarize)
+        return self._answer(tensors, draw, "seeded")
 
     def _dynamic(self) -> Any:
         """Takes the number of draws and the seed as inputs, with defaults."""
@@ -104,7 +113,7 @@ class Signatures:
                 return self._draws.of_key(x, rows, key, stop)
 
             named = dict(zip(names, tensors, strict=True))
-            return self._answer(named, draw, summaries.summarize)
+            return self._answer(named, draw, "dynamic")
 
         parameter = inspect.Parameter
         kind = parameter.POSITIONAL_OR_KEYWORD
@@ -141,9 +150,10 @@ class Signatures:
         self,
         tensors: Named,
         draw: Callable[[Named], Any],
-        summary: summaries.Summary,
+        signature: str,
     ) -> Named:
         """Returns what a signature gives, by name."""
+        summary = _SUMMARIES.get(signature, summaries.summarize)
         named = self._inputs.checked(tensors)
         finite, found = finite_rows(named), {}
         flat = keras.tree.flatten(draw(named))
@@ -153,6 +163,9 @@ class Signatures:
             if likelihood is None:
                 continue
             parts = summary(likelihood, y, self._levels)
+            predictor = self._predictors.get(output)
+            if predictor is not None and conformal.fits(predictor, signature):
+                parts |= conformal.answers(predictor, likelihood, y, parts)
             for kind, tensor in parts.items():
                 name = self._name_of(output, kind)
                 if name in found:

@@ -189,19 +189,17 @@ def _mapped(
     levels = np.ravel(middle[:, np.newaxis] + half[:, np.newaxis] * _NODES)
     weights = np.ravel(half[:, np.newaxis] * _WEIGHTS)
     center, width = centers(mean, epistemic + aleatoric)
-    rows = outputs.shape[1] or 1
-    if tf.executing_eagerly():  # else rows are few
+    pieces = [slice(None)]  # of a graph, which has few rows, or any number
+    if tf.executing_eagerly():
         each = len(levels) * max(1, outputs[:, :1].shape.num_elements())
         rows = max(1, _MOST_VALUES // each)
+        starts = range(0, outputs.shape[1] or 1, rows)
+        pieces = [slice(start, start + rows) for start in starts]
     parts = [
         _all_quantiles(
-            likelihood,
-            outputs[:, start : start + rows],
-            levels,
-            center[start : start + rows],
-            width[start : start + rows],
+            likelihood, outputs[:, piece], levels, center[piece], width[piece]
         )
-        for start in range(0, outputs.shape[1] or 1, rows)
+        for piece in pieces
     ]
     values = tf.concat(parts, axis=1)
     weights = tf.constant(weights, values.dtype)
