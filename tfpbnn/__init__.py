@@ -34,6 +34,7 @@ from tfpbnn.convert import (
     prune,
     to_deterministic,
     to_variational,
+    update_prior,
 )
 from tfpbnn.diagnostics import signal_to_noise
 from tfpbnn.dropout import mc_dropout
@@ -81,6 +82,7 @@ __all__ = [
     "signal_to_noise",
     "to_deterministic",
     "to_variational",
+    "update_prior",
 ]
 
 
