@@ -25,6 +25,7 @@ TIERS = [
     {"particles", "callbacks", "dropout"},
     {"training", "prediction"},
     {
+        "acquisition",
         "posteriors",
         "convert",
         "densities",

@@ -9,6 +9,7 @@ from typing import Any
 
 from tfpbnn.base import backend  # noqa: F401
 from tfpbnn import (
+    acquisition,
     calibration,
     callbacks,
     client,
@@ -51,6 +52,7 @@ __all__ = [
     "Model",
     "Predictive",
     "Sequential",
+    "acquisition",
     "calibration",
     "callbacks",
     "client",

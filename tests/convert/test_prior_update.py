@@ -266,5 +266,5 @@ def test_bad_input(case):
 
 
 def test_other_objects_are_refused():
-    with pytest.raises(TypeError, match="must be a Keras model.*list"):
+    with pytest.raises(TypeError, match=r"must be a Keras model.*list"):
         tfpbnn.update_prior([dense()])

@@ -123,8 +123,8 @@ def _with_priors(config: Any) -> Any:
 
 def _previous(value: Any) -> Config | None:
     """Makes the config of the prior that comes after one."""
-    if value is None:
-        return None
     prior = priors.get(value)
+    if prior is None:
+        return None
     anchor = anchor_of(prior)
     return PreviousPosterior(anchor=anchor, name=prior.name).serialize()
