@@ -35,7 +35,7 @@ TIERS = [
         "client",
         "optimizers",
     },
-    {"ensembles", "lora", "ood", "sklearn"},
+    {"decisions", "ensembles", "lora", "ood", "sklearn"},
     {"mcmc", "reporting"},
     {"cli"},
 ]
