@@ -11,6 +11,7 @@ selector: the same, in `SELECTORS`.
 from tfpbnn.acquisition.batch_bald import batch_bald
 from tfpbnn.acquisition.batches import power, softmax, top
 from tfpbnn.acquisition.diversity import badge, k_center
+from tfpbnn.acquisition.learner import ActiveLearner
 from tfpbnn.acquisition.optimization import (
     expected_improvement,
     knowledge_gradient,
@@ -29,6 +30,7 @@ from tfpbnn.acquisition.scores import (
 from tfpbnn.acquisition.selecting import select
 
 __all__ = [
+    "ActiveLearner",
     "badge",
     "bald",
     "batch_bald",

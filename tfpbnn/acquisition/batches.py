@@ -62,8 +62,7 @@ def power(
     Reference:
         [Kirsch et al., 2023](https://arxiv.org/abs/2106.12059)
     """
-    values = np.maximum(_scores(scores, k), np.finfo(np.float64).tiny)
-    return _at_random(np.log(values), k, beta, seed)
+    return _at_random(log(_scores(scores, k)), k, beta, seed)
 
 
 def softmax(
@@ -90,6 +89,11 @@ def softmax(
         [Kirsch et al., 2023](https://arxiv.org/abs/2106.12059)
     """
     return _at_random(_scores(scores, k), k, beta, seed)
+
+
+def log(scores: Array) -> Array:
+    """Computes the logarithms of scores; of 0 and less, that of hardly any."""
+    return np.log(np.maximum(scores, np.finfo(np.float64).tiny))
 
 
 def check_size(k: Any, rows: int) -> int:

@@ -58,17 +58,25 @@ class Selector(NamedTuple):
     Attributes:
         choose: a function of candidates, the number of rows and a seed.
         is_joint: whether rows are judged together, by draws that are functions.
+        keys: where the rows of the highest keys are chosen, these as a function
+            of scores and of standard Gumbel noise, `[n]` each; else None.
+        is_blind: whether the keys are the same for all scores.
     """
 
     choose: Callable[[Candidates, int, int | None], Array]
     is_joint: bool = False
+    keys: Callable[[Array, Array], Array] | None = None
+    is_blind: bool = False
 
 
-def _by_scores(function: Callable[..., Array]) -> Selector:
+def _by_scores(
+    function: Callable[..., Array], keys: Callable[[Array, Array], Array]
+) -> Selector:
     return Selector(
         lambda rows, k, seed: function(
             rows.acquisition(rows.predictive), k, seed=seed
-        )
+        ),
+        keys=keys,
     )
 
 
@@ -109,11 +117,13 @@ SELECTORS: dict[str, Selector] = {
     "badge": Selector(_badge),
     "batch_bald": of_predictive(batch_bald),
     "k_center": Selector(_k_center),
-    "power": _by_scores(batches.power),
-    "random": Selector(_at_random),
-    "softmax": _by_scores(batches.softmax),
+    "power": _by_scores(
+        batches.power, lambda scores, noise: batches.log(scores) + noise
+    ),
+    "random": Selector(_at_random, keys=lambda _, noise: noise, is_blind=True),
+    "softmax": _by_scores(batches.softmax, np.add),
     "thompson": of_predictive(optimization.thompson),
-    "top": _by_scores(_top),
+    "top": _by_scores(_top, lambda scores, _: scores),
 }
 
 
