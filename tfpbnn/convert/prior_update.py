@@ -58,9 +58,9 @@ def update_prior(model: keras.Model, forgetting: float = 1.0) -> keras.Model:
 
     Example:
     ```python
-    model.fit(x[:16], y[:16], verbose=0)           # Monday
+    model.fit(x[:16], y[:16], verbose=0)    # Monday
     model = tfpbnn.update_prior(model)
-    model.fit(x[16:], y[16:], verbose=0)    # Tuesday, with Monday's data in mind
+    model.fit(x[16:], y[16:], verbose=0)    # Tuesday
     ```
 
     Reference:

@@ -33,7 +33,7 @@ class PreviousPosterior(Prior):
 
     Example:
     ```python
-    model.fit(x[:16], y[:16], verbose=0)           # Monday
+    model.fit(x[:16], y[:16], verbose=0)    # Monday
     model = tfpbnn.update_prior(model)  # whose priors are PreviousPosterior
     ```
 
