@@ -44,7 +44,7 @@ def trainer(steps):
 
     def train(model, x, y):
         rows = tf.data.Dataset.from_tensor_slices((x, y)).shuffle(len(y))
-        model.fit(rows.repeat().batch(32).take(steps), verbose=0)
+        model.fit(rows.repeat().batch(32).take(steps), shuffle=False, verbose=0)
         return tfpbnn.mc_dropout(model)
 
     return train

@@ -60,10 +60,21 @@ def test_risk_among_accepted_is_kept_as_often_as_promised(size, spread):
         assert np.mean(accepted) > 0.3
 
 
+def test_tests_at_many_thresholds_are_one_promise():
+    """Where all thresholds are just too risky, each one found is broken."""
+    broken = 0
+    for seed in range(RUNS):
+        rng = np.random.default_rng(seed)
+        score, loss = rng.uniform(size=SIZE), rng.uniform(size=SIZE) < 0.101
+        cases = Cases.of(score, loss * 1.0, np.ones(SIZE))
+        broken += guarantees.for_accepted_risk(cases, 0.1, 0.9) > -np.inf
+    assert broken <= most_alarms(0.1)
+
+
 def weighted(seed):
     """Held-out cases of another population, of more certain cases."""
-    cases = simulated(seed, 2000)
-    likely = 0.5 + LEVELS / 10
+    cases = simulated(seed, 4000)
+    likely = 0.2 + LEVELS / 5
     weight = likely[np.floor(cases.score).astype(int)]
     return cases._replace(weight=weight), likely * SHARES / np.mean(likely)
 
@@ -72,15 +83,17 @@ def test_weights_are_those_of_the_new_population():
     broken, accepted, overall, covered = 0, [], [], []
     for seed in range(RUNS):
         cases, shares = weighted(seed)
-        risk = guarantees.for_accepted_risk(cases, 0.12, 0.9)
+        # Of the held-out cases alone less than 0.1 are wrong.
+        risk = guarantees.for_accepted_risk(cases, 0.115, 0.9)
         share, wrong = truth(risk, shares)
-        broken += share > 0 and wrong / share > 0.12
-        accepted.append(share)
+        broken += share > 0 and wrong / share > 0.115
+        safe = guarantees.for_accepted_risk(cases, 0.2, 0.9)
+        accepted.append(truth(safe, shares)[0])
         at = guarantees.for_overall_risk(cases, 0.06)
         overall.append(truth(at, shares)[1])
         covered.append(truth(guarantees.for_coverage(cases, 0.7), shares)[0])
     assert broken <= most_alarms(0.1)
-    assert np.mean(accepted) > 0.1
+    assert np.mean(accepted) > 0.5
     assert_at_most(overall, 0.06)
     assert np.mean(overall) > 0.04
     assert_at_most(-np.asarray(covered), -0.7)
@@ -91,11 +104,11 @@ def test_overall_risk_is_kept_on_average(size):
     found = []
     for seed in range(RUNS):
         cases = simulated(seed, size, spread=0.9)
-        threshold = guarantees.for_overall_risk(cases, 0.08)
+        threshold = guarantees.for_overall_risk(cases, 0.05)
         found.append(truth(threshold, spread=0.9)[1])
-    assert_at_most(found, 0.08)
+    assert_at_most(found, 0.05)
     # No more cautious than conformal risk control needs to be.
-    assert np.mean(found) > 0.08 - 2 / size - 0.005
+    assert np.mean(found) > 0.05 - 2 / size - 0.005
 
 
 @pytest.mark.parametrize("size", [5, SIZE])
