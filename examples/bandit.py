@@ -121,7 +121,7 @@ def main():
     parser.add_argument("--smoke", action="store_true", help="play briefly")
     parser.add_argument("--plot", help="path of a figure to write")
     args = parser.parse_args()
-    seeds, rounds, epochs = (1, 3, 1) if args.smoke else (3, 60, 15)
+    seeds, rounds, epochs = (1, 3, 1) if args.smoke else (3, 40, 15)
 
     found = {
         name: [play(policy, seed, rounds, epochs) for seed in range(seeds)]
