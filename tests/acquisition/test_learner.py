@@ -8,6 +8,7 @@ import tensorflow as tf
 import tfpbnn
 from tfpbnn import acquisition, layers, likelihoods
 from tfpbnn.acquisition import ActiveLearner
+from tfpbnn.acquisition.learner import seed_of
 
 SIZE, FEATURES = 40, 3
 RNG = np.random.default_rng(0)
@@ -91,7 +92,7 @@ def test_rounds_ask_the_highest_scores(model, in_memory):
     np.testing.assert_array_equal(in_memory.y[5:], Y[POOL][in_memory.asked])
     assert [e["num_labels"] for e in in_memory.log] == [5, 9, 13, 17]
     solve(model, X[START], Y[START])
-    p = tfpbnn.predict(model, X[POOL], 6, seed=4)
+    p = tfpbnn.predict(model, X[POOL], 6, seed=seed_of(3, 0, 1))
     first = acquisition.top(acquisition.epistemic_variance(p), 4)
     np.testing.assert_array_equal(in_memory.asked[:4], first)
 
@@ -241,11 +242,12 @@ def test_several_inputs_and_outputs():
         predict={"num_samples": 8},
         seed=0,
     ).run(1)
+    seed = seed_of(0, 0, 1)
     p = tfpbnn.predict(
-        model, part(rows, POOL), 8, draws="coherent", seed=1, verbose=0
+        model, part(rows, POOL), 8, draws="coherent", seed=seed, verbose=0
     )["kind"]
     best = np.argsort(-acquisition.bald(p), kind="stable")[:10]
-    expected = best[acquisition.batch_bald(p[best], 3, seed=1)]
+    expected = best[acquisition.batch_bald(p[best], 3, seed=seed)]
     np.testing.assert_array_equal(found.asked, expected)
     np.testing.assert_array_equal(
         found.y["kind"][5:], labels["kind"][POOL][expected]

@@ -187,7 +187,7 @@ class ActiveLearner:
         checks.integer("rounds", rounds, least=0)
         while self._round < rounds and self.step():
             pass
-        if self.model is None or self.log[-1]["round"] != self._round:
+        if not self._is_trained:
             self._train()
             self._save()
         return self
@@ -205,7 +205,8 @@ class ActiveLearner:
         if self._state.pending is None:
             if self._state.asked.size == self._chooser.pool.size:
                 return False
-            self._train()
+            if not self._is_trained:
+                self._train()
             part = self._chooser.choose(
                 self.model,
                 self._state,
@@ -239,6 +240,12 @@ class ActiveLearner:
         return -(-self._state.asked.size // self._query_size)
 
     @property
+    def _is_trained(self) -> bool:
+        """Whether the model is of all labels."""
+        is_last = bool(self.log) and self.log[-1]["round"] == self._round
+        return is_last and self.model is not None
+
+    @property
     def _path(self) -> pathlib.Path:
         assert self._directory is not None
         return self._directory / "state.npz"
@@ -248,10 +255,7 @@ class ActiveLearner:
             states.write(self._path, self._state, self._settings)
 
     def _seed_of(self, use: int) -> int | None:
-        """The seed of this round, for one use of several."""
-        return (
-            None if self._seed is None else (self._seed + 3 * self._round + use)
-        )
+        return seed_of(self._seed, self._round, use)
 
     def _train(self) -> None:
         """Trains on all labels, and logs it."""
@@ -308,6 +312,14 @@ class ActiveLearner:
                 f"the shapes {shapes[0]}"
             )
         return y
+
+
+def seed_of(seed: int | None, number: int, use: int) -> int | None:
+    """Makes the seed of a round, for one use of several; None stays."""
+    if seed is None:
+        return None
+    words = [seed % 2**32, number, use]
+    return int(np.random.SeedSequence(words).generate_state(1)[0])
 
 
 def _check_callable(**functions: Any) -> None:
