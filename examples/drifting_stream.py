@@ -120,7 +120,7 @@ def main():
     parser.add_argument("--smoke", action="store_true", help="train briefly")
     parser.add_argument("--plot", help="path of a figure to write")
     args = parser.parse_args()
-    days, jump, epochs = (4, 2, 1) if args.smoke else (16, 10, 120)
+    days, jump, epochs = (4, 2, 1) if args.smoke else (12, 8, 100)
 
     found = {}
     print(f"{'':16} before  at the jump  the day after  later")
