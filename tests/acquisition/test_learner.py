@@ -209,7 +209,7 @@ def test_the_weight_of_the_kl_follows_the_rows():
     assert found.log[-1].keys() >= {"nll", "rmse", "fit_seconds"}
 
 
-def test_several_inputs_and_outputs():
+def two_outputs():
     a, b = keras.Input((FEATURES,), name="a"), keras.Input((1,), name="b")
     h = keras.layers.Concatenate()([a, b])
     outputs = {
@@ -222,6 +222,11 @@ def test_several_inputs_and_outputs():
         "size": likelihoods.Normal(1.0),
     }
     model.compile("adam", losses)
+    return model
+
+
+def test_several_inputs_and_outputs():
+    model = two_outputs()
     rows = {"a": X, "b": Y[:, None]}
     labels = {"kind": (Y > 0).astype("int64"), "size": Y}
 
