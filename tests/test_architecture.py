@@ -25,6 +25,7 @@ TIERS = [
     {"particles", "callbacks", "distribute", "dropout"},
     {"training", "prediction"},
     {
+        "acquisition",
         "posteriors",
         "convert",
         "densities",
@@ -34,7 +35,7 @@ TIERS = [
         "client",
         "optimizers",
     },
-    {"ensembles", "lora", "ood", "sklearn"},
+    {"decisions", "ensembles", "lora", "ood", "sklearn"},
     {"mcmc", "reporting"},
     {"cli"},
 ]

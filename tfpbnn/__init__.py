@@ -9,10 +9,12 @@ from typing import Any
 
 from tfpbnn.base import backend  # noqa: F401
 from tfpbnn import (
+    acquisition,
     calibration,
     callbacks,
     client,
     convert,
+    decisions,
     diagnostics,
     distribute,
     dropout,
@@ -35,6 +37,7 @@ from tfpbnn.convert import (
     prune,
     to_deterministic,
     to_variational,
+    update_prior,
 )
 from tfpbnn.diagnostics import signal_to_noise
 from tfpbnn.dropout import mc_dropout
@@ -51,10 +54,12 @@ __all__ = [
     "Model",
     "Predictive",
     "Sequential",
+    "acquisition",
     "calibration",
     "callbacks",
     "client",
     "convert",
+    "decisions",
     "diagnostics",
     "distribute",
     "dropout",
@@ -83,6 +88,7 @@ __all__ = [
     "signal_to_noise",
     "to_deterministic",
     "to_variational",
+    "update_prior",
 ]
 
 

@@ -34,7 +34,13 @@ class Template(keras.layers.Layer):
     What a user passes is a template. Each layer makes a copy of its own, so
     one object given to two layers shares nothing between them, and Keras
     tracks and saves the copy's variables as those of any inner layer.
+
+    Attributes:
+        is_frozen: whether variables are never trained, also if the layer is
+            set to be trainable; to be set before `build`.
     """
+
+    is_frozen = False
 
     def __init__(self, *, name: str | None = None, **kwargs: Any):
         super().__init__(name=name, **kwargs)
@@ -78,5 +84,5 @@ class Template(keras.layers.Layer):
             initializer=initializer,
             dtype=self.parameter_dtype,
             autocast=False,
-            **kwargs,
+            **kwargs | ({"trainable": False} if self.is_frozen else {}),
         )

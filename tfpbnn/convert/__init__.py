@@ -9,6 +9,7 @@ models are in `legacy`.
 from tfpbnn.convert.deterministic import freeze_scales, to_deterministic
 from tfpbnn.convert.legacy.edward2 import load_edward2_weights
 from tfpbnn.convert.legacy.tfp_models import from_tfp_layers
+from tfpbnn.convert.prior_update import update_prior
 from tfpbnn.convert.pruning import prune
 from tfpbnn.convert.variational import to_variational
 
@@ -19,4 +20,5 @@ __all__ = [
     "prune",
     "to_deterministic",
     "to_variational",
+    "update_prior",
 ]

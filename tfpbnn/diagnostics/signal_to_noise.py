@@ -62,7 +62,11 @@ def _posteriors(model: keras.Model) -> list[Family]:
     found = [
         part
         for part in held_layers(model)
-        if isinstance(part, Family) and part.is_random and part.built
+        if isinstance(part, Family)
+        and part.is_random
+        and part.built
+        # Priors may hold frozen ones.
+        and not part.is_frozen
     ]
     place = {id(weight): i for i, weight in enumerate(model.weights)}
     return sorted(found, key=lambda posterior: place[id(posterior.loc)])

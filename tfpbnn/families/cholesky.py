@@ -65,6 +65,17 @@ class CholeskyFactor:
             unit += tf.pad(lower, [[1, 0], [0, 1]])
         return scale[:, tf.newaxis] * unit
 
+    def assign(self, matrix: Tensor) -> None:
+        """Sets the variables, to give a triangular matrix."""
+        scale = tf.linalg.diag_part(matrix)
+        self._untransformed_scale.assign(
+            positive.untransformed(scale - positive.SCALE_FLOOR)
+        )
+        if self._lower is not None:
+            lower = (matrix / scale[:, tf.newaxis])[1:, :-1]
+            lower = tf.linalg.band_part(lower, -1, 0)
+            self._lower.assign(tfp.math.fill_triangular_inverse(lower))
+
     def variance(self) -> Tensor:
         """Computes the diagonal of the covariance."""
         return tf.reduce_sum(tf.square(self.matrix()), axis=1)

@@ -3,7 +3,7 @@
 import contextlib
 import inspect
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
@@ -61,7 +61,13 @@ def compile_like(
         model.optimizer.build(model.trainable_variables)
 
 
-def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
+def clone(
+    model: keras.Model,
+    *,
+    compiled: bool = True,
+    change: Callable[[Config], Config] | None = None,
+    without: Any = (),
+) -> keras.Model:
     """Copies a model, with its class, layers, weights and compile arguments.
 
     `keras.models.clone_model` would turn subclasses of Sequential into that.
@@ -69,19 +75,25 @@ def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
     Args:
         model: a built model.
         compiled: whether the clone of a compiled model is compiled too.
+        change: what makes the config of the clone from that of the model;
+            None for the same.
+        without: the class of layers (or a tuple of classes) that `change`
+            gives the clone others of; their states are not copied.
 
     Raises:
         ValueError: if the class can't be made from its config.
     """
     try:
         with _of(model):
-            copy = type(model).from_config(model.get_config())
+            config = model.get_config()
+            config = config if change is None else change(config)
+            copy = type(model).from_config(config)
             if not copy.built:
                 copy.build_from_config(model.get_build_config())
             if model.compiled and compiled:
                 compile_like(copy, model)
-        _check_parts(model, copy)
-        copy_state(model, copy)
+        _check_parts(model, copy, without)
+        copy_state(model, copy, without)
         copy.built = True  # Keras builds a subclass's layers without saying so
     except (NotImplementedError, TypeError, ValueError) as error:
         name = type(model).__name__
@@ -95,9 +107,13 @@ def clone(model: keras.Model, *, compiled: bool = True) -> keras.Model:
     return copy
 
 
-def _check_parts(model: keras.Model, copy: keras.Model) -> None:
+def _check_parts(
+    model: keras.Model, copy: keras.Model, without: Any = ()
+) -> None:
     """Raises if Keras has made another network from a model's config."""
-    own, others = (list(map(type, states.parts(m))) for m in (model, copy))
+    own, others = (
+        list(map(type, states.parts(m, without))) for m in (model, copy)
+    )
     if own != others:
         raise ValueError(
             "`model` must have a config from which Keras makes the same layers "
@@ -220,14 +236,16 @@ def _lambda_like(layer: keras.layers.Lambda) -> keras.layers.Lambda:
     return type(layer)(**keras_private.lambda_arguments(layer))
 
 
-def copy_state(layer: keras.layers.Layer, new: keras.layers.Layer) -> None:
+def copy_state(
+    layer: keras.layers.Layer, new: keras.layers.Layer, without: Any = ()
+) -> None:
     """Copies the state of a layer or model to its built copy."""
     shapes = [[tuple(v.shape) for v in x.weights] for x in (layer, new)]
-    if shapes[0] == shapes[1]:
+    if shapes[0] == shapes[1] and not without:
         new.set_weights(layer.get_weights())
     else:  # layers that are quantized make their weights in another order
-        states.copy_variables(layer, new)
-    states.copy_own(layer, new)
+        states.copy_variables(layer, new, without)
+    states.copy_own(layer, new, without)
 
 
 def arguments(config: Config, cls: type[keras.layers.Layer]) -> Config:

@@ -20,12 +20,25 @@ from tfpbnn.base import keras_private
 from tfpbnn.networks import reading
 
 
-def parts(layer: Any) -> list[Any]:
-    """Lists a layer or model, and all layers that it holds."""
-    return [layer, *keras_private.held_layers(layer)]
+def parts(layer: Any, without: Any = ()) -> list[Any]:
+    """Lists a layer or model, and all layers that it holds.
+
+    Args:
+        layer: a layer or model.
+        without: the class of layers (or a tuple of classes) that are left
+            out, with what they hold.
+    """
+    found = [layer, *keras_private.held_layers(layer)]
+    left = {
+        id(inner)
+        for part in found
+        if isinstance(part, without)
+        for inner in parts(part)
+    }
+    return [part for part in found if id(part) not in left]
 
 
-def copy_own(layer: Any, copied: Any) -> None:
+def copy_own(layer: Any, copied: Any, without: Any = ()) -> None:
     """Copies to a copy what its layer has beside weights.
 
     This is what layers save by their own methods, what they compute when they
@@ -35,8 +48,9 @@ def copy_own(layer: Any, copied: Any) -> None:
     Args:
         layer: a layer or model.
         copied: a copy of it, or the layer itself, to compute things anew.
+        without: as in `copy_variables`.
     """
-    for part, new in _pairs(layer, copied):
+    for part, new in _pairs(layer, copied, without):
         if _has_own(part, "load_own_variables") and part.built and new.built:
             store: dict[str, Any] = {}
             part.save_own_variables(store)
@@ -52,13 +66,19 @@ def copy_own(layer: Any, copied: Any) -> None:
                 setattr(new, name, copy.deepcopy(value))
 
 
-def copy_variables(layer: Any, new: Any) -> None:
+def copy_variables(layer: Any, new: Any, without: Any = ()) -> None:
     """Copies weights layer by layer, as each layer saves and loads them.
+
+    Args:
+        layer: a layer or model.
+        new: a copy of it.
+        without: the class of layers (or a tuple of classes) of which the copy
+            has others: they and what they hold are left out.
 
     Raises:
         ValueError: if the copy has other layers, or these have other weights.
     """
-    pairs = list(_pairs(layer, new))
+    pairs = list(_pairs(layer, new, without))
     if not pairs:
         raise ValueError(
             f"The layers in the copy of {layer.name!r} must be like its own. "
@@ -150,9 +170,11 @@ def load(network: Any, folder: pathlib.Path) -> None:
             part.load_assets(str(path))
 
 
-def _pairs(layer: Any, new: Any) -> Iterator[tuple[Any, Any]]:
+def _pairs(
+    layer: Any, new: Any, without: Any = ()
+) -> Iterator[tuple[Any, Any]]:
     """Pairs the parts of a layer and of its copy; none if these differ."""
-    own, others = parts(layer), parts(new)
+    own, others = parts(layer, without), parts(new, without)
     if list(map(type, own)) == list(map(type, others)):
         yield from zip(own, others, strict=True)
 

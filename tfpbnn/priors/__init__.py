@@ -18,6 +18,7 @@ from tfpbnn.priors.hyperpriors import HalfCauchy, Hyperprior, InverseGamma
 from tfpbnn.priors.log_uniform import LogUniform
 from tfpbnn.priors.moped import MOPED, moped
 from tfpbnn.priors.normal import Normal, he_normal
+from tfpbnn.priors.previous_posterior import PreviousPosterior
 from tfpbnn.priors.scale_mixture import ScaleMixture
 
 _PRIORS: dict[str, Callable[[], Prior]] = {
@@ -61,6 +62,7 @@ __all__ = [  # noqa: RUF022  it takes MOPED for a constant
     "LogUniform",
     "MOPED",
     "Normal",
+    "PreviousPosterior",
     "Prior",
     "RegularizedHorseshoe",
     "ScaleMixture",
