@@ -145,13 +145,14 @@ class Ledger:
 
     def _begin(self, setup: Setup) -> None:
         self.setup = setup
-        self._sums: Array = sums.pack(setup, {})
+        self._parts: dict[str, Any] = {}
         self._tests = signals.tests(setup)
         signals.restore(self._tests, self._at.head["tests"])
 
     def count(self, **parts: Any) -> None:
         """Adds to parts of the sums, by their names."""
-        self._sums = self._sums + sums.pack(self.setup, parts)
+        for name, part in parts.items():
+            self._parts[name] = self._parts.get(name, 0) + np.asarray(part)
 
     def log(self, rows: Rows) -> Logged:
         """Writes predictions, and scores labels that have waited for them.
@@ -229,10 +230,11 @@ class Ledger:
         if self._time < head["last_time"] - 1:
             self.count(backwards=1)
         head["last_time"] = self._time
-        if self._sums.any():
+        total = sums.pack(self.setup, self._parts)
+        if total.any():
             last = next(self._at.buckets(limit=1), None)
             is_new = last is None or self._is_full(last)
-            self._at.add_sums(self._sums, self._time, self._num_rows, is_new)
+            self._at.add_sums(total, self._time, self._num_rows, is_new)
         head["tests"] = signals.states(self._tests)
         known = {alarm[0] for alarm in head["alarms"]}
         fresh = [

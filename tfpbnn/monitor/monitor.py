@@ -12,7 +12,7 @@ from tfpbnn.monitor import arguments, pages, prometheus, records, windows
 from tfpbnn.monitor.ledger import Alarm, Logged, Observed, Rows
 from tfpbnn.monitor.setup import Model, Options, Setup
 from tfpbnn.monitor.status import Status, summarize
-from tfpbnn.monitor.writer import Writer
+from tfpbnn.monitor.writer import Writer, check_exists
 
 _WEEK = datetime.timedelta(days=7)
 
@@ -104,6 +104,22 @@ class UncertaintyMonitor:
         )
         self._writer = Writer(str(store), name, made, clock, buffer, on_alarm)
         self._check_same(made, chosen)
+
+    @classmethod
+    def open(
+        cls, store: Any, name: str = "default", **options: Any
+    ) -> "UncertaintyMonitor":
+        """Opens a monitor that there is; makes none.
+
+        Args:
+            store, name: as in the constructor.
+            **options: `window`, `on_alarm`, `buffer` and `clock`, likewise.
+
+        Raises:
+            LookupError: if there is no such store, or no monitor in it.
+        """
+        check_exists(str(store), name)
+        return cls(store, name=name, **options)
 
     def _check_same(self, made: Setup, chosen: dict[str, Any]) -> None:
         """Checks that the monitor of this name is the one that is meant."""

@@ -220,7 +220,7 @@ def is_ignored(likelihood: Likelihood, y: Array, num_outputs: int) -> Array:
 def covered(scored: Scored, level: float = 0.9) -> Array:
     """Says which targets are inside of their central intervals, `[n, k]`."""
     tail = (1 - level) / 2
-    return np.logical_and(scored.high >= tail, scored.low <= 1 - tail)
+    return np.asarray((scored.high >= tail) & (scored.low <= 1 - tail))
 
 
 def shares_of_levels(scored: Scored, levels: Array) -> Array:

@@ -72,8 +72,8 @@ class Status(NamedTuple):
     def alarm_lines(self) -> list[str]:
         """The alarms in words."""
         return [
-            f"{alarm.words} ({_when(alarm.time)}, after {alarm.num_rows:,} rows; "
-            f"e-value {alarm.e_value:.3g}.)"
+            f"{alarm.words} (Since {_when(alarm.time)}, after "
+            f"{alarm.num_rows:,} rows; e-value {alarm.e_value:.3g}.)"
             for alarm in self.alarms
         ]
 

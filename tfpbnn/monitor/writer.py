@@ -1,6 +1,7 @@
 """Writes to a store, and counts what can't be written."""
 
 import contextlib
+import pathlib
 import threading
 import warnings
 from collections.abc import Callable, Iterator
@@ -159,3 +160,25 @@ def _opened(url: str) -> tuple[Any, Any]:
             "tfpbnn.monitor needs SQLAlchemy: pip install tfpbnn[monitor]"
         ) from error
     return Store(url), sqlalchemy.exc.DBAPIError
+
+
+def check_exists(url: str, name: str) -> None:
+    """Raises a `LookupError` if there is no such store, or monitor in it."""
+    path = pathlib.Path(url.removeprefix("sqlite:///")).expanduser()
+    if (
+        "://" not in url.removeprefix("sqlite:///")
+        and "?" not in str(path)
+        and not path.exists()
+    ):
+        raise LookupError(
+            f"`store` must be one that a monitor writes to. Received: {url!r}, "
+            "where there is no file"
+        )
+    store, _ = _opened(url)
+    names = store.names()
+    store.close()
+    if name not in names:
+        raise LookupError(
+            f"`name` must be that of a monitor in the store, {names}. "
+            f"Received: name={name!r}"
+        )

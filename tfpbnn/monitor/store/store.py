@@ -18,9 +18,6 @@ from tfpbnn.monitor.store.tables import (
     setups,
 )
 
-# Databases limit how many values a statement may have.
-_MOST_VALUES = 5000
-
 
 class Bucket(NamedTuple):
     """Sums over a span of time.
@@ -175,13 +172,22 @@ class Transaction:
     ) -> dict[str, Any]:
         """Finds the rows of a table by their ids; those that are there."""
         wanted = [table.c.id, *(table.c[name] for name in columns)]
-        found: dict[str, Any] = {}
-        for some in _pieces(ids):
-            query = sa.select(*wanted).where(
-                table.c.monitor == self.number, table.c.id.in_(some)
-            )
-            found |= {row.id: row for row in self._connection.execute(query)}
-        return found
+        query = sa.select(*wanted).where(
+            table.c.monitor == self.number, self._is_among(table.c.id, ids)
+        )
+        return {row.id: row for row in self._connection.execute(query)}
+
+    def _is_among(self, column: Any, ids: Sequence[str]) -> Any:
+        """Makes the condition that a text is one of many.
+
+        As one parameter: many take longer to bind than to find, and databases
+        have a limit of them.
+        """
+        if self._connection.dialect.name == "sqlite":
+            each = sa.func.json_each(json.dumps(list(ids)))
+            return column.in_(sa.select(each.table_valued("value").c.value))
+        texts = sa.literal(list(ids), sa.ARRAY(sa.Text))
+        return column == sa.any_(texts)
 
     def describe(self, key: str) -> dict[str, Any] | None:
         """Finds all that is known of an id; None if that is nothing."""
@@ -201,10 +207,19 @@ class Transaction:
         return found
 
     def insert(self, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
-        """Adds rows to a table."""
+        """Adds rows to a table; all must have the same keys."""
         values = [{"monitor": self.number, **row} for row in rows]
-        if values:
-            self._connection.execute(table.insert(), values)
+        if not values:
+            return
+        # Values are what drivers take, so that SQLAlchemy has none to convert.
+        statement = table.insert().values(dict.fromkeys(values[0]))
+        compiled = statement.compile(dialect=self._connection.dialect)
+        given: list[Any] = values
+        if compiled.positiontup is not None:
+            given = [
+                tuple(map(row.get, compiled.positiontup)) for row in values
+            ]
+        self._connection.exec_driver_sql(str(compiled), given)
 
     def update_labels(self, rows: list[dict[str, Any]]) -> None:
         """Changes labels, found by the key `of`, their id."""
@@ -342,8 +357,3 @@ def _setup(connection: sa.Connection, name: str) -> str | None:
     query = sa.select(setups.c.setup).where(setups.c.name == name)
     found: str | None = connection.execute(query).scalar()
     return found
-
-
-def _pieces(ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(ids), _MOST_VALUES):
-        yield ids[start : start + _MOST_VALUES]
