@@ -6,8 +6,8 @@ from typing import Any
 
 from tfpbnn.monitor import UncertaintyMonitor
 
-_HELP = """Says how a model in use is doing, of the store that its monitor writes
-to."""
+_HELP = """Says how a model in use is doing, from the store that its monitor
+writes to."""
 
 
 def add(commands: Any) -> None:

@@ -150,7 +150,13 @@ class Writer:
 
 
 def _opened(url: str) -> tuple[Any, Any]:
-    """Opens a store; returns it, and the errors of those that don't work."""
+    """Opens a store; returns it, and the errors of those that don't work.
+
+    Raises:
+        ImportError: if what it needs is not installed.
+        OSError: if it can't be opened.
+        ValueError: if a newer version wrote to it, or `url` is none.
+    """
     try:
         import sqlalchemy
 
@@ -159,7 +165,11 @@ def _opened(url: str) -> tuple[Any, Any]:
         raise ImportError(
             "tfpbnn.monitor needs SQLAlchemy: pip install tfpbnn[monitor]"
         ) from error
-    return Store(url), sqlalchemy.exc.DBAPIError
+    failures = sqlalchemy.exc.DBAPIError
+    try:
+        return Store(url), failures
+    except failures as error:
+        raise OSError(f"The monitor's store can't be opened: {error}") from error
 
 
 def check_exists(url: str, name: str) -> None:

@@ -33,7 +33,7 @@ def opened(url: str) -> sa.Engine:
         engine.dispose()
         raise ValueError(
             f"`store` must be of version {tables.VERSION} or older. Received: "
-            f"{url!r}, to which a newer tfpbnn wrote version {found}; nothing "
+            f"{engine.url}, to which a newer tfpbnn wrote version {found}; nothing "
             "was changed. Upgrade tfpbnn, or take another store"
         )
     return engine
