@@ -197,14 +197,19 @@ def _score_labels(p: Any, y: Array) -> Scored:
     is_several = is_joint(p.likelihood)
     k = p.mean.shape[-1] if is_several else 1
     p_top, right = (part.reshape(len(p), k) for part in p.confidence(y))
+    nll = -p.log_prob(y)
     if is_several:
         loss = 2 * np.square(p.mean - y)
+        takes_draws = np.full(len(p), k > 1 and p.num_samples == 1)
     else:
-        hot = y if y.ndim == 2 else np.eye(p.mean.shape[-1])[y.astype(int)]
+        # As in `evaluate`, the most probable class of soft labels counts.
+        is_soft = np.full(len(p), False)
+        if y.ndim == 2:
+            is_soft, y = np.max(y, axis=1) != 1, np.argmax(y, axis=1)
+        hot = np.eye(p.mean.shape[-1])[y.astype(int)]
         loss = np.sum(np.square(p.mean - hot), axis=1, keepdims=True)
-    nll = -p.log_prob(y)
-    if is_several and k > 1 and p.num_samples == 1:
-        nll = np.full(len(p), np.nan)
+        takes_draws = is_soft
+    nll = np.where(takes_draws, np.nan, nll)
     return Scored(nll, loss, p_top, right.astype(np.float64))
 
 
