@@ -81,9 +81,7 @@ def test_false_alarms_are_as_rare_as_stated(kind):
 def test_runs_without_false_alarms_are_as_long_as_stated():
     """The mean run is 500 rows or more, within 5 standard errors."""
     rng, streams = np.random.default_rng(2), 300
-    one = BettingTest(
-        np.full(streams, 0.9), 0.9, alpha=1 / 500, control="run"
-    )
+    one = BettingTest(np.full(streams, 0.9), 0.9, alpha=1 / 500, control="run")
     alarms = alarms_of(
         one, lambda n: rng.uniform(size=(n, streams)) < 0.9, 4000, 10
     )
