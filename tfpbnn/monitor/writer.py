@@ -165,11 +165,13 @@ def _opened(url: str) -> tuple[Any, Any]:
         raise ImportError(
             "tfpbnn.monitor needs SQLAlchemy: pip install tfpbnn[monitor]"
         ) from error
-    failures = sqlalchemy.exc.DBAPIError
+    errors = sqlalchemy.exc
     try:
-        return Store(url), failures
-    except failures as error:
-        raise OSError(f"The monitor's store can't be opened: {error}") from error
+        return Store(url), (errors.OperationalError, errors.InternalError)
+    except errors.DBAPIError as error:
+        raise OSError(
+            f"The monitor's store can't be opened: {error}"
+        ) from error
 
 
 def check_exists(url: str, name: str) -> None:

@@ -33,8 +33,8 @@ def opened(url: str) -> sa.Engine:
         engine.dispose()
         raise ValueError(
             f"`store` must be of version {tables.VERSION} or older. Received: "
-            f"{engine.url}, to which a newer tfpbnn wrote version {found}; nothing "
-            "was changed. Upgrade tfpbnn, or take another store"
+            f"{engine.url}, to which a newer tfpbnn wrote version {found}; "
+            "nothing was changed. Upgrade tfpbnn, or take another store"
         )
     return engine
 
@@ -70,6 +70,18 @@ def _listen(engine: sa.Engine) -> None:
         connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
+def alone(engine: sa.Engine, statement: str) -> None:
+    """Does what can't be done in a transaction."""
+    connection = engine.raw_connection()
+    try:
+        if engine.dialect.name != "sqlite":  # whose connections begin none
+            connection.driver_connection.autocommit = True
+        connection.cursor().execute(statement)
+    finally:
+        connection.invalidate()
+        connection.close()
+
+
 def _version(connection: sa.Connection) -> int | None:
     """Returns the version of a store; None if there are no tables yet."""
     if not sa.inspect(connection).has_table(tables.versions.name):
@@ -84,11 +96,7 @@ def _create(engine: sa.Engine) -> None:
     is_sqlite = engine.dialect.name == "sqlite"
     if is_sqlite:
         # Readers don't wait for writers then. It can't be set in a transaction.
-        raw = engine.raw_connection()
-        try:
-            raw.cursor().execute("PRAGMA journal_mode=WAL")
-        finally:
-            raw.close()
+        alone(engine, "PRAGMA journal_mode=WAL")
     with engine.begin() as connection:
         if not is_sqlite:  # two that make tables at once would collide
             connection.execute(sa.text("SELECT pg_advisory_xact_lock(741852)"))

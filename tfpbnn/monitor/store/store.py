@@ -9,7 +9,7 @@ import numpy as np
 import sqlalchemy as sa
 
 from tfpbnn.base.types import Array
-from tfpbnn.monitor.store.engine import READING, opened
+from tfpbnn.monitor.store.engine import READING, alone, opened
 from tfpbnn.monitor.store.tables import (
     buckets,
     heads,
@@ -114,11 +114,7 @@ class Store:
 
     def vacuum(self) -> None:
         """Gives space of what was deleted back to the file system."""
-        connection = self._engine.connect().execution_options(
-            isolation_level="AUTOCOMMIT"
-        )
-        with connection:
-            connection.exec_driver_sql("VACUUM")
+        alone(self._engine, "VACUUM")
 
 
 class Transaction:
@@ -206,6 +202,11 @@ class Transaction:
                 found["nll"] = float(np.frombuffer(label.scores)[0])
         return found
 
+    def count(self, table: sa.Table) -> int:
+        """Counts the rows of a table, one by one."""
+        query = sa.select(sa.func.count()).where(table.c.monitor == self.number)
+        return int(self._connection.execute(query).scalar_one())
+
     def insert(self, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
         """Adds rows to a table; all must have the same keys."""
         values = [{"monitor": self.number, **row} for row in rows]
@@ -289,11 +290,9 @@ class Transaction:
             )
             .order_by(buckets.c.number.desc())
             .limit(limit)
+            .execution_options(yield_per=500)
         )
-        options = {"yield_per": 500}
-        with self._connection.execution_options(**options).execute(
-            query
-        ) as rows:
+        with self._connection.execute(query) as rows:
             for row in rows:
                 yield Bucket(
                     row.first_time,
