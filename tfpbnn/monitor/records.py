@@ -243,7 +243,8 @@ def shares_of_levels(scored: Scored, levels: Array) -> Array:
 def to_config(likelihood: Likelihood) -> dict[str, Any]:
     """Returns what JSON can keep of a likelihood."""
     config: dict[str, Any] = keras.saving.serialize_keras_object(likelihood)
-    config["config"].pop("name", None)  # Keras numbers these
+    for name in ("name", "reduction"):  # these change no prediction
+        config["config"].pop(name, None)
     plain: dict[str, Any] = json.loads(json.dumps(config))
     return plain
 

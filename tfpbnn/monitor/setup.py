@@ -132,7 +132,8 @@ class Model:
             raise ValueError(
                 "`predictive` must be of the same kind as those before; log "
                 "another model, output or calibration to a monitor of another "
-                f"name. Received: {self}, where there was {before}"
+                "name, and take keep_draws=False for a reference with draws of "
+                f"a server without. Received: {self}, where there was {before}"
             )
 
     def __str__(self) -> str:
