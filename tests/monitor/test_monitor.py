@@ -159,7 +159,7 @@ def test_windows_of_time_and_of_predictions(make, clock):
     monitor = make(window=datetime.timedelta(hours=5))
     for hour in range(6):  # each hour a thousand rows, better ones each time
         part = np.arange(1000 * hour, 1000 * hour + 1000)
-        one = p[part].rescale(1.0, 0.0)
+        one = p[part]
         monitor.log(part, one)
         monitor.observe(part, y[part])
         clock.now += 3600
