@@ -368,6 +368,20 @@ def test_forms_of_inputs(form, make):
     assert min(monitor.status().inputs.values()) == N
 
 
+def test_errors_of_callbacks_and_nothing_at_all(make, stream):
+    _, _, (p, y) = stream
+
+    def fail(alarm):
+        raise RuntimeError("no mail today")
+
+    monitor = watched(make, stream, on_alarm=fail)
+    assert monitor.log([], p[:0]) == (0, 0, 0, 0)
+    assert not any(monitor.observe([], []))
+    with pytest.warns(UserWarning, match="no mail today"):
+        feed(monitor, p, y, features(1, ROWS, shift=2.0))
+    assert monitor.status().counts["predictions"] == ROWS
+
+
 def test_one_row_and_a_reference_of_one_row(make):
     p = cases.numbers()
     monitor = make(p[:1], reference_y=[0.0])

@@ -164,6 +164,16 @@ def test_labels_that_came_first_are_scored_with_their_predictions(make):
     assert_scores(status.scores, p.evaluate(y))
 
 
+def test_labels_of_both_forms_that_waited(make):
+    p = CASES["labels"]()
+    y = cases.drawn(p)
+    monitor = make()
+    monitor.observe(IDS[:60], y[:60])
+    monitor.observe(IDS[60:], np.eye(3)[y[60:]])
+    monitor.log(IDS, p)
+    assert_scores(monitor.status().scores, p.evaluate(y))
+
+
 def test_waiting_labels_that_do_not_fit_are_counted(make):
     p = CASES["labels"]()
     monitor = make()

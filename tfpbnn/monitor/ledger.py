@@ -283,13 +283,13 @@ class Ledger:
         """Scores labels by id, of those that have a prediction."""
         columns = ("number", "time", "draws", "outputs")
         found = self._at.find(self._tables.predictions, list(y), *columns)
-        groups: dict[tuple[int, int], list[str]] = {}
+        groups: dict[tuple[int, int, int], list[str]] = {}
         for key, row in found.items():
             if row.outputs is not None:
-                shape = row.draws, len(row.outputs)
+                shape = row.draws, len(row.outputs), len(y[key])
                 groups.setdefault(shape, []).append(key)
         scores: dict[str, Array] = {}
-        for (draws, _), ids in groups.items():
+        for (draws, *_), ids in groups.items():
             outputs = [found[key].outputs for key in ids]
             scores |= self._score(ids, draws, outputs, y)
         return Matches(

@@ -182,6 +182,8 @@ class UncertaintyMonitor:
                 "`ids` must be all different. Received: "
                 f"{len(names) - len(set(names))} of them again"
             )
+        if not names:
+            return Logged()
         model = Model.of(kept)
         model.check_same(setup.model)
         columns = arguments.inputs(inputs, setup.features, count)
@@ -217,6 +219,8 @@ class UncertaintyMonitor:
         """
         y = np.atleast_1d(np.asarray(y))
         names = arguments.ids(ids, len(y))
+        if not names:
+            return Observed()
         self.flush()
         model = self._setup.model
         if model is None:

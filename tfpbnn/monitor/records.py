@@ -194,23 +194,19 @@ def score(likelihood: Likelihood, outputs: Array, y: Array) -> Scored:
 
 
 def _score_labels(p: Any, y: Array) -> Scored:
-    is_several = is_joint(p.likelihood)
-    k = p.mean.shape[-1] if is_several else 1
-    p_top, right = (part.reshape(len(p), k) for part in p.confidence(y))
-    nll = -p.log_prob(y)
-    if is_several:
+    num_classes, nll = p.mean.shape[-1], -p.log_prob(y)
+    if is_joint(p.likelihood):
         loss = 2 * np.square(p.mean - y)
-        takes_draws = np.full(len(p), k > 1 and p.num_samples == 1)
+        takes_draws = num_classes > 1 and p.num_samples == 1
     else:
         # As in `evaluate`, the most probable class of soft labels counts.
-        is_soft = np.full(len(p), False)
-        if y.ndim == 2:
-            is_soft, y = np.max(y, axis=1) != 1, np.argmax(y, axis=1)
-        hot = np.eye(p.mean.shape[-1])[y.astype(int)]
+        takes_draws = y.ndim == 2 and np.max(y, axis=1) != 1
+        labels = np.argmax(y, axis=1) if y.ndim == 2 else y.astype(int)
+        hot = np.eye(num_classes)[labels]
         loss = np.sum(np.square(p.mean - hot), axis=1, keepdims=True)
-        takes_draws = is_soft
+    top, right = (np.reshape(part, loss.shape) for part in p.confidence(y))
     nll = np.where(takes_draws, np.nan, nll)
-    return Scored(nll, loss, p_top, right.astype(np.float64))
+    return Scored(nll, loss, top, right.astype(np.float64))
 
 
 def is_ignored(likelihood: Likelihood, y: Array, num_outputs: int) -> Array:
@@ -219,7 +215,8 @@ def is_ignored(likelihood: Likelihood, y: Array, num_outputs: int) -> Array:
     found = likelihood.ignored(y, zeros)
     if found is None:
         return np.zeros(len(y), bool)
-    return np.reshape(np.asarray(found), (len(y), -1)).all(axis=1)
+    by_row: Array = np.reshape(np.asarray(found), (len(y), -1))
+    return np.array(np.all(by_row, axis=1))
 
 
 def covered(scored: Scored, level: float = 0.9) -> Array:

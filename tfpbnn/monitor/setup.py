@@ -1,6 +1,7 @@
 """Says what a monitor was made with: its reference, its options, its model."""
 
 import dataclasses
+import functools
 import json
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.monitor import records
-from tfpbnn.monitor.reference import Variable
+from tfpbnn.monitor.reference import STATISTICS, Variable, claim
 
 UNCERTAINTIES = ("epistemic", "aleatoric")
 INPUT = "input "
@@ -49,6 +50,17 @@ class Setup:
     variables: dict[str, Variable]
     model: "Model | None" = None
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
+
+    @functools.cached_property
+    def claims(self) -> dict[tuple[str, str], tuple[float, float]]:
+        """The ranges of means of ranks, by variable and statistic."""
+        # Half of the false alarms are for the chance of the reference's rows.
+        beta = self.options.alpha / 2 / max(1, len(self.variables))
+        return {
+            (name, statistic): claim(variable, statistic, beta)
+            for name, variable in self.variables.items()
+            for statistic in STATISTICS
+        }
 
     @property
     def features(self) -> list[str]:

@@ -12,7 +12,7 @@ import numpy as np
 from tfpbnn.base.types import Array
 from tfpbnn.monitor import records
 from tfpbnn.monitor.records import Scored
-from tfpbnn.monitor.reference import STATISTICS, claim
+from tfpbnn.monitor.reference import STATISTICS
 from tfpbnn.monitor.sequential import BettingTest
 from tfpbnn.monitor.setup import INPUT, UNCERTAINTIES, Setup
 
@@ -64,7 +64,7 @@ def of_predictions(setup: Setup) -> list[Signal]:
             ),
         }
         for statistic in STATISTICS:
-            low, high = _claim(setup, variable, statistic)
+            low, high = setup.claims[variable, statistic]
             found.append(
                 Signal(variable, statistic, low, high, words[statistic])
             )
@@ -104,15 +104,9 @@ def of_labels(setup: Setup) -> list[Signal]:
                 f"{name} is lower than in the reference.",
                 f"{name} is higher than in the reference.",
             )
-            ends = _claim(setup, variable, "location")
+            ends = setup.claims[variable, "location"]
             found.append(Signal(variable, "location", *ends, words))
     return found
-
-
-def _claim(setup: Setup, variable: str, statistic: str) -> tuple[float, float]:
-    # Half of the false alarms are for the chance of the reference's own rows.
-    beta = setup.options.alpha / 2 / len(setup.variables)
-    return claim(setup.variables[variable], statistic, beta)
 
 
 def values_of_predictions(setup: Setup, values: Mapping[str, Array]) -> Array:

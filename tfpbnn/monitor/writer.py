@@ -53,6 +53,8 @@ class Writer:
     def log(self, rows: Rows) -> Logged:
         """Writes predictions, or holds them until there are enough."""
         with self._lock:
+            for each in self._pending[:1]:
+                rows.model.check_same(each.model)
             self._pending.append(rows)
             pending = sum(len(each.ids) for each in self._pending)
             if pending < self._buffer:
@@ -136,10 +138,21 @@ class Writer:
             )
             return None
         self.lost = dict.fromkeys(self.lost, 0)
-        for alarm in alarms:
-            if self._on_alarm is not None:
-                self._on_alarm(alarm)
+        self._raise(alarms)
         return result
+
+    def _raise(self, alarms: list[Alarm]) -> None:
+        """Calls back; errors are warned of, since all is written by then."""
+        if self._on_alarm is None:
+            return
+        for alarm in alarms:
+            try:
+                self._on_alarm(alarm)
+            except Exception as error:
+                warnings.warn(
+                    f"`on_alarm` has failed for {alarm}: {error!r}",
+                    stacklevel=5,
+                )
 
     def _refresh(self, transaction: Any) -> None:
         """Reads the setup again, if someone has changed it."""

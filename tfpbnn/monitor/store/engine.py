@@ -45,12 +45,21 @@ def _engine(url: str) -> sa.Engine:
     if url.startswith("postgresql://"):
         url = url.replace("postgresql://", "postgresql+psycopg://", 1)
     try:
-        return sa.create_engine(url, pool_pre_ping="postgresql" in url)
-    except sa.exc.ArgumentError as error:
+        engine = sa.create_engine(url, pool_pre_ping="postgresql" in url)
+        name = engine.dialect.name
+    except sa.exc.ArgumentError:
+        name = ""
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"The store needs the driver {error.name}: pip install {error.name}"
+        ) from error
+    if name not in ("sqlite", "postgresql"):
+        scheme = url.partition("://")[0]  # the rest may hold a password
         raise ValueError(
             "`store` must be the path of an SQLite file, or a URL such as "
-            f"postgresql://user@host/name. Received: store={url!r}"
-        ) from error
+            f"postgresql://user@host/name. Received: one of {scheme!r}"
+        )
+    return engine
 
 
 def _listen(engine: sa.Engine) -> None:
@@ -72,7 +81,7 @@ def _listen(engine: sa.Engine) -> None:
 
 def alone(engine: sa.Engine, statement: str) -> None:
     """Does what can't be done in a transaction."""
-    connection = engine.raw_connection()
+    connection: Any = engine.raw_connection()
     try:
         if engine.dialect.name != "sqlite":  # whose connections begin none
             connection.driver_connection.autocommit = True
