@@ -90,7 +90,7 @@ def _uncertainties(p: Any) -> tuple[Array, Array]:
         else (p.epistemic_variance, p.aleatoric_variance)
     )
     epistemic, aleatoric = (
-        np.reshape(part, (len(p), -1)).mean(axis=1)
+        np.mean(part, axis=tuple(range(1, part.ndim)))
         for part in (epistemic, aleatoric)
     )
     if is_labels:
