@@ -86,19 +86,19 @@ def ids(given: Any, rows: int) -> list[str]:
         ValueError: if there are more or fewer.
     """
     values = [given] if isinstance(given, str | int) else list(given)
-    kinds = (str, int, np.integer, np.str_)
-    for value in values:
-        if not isinstance(value, kinds) or isinstance(value, bool):
+    for kind in set(map(type, values)):
+        if not issubclass(kind, str | int | np.integer) or kind is bool:
+            value = next(each for each in values if type(each) is kind)
             raise TypeError(
                 "`ids` must be texts or integers. Received: "
-                f"{value!r} ({type(value).__name__})"
+                f"{value!r} ({kind.__name__})"
             )
     if len(values) != rows:
         raise ValueError(
             f"`ids` must have one id for each of the {rows} rows. Received: "
             f"{len(values)}"
         )
-    return [str(value) for value in values]
+    return list(map(str, values))
 
 
 def rounds(names: list[str]) -> Iterator[list[int]]:

@@ -1,6 +1,7 @@
 """What a monitor does with predictions and labels, in one transaction."""
 
 import dataclasses
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -11,6 +12,15 @@ from tfpbnn.monitor import records, signals, sums
 from tfpbnn.monitor.records import Kept, Scored
 from tfpbnn.monitor.setup import INPUT, UNCERTAINTIES, Model, Setup
 
+COLUMNS = (
+    "id",
+    "time",
+    "epistemic",
+    "aleatoric",
+    "meta",
+    "draws",
+    "outputs",
+)
 _BUCKET_ROWS = 1000
 _BUCKET_SECONDS = 3600.0
 
@@ -89,25 +99,27 @@ class Rows(NamedTuple):
     meta: Sequence[str | None]
     time: float
 
-    def written(self) -> list[dict[str, Any]]:
-        """Returns rows of the table of predictions."""
+    def written(self) -> list[tuple[Any, ...]]:
+        """Returns rows of the table of predictions, of `COLUMNS`."""
         _, outputs, *parts = self.kept
-        by_row = np.ascontiguousarray(np.swapaxes(outputs, 0, 1))
-        columns = (part.tolist() for part in (*parts, self.kept.is_finite))
-        return [
-            {
-                "id": key,
-                "time": self.time,
-                "epistemic": epistemic if finite else None,
-                "aleatoric": aleatoric if finite else None,
-                "meta": meta,
-                "draws": len(outputs),
-                "outputs": row.tobytes() if finite else None,
-            }
-            for key, row, meta, epistemic, aleatoric, finite in zip(
-                self.ids, by_row, self.meta, *columns, strict=True
+        finite = self.kept.is_finite
+        data = np.ascontiguousarray(np.swapaxes(outputs, 0, 1)).tobytes()
+        size = len(data) // max(1, len(self.ids))
+        starts = range(0, len(data), size) if size else []
+        found = [data[start : start + size] for start in starts]
+        columns = [part.tolist() for part in parts]
+        for i in np.flatnonzero(~finite):
+            for column in (*columns, found):
+                column[i] = None
+        times, draws = (
+            itertools.repeat(self.time),
+            itertools.repeat(len(outputs)),
+        )
+        return list(
+            zip(
+                self.ids, times, *columns, self.meta, draws, found, strict=False
             )
-        ]
+        )
 
     def values(self, some: Array) -> dict[str, Array]:
         """Takes the values of variables of some rows; NaN if not finite."""
@@ -167,11 +179,13 @@ class Ledger:
         fresh = np.array([key not in known for key in rows.ids], bool)
         new = [written[i] for i in np.flatnonzero(fresh)]
         again = [written[i] for i in np.flatnonzero(~fresh)]
-        self.count(
-            duplicate=len(again),
-            conflict=sum(_differs(row, known[row["id"]]) for row in again),
-        )
-        self._at.insert(table, new)
+        before = [known[row[0]].outputs for row in again]
+        differ = [
+            then is not None and then != row[-1]
+            for then, row in zip(before, again, strict=True)
+        ]
+        self.count(duplicate=len(again), conflict=sum(differ))
+        self._at.insert(table, COLUMNS, new)
         self._num_rows += len(new)
         if new:
             values = rows.values(fresh)
@@ -181,7 +195,7 @@ class Ledger:
                 x = signals.values_of_predictions(self.setup, values)
                 self._tests[0].update(x)
         if self._at.head["waiting"]:
-            self._match([row["id"] for row in new])
+            self._match([row[0] for row in new])
         return Logged(len(new), len(again))
 
     def observe(self, ids: list[str], y: Array) -> Observed:
@@ -197,17 +211,21 @@ class Ledger:
         for key, label in zip(ids, y, strict=True):
             row = {
                 "id": key,
-                "y": label.tobytes(),
+                "time": self._time,
                 "prediction": found.numbers.get(key),
+                "y": label.tobytes(),
                 "scores": found.written(key),
             }
             if key not in known:
-                new.append({**row, "time": self._time})
+                new.append(row)
             elif known[key].y == row["y"]:
                 repeated += 1
             else:
                 changed.append(row)
-        self._at.insert(self._tables.labels, new)
+        names = ("id", "time", "prediction", "y", "scores")
+        self._at.insert(
+            self._tables.labels, names, [tuple(row.values()) for row in new]
+        )
         self._at.update_labels(changed)
         self._replace([known[row["id"]].scores for row in changed], -1)
         self._replace([row["scores"] for row in changed], 1)
@@ -368,8 +386,3 @@ class Matches(NamedTuple):
     def written(self, key: str) -> bytes | None:
         """Returns scores as they are written; None if there are none."""
         return self.scores[key].tobytes() if key in self.scores else None
-
-
-def _differs(row: Mapping[str, Any], known: Any) -> bool:
-    """Says whether a prediction is another than the first of its id."""
-    return known.outputs is not None and row["outputs"] != known.outputs

@@ -1,8 +1,9 @@
 """Reads and writes a store."""
 
 import contextlib
+import functools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -207,20 +208,25 @@ class Transaction:
         query = sa.select(sa.func.count()).where(table.c.monitor == self.number)
         return int(self._connection.execute(query).scalar_one())
 
-    def insert(self, table: sa.Table, rows: Iterable[dict[str, Any]]) -> None:
-        """Adds rows to a table; all must have the same keys."""
-        values = [{"monitor": self.number, **row} for row in rows]
-        if not values:
+    def insert(
+        self, table: sa.Table, names: tuple[str, ...], rows: list[Any]
+    ) -> None:
+        """Adds rows to a table.
+
+        Args:
+            table: the table.
+            names: of columns, in the order of the table.
+            rows: their values, in this order.
+        """
+        if not rows:
             return
         # Values are what drivers take, so that SQLAlchemy has none to convert.
-        statement = table.insert().values(dict.fromkeys(values[0]))
-        compiled = statement.compile(dialect=self._connection.dialect)
-        given: list[Any] = values
-        if compiled.positiontup is not None:
-            given = [
-                tuple(map(row.get, compiled.positiontup)) for row in values
-            ]
-        self._connection.exec_driver_sql(str(compiled), given)
+        statement, is_named = _insertion(
+            table, names, self.number, self._connection.dialect
+        )
+        if is_named:
+            rows = [dict(zip(names, row, strict=True)) for row in rows]
+        self._connection.exec_driver_sql(statement, rows)
 
     def update_labels(self, rows: list[dict[str, Any]]) -> None:
         """Changes labels, found by the key `of`, their id."""
@@ -356,3 +362,16 @@ def _setup(connection: sa.Connection, name: str) -> str | None:
     query = sa.select(setups.c.setup).where(setups.c.name == name)
     found: str | None = connection.execute(query).scalar()
     return found
+
+
+@functools.lru_cache
+def _insertion(
+    table: sa.Table, names: tuple[str, ...], monitor: int, dialect: Any
+) -> tuple[str, bool]:
+    """Writes an insertion in SQL; says whether its parameters have names."""
+    values: dict[str, Any] = {name: sa.bindparam(name) for name in names}
+    values["monitor"] = sa.literal_column(str(monitor))
+    compiled = table.insert().values(values).compile(dialect=dialect)
+    order = compiled.positiontup
+    assert order is None or tuple(order) == names, "as the table has them"
+    return str(compiled), order is None
