@@ -221,6 +221,7 @@ class Ledger:
             elif known[key].y == row["y"]:
                 repeated += 1
             else:
+                del row["time"]  # that of the first stays
                 changed.append(row)
         names = ("id", "time", "prediction", "y", "scores")
         self._at.insert(
