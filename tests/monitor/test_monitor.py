@@ -368,6 +368,18 @@ def test_forms_of_inputs(form, make):
     assert min(monitor.status().inputs.values()) == N
 
 
+def test_other_numbers_of_draws_are_warned_of(make):
+    p = cases.numbers()
+    monitor = make(p)
+    fewer = type(p)(p.outputs[:2], p.likelihood)
+    with pytest.warns(UserWarning, match="has 2 draws, and the reference has"):
+        monitor.log(IDS, fewer)
+    y = cases.drawn(fewer)
+    monitor.observe(IDS, y)
+    expected = pytest.approx(fewer.nll(y), rel=1e-5)
+    assert monitor.status().scores["nll"] == expected
+
+
 def test_errors_of_callbacks_and_nothing_at_all(make, stream):
     _, _, (p, y) = stream
 

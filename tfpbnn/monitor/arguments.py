@@ -1,6 +1,7 @@
 """Reads what users give a monitor."""
 
 import json
+import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -66,8 +67,24 @@ def setup(chosen: Options, reference: Any, y: Any, inputs: Any) -> Setup:
         scored = records.score(
             kept.likelihood, kept.outputs[:, counts], labels[counts]
         )
-    found = Setup(chosen, variables_of(kept, scored, columns), model)
+    found = Setup(
+        chosen,
+        variables_of(kept, scored, columns),
+        model,
+        num_samples=reference.num_samples,
+    )
     return found if scored is None else sums.with_scores(found, scored)
+
+
+def check_draws(setup: Setup, num_samples: int) -> None:
+    """Warns if a prediction has not as many draws as the reference."""
+    if num_samples and setup.num_samples not in (0, num_samples):
+        warnings.warn(
+            f"`predictive` has {num_samples} draws, and the reference has "
+            f"{setup.num_samples}: what differs by that may look like drift. "
+            f"Predict with num_samples={setup.num_samples}",
+            stacklevel=3,
+        )
 
 
 def _check_rows(argument: str, name: str, values: Array, rows: int) -> None:

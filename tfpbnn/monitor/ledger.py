@@ -1,7 +1,6 @@
 """What a monitor does with predictions and labels, in one transaction."""
 
 import dataclasses
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -104,22 +103,18 @@ class Rows(NamedTuple):
         _, outputs, *parts = self.kept
         finite = self.kept.is_finite
         data = np.ascontiguousarray(np.swapaxes(outputs, 0, 1)).tobytes()
-        size = len(data) // max(1, len(self.ids))
-        starts = range(0, len(data), size) if size else []
-        found = [data[start : start + size] for start in starts]
-        columns = [part.tolist() for part in parts]
+        size = len(data) // len(self.ids)
+        starts = range(0, len(data), size)
+        found: list[Any] = [data[start : start + size] for start in starts]
+        columns: list[Any] = [part.tolist() for part in parts]
         for i in np.flatnonzero(~finite):
             for column in (*columns, found):
                 column[i] = None
         times, draws = (
-            itertools.repeat(self.time),
-            itertools.repeat(len(outputs)),
+            [each] * len(self.ids) for each in (self.time, len(outputs))
         )
-        return list(
-            zip(
-                self.ids, times, *columns, self.meta, draws, found, strict=False
-            )
-        )
+        columns = [self.ids, times, *columns, self.meta, draws, found]
+        return list(zip(*columns, strict=True))
 
     def values(self, some: Array) -> dict[str, Array]:
         """Takes the values of variables of some rows; NaN if not finite."""

@@ -1,6 +1,7 @@
 """Watches a model that is in use."""
 
 import datetime
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -102,7 +103,9 @@ class UncertaintyMonitor:
         made = arguments.setup(
             Options(**chosen), reference, reference_y, reference_inputs
         )
-        self._writer = Writer(str(store), name, made, clock, buffer, on_alarm)
+        self._writer = Writer(
+            os.fspath(store), name, made, clock, buffer, on_alarm
+        )
         self._check_same(made, chosen)
 
     @classmethod
@@ -118,7 +121,7 @@ class UncertaintyMonitor:
         Raises:
             LookupError: if there is no such store, or no monitor in it.
         """
-        check_exists(str(store), name)
+        check_exists(os.fspath(store), name)
         return cls(store, name=name, **options)
 
     def _check_same(self, made: Setup, chosen: dict[str, Any]) -> None:
@@ -162,7 +165,8 @@ class UncertaintyMonitor:
             meta: what else is to be kept with them, by name: one value for
                 all rows, or N of them.
             inputs: the inputs of the rows, in the form of the reference's.
-                They are counted and tested, and not kept.
+                They are counted and tested, and not kept; without
+                `reference_inputs` they are not looked at.
 
         Returns:
             A `Logged`: how many were written, known, lost, or are pending.
@@ -186,6 +190,7 @@ class UncertaintyMonitor:
             return Logged()
         model = Model.of(kept)
         model.check_same(setup.model)
+        arguments.check_draws(setup, predictive.num_samples)
         columns = arguments.inputs(inputs, setup.features, count)
         texts = arguments.texts(meta, count)
         rows = Rows(names, model, kept, columns, texts, self._clock())

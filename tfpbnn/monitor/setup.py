@@ -44,12 +44,14 @@ class Setup:
             "input NAME" for inputs, and "nll" and "loss" if it had labels.
         model: what the predictions are, known from the first one; None before.
         scores: the scores of the reference, by name, if it had labels.
+        num_samples: of how many draws the reference was; 0 if that is unknown.
     """
 
     options: Options
     variables: dict[str, Variable]
     model: "Model | None" = None
     scores: dict[str, float] = dataclasses.field(default_factory=dict)
+    num_samples: int = 0
 
     @functools.cached_property
     def claims(self) -> dict[tuple[str, str], tuple[float, float]]:
@@ -88,6 +90,7 @@ class Setup:
             },
             "model": self.model and dataclasses.asdict(self.model),
             "scores": self.scores,
+            "num_samples": self.num_samples,
         }
 
     @classmethod
@@ -103,6 +106,7 @@ class Setup:
             },
             model and Model(**model),
             found["scores"],
+            found["num_samples"],
         )
 
 
