@@ -65,7 +65,9 @@ class UncertaintyMonitor:
 
     Example:
     ```python
-    monitor = tfpbnn.monitor.UncertaintyMonitor("monitor.db", reference=p)
+    monitor = tfpbnn.monitor.UncertaintyMonitor(
+        "monitor.db", tfpbnn.predict(model, x), reference_y=y
+    )
     ids = [f"request-{i}" for i in range(len(x_test))]
     monitor.log(ids, tfpbnn.predict(model, x_test))
     monitor.observe(ids[:10], y_test[:10])           # as labels come
