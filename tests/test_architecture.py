@@ -36,7 +36,7 @@ TIERS = [
         "optimizers",
     },
     {"decisions", "ensembles", "lora", "ood", "sklearn"},
-    {"mcmc", "reporting"},
+    {"mcmc", "monitor", "reporting"},
     {"cli"},
 ]
 TIER = {name: i for i, names in enumerate(TIERS) for name in names}
@@ -324,7 +324,8 @@ with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
     import tfpbnn
 assert out.getvalue() == "", out.getvalue()
 heavy = {"tensorflow_probability", "tf_keras", "matplotlib", "pandas",
-         "scipy", "sklearn", "grpc", "tensorflow_serving"}
+         "scipy", "sklearn", "grpc", "tensorflow_serving", "sqlalchemy",
+         "prometheus_client"}
 heavy &= set(sys.modules) - before
 assert not heavy, heavy
 # What is set before TensorFlow starts can still be set.

@@ -159,6 +159,9 @@ MUST_HAVE_AN_EXAMPLE = [
         not in ("calibration_curve", "calibration_error", "mean", "streaming")
     ),
     *(f"tfpbnn.ood.{n}" for n in tfpbnn.ood.__all__ if n != "FeatureScore"),
+    "tfpbnn.monitor.BettingTest",
+    "tfpbnn.monitor.UncertaintyMonitor",
+    "tfpbnn.monitor.read_request_logs",
     "tfpbnn.predict",
     *(f"tfpbnn.plots.{n}" for n in tfpbnn.plots.__all__),
     "tfpbnn.prune",

@@ -4,9 +4,9 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from tfpbnn.cli import report
+from tfpbnn.cli import monitor, report
 
-COMMANDS = (report,)
+COMMANDS = (monitor, report)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -26,7 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         given.run(given)
-    except (ImportError, OSError, TypeError, ValueError) as error:
+    except (ImportError, LookupError, OSError, TypeError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from tfpbnn.base import checks
 from tfpbnn.base.types import Array
-from tfpbnn.client import results, retries
+from tfpbnn.client import logging, results, retries
 from tfpbnn.client.errors import ServerError
 from tfpbnn.client.rest import RestTransport
 from tfpbnn.client.rpc import GrpcTransport
@@ -48,6 +48,8 @@ class TFServingClient:
         quantiles: the levels that the model was exported with, as its
             `model_card.json` has them, for `Predictive.quantile` and
             `interval`. The server does not say them.
+        monitor: a `tfpbnn.monitor.UncertaintyMonitor` to which predictions are
+            logged, or a dict of them by the outputs' names; or None.
 
     Raises:
         ImportError: for gRPC, if the extra `serving` is not installed.
@@ -76,6 +78,7 @@ class TFServingClient:
         max_retries: int = 3,
         likelihood: Any = None,
         quantiles: Sequence[float] = (),
+        monitor: Any = None,
     ):
         parts = urllib.parse.urlsplit(url)
         if parts.scheme not in _TRANSPORTS or not parts.hostname:
@@ -98,6 +101,7 @@ class TFServingClient:
         self.version, self.label = version, label
         self.signature, self.max_retries = signature, max_retries
         self.likelihood, self.quantiles = likelihood, tuple(quantiles)
+        self.monitor = monitor
         self._transport: Transport = _TRANSPORTS[parts.scheme](
             Address(parts, model_name, version, label, timeout)
         )
@@ -111,6 +115,7 @@ class TFServingClient:
         signature: str | None = None,
         seed: Any = None,
         num_samples: int | None = None,
+        ids: Any = None,
     ) -> Any:
         """Returns a `tfpbnn.Predictive`, or a dict for several outputs.
 
@@ -124,6 +129,9 @@ class TFServingClient:
             seed: for the signatures `seeded` and `dynamic`, an integer, or for
                 `seeded` one for each row, `[N]`.
             num_samples: for the signature `dynamic`.
+            ids: the names of the rows, texts or integers, by which their
+                labels find them in the monitor; None for new ones. What the
+                monitor refuses is warned of, and predictions go on.
 
         Raises:
             ConnectionError: if no server was reached, also when tried again.
@@ -146,9 +154,12 @@ class TFServingClient:
             lambda: self._transport.predict(inputs, name, chosen)
         )
         num_samples = num_samples or self.metadata().num_samples
-        return results.predictive(
+        found = results.predictive(
             outputs, self.likelihood, self.quantiles, num_samples
         )
+        if self.monitor is not None:
+            logging.log(self.monitor, ids, found, x)
+        return found
 
     def metadata(self) -> Metadata:
         """Returns the model's version and signatures, as last asked.

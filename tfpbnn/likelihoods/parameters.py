@@ -3,9 +3,11 @@
 import math
 from typing import NamedTuple
 
+import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import checks
+from tfpbnn.base.positive import untransformed
 from tfpbnn.base.types import Tensor
 
 _SCALE_FLOOR = 1e-6
@@ -14,6 +16,12 @@ _SCALE_FLOOR = 1e-6
 def positive(raw: Tensor) -> Tensor:
     """Makes scales of raw outputs, by softplus and a small floor."""
     return _SCALE_FLOOR + tf.math.softplus(raw)
+
+
+def raw_of(scale: Tensor) -> Tensor:
+    """Finds the raw outputs of scales; of those below the floor, its own."""
+    least = tf.constant(np.finfo(np.float32).tiny, scale.dtype)
+    return untransformed(tf.maximum(scale - _SCALE_FLOOR, least))
 
 
 class Support(NamedTuple):

@@ -40,11 +40,12 @@ def figures(section: Section, model: Any) -> list[Figure]:
     for title, draw, words in (*drawings, *_OF_BOTH):
         figure = draw(section, model)
         if figure is not None:
-            found.append(Figure(title, _image(figure), words))
+            found.append(Figure(title, image(figure), words))
     return found
 
 
-def _image(figure: Any) -> str:
+def image(figure: Any) -> str:
+    """Makes a PNG of a figure, as a `data:` address."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110)
     data = base64.b64encode(buffer.getvalue()).decode("ascii")

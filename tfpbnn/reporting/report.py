@@ -113,7 +113,7 @@ def report(
     bar = Bar(verbose)
     bar.expect(sum(len(scoring.kinds(section)) for section in sections))
     found = {
-        section.name: _part(
+        section.name: part_of(
             section, posterior, x, feature_names, n_boot, seed, bar
         )
         for section in sections
@@ -129,7 +129,7 @@ def report(
     return Report(written, *_by_kind(found))
 
 
-def _part(
+def part_of(
     section: Section,
     model: Any,
     x: Any,
@@ -138,9 +138,18 @@ def _part(
     seed: int,
     bar: Bar,
 ) -> dict[str, Any]:
-    """Computes what the page says of one output."""
+    """Computes what the page says of one output.
+
+    Args:
+        section: the output.
+        model: that has predicted it, if it is known.
+        x, feature_names: as of `report`.
+        n_boot, seed: of intervals.
+        bar: to step.
+    """
     scores = scoring.scores(section, n_boot, seed, bar)
     return {
+        "heading": f"Output {section.name}" if section.name else "",
         "headline": findings.headline(section, scores),
         "warnings": findings.warnings(section, scores, model),
         "scores": scores,
