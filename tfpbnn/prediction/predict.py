@@ -288,9 +288,7 @@ class _Options:
         loss = self.likelihood or reading.compiled_loss(model)
         names = reading.output_names(model)
         collector = Collector(loss, names, self.keep_draws)
-        pieces, brought = run.over(
-            self.batch_size, self.verbose, collector.collect
-        )
+        pieces, brought = run.over(self.batch_size, self.verbose, collector)
         run.check_random()
         assert run.draws is not None
         found = collector.predictives(pieces, run.num_samples, run.draws.value)
