@@ -78,6 +78,11 @@ class Devices:
             if tf.DeviceSpec.from_string(name).device_type in _KINDS
         ] or [None]
 
+    @property
+    def are_given(self) -> bool:
+        """Whether a strategy says where work is done."""
+        return self.names != [None]
+
     def first(self) -> "Devices":
         """Returns the first device alone."""
         found = Devices(self._strategy)
@@ -87,7 +92,7 @@ class Devices:
     @contextlib.contextmanager
     def on(self, name: str | None) -> Iterator[None]:
         """Runs what is inside on one of the devices."""
-        if name is None or self._strategy is None:
+        if name is None:
             yield
             return
         before, _local.name = current(), name

@@ -1,7 +1,7 @@
 """Lets the workers of a strategy share work, and what came out of it."""
 
 import pickle
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,6 +11,12 @@ from tfpbnn.base.types import Array
 
 # Numbers of 8 bytes in a message: 64 MiB.
 _WORDS = 2**23
+
+
+def interleaved(shares: Sequence[Sequence[Any]]) -> list[Any]:
+    """Joins what workers have, of which the w-th has those w, w + W, ..."""
+    total = sum(map(len, shares))
+    return [shares[i % len(shares)][i // len(shares)] for i in range(total)]
 
 
 class Workers:

@@ -14,7 +14,7 @@ from tfpbnn.base import data
 from tfpbnn.base.padding import joined
 from tfpbnn.base.progress import Bar
 from tfpbnn.distribute import devices
-from tfpbnn.distribute.workers import Workers
+from tfpbnn.distribute.workers import Workers, interleaved
 from tfpbnn.networks import reading
 from tfpbnn.particles import engine, functions
 from tfpbnn.particles.ways import Draws
@@ -100,6 +100,14 @@ class Run:
         # Of the first worker, so that all cut and draw alike.
         seed, self._budget = self._workers.gathered((seed, budget))[0]
         self._key = random.as_key(seed)
+        self._workers.check_same(
+            {
+                "num_samples": num_samples,
+                "draws": draws,
+                "antithetic": antithetic,
+                "x": None if data.is_stream(x) else data.length(x),
+            }
+        )
         self._expected: int | None = None
         self._stopped_after: int | None = None
         self._is_stream = data.is_stream(x)
@@ -131,8 +139,7 @@ class Run:
             lambda: self._own_pieces(parts, bar, keeper)
         )
         bar.close()
-        turns = itertools.zip_longest(*found)
-        collected = [p for turn in turns for p in turn if p is not None]
+        collected = interleaved(found)
         if self._stopped_after is not None:
             warnings.warn(
                 f"Interrupted: the prediction is of the first "

@@ -1,0 +1,109 @@
+"""Processes with several devices, and several processes, that share work.
+
+Each writes what it found to a file of JSON.
+"""
+
+import json
+import os
+import pathlib
+import socket
+import sys
+import time
+import traceback
+
+import numpy as np
+import tensorflow as tf
+
+CPUS = [f"CPU:{index}" for index in range(4)]
+
+
+def devices(path):
+    """Predicts and draws on one device, on two, and on four."""
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    four = [tf.config.LogicalDeviceConfiguration()] * 4
+    tf.config.set_logical_device_configuration(cpu, four)
+    from tests.distribute import predicting as p
+
+    # Of strategies in one process only one may sum by collectives.
+    simple = tf.distribute.ReductionToOneDevice()
+    two, four = (
+        tf.distribute.MirroredStrategy(CPUS[:n], simple) for n in (2, 4)
+    )
+    found = {}
+    for name in p.CASES:
+        alone = p.predicted(name)
+        found[name] = []
+        for strategy in (two, four):
+            with strategy.scope():
+                found[name] += p.differences(p.predicted(name), alone)
+    found["used"], found["moved"] = p.places_used(four)
+    found["chains"] = p.differences(p.chains(four), p.chains())
+    shared = p.chains(row_shards=4)
+    found["rows"] = p.differences(p.chains(four, row_shards=4), shared)
+    found["rows"] += p.differences(p.chains(two, row_shards=4), shared)
+    found["rounding"] = p.differences(shared[:1], p.chains()[:1])
+    found["errors"] = p.errors(two, four)
+    write(path, found)
+
+
+def workers(folder, number):
+    """Predicts and draws as one of two workers."""
+    strategy = tf.distribute.MultiWorkerMirroredStrategy()
+    from tests.distribute import predicting as p
+    from tfpbnn.distribute.workers import Workers
+
+    known = Workers(strategy)
+    found = {"worker": [known.index, known.count]}
+    cases = set(p.CASES) - {"state"}
+    alone = {name: p.predicted(name) for name in sorted(cases)}
+    scores = p.scores()
+    one, rows = p.chains(), p.chains(row_shards=4)
+    with strategy.scope():
+        for name in sorted(cases):
+            found[name] = p.differences(p.predicted(name), alone[name])
+        found["scores"] = p.differences(p.scores(), scores)
+        found["seeds"] = p.means_of_any_seed()
+    found["chains"] = p.differences(p.chains(strategy), one)
+    found["rows"] = p.differences(p.chains(strategy, row_shards=4), rows)
+    found["errors"] = p.errors_of_workers(strategy, known.index)
+    found["shares"] = known.together(lambda: "x" * (1 + known.index))
+    write(f"{folder}/{number}.json", found)
+
+
+def fork(folder):
+    """Starts two workers, as forks of this process; ends with them."""
+    with socket.socket() as a, socket.socket() as b:
+        for one in (a, b):
+            one.bind(("127.0.0.1", 0))
+        ports = [one.getsockname()[1] for one in (a, b)]
+    hosts = [f"127.0.0.1:{port}" for port in ports]
+    children = [_worker(folder, number, hosts) for number in range(2)]
+    limit = time.monotonic() + 240
+    while children and time.monotonic() < limit:
+        ended = [pid for pid in children if os.waitpid(pid, os.WNOHANG)[0]]
+        children = [pid for pid in children if pid not in ended]
+        time.sleep(0.1)
+    for pid in children:  # none is left over
+        os.kill(pid, 9)
+        os.waitpid(pid, 0)
+
+
+def _worker(folder, number, hosts):
+    pid = os.fork()
+    if pid:
+        return pid
+    task = {"type": "worker", "index": number}
+    cluster = {"cluster": {"worker": hosts}, "task": task}
+    os.environ["TF_CONFIG"] = json.dumps(cluster)
+    try:
+        workers(folder, number)
+    except BaseException:
+        write(f"{folder}/{number}.json", {"failed": traceback.format_exc()})
+    finally:
+        sys.stderr.flush()
+        os._exit(0)
+
+
+def write(path, found):
+    text = json.dumps(found, default=lambda value: np.asarray(value).tolist())
+    pathlib.Path(path).write_text(text)
