@@ -71,21 +71,12 @@ STEPS = RNG.normal(size=(29, 6, 3)).astype("float32")
 STEPS[np.arange(6) >= RNG.integers(1, 7, 29)[:, None]] = 0.0
 
 
-class Batches(keras.utils.PyDataset):
-    def __len__(self):
-        return 4
-
-    def __getitem__(self, index):
-        part = slice(8 * index, 8 * index + 8)
-        return X[part], Y[part], W[part]
-
-
 def dataset():
     return tf.data.Dataset.from_tensor_slices((X, Y, W)).batch(8)
 
 
 def in_small_batches(**kwargs):
-    return dict(x=X, num_samples=9, batch_size=4) | kwargs
+    return {"x": X, "num_samples": 9, "batch_size": 4} | kwargs
 
 
 # name: model, arguments of `predict`
@@ -93,23 +84,28 @@ CASES = {
     "coherent": (mlp, in_small_batches(draws="coherent")),
     "marginal": (mlp, in_small_batches(draws="marginal")),
     "mixed": (mlp, in_small_batches(draws="mixed")),
-    "mean": (mlp, in_small_batches(draws="mean")),
-    "antithetic": (mlp, in_small_batches(draws="coherent", antithetic=True)),
-    "averages": (mlp, in_small_batches(keep_draws=False)),
-    "one row": (mlp, dict(x=X[:1], num_samples=30)),
+    "averages": (mlp, in_small_batches(keep_draws=False, antithetic=True)),
+    "one row": (mlp, {"x": X[:1], "num_samples": 30}),
     "fewer rows": (mlp, in_small_batches(x=X[:3], batch_size=1)),
-    "fewer draws": (mlp, in_small_batches(num_samples=1)),
-    "dataset": (mlp, dict(x=dataset, num_samples=9)),
-    "PyDataset": (mlp, dict(x=Batches, num_samples=9)),
-    "small memory": (mlp, dict(x=X, num_samples=9, memory_budget=600)),
+    "dataset": (mlp, {"x": dataset, "num_samples": 9}),
+    "small memory": (mlp, {"x": X, "num_samples": 9, "memory_budget": 600}),
     "several outputs": (
         many,
         in_small_batches(x={"a": STEPS, "b": X}, draws="coherent"),
     ),
-    "state": (stateful, dict(x=STEPS[:28, :5], num_samples=5)),
+    "state": (stateful, {"x": STEPS[:28, :5], "num_samples": 5}),
     "half precision": (half, in_small_batches()),
-    "ensemble": (ensemble, in_small_batches()),
+    "ensemble": (ensemble, in_small_batches(batch_size=None)),
 }
+OF_WORKERS = [
+    "averages",
+    "coherent",
+    "dataset",
+    "ensemble",
+    "marginal",
+    "one row",
+    "several outputs",
+]
 
 
 def arrays_of(found):
@@ -132,7 +128,7 @@ def predicted(name):
 
 def scores():
     keras.utils.set_random_seed(3)
-    kwargs = dict(num_samples=9, batch_size=4, seed=5, verbose=0)
+    kwargs = {"num_samples": 9, "batch_size": 4, "seed": 5, "verbose": 0}
     weighted = tfpbnn.evaluate(mlp(), X, Y, sample_weight=W, **kwargs)
     of_data = tfpbnn.evaluate(mlp(), dataset(), **kwargs)
     return [list(weighted.values()), list(of_data.values())]
@@ -146,10 +142,9 @@ def chains(strategy=None, **kwargs):
         first = keras.layers.Dense(2, activation="tanh")
         layers = [first, frozen, keras.layers.Dense(1)]
         model = keras.Sequential([keras.Input((3,)), *layers])
-    settings = dict(kernel="hmc", num_chains=3, num_warmup=6, num_samples=4)
-    posterior = tfpbnn.mcmc.sample(
-        model, X, Y, likelihood=NORMAL, seed=1, verbose=0, **settings | kwargs
-    )
+    lengths = {"num_chains": 2, "num_warmup": 6, "num_samples": 4}
+    settings = {"kernel": "hmc", "seed": 1, "verbose": 0} | lengths | kwargs
+    posterior = tfpbnn.mcmc.sample(model, X, Y, likelihood=NORMAL, **settings)
     return [posterior.statistics["log_prob"], *posterior.draws.values()]
 
 
@@ -184,7 +179,6 @@ def places_used(strategy):
     tfpbnn.prediction.collect.Collector.take = take
     moved = np.unique(np.round(after - before, 3)).tolist()
     return sorted(d[-5:] for d in used), moved
-
 
 
 def message(function, *arguments, **kwargs):
@@ -227,7 +221,7 @@ def errors_of_workers(strategy, worker):
         model, keeps = mlp(), stateful()
     bad = X.copy()
     bad[-1] = np.nan  # in the second worker's rows
-    kwargs = dict(num_samples=3, batch_size=15, seed=1, verbose=0)
+    kwargs = {"num_samples": 3, "batch_size": 15, "seed": 1, "verbose": 0}
     mine = dict(kwargs, num_samples=3 + worker)
     return {
         "nan": message(tfpbnn.predict, model, bad, **kwargs),

@@ -32,16 +32,15 @@ def devices(path):
     found = {}
     for name in p.CASES:
         alone = p.predicted(name)
-        found[name] = []
-        for strategy in (two, four):
-            with strategy.scope():
-                found[name] += p.differences(p.predicted(name), alone)
+        with four.scope():
+            found[name] = p.differences(p.predicted(name), alone)
+    alone = p.predicted("coherent")
+    with two.scope():
+        found["two"] = p.differences(p.predicted("coherent"), alone)
     found["used"], found["moved"] = p.places_used(four)
     found["chains"] = p.differences(p.chains(four), p.chains())
-    shared = p.chains(row_shards=4)
-    found["rows"] = p.differences(p.chains(four, row_shards=4), shared)
-    found["rows"] += p.differences(p.chains(two, row_shards=4), shared)
-    found["rounding"] = p.differences(shared[:1], p.chains()[:1])
+    shared = p.chains(row_shards=2)
+    found["rows"] = p.differences(p.chains(two, row_shards=2), shared)
     found["errors"] = p.errors(two, four)
     write(path, found)
 
@@ -54,17 +53,14 @@ def workers(folder, number):
 
     known = Workers(strategy)
     found = {"worker": [known.index, known.count]}
-    cases = set(p.CASES) - {"state"}
-    alone = {name: p.predicted(name) for name in sorted(cases)}
-    scores = p.scores()
-    one, rows = p.chains(), p.chains(row_shards=4)
+    alone = {name: p.predicted(name) for name in p.OF_WORKERS}
+    scores, one = p.scores(), p.chains()
     with strategy.scope():
-        for name in sorted(cases):
+        for name in p.OF_WORKERS:
             found[name] = p.differences(p.predicted(name), alone[name])
         found["scores"] = p.differences(p.scores(), scores)
         found["seeds"] = p.means_of_any_seed()
     found["chains"] = p.differences(p.chains(strategy), one)
-    found["rows"] = p.differences(p.chains(strategy, row_shards=4), rows)
     found["errors"] = p.errors_of_workers(strategy, known.index)
     found["shares"] = known.together(lambda: "x" * (1 + known.index))
     write(f"{folder}/{number}.json", found)

@@ -6,6 +6,7 @@ method of these classes, which calls a function of `tfpbnn.metrics` if it is a
 score.
 """
 
+from tfpbnn.prediction.datasets import predict_dataset
 from tfpbnn.prediction.predict import evaluate, predict
 from tfpbnn.prediction.results import (
     ClassificationPredictive,
@@ -19,4 +20,5 @@ __all__ = [
     "RegressionPredictive",
     "evaluate",
     "predict",
+    "predict_dataset",
 ]

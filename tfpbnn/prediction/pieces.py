@@ -3,8 +3,8 @@
 import itertools
 import math
 import warnings
-from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import keras
 import numpy as np
@@ -18,6 +18,7 @@ from tfpbnn.distribute.workers import Workers, interleaved
 from tfpbnn.networks import reading
 from tfpbnn.particles import engine, functions
 from tfpbnn.particles.ways import Draws
+from tfpbnn.prediction.parts import Keeper, Part
 
 _BATCH_SIZE = 1024
 _LEAST_MEMORY = 2**28
@@ -32,40 +33,6 @@ _NEEDS = {
     "layer is dense, used once, with independent Normals, others after it, and "
     "rows that never meet",
 }
-
-
-class Keeper(Protocol):
-    """Decides what is kept of outputs."""
-
-    def take(self, outputs: Any) -> Any:
-        """What is kept of the outputs of some draws, `[d, B, ...]`."""
-
-    def piece(self, taken: Sequence[Any], masks: list[Any]) -> Any:
-        """Joins what was taken of all draws of some rows with their masks."""
-
-
-class Part(NamedTuple):
-    """Some draws of some rows, which one call of a function makes.
-
-    Attributes:
-        function: makes them.
-        x: the rows.
-        piece: the number of this piece of rows.
-        first_row: the index of the first of them.
-        start: the index of the first draw.
-        stop: one past the index of the last.
-        ends_piece: whether it is the last of these rows.
-        batches: how many batches are done with it; 0 if one is not yet.
-    """
-
-    function: functions.DrawFunction
-    x: Any
-    piece: int
-    first_row: int
-    start: int
-    stop: int
-    ends_piece: bool
-    batches: int
 
 
 class Run:
@@ -155,38 +122,59 @@ class Run:
             return collected, None
         return collected, keras.tree.map_structure(_joined, *targets)
 
+    def stream(
+        self, batch_size: int | None, keeper: Keeper
+    ) -> Iterator[list[Any]]:
+        """Yields what is kept of each batch, in pieces, and forgets it.
+
+        Of W workers, worker w makes the batches w, w + W, ...; they may go
+        through them at their own pace.
+        """
+        parts = self._parts(batch_size or _BATCH_SIZE, Bar(0), [], True)
+        found = []
+        for piece, batches in self._pieces(parts, Bar(0), keeper):
+            found.append(piece)
+            if batches:
+                yield found
+                found = []
+
     def _own_pieces(
         self, parts: Iterator[Part], bar: Bar, keeper: Keeper
     ) -> list[Any]:
         """Collects what is kept of the pieces that this worker makes."""
         done: list[Any] = []  # in batches that are done
         found: list[Any] = []  # in the batch that is not yet
-        taken: list[Any] = []
-        batches = 0
+        count = 0
         try:
-            for part, kept in self._made(parts, keeper):
-                bar.step()
-                taken.append(kept)
-                if not part.ends_piece:
-                    continue
-                found.append(keeper.piece(taken, part.function.masks(part.x)))
-                taken = []
-                self._check_finite(part.x, found[-1])
-                is_mean = self.draws is Draws.MEAN
-                part.function.leave_state(
-                    part.x, None if is_mean else self._key
-                )
+            for piece, batches in self._pieces(parts, bar, keeper):
+                found.append(piece)
                 if not done and len(found) == 1:
                     _check_fits(found, self._expected)
-                if part.batches:
-                    batches = part.batches
-                    done, found = done + found, []
+                if batches:
+                    count, done, found = batches, done + found, []
         except KeyboardInterrupt:
             if not done or self._workers.count > 1:
                 raise
-            self._stopped_after = batches
+            self._stopped_after = count
             return done
         return done + found
+
+    def _pieces(
+        self, parts: Iterator[Part], bar: Bar, keeper: Keeper
+    ) -> Iterator[tuple[Any, int]]:
+        """Yields what is kept of each piece, and how many batches are done."""
+        taken: list[Any] = []
+        for part, kept in self._made(parts, keeper):
+            bar.step()
+            taken.append(kept)
+            if not part.ends_piece:
+                continue
+            found = keeper.piece(taken, part.function.masks(part.x))
+            taken = []
+            self._check_finite(part.x, found)
+            is_mean = self.draws is Draws.MEAN
+            part.function.leave_state(part.x, None if is_mean else self._key)
+            yield found, part.batches
 
     def _made(
         self, parts: Iterator[Part], keeper: Keeper
@@ -269,7 +257,9 @@ class Run:
             data.check_finite("x", all_rows, inputs=names)
             raise
 
-    def _parts(self, size: int, bar: Bar, targets: list[Any]) -> Iterator[Part]:
+    def _parts(
+        self, size: int, bar: Bar, targets: list[Any], by_batch: bool = False
+    ) -> Iterator[Part]:
         """Cuts batches into pieces, and those into parts; keeps targets."""
         total = data.num_batches(self._x, size)
         number = row = 0
@@ -277,7 +267,7 @@ class Run:
         for index, (batch, *brought) in enumerate(batches):
             batch = reading.by_input(self._model, batch)
             pieces = [batch]
-            if self._is_stream:
+            if self._is_stream or by_batch:
                 pieces = self._split(batch, self._most_rows(batch))
             self._expected = total and total * len(pieces)
             steps = len(self._stops(pieces[0]))
@@ -288,11 +278,12 @@ class Run:
                 targets.append(keras.tree.map_structure(_array, brought))
             for place, piece in enumerate(pieces):
                 is_last = place == len(pieces) - 1
-                yield from self._cut(piece, number, row, is_last and index + 1)
+                turn = index if by_batch else number
+                yield from self._cut(piece, turn, row, is_last and index + 1)
                 number, row = number + 1, row + data.length(piece)
 
     def _cut(
-        self, x: Any, number: int, first_row: int, batches: int
+        self, x: Any, turn: int, first_row: int, batches: int
     ) -> Iterator[Part]:
         """Cuts the draws of a piece of rows into parts."""
         function = self._function_for(x)
@@ -309,7 +300,7 @@ class Run:
             yield Part(
                 function,
                 x,
-                number,
+                turn,
                 first_row,
                 start,
                 stop,
@@ -320,7 +311,7 @@ class Run:
 
     def _is_own(self, part: Part) -> bool:
         """Says whether this worker makes a part: workers take turns."""
-        return part.piece % self._workers.count == self._workers.index
+        return part.turn % self._workers.count == self._workers.index
 
     def _outputs(self, part: Part) -> Any:
         """Computes the outputs of a part, `[d, B, ...]`."""

@@ -118,7 +118,7 @@ def predict(
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557), whose local
         reparameterization marginal draws are
     """
-    options = _Options(
+    options = Options(
         num_samples=num_samples,
         batch_size=batch_size,
         seed=seed,
@@ -190,7 +190,7 @@ def evaluate(
     tfpbnn.evaluate(model, x, y)                    # {"nll": .., "rmse": ..}
     ```
     """
-    options = _Options(
+    options = Options(
         num_samples=num_samples,
         batch_size=batch_size,
         seed=seed,
@@ -234,7 +234,7 @@ def held_out(
     Returns:
         The names of all outputs, and by its name each that has a likelihood.
     """
-    return _Options(**kwargs).held_out(model, x, y, sample_weight)
+    return Options(**kwargs).held_out(model, x, y, sample_weight)
 
 
 class Outputs(NamedTuple):
@@ -255,13 +255,13 @@ class Outputs(NamedTuple):
 
 def predict_outputs(model: keras.Model, x: Any, num_samples: int) -> Outputs:
     """What `predict` gives, by the outputs' names, and what x brought."""
-    options = _Options(num_samples=num_samples, draws="coherent", verbose=0)
+    options = Options(num_samples=num_samples, draws="coherent", verbose=0)
     collector, found, brought = options.predict(model, x)
     return Outputs(collector.all_names, found, *brought)
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
-class _Options:
+class Options:
     """The arguments that `predict` and `evaluate` share."""
 
     num_samples: int
@@ -284,10 +284,8 @@ class _Options:
         self, model: keras.Model, x: Any
     ) -> tuple[Collector, dict[str, Predictive], tuple[Any, Any]]:
         """Returns the collector, predictions, and (targets, weights) of x."""
-        run = self._run(model, x)
-        loss = self.likelihood or reading.compiled_loss(model)
-        names = reading.output_names(model)
-        collector = Collector(loss, names, self.keep_draws)
+        run = self.run(model, x)
+        collector = self.collector(model)
         pieces, brought = run.over(self.batch_size, self.verbose, collector)
         run.check_random()
         assert run.draws is not None
@@ -316,7 +314,14 @@ class _Options:
             name: HeldOut(p, *by_name[name]) for name, p in found.items()
         }
 
-    def _run(self, model: keras.Model, x: Any) -> Run:
+    def collector(self, model: keras.Model) -> Collector:
+        """Makes what collects a model's outputs."""
+        loss = self.likelihood or reading.compiled_loss(model)
+        names = reading.output_names(model)
+        return Collector(loss, names, self.keep_draws)
+
+    def run(self, model: keras.Model, x: Any) -> Run:
+        """Prepares a pass of a model over data."""
         reading.check_built(model)
         return Run(
             model,
