@@ -99,9 +99,7 @@ CASES = {
 }
 OF_WORKERS = [
     "averages",
-    "coherent",
     "dataset",
-    "ensemble",
     "marginal",
     "one row",
     "several outputs",

@@ -6,6 +6,7 @@ Each writes what it found to a file of JSON.
 import json
 import os
 import pathlib
+import pickle
 import socket
 import sys
 import time
@@ -29,23 +30,24 @@ def devices(path):
     two, four = (
         tf.distribute.MirroredStrategy(CPUS[:n], simple) for n in (2, 4)
     )
-    found = {}
+    found, one_device = {}, {"scores": p.scores(), "chains": p.chains()}
     for name in p.CASES:
-        alone = p.predicted(name)
+        one_device[name] = alone = p.predicted(name)
         with four.scope():
             found[name] = p.differences(p.predicted(name), alone)
-    alone = p.predicted("coherent")
     with two.scope():
-        found["two"] = p.differences(p.predicted("coherent"), alone)
+        two_devices = p.predicted("coherent")
+    found["two"] = p.differences(two_devices, one_device["coherent"])
     found["used"], found["moved"] = p.places_used(four)
-    found["chains"] = p.differences(p.chains(four), p.chains())
+    found["chains"] = p.differences(p.chains(four), one_device["chains"])
     shared = p.chains(row_shards=2)
     found["rows"] = p.differences(p.chains(two, row_shards=2), shared)
     found["errors"] = p.errors(two, four)
+    pathlib.Path(f"{path}.pickle").write_bytes(pickle.dumps(one_device))
     write(path, found)
 
 
-def workers(folder, number):
+def workers(folder, number, expected):
     """Predicts and draws as one of two workers."""
     strategy = tf.distribute.MultiWorkerMirroredStrategy()
     from tests.distribute import predicting as p
@@ -53,28 +55,27 @@ def workers(folder, number):
 
     known = Workers(strategy)
     found = {"worker": [known.index, known.count]}
-    alone = {name: p.predicted(name) for name in p.OF_WORKERS}
-    scores, one = p.scores(), p.chains()
+    alone = pickle.loads(pathlib.Path(expected).read_bytes())
     with strategy.scope():
         for name in p.OF_WORKERS:
             found[name] = p.differences(p.predicted(name), alone[name])
-        found["scores"] = p.differences(p.scores(), scores)
+        found["scores"] = p.differences(p.scores(), alone["scores"])
         found["seeds"] = p.means_of_any_seed()
-    found["chains"] = p.differences(p.chains(strategy), one)
+    found["chains"] = p.differences(p.chains(strategy), alone["chains"])
     found["errors"] = p.errors_of_workers(strategy, known.index)
     found["shares"] = known.together(lambda: "x" * (1 + known.index))
     write(f"{folder}/{number}.json", found)
 
 
-def fork(folder):
+def fork(folder, expected):
     """Starts two workers, as forks of this process; ends with them."""
     with socket.socket() as a, socket.socket() as b:
         for one in (a, b):
             one.bind(("127.0.0.1", 0))
         ports = [one.getsockname()[1] for one in (a, b)]
     hosts = [f"127.0.0.1:{port}" for port in ports]
-    children = [_worker(folder, number, hosts) for number in range(2)]
-    limit = time.monotonic() + 240
+    children = [_worker(folder, number, expected, hosts) for number in range(2)]
+    limit = time.monotonic() + 400
     while children and time.monotonic() < limit:
         ended = [pid for pid in children if os.waitpid(pid, os.WNOHANG)[0]]
         children = [pid for pid in children if pid not in ended]
@@ -84,7 +85,7 @@ def fork(folder):
         os.waitpid(pid, 0)
 
 
-def _worker(folder, number, hosts):
+def _worker(folder, number, expected, hosts):
     pid = os.fork()
     if pid:
         return pid
@@ -92,7 +93,7 @@ def _worker(folder, number, hosts):
     cluster = {"cluster": {"worker": hosts}, "task": task}
     os.environ["TF_CONFIG"] = json.dumps(cluster)
     try:
-        workers(folder, number)
+        workers(folder, number, expected)
     except BaseException:
         write(f"{folder}/{number}.json", {"failed": traceback.format_exc()})
     finally:

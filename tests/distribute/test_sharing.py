@@ -19,16 +19,19 @@ EXACT = 0.0
 
 
 @pytest.fixture(scope="module")
-def devices(tmp_path_factory):
-    path = tmp_path_factory.mktemp("devices") / "found.json"
-    fresh.run(RUN, "devices", str(path))
-    return json.loads(path.read_text())
+def folder(tmp_path_factory):
+    return tmp_path_factory.mktemp("sharing")
 
 
 @pytest.fixture(scope="module")
-def workers(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("workers")
-    fresh.run(RUN, "fork", str(folder))
+def devices(folder):
+    fresh.run(RUN, "devices", str(folder / "devices"))
+    return json.loads((folder / "devices").read_text())
+
+
+@pytest.fixture(scope="module")
+def workers(folder, devices):
+    fresh.run(RUN, "fork", str(folder), str(folder / "devices.pickle"))
     found = [json.loads((folder / f"{i}.json").read_text()) for i in range(2)]
     assert not any("failed" in one for one in found), found
     return found
