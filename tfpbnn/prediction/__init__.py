@@ -6,13 +6,13 @@ method of these classes, which calls a function of `tfpbnn.metrics` if it is a
 score.
 """
 
-from tfpbnn.prediction.datasets import predict_dataset
 from tfpbnn.prediction.predict import evaluate, predict
 from tfpbnn.prediction.results import (
     ClassificationPredictive,
     Predictive,
     RegressionPredictive,
 )
+from tfpbnn.prediction.streams import predict_dataset
 
 __all__ = [
     "ClassificationPredictive",

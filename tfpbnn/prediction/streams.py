@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from tfpbnn.base.types import Array, Tree
 from tfpbnn.prediction.collect import Collector
-from tfpbnn.prediction.predict import Options
+from tfpbnn.prediction.options import Options
 from tfpbnn.prediction.results import Predictive
 
 
