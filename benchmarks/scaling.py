@@ -20,7 +20,7 @@ from benchmarks.measure import arguments, calls
 from tfpbnn.layers import DenseFlipout
 
 FEATURES, STEPS = 256, 4
-WIDTHS, BATCHES = (128, 256, 512), (64, 256, 1024)
+WIDTHS, BATCHES = (128, 512), (64, 512)
 DRAWS, ROWS = (10, 40), (256, 2048)
 
 
