@@ -198,11 +198,10 @@ class Run:
                 "strategy, or without stateful=True"
             )
         own = self._devices.first() if is_alone else self._devices
-        parts = itertools.chain([first], parts)
-        if not self._is_own(first):  # a worker that may have no piece
-            make(first)
-            parts = filter(self._is_own, parts)
-        yield from own.map(make, parts)
+        if not self._is_own(first):
+            make(first)  # else a worker without rows knows no outputs
+        mine = filter(self._is_own, itertools.chain([first], parts))
+        yield from own.map(make, mine)
 
     def check_random(self) -> None:
         """Raises if all draws are the same because nothing is random."""
