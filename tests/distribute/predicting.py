@@ -88,7 +88,6 @@ CASES = {
     "one row": (mlp, {"x": X[:1], "num_samples": 30}),
     "fewer rows": (mlp, in_small_batches(x=X[:3], batch_size=1)),
     "dataset": (mlp, {"x": dataset, "num_samples": 9}),
-    "small memory": (mlp, {"x": X, "num_samples": 9, "memory_budget": 600}),
     "several outputs": (
         many,
         in_small_batches(x={"a": STEPS, "b": X}, draws="coherent"),
@@ -97,6 +96,7 @@ CASES = {
     "half precision": (half, in_small_batches()),
     "ensemble": (ensemble, in_small_batches(batch_size=None)),
 }
+OF_FOUR = ["coherent", "fewer rows"]
 OF_WORKERS = [
     "averages",
     "dataset",
