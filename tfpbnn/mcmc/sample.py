@@ -257,7 +257,7 @@ def _drawn(
     verbose: Any,
 ) -> ChainPosterior:
     """Runs the chains of this worker; returns the posterior of all."""
-    is_pooled, plan = settings.mover.is_pooled, settings.plan
+    is_pooled = settings.mover.is_pooled
     check_memory(
         problem.parameters.size, settings.num_chains, settings.num_samples
     )
@@ -270,7 +270,7 @@ def _drawn(
     if checkpoint is not None:
         del written["num_samples"]  # so that there may be more
         file = Checkpoint(places.path(checkpoint), written)
-        groups = file.resumed(groups, len(plan.flags))
+        groups = file.resumed(groups, len(settings.plan.flags))
 
     def run() -> Any:
         finished = _run(problem, settings, groups, file, verbose, places)
