@@ -62,8 +62,8 @@ def predict_dataset(
     ```python
     model = keras.Sequential([keras.Input((4,)), tfpbnn.layers.DenseFlipout(2)])
     model.compile("adam", loss=tfpbnn.likelihoods.Normal())
-    x = tf.data.Dataset.from_tensor_slices(tf.random.normal((100, 4))).batch(32)
-    for batch in tfpbnn.predict_dataset(model, x, seed=0):
+    x = keras.random.normal((100, 4))
+    for batch in tfpbnn.predict_dataset(model, x, batch_size=32, seed=0):
         batch["mean"], batch["variance"]               # [32, 1] each
     ```
     """
