@@ -226,7 +226,8 @@ class DrawFunction(abc.ABC):
 
         It takes the arguments of `trace` after the way, or of `trace_mean`,
         with x as `forms.present` returns it. Each device of a strategy has its
-        own, which reads the variables' copies there.
+        own, which reads the variables' copies there, so that all tracing is
+        done here, by one thread at a time.
         """
         place = way, devices.current()
         if place not in self._functions:
