@@ -123,9 +123,11 @@ class Names(list):
 def test_processes_of_a_pool_take_one_device_each(monkeypatch):
     seen = []
     config = executors.tf.config
-    monkeypatch.setattr(
-        config, "list_physical_devices", lambda kind: [kind] * 2
-    )
+
+    def devices(kind):
+        return [f"{kind} {index}" for index in range(2)]
+
+    monkeypatch.setattr(config, "list_physical_devices", devices)
     monkeypatch.setattr(
         config, "set_visible_devices", lambda *args: seen.append(args)
     )
