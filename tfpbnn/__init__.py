@@ -44,7 +44,12 @@ from tfpbnn.diagnostics import signal_to_noise
 from tfpbnn.dropout import mc_dropout
 from tfpbnn.exporting import export, lint_export
 from tfpbnn.posteriors.laplace import LaplacePosterior, laplace
-from tfpbnn.prediction import Predictive, evaluate, predict
+from tfpbnn.prediction import (
+    Predictive,
+    evaluate,
+    predict,
+    predict_dataset,
+)
 from tfpbnn.reporting import report
 from tfpbnn.training import Model, Sequential
 
@@ -83,6 +88,7 @@ __all__ = [
     "particles",
     "plots",
     "predict",
+    "predict_dataset",
     "prediction",
     "priors",
     "prune",

@@ -136,7 +136,7 @@ def test_resumed_chains_are_bit_for_bit_those_of_one_run(
         """All chains are in one group, which stops in the middle of warm-up."""
         (group,) = groups
         while group.done < 25:
-            group.advance(self._program, self._plan, self._data)
+            group.advance(self._program, self._plan, self._data[0])
         self._checkpoint.write(groups)
         return False
 

@@ -83,14 +83,15 @@ def test_a_small_budget_does_make_pieces(model):
         antithetic=False,
         memory_budget=300,
     )
-    shapes = []
 
-    def collect(pieces, masks):
-        del masks
-        shapes.append([piece.shape for piece in pieces])
-        return shapes[-1]
+    class Shapes:
+        def take(self, outputs):
+            return outputs.shape
 
-    run.over(None, 0, collect)
+        def piece(self, taken, masks):
+            return taken
+
+    shapes, _ = run.over(None, 0, Shapes())
     rows = [pieces[0][1] for pieces in shapes]
     assert (sum(rows), len(rows) > 1) == (7, True)
     for pieces, count in zip(shapes, rows, strict=True):

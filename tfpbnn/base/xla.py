@@ -17,7 +17,14 @@ class Compiler:
     one gives a warning.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, with_xla: bool = True):
+        """Begins with no function.
+
+        Args:
+            with_xla: False for functions of several devices, which XLA does
+                not know: all are ordinary graphs.
+        """
+        self._with_xla = with_xla
         self._has_warned = False
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -26,7 +33,9 @@ class Compiler:
         Errors of the function itself are raised as they are: they come from
         the ordinary graph too.
         """
-        chosen = tf.function(function, jit_compile=True, autograph=False)
+        chosen = tf.function(
+            function, jit_compile=self._with_xla, autograph=False
+        )
 
         def run(*arguments: Any) -> Any:
             nonlocal chosen

@@ -33,13 +33,22 @@ class Network:
     chains: lookups, normalizations, frozen backbones.
     """
 
-    def __init__(self, model: keras.Model, parameters: Parameters, x: Tree):
+    def __init__(
+        self,
+        model: keras.Model,
+        parameters: Parameters,
+        x: Tree,
+        moves: bool = False,
+    ):
         """Reads the model.
 
         Args:
             model: a built model.
             parameters: its random weights.
             x: a few rows of inputs.
+            moves: whether it is to run on other devices than its variables
+                are on, as XLA can't: then the values of weights that are not
+                random are those of now.
         """
         x = tensors(x)
         self._model = model
@@ -47,6 +56,12 @@ class Network:
         self._graph = Graph(model) if reading.can_read(model) else None
         self._after: list[Call] = []
         self._entries: list[keras.KerasTensor] = []
+        random = {id(v) for v in parameters.variables}
+        self._fixed = [
+            (v, tf.constant(np.asarray(v)))
+            for v in (model.weights if moves else [])
+            if id(v) not in random and not reading.is_noise(v)
+        ]
         if self._graph is not None:
             self._split(self._graph, x)
 
@@ -76,7 +91,7 @@ class Network:
         """The network's outputs with the weights of a vector `[D]`."""
         values = self._parameters.weights(vector)
         pairs = zip(self._parameters.variables, values, strict=True)
-        with DrawnValues(list(pairs)):
+        with DrawnValues([*pairs, *self._fixed]):
             if self._graph is None:
                 return self._model(features, training=False)
             return self._run_after(features)
@@ -145,8 +160,9 @@ class LogDensity:
     """`log p(y | x, w) + log p(w)` as a function of vectors.
 
     Attributes:
-        data: the features, targets and weights of all rows in chunks, as
-            NumPy arrays `[chunks, rows, ...]`, which a program takes.
+        rows: the features, targets and weights of all rows in chunks, as
+            NumPy arrays `[chunks, rows, ...]`.
+        data: those of them that a program takes.
         compiler: compiles functions of this density.
     """
 
@@ -156,6 +172,7 @@ class LogDensity:
         parameters: Parameters,
         likelihoods: list[Likelihood | None],
         rows: tuple[Tree, list[Array], list[Array]],
+        most: int = _ROWS,
     ):
         """Arranges the data.
 
@@ -165,6 +182,7 @@ class LogDensity:
             likelihoods: of each output; None where there is none.
             rows: features, and targets and weights of each output that has a
                 likelihood; no rows without data.
+            most: how many rows a chunk has at most.
         """
         self._network = network
         self._parameters = parameters
@@ -178,7 +196,9 @@ class LogDensity:
             for like in likelihoods
         ]
         self.num_rows = len(rows[2][0])
-        self.data = keras.tree.map_structure(self._chunked, rows)
+        self._most = most
+        self.rows = keras.tree.map_structure(self._chunked, rows)
+        self.data = self.rows
         self.compiler = Compiler()
 
     def __call__(self, vectors: Tensor, data: Tree) -> Tensor:
@@ -244,7 +264,7 @@ class LogDensity:
 
     def _chunked(self, array: Array) -> Array:
         """`[chunks, rows, ...]`, the last filled with the first row."""
-        size = min(_ROWS, max(1, len(array)))
+        size = min(self._most, max(1, len(array)))
         chunks = -(-len(array) // size) or 1
         missing = chunks * size - len(array)
         if missing:
@@ -252,7 +272,7 @@ class LogDensity:
         return array.reshape((chunks, size, *array.shape[1:]))
 
     def _log_likelihood(self, vectors: Tensor, data: Tree) -> Tensor:
-        chunks = len(self.data[2][0])
+        chunks = len(self.rows[2][0])
         if chunks == 1:
             return self._chunk(vectors, data, 0)
 
@@ -274,11 +294,16 @@ class LogDensity:
 
     def _chunk(self, vectors: Tensor, data: Tree, index: Any) -> Tensor:
         """The log-likelihoods `[C]` of one chunk of rows."""
-        features, targets, weights = keras.tree.map_structure(
+        part = keras.tree.map_structure(
             lambda a: tf.convert_to_tensor(a)[index], data
         )
-        size = tf.shape(weights[0])[0]
-        valid = tf.range(size) < self.num_rows - index * size
+        size = tf.shape(part[2][0])[0]
+        return self.of_rows(vectors, part, self.num_rows - index * size)
+
+    def of_rows(self, vectors: Tensor, part: Tree, count: Any) -> Tensor:
+        """The log-likelihoods `[C]` of the first `count` rows of a chunk."""
+        features, targets, weights = part
+        valid = tf.range(tf.shape(weights[0])[0]) < count
         weights = [
             tf.where(over_places(valid, w.shape), w, tf.zeros_like(w))
             for w in weights

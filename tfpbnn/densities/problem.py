@@ -16,9 +16,13 @@ from tfpbnn.densities.log_density import (
     tensors,
 )
 from tfpbnn.densities.rows import gathered, targets_and_weights
+from tfpbnn.densities.shared_rows import SharedRows
+from tfpbnn.distribute.devices import Devices
 from tfpbnn.layers.random_layer import is_variational
 from tfpbnn.networks import copying, reading
 from tfpbnn.prediction.collect import resolve
+
+_ANYWHERE = Devices()
 
 
 class Problem:
@@ -33,6 +37,8 @@ class Problem:
         prior: Any,
         trainable_only: bool,
         sample_weight: Any,
+        devices: Devices = _ANYWHERE,
+        row_shards: int | None = None,
     ):
         reading.check_built(model)
         self.model = model
@@ -52,7 +58,8 @@ class Problem:
         rows = gathered(x, y, sample_weight, reading.input_names(self.network))
         self.x = reading.by_input(self.network, rows.x)
         few = keras.tree.map_structure(lambda a: a[:2], self.x)
-        network = Network(self.network, self.parameters, few)
+        moves = bool(row_shards) or devices.are_given
+        network = Network(self.network, self.parameters, few, moves)
         outputs = self.network(tensors(few), training=False)
         warn_of_penalties(self.network)
         names = names_of(outputs, reading.output_names(self.network))
@@ -63,11 +70,12 @@ class Problem:
         targets, weights = targets_and_weights(
             rows, names, outputs, self.likelihoods, self.parameters.dtype
         )
-        self.density = LogDensity(
-            network,
-            self.parameters,
-            self.likelihoods,
-            (network.features(self.x), targets, weights),
+        rows_of = network.features(self.x), targets, weights
+        parts = network, self.parameters, self.likelihoods, rows_of
+        self.density = (
+            SharedRows(*parts, devices, row_shards)
+            if row_shards
+            else LogDensity(*parts)
         )
 
     def some_rows(self) -> Any:
@@ -81,7 +89,7 @@ class Problem:
         is the same, and Keras counts its layers on.
         """
         digest = hashlib.sha256()
-        for leaf in keras.tree.flatten(self.density.data):
+        for leaf in keras.tree.flatten(self.density.rows):
             digest.update(np.ascontiguousarray(leaf).tobytes())
         return {
             "weights": [

@@ -7,24 +7,22 @@ import numpy as np
 
 from tfpbnn.densities.problem import Problem
 from tfpbnn.mcmc import program
-from tfpbnn.mcmc.chains import Chains
 from tfpbnn.posteriors.chains import STATISTICS, ChainPosterior
 
 
 def collect(
-    problem: Problem, groups: Sequence[Chains], finished: bool
+    problem: Problem, traces: Sequence[program.Trace | None], finished: bool
 ) -> ChainPosterior:
     """The posterior of what was drawn.
 
     Args:
         problem: what the chains are of.
-        groups: the chains.
+        traces: the draws of each group of chains, None where there are none.
         finished: whether all draws were made.
 
     Raises:
         KeyboardInterrupt: if there is no draw of some chain.
     """
-    traces = [group.snapshot()[1] for group in groups]
     counts = [0 if t is None else len(t.log_prob) for t in traces]
     if not min(counts):
         raise KeyboardInterrupt(

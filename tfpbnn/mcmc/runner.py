@@ -9,6 +9,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base.types import Tree
+from tfpbnn.distribute.devices import Devices
 from tfpbnn.mcmc.chains import Chains, Plan
 from tfpbnn.mcmc.checkpoint import Checkpoint
 from tfpbnn.mcmc.program import Program
@@ -28,18 +29,26 @@ class Runner:
         plan: Plan,
         data: Tree,
         checkpoint: Checkpoint | None,
+        devices: Devices,
     ):
         self._program = program
         self._plan = plan
-        self._data = keras.tree.map_structure(tf.constant, data)
+        self._devices = devices
+        self._data = []
+        for name in devices.names:
+            with devices.on(name):
+                self._data.append(keras.tree.map_structure(tf.constant, data))
         self._checkpoint = checkpoint
         self._stop = threading.Event()
         self._moved = threading.Condition()
 
-    def compile(self, chains: Chains) -> None:
+    def compile(self, groups: list[Chains]) -> None:
         """Compiles the program, before threads would all do so."""
         none = self._plan.keep[:0]
-        self._program(chains.state, self._plan.flags, none, self._data)
+        pairs = zip(self._devices.names, self._data, groups, strict=False)
+        for name, data, group in pairs:
+            with self._devices.on(name):
+                self._program(group.state, self._plan.flags, none, data)
 
     def run(self, groups: list[Chains], bar: Any) -> bool:
         """Runs until all is done, or interrupted.
@@ -51,8 +60,12 @@ class Runner:
         Returns:
             whether all was done.
         """
-        with ThreadPoolExecutor(min(len(groups), _cores())) as pool:
-            running = [pool.submit(self._advance, group) for group in groups]
+        count = max(_cores(), len(self._devices.names))
+        with ThreadPoolExecutor(max(1, min(len(groups), count))) as pool:
+            running = [
+                pool.submit(self._advance, group, number)
+                for number, group in enumerate(groups)
+            ]
             try:
                 self._watch(running, groups, bar)
                 finished = not self._stop.is_set()
@@ -80,11 +93,15 @@ class Runner:
                 return
         bar.show(groups)
 
-    def _advance(self, group: Chains) -> None:
-        while group.done < len(self._plan.flags) and not self._stop.is_set():
-            group.advance(self._program, self._plan, self._data)
-            with self._moved:
-                self._moved.notify_all()
+    def _advance(self, group: Chains, number: int) -> None:
+        """Moves chains to the end, on the device whose turn it is."""
+        place = number % len(self._devices.names)
+        data, total = self._data[place], len(self._plan.flags)
+        with self._devices.on(self._devices.names[place]):
+            while group.done < total and not self._stop.is_set():
+                group.advance(self._program, self._plan, data)
+                with self._moved:
+                    self._moved.notify_all()
 
 
 def _cores() -> int:

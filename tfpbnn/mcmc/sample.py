@@ -17,6 +17,7 @@ from tfpbnn.mcmc.checkpoint import Checkpoint
 from tfpbnn.mcmc.checks import check_memory, check_program, warn_of_chains
 from tfpbnn.mcmc.collecting import collect
 from tfpbnn.mcmc.kernels import KERNELS, Kernel
+from tfpbnn.mcmc.places import Places
 from tfpbnn.mcmc.program import Program, initial
 from tfpbnn.mcmc.progress import ChainBar
 from tfpbnn.mcmc.runner import Runner
@@ -47,6 +48,7 @@ def sample(
     sample_weight: Any = None,
     verbose: Any = "auto",
     checkpoint: Any = None,
+    row_shards: int | None = None,
 ) -> ChainPosterior:
     """Draws a network's weights from their exact posterior.
 
@@ -54,6 +56,11 @@ def sample(
     exact in the limit of long chains, and so what other methods are measured
     by; they cost thousands of passes over all data, and are for networks of up
     to some ten thousand weights and rows.
+
+    Under a tf.distribute strategy, that of the scope or which the model was
+    built under, its devices take turns with the chains, and so do its workers,
+    each of which has all chains in the end. Chains are the same on any number
+    of devices of a kind, and of workers.
 
     Layers run as in inference. What no random weight comes before (lookups,
     normalizations, frozen layers) is computed once.
@@ -115,7 +122,13 @@ def sample(
         checkpoint: a file for the chains to be written to every so often. If
             it is there already, and of the same model, data and arguments,
             the chains go on from there, and are bit for bit those that they
-            would have been. A larger `num_samples` goes on from the end.
+            would have been. A larger `num_samples` goes on from the end. Of
+            several workers each has a file, to whose name its number is added.
+        row_shards: for data too large for one device: cuts the rows into so
+            many shards, which a strategy's devices take turns with. Each step
+            of a chain then uses all devices. Chains depend on it by rounding
+            alone, and not on the number of devices; None keeps all rows
+            together.
 
     Returns:
         the posterior. An interrupt (Ctrl-C) gives what was drawn so far, as
@@ -125,7 +138,9 @@ def sample(
         ValueError: if the model has no likelihood, BatchNorm that trains, or
             too many weights for the memory; if `prior` matches nothing; if the
             log-density is not finite where chains begin; if x or y has NaN; if
-            the checkpoint is of other arguments.
+            the checkpoint is of other arguments; if there are more shards
+            than rows; if workers have other data or arguments, or are to share
+            chains that move all at once.
         TypeError: if the model is variational and subclassed.
         KeyboardInterrupt: if it comes before there is any draw.
 
@@ -153,6 +168,8 @@ def sample(
     is_pooled = KERNELS.get(kernel, Kernel).is_pooled
     if init is None:
         init = "map" if is_pooled else "prior"
+    checks.positive_integer.optional("row_shards", row_shards)
+    places = Places(model)
     settings = Settings(
         kernel=kernel,
         num_chains=(
@@ -162,27 +179,24 @@ def sample(
         ),
         num_warmup=num_warmup,
         num_samples=num_samples,
-        seed=random.any_seed() if seed is None else seed,
+        seed=places.seed(random.any_seed() if seed is None else seed),
         thin=thin,
         max_tree_depth=max_tree_depth,
         target_accept=target_accept,
         mass_matrix=mass_matrix,
     )
     problem = Problem(
-        model, x, y, likelihood, prior, trainable_only, sample_weight
+        model,
+        x,
+        y,
+        likelihood,
+        prior,
+        trainable_only,
+        sample_weight,
+        places.devices,
+        row_shards,
     )
-    check_memory(problem.parameters.size, settings.num_chains, num_samples)
-    if is_pooled:
-        check_program(problem.density, settings.num_chains)
-    groups = _groups(problem, init, settings)
-    file = None
-    if checkpoint is not None:
-        written = problem.fingerprint() | dataclasses.asdict(settings)
-        del written["num_samples"]  # so that there may be more
-        file = Checkpoint(checkpoint, written)
-        groups = file.resumed(groups, len(settings.plan.flags))
-    finished = _run(problem, settings, groups, file, verbose)
-    posterior = collect(problem, groups, finished)
+    posterior = _drawn(problem, settings, places, init, checkpoint, verbose)
     warn_of_chains(posterior, problem.some_rows(), 2**max_tree_depth - 1)
     return posterior
 
@@ -234,20 +248,52 @@ class Settings:
         return Plan(flags, keep, self.num_warmup)
 
 
+def _drawn(
+    problem: Problem,
+    settings: Settings,
+    places: Places,
+    init: Any,
+    checkpoint: Any,
+    verbose: Any,
+) -> ChainPosterior:
+    """Runs the chains of this worker; returns the posterior of all."""
+    is_pooled = settings.mover.is_pooled
+    check_memory(
+        problem.parameters.size, settings.num_chains, settings.num_samples
+    )
+    if is_pooled:
+        check_program(problem.density, settings.num_chains)
+    written = problem.fingerprint() | dataclasses.asdict(settings)
+    places.check(written, is_pooled)
+    groups = places.own(_groups(problem, init, settings))
+    file = None
+    if checkpoint is not None:
+        del written["num_samples"]  # so that there may be more
+        file = Checkpoint(places.path(checkpoint), written)
+        groups = file.resumed(groups, len(settings.plan.flags))
+
+    def run() -> Any:
+        finished = _run(problem, settings, groups, file, verbose, places)
+        return [group.snapshot()[1] for group in groups], finished
+
+    return collect(problem, *places.joined(run))
+
+
 def _run(
     problem: Problem,
     settings: Settings,
     groups: list[Chains],
     file: Checkpoint | None,
     verbose: Any,
+    places: Places,
 ) -> bool:
     """Moves the chains to the end of the plan; whether they got there."""
     density, plan = problem.density, settings.plan
     moves = Program(density, settings.mover)
-    runner = Runner(moves, plan, density.data, file)
+    runner = Runner(moves, plan, density.data, file, places.devices)
     bar = ChainBar(verbose, len(groups) * len(plan.flags))
     if any(group.done < len(plan.flags) for group in groups):
-        runner.compile(groups[0])
+        runner.compile(groups)
     bar.begin(sum(group.done for group in groups))  # compiling is no step
     finished = runner.run(groups, bar)
     bar.close()

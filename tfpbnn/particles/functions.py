@@ -15,6 +15,7 @@ from tfpbnn import random
 from tfpbnn.base import data, forms
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.distribute import devices
 from tfpbnn.networks.calls import Graph
 from tfpbnn.networks.reading import can_read
 from tfpbnn.networks.stand_ins import callee
@@ -60,7 +61,7 @@ class DrawFunction(abc.ABC):
         self._inputs = inputs
         self.effects = effects
         self._antithetic = antithetic
-        self._functions: dict[Way, Any] = {}
+        self._functions: dict[tuple[Way, str | None], Any] = {}
         self._masks_function: Any = None
         self._has_masks: bool | None = None
         self._leaving: dict[int, Any] = {}
@@ -224,13 +225,16 @@ class DrawFunction(abc.ABC):
         """Returns the function of a way, which is compiled at its first use.
 
         It takes the arguments of `trace` after the way, or of `trace_mean`,
-        with x as `forms.present` returns it.
+        with x as `forms.present` returns it. Each device of a strategy has its
+        own, which reads the variables' copies there, so that all tracing is
+        done here, by one thread at a time.
         """
-        if way not in self._functions:
+        place = way, devices.current()
+        if place not in self._functions:
             with TRACING:
-                if way not in self._functions:
-                    self._functions[way] = self._compile(way)
-        return self._functions[way]
+                if place not in self._functions:
+                    self._functions[place] = self._compile(way)
+        return self._functions[place]
 
     def _compile(self, way: Way) -> Any:
         signature = [forms.present(self._inputs)]

@@ -12,6 +12,7 @@ from tfpbnn.prediction.results import (
     Predictive,
     RegressionPredictive,
 )
+from tfpbnn.prediction.streams import predict_dataset
 
 __all__ = [
     "ClassificationPredictive",
@@ -19,4 +20,5 @@ __all__ = [
     "RegressionPredictive",
     "evaluate",
     "predict",
+    "predict_dataset",
 ]

@@ -1,6 +1,7 @@
 """Turns a model's outputs, which come in pieces, into predictions."""
 
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
 
 import keras
@@ -19,6 +20,18 @@ from tfpbnn.prediction.results.regression import RegressionPredictive
 
 T = TypeVar("T")
 _LOSS = "`likelihood` (or the compiled loss)"
+
+
+class Taken(NamedTuple):
+    """Holds what is kept of some draws of some rows.
+
+    Attributes:
+        kept: for each output that has a loss its draws, or their averages.
+        places: for each of these the shape `(B, ...)` of what masks are of.
+    """
+
+    kept: list[Any]
+    places: list[tuple[int, ...]]
 
 
 class Piece(NamedTuple):
@@ -57,35 +70,44 @@ class Collector:
         self._keep_draws = keep_draws
         self._structure: Tree = None
         self._likelihoods: list[Likelihood | None] = []
+        self._lock = threading.Lock()
         self.all_names = names
         self.names: list[str] = []
 
-    def collect(self, pieces: Iterator[Tree], masks: list[Any]) -> Piece:
-        """Collects one piece of rows: outputs, or their averages over draws.
+    def take(self, outputs: Tree) -> Taken:
+        """Takes what is kept of some draws: outputs, or their averages.
+
+        Several threads may call it.
 
         Args:
-            pieces: outputs of some draws after another, `[d, B, ..., P]`.
-            masks: Keras's mask of each output, `[B, ...]`, or None.
+            outputs: of some draws `[d, B, ..., P]`.
         """
-        kept: list[list[Any]] = []
-        places: list[tuple[int, ...]] = []
-        for outputs in pieces:
-            leaves = keras.tree.flatten(outputs)
+        with self._lock:
             if not self._likelihoods:
                 self._begin(outputs)
-            pairs = self._with_loss(leaves)
-            for y, likelihood in pairs:
-                likelihood.check_outputs(y)
-            places = [tuple(y.shape[1:-1]) for y, _ in pairs]
-            kept.append(
-                [y for y, _ in pairs]
-                if self._keep_draws
-                else [self._average(y, likelihood) for y, likelihood in pairs]
-            )
+        pairs = self._with_loss(keras.tree.flatten(outputs))
+        for y, likelihood in pairs:
+            likelihood.check_outputs(y)
+        kept = (
+            [y for y, _ in pairs]
+            if self._keep_draws
+            else [self._average(y, likelihood) for y, likelihood in pairs]
+        )
+        return Taken(kept, [tuple(y.shape[1:-1]) for y, _ in pairs])
+
+    def piece(self, taken: Sequence[Taken], masks: list[Any]) -> Piece:
+        """Joins what was taken of all draws of the same rows.
+
+        Args:
+            taken: of some draws after another.
+            masks: Keras's mask of each output, `[B, ...]`, or None.
+        """
         join = joined if self._keep_draws else averages.merge
-        parts = [join(parts) for parts in zip(*kept, strict=True)]
+        kept = zip(*(one.kept for one in taken), strict=True)
         of_parts = [mask for mask, _ in self._with_loss(masks)]
-        return Piece(parts, of_parts, places)
+        return Piece(
+            [join(parts) for parts in kept], of_parts, taken[-1].places
+        )
 
     def _begin(self, outputs: Tree) -> None:
         """Learns what the outputs are."""

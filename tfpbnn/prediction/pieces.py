@@ -1,7 +1,9 @@
 """Goes over data in pieces that fit the memory."""
 
+import itertools
+import math
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -11,9 +13,12 @@ from tfpbnn import random
 from tfpbnn.base import data
 from tfpbnn.base.padding import joined
 from tfpbnn.base.progress import Bar
+from tfpbnn.distribute import devices
+from tfpbnn.distribute.workers import Workers, interleaved
 from tfpbnn.networks import reading
 from tfpbnn.particles import engine, functions
 from tfpbnn.particles.ways import Draws
+from tfpbnn.prediction.parts import Keeper, Part
 
 _BATCH_SIZE = 1024
 _LEAST_MEMORY = 2**28
@@ -28,9 +33,6 @@ _NEEDS = {
     "layer is dense, used once, with independent Normals, others after it, and "
     "rows that never meet",
 }
-# From outputs `[d, B, ...]` of some draws after another, and the masks of the
-# outputs, to what is kept.
-Collect = Callable[[Iterator[Any], list[Any]], Any]
 
 
 class Run:
@@ -56,10 +58,25 @@ class Run:
         self._model = model
         self._x = x = reading.by_input(model, x)
         self.num_samples = 1 if draws is Draws.MEAN else num_samples
-        self._key = random.as_key(random.any_seed() if seed is None else seed)
         self._antithetic = antithetic
-        self._budget = memory_budget or max(free_memory() // 4, _LEAST_MEMORY)
-        self._first_row = 0
+        strategy = devices.strategy_of(model)
+        self._devices = devices.Devices(strategy)
+        self._workers = Workers(strategy)
+        seed = random.any_seed() if seed is None else seed
+        budget = memory_budget or max(free_memory() // 4, _LEAST_MEMORY)
+        # Of the first worker, so that all cut and draw alike.
+        seed, self._budget = self._workers.gathered((seed, budget))[0]
+        self._key = random.as_key(seed)
+        self._workers.check_same(
+            {
+                "num_samples": num_samples,
+                "draws": draws,
+                "antithetic": antithetic,
+                "x": None if data.is_stream(x) else data.length(x),
+            }
+        )
+        self._expected: int | None = None
+        self._stopped_after: int | None = None
         self._is_stream = data.is_stream(x)
         self._function: functions.DrawFunction | None = None
         self.draws = draws
@@ -67,7 +84,7 @@ class Run:
             self._function_for(x)
 
     def over(
-        self, batch_size: int | None, verbose: Any, collect: Collect
+        self, batch_size: int | None, verbose: Any, keeper: Keeper
     ) -> tuple[list[Any], Any]:
         """Collects what is kept of each piece of rows, and the targets of x.
 
@@ -75,43 +92,116 @@ class Run:
         if x brings none.
 
         An interrupt ends the pass with a warning; the rows that are done stay.
+        Of several workers each makes its share of the pieces, and has all of
+        them in the end.
         """
         size = batch_size or _BATCH_SIZE
         if not (batch_size or self._is_stream):
             function = self._function_for(self._x)
             size = function.rows or min(size, self._most_rows(self._x))
-        total = data.num_batches(self._x, size)
-        done = 0
-        collected: list[Any] = []
-        targets: list[Any] = []
         bar = Bar(verbose)
-        try:
-            for batch, *brought in data.weighted_batches(self._x, size):
-                batch = reading.by_input(self._model, batch)
-                pieces = [batch]
-                if self._is_stream:
-                    pieces = self._split(batch, self._most_rows(batch))
-                bar.expect(total and total * len(pieces) * self._steps(pieces))
-                found = [self._collected(part, bar, collect) for part in pieces]
-                done, collected = done + 1, collected + found
-                if done == 1:
-                    _check_fits(found, total)
-                if brought[0] is not None:
-                    targets.append(keras.tree.map_structure(_array, brought))
-        except KeyboardInterrupt:
-            if not collected:
-                raise
+        targets: list[Any] = []
+        parts = self._parts(size, bar, targets)
+        found = self._workers.together(
+            lambda: self._own_pieces(parts, bar, keeper)
+        )
+        bar.close()
+        collected = interleaved(found)
+        if self._stopped_after is not None:
             warnings.warn(
-                f"Interrupted: the prediction is of the first {done} "
-                f"of {total or 'an unknown number of'} batches.",
+                f"Interrupted: the prediction is of the first "
+                f"{self._stopped_after} of "
+                f"{data.num_batches(self._x, size) or 'an unknown number of'} "
+                "batches.",
                 stacklevel=4,
             )
-        bar.close()
+            targets = targets[: self._stopped_after]
         if not collected:
             raise ValueError("`x` must have one row or more. Received: none")
         if not targets:
             return collected, None
         return collected, keras.tree.map_structure(_joined, *targets)
+
+    def stream(
+        self, batch_size: int | None, keeper: Keeper
+    ) -> Iterator[list[Any]]:
+        """Yields what is kept of each batch, in pieces, and forgets it.
+
+        Of W workers, worker w makes the batches w, w + W, ...; they may go
+        through them at their own pace.
+        """
+        parts = self._parts(batch_size or _BATCH_SIZE, Bar(0), [], True)
+        found = []
+        for piece, batches in self._pieces(parts, Bar(0), keeper):
+            found.append(piece)
+            if batches:
+                yield found
+                found = []
+
+    def _own_pieces(
+        self, parts: Iterator[Part], bar: Bar, keeper: Keeper
+    ) -> list[Any]:
+        """Collects what is kept of the pieces that this worker makes."""
+        done: list[Any] = []  # in batches that are done
+        found: list[Any] = []  # in the batch that is not yet
+        count = 0
+        try:
+            for piece, batches in self._pieces(parts, bar, keeper):
+                found.append(piece)
+                if not done and len(found) == 1:
+                    _check_fits(found, self._expected)
+                if batches:
+                    count, done, found = batches, done + found, []
+        except KeyboardInterrupt:
+            if not done or self._workers.count > 1:
+                raise
+            self._stopped_after = count
+            return done
+        return done + found
+
+    def _pieces(
+        self, parts: Iterator[Part], bar: Bar, keeper: Keeper
+    ) -> Iterator[tuple[Any, int]]:
+        """Yields what is kept of each piece, and how many batches are done."""
+        taken: list[Any] = []
+        for part, kept in self._made(parts, keeper):
+            bar.step()
+            taken.append(kept)
+            if not part.ends_piece:
+                continue
+            found = keeper.piece(taken, part.function.masks(part.x))
+            taken = []
+            self._check_finite(part.x, found)
+            is_mean = self.draws is Draws.MEAN
+            part.function.leave_state(part.x, None if is_mean else self._key)
+            yield found, part.batches
+
+    def _made(
+        self, parts: Iterator[Part], keeper: Keeper
+    ) -> Iterator[tuple[Part, Any]]:
+        """Makes parts, on whichever device is free; yields them in order."""
+
+        def make(part: Part) -> Any:
+            return keeper.take(self._outputs(part))
+
+        first = next(parts, None)
+        if first is None:
+            return
+        effects = first.function.effects
+        # What a draw leaves behind is what the next one begins with.
+        is_alone = effects.in_order or effects.states or effects.counters
+        if is_alone and self._workers.count > 1:
+            raise ValueError(
+                "`model` must keep no state from draw to draw where workers "
+                f"share the rows. Received: {self._model.name}, which does, "
+                f"and {self._workers.count} workers. Use it outside of a "
+                "strategy, or without stateful=True"
+            )
+        own = self._devices.first() if is_alone else self._devices
+        if not self._is_own(first):
+            make(first)  # else a worker without rows knows no outputs
+        mine = filter(self._is_own, itertools.chain([first], parts))
+        yield from own.map(make, mine)
 
     def check_random(self) -> None:
         """Raises if all draws are the same because nothing is random."""
@@ -153,19 +243,6 @@ class Run:
         self._function = function
         return function
 
-    def _collected(self, batch: Any, bar: Bar, collect: Collect) -> Any:
-        function = self._function_for(batch)
-        if function.rows not in (None, data.length(batch)):
-            raise ValueError(
-                f"`x` must come in batches of {function.rows} rows, of each of "
-                f"which model {self._model.name} keeps a state. Received: "
-                f"{data.length(batch)} rows. Pass batch_size={function.rows}, "
-                "and a multiple of as many rows"
-            )
-        found = collect(self._draws(batch, bar), function.masks(batch))
-        self._check_finite(batch, found)
-        return found
-
     def _check_finite(self, batch: Any, found: Any) -> None:
         """Raises if inputs have NaN that the model does not see to itself."""
         try:
@@ -179,38 +256,90 @@ class Run:
             data.check_finite("x", all_rows, inputs=names)
             raise
 
-    def _draws(self, batch: Any, bar: Bar) -> Iterator[Any]:
-        """Computes the outputs of some draws after another, `[d, B, ...]`."""
-        function = self._function_for(batch)
-        rows = data.length(batch)
-        start = 0
-        for stop in self._stops(function, batch):
-            if self.draws is Draws.MEAN:
-                yield function.mean(batch)
-            else:
-                assert self.draws is not None
-                yield function.draws(
-                    batch, self._key, start, stop, self.draws, self._first_row
-                )
-            start = stop
-            bar.step()
-        is_mean = self.draws is Draws.MEAN
-        function.leave_state(batch, None if is_mean else self._key)
-        self._first_row += rows
+    def _parts(
+        self, size: int, bar: Bar, targets: list[Any], by_batch: bool = False
+    ) -> Iterator[Part]:
+        """Cuts batches into pieces, and those into parts; keeps targets."""
+        total = data.num_batches(self._x, size)
+        number = row = 0
+        batches = data.weighted_batches(self._x, size)
+        for index, (batch, *brought) in enumerate(batches):
+            batch = reading.by_input(self._model, batch)
+            pieces = [batch]
+            if self._is_stream or by_batch:
+                pieces = self._split(batch, self._most_rows(batch))
+            self._expected = total and total * len(pieces)
+            steps = len(self._stops(pieces[0]))
+            bar.expect(
+                total and -(-total * len(pieces) // self._workers.count) * steps
+            )
+            if brought[0] is not None:
+                targets.append(keras.tree.map_structure(_array, brought))
+            for place, piece in enumerate(pieces):
+                is_last = place == len(pieces) - 1
+                turn = index if by_batch else number
+                yield from self._cut(piece, turn, row, is_last and index + 1)
+                number, row = number + 1, row + data.length(piece)
 
-    def _stops(self, function: functions.DrawFunction, batch: Any) -> list[int]:
-        """Lists the ends of the steps of draws."""
+    def _cut(
+        self, x: Any, turn: int, first_row: int, batches: int
+    ) -> Iterator[Part]:
+        """Cuts the draws of a piece of rows into parts."""
+        function = self._function_for(x)
+        if function.rows not in (None, data.length(x)):
+            raise ValueError(
+                f"`x` must come in batches of {function.rows} rows, of each of "
+                f"which model {self._model.name} keeps a state. Received: "
+                f"{data.length(x)} rows. Pass batch_size={function.rows}, "
+                "and a multiple of as many rows"
+            )
+        start = 0
+        for stop in self._stops(x):
+            is_last = stop == self.num_samples
+            yield Part(
+                function,
+                x,
+                turn,
+                first_row,
+                start,
+                stop,
+                is_last,
+                batches if is_last else 0,
+            )
+            start = stop
+
+    def _is_own(self, part: Part) -> bool:
+        """Says whether this worker makes a part: workers take turns."""
+        return part.turn % self._workers.count == self._workers.index
+
+    def _outputs(self, part: Part) -> Any:
+        """Computes the outputs of a part, `[d, B, ...]`."""
+        if self.draws is Draws.MEAN:
+            return part.function.mean(part.x)
+        assert self.draws is not None
+        return part.function.draws(
+            part.x,
+            self._key,
+            part.start,
+            part.stop,
+            self.draws,
+            part.first_row,
+        )
+
+    def _stops(self, x: Any) -> list[int]:
+        """Lists the ends of the parts of draws of some rows."""
         if self.draws is Draws.MEAN:
             return [1]
         assert self.draws is not None
-        costs, rows = function.costs(batch), data.length(batch)
+        costs, rows = self._function_for(x).costs(x), data.length(x)
         way = costs.way(self.draws, rows)
         step = costs.draws_per_call(way, rows, self._budget)
+        # Of few rows, draws are shared. A loop's are the same in any part.
+        count = len(self._devices.names)
+        if not way.is_stacked and (self._expected or count) < count:
+            step = min(step, math.ceil(self.num_samples / count))
         stops = range(step, self.num_samples, step)
         return [*stops, self.num_samples]
-
-    def _steps(self, pieces: list[Any]) -> int:
-        return len(self._stops(self._function_for(pieces[0]), pieces[0]))
 
     def _most_rows(self, x: Any) -> int:
         """Counts the rows that fit the memory, at the least number of draws."""

@@ -1,21 +1,12 @@
 """Predicts and scores the targets of a model with random weights."""
 
-import dataclasses
 from typing import Any, NamedTuple
 
 import keras
 
-from tfpbnn.base import checks, data
-from tfpbnn.base.by_output import by_output, one_or_each
-from tfpbnn.networks import reading
-from tfpbnn.particles.ways import Draws
-from tfpbnn.prediction.collect import Collector
-from tfpbnn.prediction.pieces import Run
+from tfpbnn.prediction.options import HeldOut, Options
 from tfpbnn.prediction.results import Predictive
 from tfpbnn.prediction.results.scores import Scores, joined
-
-# None takes the cheapest way.
-_DRAWS = {"auto": None} | {draws.value: draws for draws in Draws}
 
 
 def predict(
@@ -118,7 +109,7 @@ def predict(
         [Kingma et al., 2015](https://arxiv.org/abs/1506.02557), whose local
         reparameterization marginal draws are
     """
-    options = _Options(
+    options = Options(
         num_samples=num_samples,
         batch_size=batch_size,
         seed=seed,
@@ -190,7 +181,7 @@ def evaluate(
     tfpbnn.evaluate(model, x, y)                    # {"nll": .., "rmse": ..}
     ```
     """
-    options = _Options(
+    options = Options(
         num_samples=num_samples,
         batch_size=batch_size,
         seed=seed,
@@ -208,20 +199,6 @@ def evaluate(
     return joined(scores, len(names) > 1)
 
 
-class HeldOut(NamedTuple):
-    """A prediction of one output, and what came true.
-
-    Attributes:
-        predictive: the prediction.
-        y: the targets, as they were given.
-        sample_weight: their weights, or None.
-    """
-
-    predictive: Predictive
-    y: Any
-    sample_weight: Any
-
-
 def held_out(
     model: keras.Model, x: Any, y: Any, sample_weight: Any, **kwargs: Any
 ) -> tuple[list[str], dict[str, HeldOut]]:
@@ -234,7 +211,7 @@ def held_out(
     Returns:
         The names of all outputs, and by its name each that has a likelihood.
     """
-    return _Options(**kwargs).held_out(model, x, y, sample_weight)
+    return Options(**kwargs).held_out(model, x, y, sample_weight)
 
 
 class Outputs(NamedTuple):
@@ -255,81 +232,6 @@ class Outputs(NamedTuple):
 
 def predict_outputs(model: keras.Model, x: Any, num_samples: int) -> Outputs:
     """What `predict` gives, by the outputs' names, and what x brought."""
-    options = _Options(num_samples=num_samples, draws="coherent", verbose=0)
+    options = Options(num_samples=num_samples, draws="coherent", verbose=0)
     collector, found, brought = options.predict(model, x)
     return Outputs(collector.all_names, found, *brought)
-
-
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class _Options:
-    """The arguments that `predict` and `evaluate` share."""
-
-    num_samples: int
-    batch_size: int | None = None
-    seed: int | None = None
-    verbose: Any = "auto"
-    draws: str = "auto"
-    antithetic: bool = False
-    memory_budget: int | None = None
-    likelihood: Any = None
-    keep_draws: bool = True
-
-    def __post_init__(self) -> None:
-        checks.positive_integer("num_samples", self.num_samples)
-        checks.positive_integer.optional("batch_size", self.batch_size)
-        checks.positive_integer.optional("memory_budget", self.memory_budget)
-        checks.one_of("draws", self.draws, list(_DRAWS))
-
-    def predict(
-        self, model: keras.Model, x: Any
-    ) -> tuple[Collector, dict[str, Predictive], tuple[Any, Any]]:
-        """Returns the collector, predictions, and (targets, weights) of x."""
-        run = self._run(model, x)
-        loss = self.likelihood or reading.compiled_loss(model)
-        names = reading.output_names(model)
-        collector = Collector(loss, names, self.keep_draws)
-        pieces, brought = run.over(
-            self.batch_size, self.verbose, collector.collect
-        )
-        run.check_random()
-        assert run.draws is not None
-        found = collector.predictives(pieces, run.num_samples, run.draws.value)
-        return collector, found, brought or (None, None)
-
-    def held_out(
-        self, model: keras.Model, x: Any, y: Any, sample_weight: Any
-    ) -> tuple[list[str], dict[str, HeldOut]]:
-        """Predicts outputs, by name, and pairs them with what is known."""
-        collector, found, brought = self.predict(model, x)
-        y = brought[0] if y is None else y
-        weights = brought[1] if sample_weight is None else sample_weight
-        if y is None:
-            raise ValueError(
-                "`y` must be given, unless x is a dataset of (x, y) batches. "
-                "Received: y=None"
-            )
-        names = collector.all_names, list(found)
-        targets = by_output("`y`", y, *names)
-        weights = one_or_each("`sample_weight`", weights, *names)
-        by_name = dict(
-            zip(names[0], zip(targets, weights, strict=True), strict=True)
-        )
-        return names[0], {
-            name: HeldOut(p, *by_name[name]) for name, p in found.items()
-        }
-
-    def _run(self, model: keras.Model, x: Any) -> Run:
-        reading.check_built(model)
-        return Run(
-            model,
-            x
-            if data.is_stream(x)
-            else data.as_rows(
-                "x", x, reading.input_names(model), is_finite=False
-            ),
-            self.num_samples,
-            draws=_DRAWS[self.draws],
-            seed=self.seed,
-            antithetic=self.antithetic,
-            memory_budget=self.memory_budget,
-        )

@@ -43,18 +43,25 @@ class MemberTrainingError(RuntimeError):
         )
 
 
-def process_pool(max_workers: int = 2) -> concurrent.futures.Executor:
+def process_pool(
+    max_workers: int | None = None, devices: Sequence[str] | None = None
+) -> concurrent.futures.Executor:
     """Makes a pool of processes that share the machine's cores among them.
 
     Args:
-        max_workers: the number of members that are trained at a time.
+        max_workers: the number of members that are trained at a time; None for
+            one on each of `devices`, or 2.
+        devices: the devices of the processes, such as `["GPU:0", "GPU:1"]`:
+            each process takes one and sees no other of its kind. A device may
+            be there twice, for two processes. None lets all see all.
 
     Returns:
         A `concurrent.futures.ProcessPoolExecutor` of new processes, each with
         as many threads as cores divided by `max_workers`.
 
     Raises:
-        ValueError: if `max_workers` is not positive.
+        ValueError: if `max_workers` is not positive, or more than `devices`;
+            if this machine has no such device.
 
     Example:
     ```python
@@ -63,19 +70,51 @@ def process_pool(max_workers: int = 2) -> concurrent.futures.Executor:
             ensemble.fit(x, y, epochs=20, executor=pool, directory="members")
     ```
     """
+    if max_workers is None:
+        max_workers = 2 if devices is None else len(devices)
     checks.positive_integer("max_workers", max_workers)
+    context = multiprocessing.get_context("spawn")
+    names = None
+    if devices is not None:
+        _check_devices(devices, max_workers)
+        names = context.SimpleQueue()
+        for name in devices:
+            names.put(name)
     threads = max(1, (os.cpu_count() or 1) // max_workers)
     return concurrent.futures.ProcessPoolExecutor(
         max_workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_limit_threads,
-        initargs=(threads,),
+        mp_context=context,
+        initializer=_begin,
+        initargs=(threads, names),
     )
 
 
-def _limit_threads(count: int) -> None:
-    tf.config.threading.set_intra_op_parallelism_threads(count)
-    tf.config.threading.set_inter_op_parallelism_threads(count)
+def _check_devices(devices: Sequence[str], max_workers: int) -> None:
+    """Raises if processes can't have these devices.
+
+    Raises:
+        ValueError: if there are too few, or this machine has not all of them.
+    """
+    known = [
+        d.name.removeprefix("/physical_device:")
+        for d in tf.config.list_physical_devices()
+    ]
+    if not set(devices) <= set(known) or max_workers > len(devices):
+        raise ValueError(
+            "`devices` must be one of this machine's devices for each of "
+            f"`max_workers`, of {known}. Received: devices={list(devices)}, "
+            f"max_workers={max_workers}"
+        )
+
+
+def _begin(threads: int, names: Any) -> None:
+    """Begins a process: with so many threads, and the next of the devices."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+    if names is not None:
+        kind, index = names.get().split(":")
+        device = tf.config.list_physical_devices(kind)[int(index)]
+        tf.config.set_visible_devices(device, kind)
 
 
 def fit_in_jobs(
