@@ -1,6 +1,6 @@
 """Sums the curvature of a log-likelihood over data, and makes blocks of it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -11,10 +11,15 @@ from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.likelihoods.places import places_of
-from tfpbnn.posteriors.laplace import hessians, structures
+from tfpbnn.posteriors.laplace import hessians
 from tfpbnn.posteriors.laplace.batches import Batch
 from tfpbnn.posteriors.laplace.blocks import Block
 from tfpbnn.posteriors.laplace.slopes import Traced, compiled, misread
+from tfpbnn.posteriors.laplace.structures import (
+    BatchSlopes,
+    Structure,
+    num_elements,
+)
 
 # A Hessian with a negative eigenvalue of a larger share is none of a maximum.
 _NEGATIVE = -1e-3
@@ -56,7 +61,7 @@ class Curvature:
         variables: the random weights.
         likelihoods: of each output, or None.
         hessian: "ggn", "fisher" or "empirical_fisher".
-        structure: "diag", "kron" or "full".
+        read: begins to read the data anew.
     """
 
     def __init__(
@@ -65,28 +70,42 @@ class Curvature:
         variables: Sequence[keras.Variable],
         likelihoods: Sequence[Likelihood | None],
         hessian: str,
-        structure: str,
+        read: Callable[[], Iterator[Batch]],
     ):
         self._network, self._variables = network, list(variables)
         self._likelihoods = list(likelihoods)
         self._which = [i for i, like in enumerate(likelihoods) if like]
-        self._hessian = hessian
-        self._structure = structures.STRUCTURES[structure]
+        self._hessian, self._read = hessian, read
+        self._by_row: frozenset[int] | None = None
+        self._functions: dict[Any, Any] = {}
+        self._log_likelihood = 0.0
 
-    def over(self, batches: Iterator[Batch]) -> Fitted:
+    def fitted(self, structure: Structure) -> Fitted:
+        """Reads the data as often as a structure needs it."""
+
+        def total(sums: Callable[..., Any], *state: Array) -> Any:
+            return self._total(structure, sums, state)
+
+        blocks = structure.fit(total, num_elements(self._variables))
+        assert self._by_row is not None
+        return Fitted(blocks, self._log_likelihood, self._by_row)
+
+    def _total(
+        self, structure: Structure, sums: Callable[..., Any], state: Any
+    ) -> Any:
         """Sums over all batches, of which each is read once."""
-        by_row: frozenset[int] = frozenset()
-        function: Any = None
         total: Any = None
-        for batch in batches:
-            if function is None:
+        for batch in self._read():
+            if self._by_row is None:
                 by_row = misread(self._network, self._variables, batch.x)
-                self._structure.check(self._variables, by_row)
-                function = self._compiled(by_row, batch)
-            found = function(batch.x, batch.y, batch.weights)
-            sums = keras.tree.map_structure(_wide, found)
-            self._check(float(sums.pop("share")))
-            total = sums if total is None else _added(total, sums)
+                structure.check(self._variables, by_row)
+                self._by_row = by_row
+            if sums not in self._functions:
+                self._functions[sums] = self._compiled(sums, batch, state)
+            found = self._functions[sums](*batch, list(state))
+            found = keras.tree.map_structure(_wide, found)
+            self._check(float(found.pop("share")))
+            total = found if total is None else _added(total, found)
         if total is None:
             raise ValueError("`x` must have one row or more. Received: none")
         if not total["weight"] > 0:
@@ -95,11 +114,17 @@ class Curvature:
                 "all are masked, ignored or of weight 0"
             )
         self._check_sums(total)
-        blocks = self._structure.blocks(total["sums"])
-        return Fitted(blocks, float(total["log_likelihood"]), by_row)
+        self._log_likelihood = float(total["log_likelihood"])
+        return total["sums"]
 
-    def _compiled(self, by_row: frozenset[int], batch: Batch) -> Any:
-        def function(x: Any, y: list[Tensor], weights: list[Tensor]) -> Any:
+    def _compiled(
+        self, sums: Callable[..., Any], batch: Batch, state: Any
+    ) -> Any:
+        by_row = self._by_row or frozenset()
+
+        def function(
+            x: Any, y: list[Tensor], weights: list[Tensor], state: list[Tensor]
+        ) -> Any:
             traced = Traced(self._network, self._variables, by_row, x)
             targets = [
                 self._target(traced, i, *pair)
@@ -109,8 +134,11 @@ class Curvature:
             rows = tf.reduce_max([_row_weights(t.weights) for t in targets], 0)
             one = targets[0].weights if len(targets) == 1 else None
             return {
-                "sums": self._structure.sums(
-                    traced, self._which, columns, rows, one
+                "sums": sums(
+                    BatchSlopes(
+                        traced.weights(self._which, columns), rows, one
+                    ),
+                    *_cast(state, traced.values[0].dtype),
                 ),
                 "share": share,
                 "log_likelihood": tf.add_n(
@@ -122,7 +150,7 @@ class Curvature:
                 "weight": tf.reduce_sum(rows),
             }
 
-        return compiled(function, self._network, *batch)
+        return compiled(function, self._network, *batch, list(state))
 
     def _log_prob(self, index: int, target: Target) -> Tensor:
         likelihood: Any = self._likelihoods[index]
@@ -245,6 +273,10 @@ def _joined(columns: list[Tensor]) -> list[Tensor]:
         pads = [[before, after]] + [[0, 0]] * (len(column.shape) - 1)
         found.append(tf.pad(column, pads))
     return found
+
+
+def _cast(state: list[Tensor], dtype: tf.DType) -> list[Tensor]:
+    return [tf.cast(t, dtype) if t.dtype.is_floating else t for t in state]
 
 
 def _wide(tensor: Any) -> Array:

@@ -1,5 +1,6 @@
 """Fits a Laplace approximation to a trained network."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import keras
@@ -13,14 +14,15 @@ from tfpbnn.networks.copying import compile_like
 from tfpbnn.posteriors.laplace import subsets
 from tfpbnn.posteriors.laplace.batches import Batches
 from tfpbnn.posteriors.laplace.curvature import Curvature, Fitted
+from tfpbnn.posteriors.laplace.held_blocks import form_of
 from tfpbnn.posteriors.laplace.hessians import has_fisher
 from tfpbnn.posteriors.laplace.posterior import LINKS, LaplacePosterior
-from tfpbnn.posteriors.laplace.structures import STRUCTURES
+from tfpbnn.posteriors.laplace.structures import RANKS, STRUCTURES
 from tfpbnn.prediction.collect import resolve
 from tfpbnn.prediction.predict import evaluate
 
 _HESSIANS = ("empirical_fisher", "fisher", "ggn")
-_WAYS = ("grid", "marginal_likelihood")
+_WAYS = ("grid", "marginal_likelihood", "marginal_likelihood_by_layer")
 _GRID = np.logspace(-4, 4, 17)
 
 
@@ -34,6 +36,7 @@ def laplace(
     prior_precision: Any = "marginal_likelihood",
     link: str = "linearized",
     *,
+    rank: int | None = None,
     sample_weight: Any = None,
     validation_data: Any = None,
     likelihood: Any = None,
@@ -59,21 +62,29 @@ def laplace(
             name of a layer or pattern of paths, a list of these, or a function
             of a variable that says whether it does.
         structure: "diag" (each weight by itself), "kron" (for each kernel a
-            product of the curvature of its inputs and that of its outputs) or
-            "full" (all weights with all: 40 bytes for each pair of them).
+            product of the curvature of its inputs and that of its outputs),
+            "full" (all weights with all: 40 bytes for each pair of them),
+            "low_rank" (the largest eigenvalues of "full", by several passes) or
+            "subnetwork" ("full" over the single weights of the largest
+            variances by "diag"; the others stay as they are).
         hessian: "ggn", the generalized Gauss-Newton matrix, with the Fisher
             information of the likelihood in the outputs, or, where that has no
             closed form, with its Hessian; "fisher", the former only; or
             "empirical_fisher", squares of each row's gradient.
-        prior_precision: a number; "marginal_likelihood" for that of the
-            largest evidence; or "grid" for that of the least nll of
-            `validation_data`, among 17 from 1e-4 to 1e4.
+        prior_precision: a number, or a dict of them by names of layers or
+            patterns of paths, of which the first that matches counts;
+            "marginal_likelihood" for that of the largest evidence;
+            "marginal_likelihood_by_layer" for one of each layer; or "grid" for
+            that of the least nll of `validation_data`, among 17 from 1e-4 to
+            1e4.
         link: how `tfpbnn.predict` makes outputs. "linearized": each draw is
             that of the network to first order in its weights, which the
             curvature belongs to. "sampling": the network itself at drawn
             weights; the same for a last layer without an activation, else
             often too wide. "probit": the mean class probabilities at once,
             without draws, for classification.
+        rank: the number of eigenvalues of "low_rank", None for 20, or of single
+            weights of "subnetwork", None for 500.
         sample_weight: weights of rows or places; of several outputs one array
             for all, or one for each.
         validation_data: (x, y), for "grid".
@@ -104,11 +115,13 @@ def laplace(
     Reference:
         [Daxberger et al., 2021](https://arxiv.org/abs/2106.14806),
         [Ritter et al., 2018](https://openreview.net/forum?id=Skdvd2xAZ) for
-        "kron", [Immer et al., 2021](https://arxiv.org/abs/2008.08711) for
+        "kron", [Daxberger et al., 2021b](https://arxiv.org/abs/2010.14689) for
+        "subnetwork", [Immer et al., 2021](https://arxiv.org/abs/2008.08711) for
         "linearized"
     """
     reading.check_built(model)
     checks.one_of("structure", structure, list(STRUCTURES))
+    rank = _checked_rank(rank, structure)
     checks.one_of("hessian", hessian, _HESSIANS)
     checks.one_of("link", link, LINKS)
     checks.positive_integer("batch_size", batch_size)
@@ -122,14 +135,33 @@ def laplace(
     _check_link(link, likelihoods)
     _check_hessian(hessian, likelihoods)
     batches = Batches(network, names, outputs, likelihoods, variables[0].dtype)
-    curvature = Curvature(network, variables, likelihoods, hessian, structure)
-    fitted = curvature.over(batches.over(x, y, sample_weight, batch_size))
+    curvature = Curvature(
+        network,
+        variables,
+        likelihoods,
+        hessian,
+        lambda: batches.over(x, y, sample_weight, batch_size),
+    )
+    fitted = curvature.fitted(STRUCTURES[structure](rank))
     posterior = _posterior(network, variables, fitted, link)
     compile_like(posterior, model, "sgd")
     if likelihood is not None:
         posterior.compile("sgd", loss=likelihood)
     _set_prior(posterior, prior_precision, validation_data)
     return posterior
+
+
+def _checked_rank(rank: Any, structure: str) -> int:
+    """The rank of a structure that has one; else 0."""
+    default = RANKS.get(structure, 0)
+    if rank is not None and not default:
+        raise ValueError(
+            "`rank` must be None unless `structure` is one of "
+            f"{sorted(RANKS)}. Received: rank={rank}, structure={structure!r}"
+        )
+    return (
+        checks.positive_integer.optional("rank", rank, str(default)) or default
+    )
 
 
 def _outputs(network: Any) -> tuple[list[str], list[Any]]:
@@ -146,7 +178,7 @@ def _outputs(network: Any) -> tuple[list[str], list[Any]]:
 def _check_prior(prior_precision: Any, validation_data: Any) -> None:
     if isinstance(prior_precision, str):
         checks.one_of("prior_precision", prior_precision, _WAYS)
-    else:
+    elif not isinstance(prior_precision, Mapping):
         checks.positive_number("prior_precision", prior_precision)
     if (prior_precision == "grid") != (validation_data is not None):
         raise ValueError(
@@ -188,19 +220,10 @@ def _posterior(
     network: Any, variables: list[Any], fitted: Fitted, link: str
 ) -> LaplacePosterior:
     place = {id(v): i for i, v in enumerate(network.weights)}
-    everything = tuple(range(len(variables)))
-    forms = [
-        (
-            block.weights or everything,
-            np.shape(block.eigenvalues),
-            tuple(basis is not None for basis in block.bases),
-        )
-        for block in fitted.blocks
-    ]
     posterior = LaplacePosterior(
         network,
         [place[id(v)] for v in variables],
-        forms,
+        [form_of(block, len(variables)) for block in fitted.blocks],
         link,
         sorted(fitted.by_row),
     )
@@ -211,8 +234,8 @@ def _posterior(
 def _set_prior(
     posterior: LaplacePosterior, prior_precision: Any, validation_data: Any
 ) -> None:
-    if prior_precision == "marginal_likelihood":
-        posterior.tune()
+    if prior_precision in _WAYS[1:]:
+        posterior.tune(by_layer=prior_precision == _WAYS[2])
     elif prior_precision == "grid":
         posterior.prior_precision = _best_of_grid(posterior, validation_data)
     else:

@@ -12,8 +12,9 @@ from tfpbnn import random
 from tfpbnn.base import checks, data, registry
 from tfpbnn.base.types import Array, Config, Tensor
 from tfpbnn.networks import reading
-from tfpbnn.posteriors.laplace import evidence, predictive
+from tfpbnn.posteriors.laplace import evidence, predictive, prior
 from tfpbnn.posteriors.laplace.blocks import Block
+from tfpbnn.posteriors.laplace.held_blocks import Form, HeldBlock
 from tfpbnn.posteriors.laplace.slopes import Traced, compiled, each_output
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
 
@@ -36,8 +37,9 @@ class LaplacePosterior(NetworkPosterior):
         network: a built model, whose weights are the mean.
         indices: the indices of the random weights in `network.weights`.
         blocks: of each block of the curvature the random weights in it, the
-            shape of its eigenvalues, and for each axis whether it has a matrix
-            of eigenvectors.
+            shape of its eigenvalues, for each axis that of its matrix of
+            eigenvectors or None, and the number of single weights that it is
+            over, or None for all.
         link: how draws make outputs: "linearized", "sampling" or "probit".
         by_row: the random weights of which slopes are taken row by row.
 
@@ -72,39 +74,19 @@ class LaplacePosterior(NetworkPosterior):
         if link == "probit":  # one distribution, and no draws of it
             self.num_draws = 1
         self.by_row = tuple(by_row)
-        self._forms = [
-            (tuple(weights), tuple(shape), tuple(has_basis))
-            for weights, shape, has_basis in blocks
-        ]
         self._log_likelihood = self._scalar("log_likelihood")
-        self._prior_precision = self._scalar("prior_precision")
-        like = self.random_weights[0]
-        self._eigenvalues = [
-            self._add_parameter(shape, like, f"eigenvalues_{number}")
-            for number, (_, shape, _) in enumerate(self._forms)
-        ]
-        self._bases = [
-            self._add_bases(number, shape, has_basis)
-            for number, (_, shape, has_basis) in enumerate(self._forms)
+        self._prior_precision = self._scalar("prior_precision", (len(indices),))
+        self._held = [
+            HeldBlock(Form(*form), self.random_weights, self.add_weight, str(n))
+            for n, form in enumerate(blocks)
         ]
         self.built = True
 
-    def _scalar(self, name: str) -> keras.Variable:
+    def _scalar(self, name: str, shape: Any = ()) -> keras.Variable:
         return self.add_weight(
-            name=name, shape=(), trainable=False, autocast=False,
+            name=name, shape=shape, trainable=False, autocast=False,
             dtype="float64", initializer="ones",
         )  # fmt: skip
-
-    def _add_bases(
-        self, number: int, shape: tuple[int, ...], has_basis: tuple[bool, ...]
-    ) -> list[keras.Variable | None]:
-        like, found = self.random_weights[0], []
-        for axis, (size, has) in enumerate(zip(shape, has_basis, strict=True)):
-            name = f"eigenvectors_{number}_{axis}"
-            found.append(
-                self._add_parameter((size, size), like, name) if has else None
-            )
-        return found
 
     def set_curvature(
         self, blocks: Sequence[Block], log_likelihood: float
@@ -115,24 +97,42 @@ class LaplacePosterior(NetworkPosterior):
             blocks: in the order and with the shapes of the constructor's.
             log_likelihood: of all data.
         """
-        for values, bases, block in zip(
-            self._eigenvalues, self._bases, blocks, strict=True
-        ):
-            values.assign(block.eigenvalues)
-            for variable, basis in zip(bases, block.bases, strict=True):
-                if variable is not None:
-                    variable.assign(basis)
+        self._set_blocks(blocks)
         self._log_likelihood.assign(log_likelihood)
 
+    def _set_blocks(self, blocks: Sequence[Block]) -> None:
+        for held, block in zip(self._held, blocks, strict=True):
+            held.assign(block)
+
     @property
-    def prior_precision(self) -> float:
-        """The precision of the weights' Normal prior of mean 0; can be set."""
-        return float(self._prior_precision)
+    def prior_precision(self) -> float | dict[str, float]:
+        """The precision of the weights' Normal prior of mean 0; can be set.
+
+        One number, or, where weights have different ones, a dict of them by
+        the weights' paths. It can be set to a dict by names of layers, or
+        patterns of paths, of which the first that matches a weight counts.
+        """
+        found = self._precision_of_each()
+        if len(set(found)) == 1:
+            return float(found[0])
+        paths = [v.path for v in self.random_weights]
+        return dict(zip(paths, map(float, found), strict=True))
 
     @prior_precision.setter
-    def prior_precision(self, value: float) -> None:
-        checks.positive_number("prior_precision", value)
-        self._prior_precision.assign(value)
+    def prior_precision(self, value: Any) -> None:
+        self._set_precisions(prior.each(value, self.random_weights))
+
+    def _precision_of_each(self) -> Array:
+        return keras.ops.convert_to_numpy(self._prior_precision)
+
+    def _set_precisions(self, precisions: Array) -> None:
+        self._set_blocks(self._weighed(precisions))
+        self._prior_precision.assign(precisions)
+
+    def _weighed(self, precisions: Array) -> list[Block]:
+        """The blocks as they are for a prior, in NumPy."""
+        own = self._precision_of_each()
+        return [held.weighed(own, precisions) for held in self._held]
 
     @property
     def log_likelihood(self) -> float:
@@ -141,62 +141,76 @@ class LaplacePosterior(NetworkPosterior):
 
     @property
     def eigenvalues(self) -> Array:
-        """The eigenvalues of the curvature, `[D]`, without the prior's."""
-        return np.concatenate(
-            [np.ravel(values).astype("float64") for values in self._eigenvalues]
-        )
+        """The eigenvalues of the curvature, without the prior's."""
+        blocks = self._weighed(np.ones(len(self.indices)))
+        values = [np.ravel(block.eigenvalues) for block in blocks]
+        return np.concatenate(values).astype("float64")
 
-    def log_marginal_likelihood(
-        self, prior_precision: float | None = None
-    ) -> float:
+    def log_marginal_likelihood(self, prior_precision: Any = None) -> float:
         """Computes the log marginal likelihood of the data, in nats.
 
         It compares models: other networks on the same data, or other priors.
 
         Args:
-            prior_precision: another than the posterior's own; None for that.
+            prior_precision: another than the posterior's own, as that can be
+                set; None for that.
 
         Reference:
             [Immer et al., 2021](https://arxiv.org/abs/2104.04975)
         """
-        precision = self.prior_precision
+        precisions = self._precision_of_each()
         if prior_precision is not None:
-            precision = checks.positive_number(
-                "prior_precision", prior_precision
-            )
-        found = evidence.log_evidence(
-            self.log_likelihood, self.eigenvalues, self._square, precision
+            precisions = prior.each(prior_precision, self.random_weights)
+        penalties = evidence.penalty(
+            np.zeros(1), float(precisions @ self._squares), 1.0
         )
-        return float(found)
+        for block in self._weighed(precisions):
+            first = precisions[block.weights[0]]
+            penalties += evidence.penalty(block.eigenvalues, 0.0, first)
+        return self.log_likelihood - penalties
 
-    def tune(self) -> float:
+    def tune(self, by_layer: bool = False) -> float | dict[str, float]:
         """Sets the prior's precision to that of the largest evidence.
 
+        Args:
+            by_layer: whether each layer has its own.
+
         Returns:
-            The precision.
+            The `prior_precision`.
         """
-        self.prior_precision = evidence.best_precision(
-            self.eigenvalues, self._square
+        groups = prior.by_layer(self.random_weights)
+        self._set_precisions(
+            prior.tuned(
+                self._weighed(np.ones(len(groups))),
+                self._sizes,
+                self._squares,
+                groups if by_layer else 0 * groups,
+            )
         )
         return self.prior_precision
 
     @property
-    def _square(self) -> float:
-        squares = (np.square(v, dtype="float64") for v in self._means())
-        return float(sum(np.sum(square) for square in squares))
+    def _sizes(self) -> list[int]:
+        return [math.prod(v.shape) for v in self.random_weights]
 
-    def _means(self) -> list[Array]:
-        return [keras.ops.convert_to_numpy(v) for v in self.random_weights]
+    @property
+    def _squares(self) -> Array:
+        """The sums of squares of each weight's elements that vary."""
+        means = map(keras.ops.convert_to_numpy, self.random_weights)
+        vectors = [np.ravel(mean).astype("float64") for mean in means]
+        which = np.repeat(np.arange(len(vectors)), self._sizes)
+        (block, *_) = self._weighed(self._precision_of_each())
+        square = np.concatenate(vectors) ** 2
+        return np.bincount(
+            block.own(which), block.own(square), minlength=len(vectors)
+        )
 
     def variances(self) -> list[Array]:
         """The variance of each random weight, in their shapes."""
-        sizes = [math.prod(v.shape) for v in self.random_weights]
-        found = []
-        for block in self._blocks():
-            eye = tf.eye(sum(sizes[i] for i in block.weights))
-            parts = block.rotated(eye) ** 2 / self._precisions(block)
-            axes = list(range(1, len(parts.shape)))
-            found.append(tf.reduce_sum(parts, axes))
+        found = [
+            block.variances(self._precisions(block), held.size)
+            for held, block in zip(self._held, self._blocks(), strict=True)
+        ]
         return self._shaped(tf.concat(found, 0))
 
     def output_moments(
@@ -253,20 +267,14 @@ class LaplacePosterior(NetworkPosterior):
         ]
 
     def _blocks(self) -> list[Block]:
-        return [
-            Block(
-                weights,
-                values.value,
-                tuple(None if v is None else v.value for v in bases),
-            )
-            for (weights, _, _), values, bases in zip(
-                self._forms, self._eigenvalues, self._bases, strict=True
-            )
-        ]
+        precisions = self._prior_precision.value
+        return [held.block(precisions) for held in self._held]
 
     def _precisions(self, block: Block) -> Tensor:
+        """The precisions in the directions of the eigenvectors."""
         values = tf.convert_to_tensor(block.eigenvalues)
-        return values + tf.cast(self._prior_precision.value, values.dtype)
+        own = self._prior_precision.value[block.weights[0]]
+        return values + tf.cast(own, values.dtype)
 
     def average(self, inputs: Any, training: bool = False) -> Any:
         return self.network(inputs, training=False)
@@ -309,22 +317,20 @@ class LaplacePosterior(NetworkPosterior):
                 random.fold(own, number), values.shape, values.dtype
             )
             noise = random.signed(noise) / tf.sqrt(values)
-            vectors.append(block.restored(noise))
+            vectors.append(block.restored(noise, self._held[number].size))
         return self._shaped(tf.concat(vectors, axis=0))
 
     def _shaped(self, vector: Tensor) -> list[Tensor]:
         """Splits a vector of all blocks into the weights, in their dtypes."""
-        variables = self.random_weights
-        sizes = [math.prod(v.shape) for v in variables]
-        parts = tf.split(vector, sizes)
+        parts = tf.split(vector, self._sizes)
         return [
             tf.cast(tf.reshape(part, v.shape), v.dtype)
-            for part, v in zip(parts, variables, strict=True)
+            for part, v in zip(parts, self.random_weights, strict=True)
         ]
 
     def get_config(self) -> Config:
         return super().get_config() | {
-            "blocks": [[list(part) for part in form] for form in self._forms],
+            "blocks": [list(held.form) for held in self._held],
             "link": self.link,
             "by_row": list(self.by_row),
         }

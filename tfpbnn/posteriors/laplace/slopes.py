@@ -12,6 +12,7 @@ from tfpbnn.base.types import Tensor
 from tfpbnn.layers.drawn.base import DrawnValues
 from tfpbnn.networks.reading import open_spec
 from tfpbnn.posteriors.laplace.uses import Use, uses_of
+from tfpbnn.posteriors.laplace.weight_slopes import WeightSlopes
 
 # Of the largest slope; a wrong reading of a graph differs by far more.
 _TOLERANCE = 0.02
@@ -49,40 +50,52 @@ class Traced:
             outputs = self._network(x, training=False)
         return values, keras.tree.flatten(outputs)
 
-    def by_use(
+    def weights(
         self, which: Sequence[int], columns: Sequence[Tensor]
-    ) -> list[list[Tensor] | None]:
-        """Computes the slopes of combinations of outputs in what uses compute.
+    ) -> list[WeightSlopes]:
+        """Computes the slopes of combinations of outputs in each weight.
 
         Args:
             which: the outputs that are combined.
             columns: for each of these the factors, `[C, B, ...]`.
-
-        Returns:
-            For each weight that has uses, those of each use, `[C, B, T, O]`.
         """
-        outputs = [self.outputs[i] for i in which]
-        flat = [use for uses in self.uses for use in uses or ()]
-        if not flat:
-            return [None if uses is None else [] for uses in self.uses]
-        found = _gradients(outputs, [use.output for use in flat], columns)
-        dtype = self.values[0].dtype
-        slopes = iter(
-            tf.cast(use.slopes(one, self.rows), dtype)
-            for use, one in zip(flat, found, strict=True)
-        )
+        jacobians = self._row_by_row(which, columns)
         return [
-            None if uses is None else [next(slopes) for _ in uses]
-            for uses in self.uses
+            weight
+            if weight.uses is not None
+            else WeightSlopes(None, by_row=jacobians[i])
+            for i, weight in enumerate(self.weights_with_uses(which, columns))
         ]
 
-    def row_by_row(
+    def weights_with_uses(
         self, which: Sequence[int], columns: Sequence[Tensor]
-    ) -> list[Tensor | None]:
+    ) -> list[WeightSlopes]:
+        """As `weights`, with nothing for those without uses."""
+        outputs = [self.outputs[i] for i in which]
+        flat = [use for uses in self.uses for use in uses or ()]
+        sources = [use.output for use in flat]
+        found = iter(_gradients(outputs, sources, columns) if flat else ())
+        dtype = self.values[0].dtype
+
+        def in_uses(uses: list[Use]) -> list[Tensor]:
+            slopes = [use.slopes(next(found), self.rows) for use in uses]
+            return [tf.cast(slope, dtype) for slope in slopes]
+
+        return [WeightSlopes(u, in_uses(u or [])) for u in self.uses]
+
+    def jacobians(
+        self, which: Sequence[int], columns: Sequence[Tensor]
+    ) -> list[Tensor]:
+        """Computes Jacobians `[C, B, D]` of each weight, as in `weights`."""
+        return [weight.jacobian() for weight in self.weights(which, columns)]
+
+    def _row_by_row(
+        self, which: Sequence[int], columns: Sequence[Tensor]
+    ) -> dict[int, Tensor]:
         """Computes Jacobians `[C, B, D]` of the weights without uses."""
         numbers = [i for i, uses in enumerate(self.uses) if uses is None]
         if not numbers:
-            return [None] * len(self.uses)
+            return {}
 
         def one(row: Tensor) -> list[Tensor]:
             x = keras.tree.map_structure(
@@ -98,42 +111,13 @@ class Traced:
 
         kinds = [self.values[i].dtype for i in numbers]
         found = tf.map_fn(one, tf.range(self.rows), fn_output_signature=kinds)
-        jacobians: list[Tensor | None] = [None] * len(self.uses)
+        jacobians = {}
         for number, jacobian in zip(numbers, found, strict=True):
             size = self._variables[number].value.shape.num_elements()
             jacobian = tf.transpose(jacobian, [1, 0, 2])
             jacobian.set_shape([None, None, size])
             jacobians[number] = jacobian
         return jacobians
-
-    def jacobians(
-        self, which: Sequence[int], columns: Sequence[Tensor]
-    ) -> list[Tensor]:
-        """Computes the slopes of combinations of outputs in each weight.
-
-        Args:
-            which: as in `by_use`.
-            columns: as in `by_use`.
-
-        Returns:
-            For each weight `[C, B, D]`.
-        """
-        found = self.row_by_row(which, columns)
-        by_use = self.by_use(which, columns)
-        return [
-            joined(self.uses[i], by_use[i], found[i])
-            for i in range(len(self.uses))
-        ]
-
-
-def joined(
-    uses: list[Use] | None, slopes: list[Tensor] | None, found: Tensor | None
-) -> Tensor:
-    """The Jacobian `[C, B, D]` of a weight, of its uses or as it was found."""
-    if uses is None or slopes is None:
-        return found
-    parts = [use.jacobian(s) for use, s in zip(uses, slopes, strict=True)]
-    return tf.add_n(parts)
 
 
 def _gradients(
@@ -227,15 +211,15 @@ def misread(
         traced = Traced(network, variables, frozenset(), x)
         which = [i for i, y in enumerate(traced.outputs) if y.dtype.is_floating]
         columns = [_of_first_row(traced.outputs[i]) for i in which]
-        found = traced.by_use(which, columns)
+        found = traced.weights_with_uses(which, columns)
         outputs = [traced.outputs[i] for i in which]
         true = _gradients(outputs, traced.values, columns)
         errors = []
-        for uses, slopes, right in zip(traced.uses, found, true, strict=True):
-            if uses is None or slopes is None or not uses:
+        for weight, right in zip(found, true, strict=True):
+            if not weight.uses:
                 errors.append(tf.constant(np.inf, tf.float32))
                 continue
-            jacobian = joined(uses, slopes, None)[0]
+            jacobian = weight.jacobian()[0]
             right = tf.reshape(right, [1, -1])
             nothing = tf.zeros_like(jacobian[1:])
             wrong = jacobian - tf.concat([right, nothing], 0)

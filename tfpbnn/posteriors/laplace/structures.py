@@ -4,107 +4,85 @@ To add one: a subclass of `Structure`, and its name in `STRUCTURES`.
 """
 
 import abc
-from collections.abc import Sequence
-from typing import Any
+import dataclasses
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base.types import Tensor
+from tfpbnn.base.types import Array, Tensor
 from tfpbnn.posteriors.laplace import blocks
 from tfpbnn.posteriors.laplace.blocks import Block
-from tfpbnn.posteriors.laplace.slopes import Traced, joined
-from tfpbnn.posteriors.laplace.uses import Use
+from tfpbnn.posteriors.laplace.weight_slopes import WeightSlopes, outer_products
 from tfpbnn.prediction.pieces import free_memory
 
 # A dense block of larger weights takes minutes to decompose.
 _LARGEST = 8192
+# Passes that find eigenvectors end where eigenvalues change by less.
+_PASSES, _CHANGE = 10, 1e-3
+_MORE = 10
+
+
+@dataclasses.dataclass(frozen=True)
+class BatchSlopes:
+    """What the rows of a batch say of the curvature, in a graph.
+
+    Attributes:
+        weights: the slopes in each weight of the combinations of outputs whose
+            squares are summed.
+        rows: weights of the rows, `[B]`.
+        places: weights of the places of outputs, `[B, ...]`; None if there are
+            several outputs.
+    """
+
+    weights: list[WeightSlopes]
+    rows: Tensor
+    places: Tensor | None
+
+    def jacobian(self) -> Tensor:
+        """The slopes in all weights, `[C, B, D]`."""
+        return tf.concat([w.jacobian() for w in self.weights], axis=-1)
+
+
+class Total(Protocol):
+    """Sums a function over all batches, as NumPy arrays in float64.
+
+    Each call is a pass over the data. The function takes a `BatchSlopes` and
+    tensors of the state, and returns a structure of tensors.
+    """
+
+    def __call__(self, sums: Callable[..., Any], *state: Array) -> Any: ...
 
 
 class Structure(abc.ABC):
     """A part of the curvature that is summed over batches."""
 
-    @abc.abstractmethod
-    def check(
+    def check(  # noqa: B027
         self, variables: Sequence[keras.Variable], by_row: frozenset[int]
     ) -> None:
-        """Raises if there is not enough memory."""
+        """Raises if there is not enough memory; not if little is needed."""
 
     @abc.abstractmethod
-    def sums(
-        self,
-        traced: Traced,
-        which: Sequence[int],
-        columns: Sequence[Tensor],
-        rows: Tensor,
-        places: Tensor | None,
-    ) -> Any:
-        """Computes a batch's part, in a graph.
+    def fit(self, total: Total, size: int) -> list[Block]:
+        """Makes the blocks.
 
         Args:
-            traced: the network's run.
-            which: the outputs that have a likelihood.
-            columns: the combinations of these whose squares are summed.
-            rows: weights of the rows, `[B]`.
-            places: weights of the places of outputs, `[B, ...]`; None if there
-                are several outputs.
+            total: makes a pass over the data.
+            size: the number D of elements of all weights.
         """
-
-    @abc.abstractmethod
-    def blocks(self, sums: Any) -> list[Block]:
-        """Makes blocks of the sums over all batches, in NumPy."""
 
 
 class Diagonal(Structure):
     """Each weight by itself."""
 
-    def check(
-        self, variables: Sequence[keras.Variable], by_row: frozenset[int]
-    ) -> None:
-        """Never raises: it is as small as the weights."""
+    def fit(self, total: Total, size: int) -> list[Block]:
+        found = total(self.squares)
+        return [blocks.diagonal((i,), one) for i, one in enumerate(found)]
 
-    def sums(
-        self,
-        traced: Traced,
-        which: Sequence[int],
-        columns: Sequence[Tensor],
-        rows: Tensor,
-        places: Tensor | None,
-    ) -> list[Tensor]:
-        found = traced.row_by_row(which, columns)
-        slopes = traced.by_use(which, columns)
-        return [
-            _squares(uses, slope, jacobian)
-            for uses, slope, jacobian in zip(
-                traced.uses, slopes, found, strict=True
-            )
-        ]
-
-    def blocks(self, sums: Any) -> list[Block]:
-        return [blocks.diagonal((i,), one) for i, one in enumerate(sums)]
-
-
-def _squares(
-    uses: list[Use] | None, slopes: list[Tensor] | None, found: Tensor | None
-) -> Tensor:
-    """The sums of squared slopes `[D]`."""
-
-    def of_jacobian() -> Tensor:
-        return tf.reduce_sum(joined(uses, slopes, found) ** 2, axis=[0, 1])
-
-    use = uses[0] if uses and len(uses) == 1 else None
-    if use is None or use.inputs is None or not slopes:
-        return of_jacobian()
-    design, slope = use.design(slopes[0].dtype), slopes[0]
-
-    def of_product() -> Tensor:
-        outer = tf.reduce_sum(slope[:, :, 0] ** 2, axis=0)
-        squares = tf.linalg.matmul(design[:, 0] ** 2, outer, transpose_a=True)
-        return tf.reshape(squares, [-1])
-
-    # A product that each row has once needs no Jacobian.
-    return tf.cond(tf.shape(design)[1] == 1, of_product, of_jacobian)
+    def squares(self, slopes: BatchSlopes) -> list[Tensor]:
+        return [weight.squares() for weight in slopes.weights]
 
 
 class Full(Structure):
@@ -113,23 +91,15 @@ class Full(Structure):
     def check(
         self, variables: Sequence[keras.Variable], by_row: frozenset[int]
     ) -> None:
-        size = sum(v.value.shape.num_elements() for v in variables)
-        _check_memory(size, "full", "'kron' or 'diag'")
+        size = num_elements(variables)
+        others = "'kron', 'low_rank' or 'diag'"
+        _check_memory(5 * size**2, f"'full' over {size} weights", others)
 
-    def sums(
-        self,
-        traced: Traced,
-        which: Sequence[int],
-        columns: Sequence[Tensor],
-        rows: Tensor,
-        places: Tensor | None,
-    ) -> Tensor:
-        jacobians = traced.jacobians(which, columns)
-        return _outer(tf.concat(jacobians, axis=-1))
+    def fit(self, total: Total, size: int) -> list[Block]:
+        return [blocks.dense((), total(self.products))]
 
-    def blocks(self, sums: Any) -> list[Block]:
-        # Its weights are all of them: the posterior knows how many.
-        return [blocks.dense((), sums)]
+    def products(self, slopes: BatchSlopes) -> Tensor:
+        return outer_products(slopes.jacobian())
 
 
 class Kronecker(Structure):
@@ -142,7 +112,7 @@ class Kronecker(Structure):
         self, variables: Sequence[keras.Variable], by_row: frozenset[int]
     ) -> None:
         for index in sorted(by_row):
-            size = variables[index].value.shape.num_elements()
+            size = num_elements([variables[index]])
             if size > _LARGEST:
                 raise ValueError(
                     "`structure` must fit the weights: how "
@@ -152,30 +122,9 @@ class Kronecker(Structure):
                     "Use 'diag', or leave this weight out of `subset`"
                 )
 
-    def sums(
-        self,
-        traced: Traced,
-        which: Sequence[int],
-        columns: Sequence[Tensor],
-        rows: Tensor,
-        places: Tensor | None,
-    ) -> list[Any]:
-        found = traced.row_by_row(which, columns)
-        slopes = traced.by_use(which, columns)
-        parts = []
-        for uses, slope, jacobian in zip(
-            traced.uses, slopes, found, strict=True
-        ):
-            if uses is not None and _are_products(uses):
-                assert slope is not None
-                parts.append(_factors(uses, slope, rows, places))
-            else:
-                parts.append({"all": _outer(joined(uses, slope, jacobian))})
-        return parts
-
-    def blocks(self, sums: Any) -> list[Block]:
+    def fit(self, total: Total, size: int) -> list[Block]:
         found = []
-        for index, part in enumerate(sums):
+        for index, part in enumerate(total(self.factors)):
             if "all" in part:
                 found.append(blocks.dense((index,), part["all"]))
                 continue
@@ -183,75 +132,146 @@ class Kronecker(Structure):
             found.append(blocks.product((index,), part["inner"], outer))
         return found
 
-
-def _are_products(uses: list[Use]) -> bool:
-    same = len({use.sizes for use in uses}) == 1
-    kinds = {use.ids is not None for use in uses}
-    has_rows = all(u.ids is not None or u.inputs is not None for u in uses)
-    return same and len(kinds) == 1 and has_rows
-
-
-def _factors(
-    uses: list[Use],
-    slopes: list[Tensor],
-    rows: Tensor,
-    places: Tensor | None,
-) -> dict[str, Tensor]:
-    """Sums of products of the inputs, and of the slopes of the outputs."""
-    inner, outer, counts = [], [], []
-    for use, slope in zip(uses, slopes, strict=True):
-        ids_or_inputs = use.ids if use.ids is not None else use.inputs
-        assert ids_or_inputs is not None
-        weights = _of_steps(tf.shape(ids_or_inputs)[:2], rows, places)
-        if use.ids is not None:
-            counted = tf.math.unsorted_segment_sum(
-                tf.reshape(weights, [-1]),
-                tf.reshape(use.ids, [-1]),
-                use.sizes[0],
-            )
-            inner.append(counted)
-        else:
-            design = use.design(slope.dtype)
-            design *= tf.sqrt(weights)[..., None]
-            inner.append(_outer(design))
-        shape = tf.shape(slope)
-        outer.append(_outer(tf.reshape(slope, [1, -1, shape[-1]])))
-        counts.append(tf.reduce_sum(weights))
-    return {
-        "inner": tf.add_n(inner),
-        "outer": tf.add_n(outer),
-        "count": tf.add_n(counts),
-    }
+    def factors(self, slopes: BatchSlopes) -> list[dict[str, Tensor]]:
+        needed = sum(_elements(weight) for weight in slopes.weights)
+        _check_memory(5 * needed, "'kron'", "'low_rank' or 'diag'")
+        return [
+            weight.factors(slopes.rows, slopes.places)
+            if weight.is_product
+            else {"all": outer_products(weight.jacobian())}
+            for weight in slopes.weights
+        ]
 
 
-def _of_steps(shape: Tensor, rows: Tensor, places: Tensor | None) -> Tensor:
-    """Weights `[B, T]` of steps: those of places, if there are as many."""
-    by_row = tf.broadcast_to(rows[:, None], shape)
-    if places is None:
-        return by_row
-    flat = tf.reshape(places, [tf.shape(rows)[0], -1])
-    return tf.cond(tf.shape(flat)[1] == shape[1], lambda: flat, lambda: by_row)
+@dataclasses.dataclass(frozen=True)
+class LowRank(Structure):
+    """The largest eigenvalues of the whole, and zero for the rest.
+
+    Attributes:
+        rank: how many.
+    """
+
+    rank: int
+
+    def check(
+        self, variables: Sequence[keras.Variable], by_row: frozenset[int]
+    ) -> None:
+        size = num_elements(variables)
+        kept = f"'low_rank' of {self.rank} over {size} weights"
+        others = "a smaller `rank`, 'kron' or 'diag'"
+        _check_memory(5 * size * (self.rank + _MORE), kept, others)
+
+    def fit(self, total: Total, size: int) -> list[Block]:
+        """Finds eigenvectors by products of the curvature with a subspace."""
+        rank = min(self.rank, size)
+        more = min(self.rank + _MORE, size)
+        draws = np.random.default_rng(0).normal(size=(size, more))
+        vectors = np.linalg.qr(draws)[0]
+        values = np.full(more, np.inf)
+        for _ in range(_PASSES):
+            before = values[:rank]
+            values, vectors = _nystrom(vectors, total(self.images, vectors))
+            change = np.abs(values[:rank] - before).sum()
+            if change <= _CHANGE * values[:rank].sum():
+                break
+        return [blocks.partial((), values[:rank], vectors[:, :rank])]
+
+    def images(self, slopes: BatchSlopes, vectors: Tensor) -> Tensor:
+        """The curvature times vectors `[D, K]`."""
+        sizes = [w.num_elements for w in slopes.weights]
+        parts = tf.split(vectors, sizes)
+        pairs = list(zip(slopes.weights, parts, strict=True))
+        along = tf.add_n([weight.along(part) for weight, part in pairs])
+        return tf.concat([weight.back(along) for weight, _ in pairs], axis=0)
 
 
-def _outer(vectors: Tensor) -> Tensor:
-    """The sum of outer products of vectors `[.., .., D]`."""
-    flat = tf.reshape(vectors, [-1, tf.shape(vectors)[-1]])
-    return tf.linalg.matmul(flat, flat, transpose_a=True)
+def _nystrom(vectors: Array, images: Array) -> tuple[Array, Array]:
+    """The eigenpairs of the largest matrix below H that agrees on a subspace.
+
+    That is H V (V^T H V)^+ V^T H, which is exact if the rank of H is at most
+    that of V.
+
+    Args:
+        vectors: V `[D, K]`, orthonormal.
+        images: H V `[D, K]`.
+
+    Reference:
+        [Tropp et al., 2017](https://arxiv.org/abs/1706.05736)
+    """
+    inner = vectors.T @ images
+    values, turned = np.linalg.eigh((inner + inner.T) / 2)
+    kept = values > 1e-6 * max(values[-1], 0)
+    roots = np.zeros_like(values)
+    roots[kept] = 1 / np.sqrt(values[kept])
+    left, singular, _ = np.linalg.svd(
+        images @ turned * roots, full_matrices=False
+    )
+    return singular**2, left
 
 
-def _check_memory(size: int, structure: str, others: str) -> None:
-    needed = 5 * 8 * size**2
-    if needed > free_memory():
+@dataclasses.dataclass(frozen=True)
+class SubNetwork(Structure):
+    """All of the curvature of the single weights of largest variances.
+
+    These are known by a diagonal. The others stay as they are.
+
+    Attributes:
+        rank: how many.
+    """
+
+    rank: int
+
+    def check(
+        self, variables: Sequence[keras.Variable], by_row: frozenset[int]
+    ) -> None:
+        kept = f"'subnetwork' of {self.rank} weights"
+        others = "a smaller `rank`, 'low_rank' or 'diag'"
+        _check_memory(5 * self.rank**2, kept, others)
+
+    def fit(self, total: Total, size: int) -> list[Block]:
+        squares = np.concatenate(total(Diagonal().squares))
+        order = np.argsort(squares, kind="stable")
+        elements = np.sort(order[: self.rank])
+        found = total(self.products, elements)
+        return [blocks.dense((), found, elements)]
+
+    def products(self, slopes: BatchSlopes, elements: Tensor) -> Tensor:
+        chosen = tf.gather(slopes.jacobian(), elements, axis=-1)
+        return outer_products(chosen)
+
+
+def num_elements(variables: Sequence[keras.Variable]) -> int:
+    """The number of elements of variables."""
+    return sum(v.value.shape.num_elements() for v in variables)
+
+
+def _elements(weight: WeightSlopes) -> int:
+    """The number of elements that 'kron' keeps of a weight."""
+    if not weight.is_product:
+        return weight.num_elements**2
+    assert weight.uses is not None
+    use = weight.uses[0]
+    inner, outer = use.sizes
+    return outer**2 + (inner if use.ids is not None else inner**2)
+
+
+def _check_memory(numbers: int, kept: str, others: str) -> None:
+    needed, free = 8 * numbers, free_memory()
+    if needed > free:
         raise ValueError(
-            f"`structure` must fit the memory: {structure!r} over {size} "
-            f"weights needs {needed / 2**30:.1f} GiB, of which "
-            f"{free_memory() / 2**30:.1f} are free. Received: "
-            f"structure={structure!r}. Use {others}, or a smaller `subset`"
+            f"`structure` must fit the memory: {kept} needs "
+            f"{needed / 2**30:.1f} GiB, of which {free / 2**30:.1f} are free. "
+            f"Use {others}, or a smaller `subset`. Received: structure="
+            f"{kept.split()[0]}"
         )
 
 
-STRUCTURES: dict[str, Structure] = {
-    "diag": Diagonal(),
-    "full": Full(),
-    "kron": Kronecker(),
+STRUCTURES: dict[str, Callable[[int], Structure]] = {
+    "diag": lambda _: Diagonal(),
+    "full": lambda _: Full(),
+    "kron": lambda _: Kronecker(),
+    "low_rank": LowRank,
+    "subnetwork": SubNetwork,
 }
+# What `rank` is by default, where there is one.
+RANKS = {"low_rank": 20, "subnetwork": 500}

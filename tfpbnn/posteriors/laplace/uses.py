@@ -55,6 +55,35 @@ class Use:
         found = tf.einsum("bti,cbto->cbio", design, slopes)
         return tf.reshape(found, [*_leading(found), math.prod(self.sizes)])
 
+    def along(self, slopes: Tensor, vectors: Tensor) -> Tensor:
+        """Multiplies the Jacobian with vectors `[I * O, K]`, to `[C, B, K]`.
+
+        The Jacobian itself is not made.
+        """
+        matrices = tf.reshape(vectors, [*self.sizes, -1])
+        if self.inputs is None and self.ids is None:
+            return tf.einsum("cbto,ok->cbk", slopes, matrices[0])
+        if self.ids is not None:
+            changes = tf.gather(matrices, self.ids)
+        else:
+            design = self.design(slopes.dtype)
+            changes = tf.tensordot(design, matrices, 1)
+        return tf.einsum("cbto,btok->cbk", slopes, changes)
+
+    def back(self, slopes: Tensor, factors: Tensor) -> Tensor:
+        """Multiplies factors `[C, B, K]` with the Jacobian: `[I * O, K]`."""
+        if self.inputs is None and self.ids is None:
+            return tf.einsum("cbto,cbk->ok", slopes, factors)
+        by_output = tf.einsum("cbto,cbk->btok", slopes, factors)
+        if self.ids is not None:
+            found = tf.math.unsorted_segment_sum(
+                by_output, self.ids, self.sizes[0]
+            )
+        else:
+            design = self.design(slopes.dtype)
+            found = tf.tensordot(design, by_output, [[0, 1], [0, 1]])
+        return tf.reshape(found, [math.prod(self.sizes), -1])
+
 
 def _leading(tensor: Tensor) -> list[Tensor]:
     shape = tf.shape(tensor)
