@@ -11,7 +11,7 @@ from tfpbnn.base.by_output import each_once
 from tfpbnn.likelihoods import Bernoulli, Categorical
 from tfpbnn.networks import copying, reading
 from tfpbnn.networks.copying import compile_like
-from tfpbnn.posteriors.laplace import subsets
+from tfpbnn.posteriors.laplace import prior, subsets
 from tfpbnn.posteriors.laplace.batches import Batches
 from tfpbnn.posteriors.laplace.curvature import Curvature, Fitted
 from tfpbnn.posteriors.laplace.held_blocks import form_of
@@ -130,6 +130,8 @@ def laplace(
     network = copying.clone(model, compiled=False)
     variables = subsets.chosen(network, subset)
     subsets.check_layers(network, variables)
+    if isinstance(prior_precision, Mapping):
+        prior.each(prior_precision, variables)  # raises before the passes
     names, outputs = _outputs(network)
     likelihoods = resolve(loss, names, [o.shape[-1] for o in outputs])
     _check_link(link, likelihoods)
