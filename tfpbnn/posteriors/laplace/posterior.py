@@ -218,6 +218,9 @@ class LaplacePosterior(NetworkPosterior):
     ) -> tuple[Array, Array]:
         """Computes the Normal of the linearized network's outputs.
 
+        Of a network that ends in softmax, sigmoid, exp or softplus, it is that
+        of what goes into this activation.
+
         Args:
             x: inputs, N rows in one array or a structure of arrays.
             batch_size: the number of rows that are done at once.
@@ -254,7 +257,11 @@ class LaplacePosterior(NetworkPosterior):
 
     def _jacobians(self, x: Any) -> tuple[Traced, list[Tensor]]:
         traced = Traced(
-            self.network, self.random_weights, frozenset(self.by_row), x
+            self.network,
+            self.random_weights,
+            frozenset(self.by_row),
+            x,
+            before_ends=True,
         )
         which = range(len(traced.outputs))
         return traced, traced.jacobians(which, each_output(traced, which))

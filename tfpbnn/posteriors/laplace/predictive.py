@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.drawn.base import DrawnValues
 from tfpbnn.posteriors.laplace.blocks import Block
+from tfpbnn.posteriors.laplace.ends import end_of
 
 
 def linearized(
@@ -20,18 +21,26 @@ def linearized(
     """Computes the network to first order: f(x) + J(x) (w - w*).
 
     Args:
-        network: the network f.
+        network: the network; f is what is before its last activation.
         variables: its random weights, at w*.
         noises: w - w* of each of these.
         x: inputs.
     """
+    if tf.executing_eagerly():
+        # Only a graph knows the operation that an output comes from.
+        graph = tf.function(
+            lambda x: linearized(network, variables, noises, x),
+            autograph=False,
+        )
+        return graph(x)
     values = [tf.identity(v.value) for v in variables]
     with tf.GradientTape() as outer:
         with tf.GradientTape() as inner:
             inner.watch(values)
             with DrawnValues(list(zip(variables, values, strict=True))):
                 outputs = network(x, training=False)
-            leaves = keras.tree.flatten(outputs)
+            ends = [end_of(y) for y in keras.tree.flatten(outputs)]
+            leaves = [end.before for end in ends]
         # The slope along the noises, by two gradients: TensorFlow has no
         # forward derivatives of loops.
         factors = [tf.zeros_like(y) for y in leaves]
@@ -47,7 +56,10 @@ def linearized(
             ]
         )
     changes = outer.gradient(total, factors, unconnected_gradients=none)
-    moved = [y + change for y, change in zip(leaves, changes, strict=True)]
+    moved = [
+        end.activation(end.before + change)
+        for end, change in zip(ends, changes, strict=True)
+    ]
     return keras.tree.pack_sequence_as(outputs, moved)
 
 

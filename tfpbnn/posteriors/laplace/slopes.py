@@ -11,11 +11,14 @@ from tfpbnn.base import data, forms
 from tfpbnn.base.types import Tensor
 from tfpbnn.layers.drawn.base import DrawnValues
 from tfpbnn.networks.reading import open_spec
+from tfpbnn.posteriors.laplace.ends import end_of
 from tfpbnn.posteriors.laplace.uses import Use, uses_of
 from tfpbnn.posteriors.laplace.weight_slopes import WeightSlopes
 
 # Of the largest slope; a wrong reading of a graph differs by far more.
 _TOLERANCE = 0.02
+# Gradients of more combinations of outputs are taken in a loop in the graph.
+_UNROLLED = 16
 
 
 class Traced:
@@ -23,7 +26,8 @@ class Traced:
 
     Attributes:
         rows: the number B of rows.
-        outputs: all outputs of the network, as a list.
+        outputs: all outputs of the network, or what is before their last
+            activation, as a list.
         uses: of each weight its operations; None where slopes are taken row by
             row.
     """
@@ -34,7 +38,9 @@ class Traced:
         variables: Sequence[keras.Variable],
         by_row: frozenset[int],
         x: Any,
+        before_ends: bool = False,
     ):
+        self._before_ends = before_ends
         self._network, self._variables, self._x = network, variables, x
         self.rows = data.num_rows(x)
         self.values, self.outputs = self._run(x)
@@ -48,7 +54,10 @@ class Traced:
         pairs = list(zip(self._variables, values, strict=True))
         with DrawnValues(pairs):
             outputs = self._network(x, training=False)
-        return values, keras.tree.flatten(outputs)
+        leaves = keras.tree.flatten(outputs)
+        if self._before_ends:
+            leaves = [end_of(y).before for y in leaves]
+        return values, leaves
 
     def weights(
         self, which: Sequence[int], columns: Sequence[Tensor]
@@ -138,9 +147,14 @@ def _gradients(
         # Of lookups they are sparse.
         return [tf.convert_to_tensor(gradient) for gradient in found]
 
-    if columns[0].shape[0] == 1:
-        return [g[None] for g in of_column([c[0] for c in columns])]
-    return tf.vectorized_map(of_column, list(columns))
+    # Not by `tf.vectorized_map`: its products of stacks crash in oneDNN for
+    # some attention (TensorFlow 2.21).
+    count = columns[0].shape[0]
+    if count is not None and count <= _UNROLLED:
+        each = [of_column([c[i] for c in columns]) for i in range(count)]
+        return [tf.stack(parts) for parts in zip(*each, strict=True)]
+    kinds = [source.dtype for source in sources]
+    return tf.map_fn(of_column, list(columns), fn_output_signature=kinds)
 
 
 def each_output(traced: Traced, which: Sequence[int]) -> list[Tensor]:

@@ -124,6 +124,25 @@ def _product(op: Any, value: Tensor, rows: Tensor) -> Use | None:
     return Use(op.outputs[0], sizes, inputs=inputs)
 
 
+def _einsum(op: Any, value: Tensor, rows: Tensor) -> Use | None:
+    left, _, outputs = op.get_attr("equation").decode().partition("->")
+    labels, _, own = left.partition(",")
+    if len(op.inputs) != 2 or op.inputs[1] is not value or "." in left:
+        return None
+    summed = [label for label in own if label in labels]
+    others = [label for label in own if label not in labels]
+    places = [label for label in labels if label not in summed]
+    is_product = summed + others == list(own)
+    if not is_product or places + others != list(outputs):
+        return None
+    sizes = dict(zip(own, value.shape, strict=True))
+    units = math.prod(sizes[label] for label in others)
+    size = math.prod(sizes[label] for label in summed)
+    order = [labels.index(label) for label in places + summed]
+    inputs = tf.reshape(tf.transpose(op.inputs[0], order), [rows, -1, size])
+    return Use(op.outputs[0], (size, units), inputs=inputs)
+
+
 def _convolution(op: Any, value: Tensor, rows: Tensor) -> Use | None:
     x = op.inputs[0]
     padding, form = op.get_attr("padding"), op.get_attr("data_format")
@@ -172,6 +191,7 @@ _READERS: dict[str, Callable[[Any, Tensor, Tensor], Use | None]] = {
     "BatchMatMulV2": _product,
     "BiasAdd": _sum,
     "Conv2D": _convolution,
+    "Einsum": _einsum,
     "GatherV2": _lookup,
     "MatMul": _product,
     "ResourceGather": lambda *_: None,
