@@ -37,6 +37,8 @@ METHODS = (
     "ensemble",
     "mc_dropout",
     "TFB",
+    "laplace",
+    "ivon",
     "mean_field",
     "blob",
 )
@@ -101,11 +103,11 @@ def scores(probabilities, y):
     return dict(zip(COLUMNS, map(float, row), strict=True))
 
 
-def fitted(plain, data, options, method):
+def fitted(plain, data, options, method, optimizer=None):
     model = lora.add_lora(
         plain, 8, alpha=16, method=method, also_train="head", in_place=True
     )
-    model.compile(keras.optimizers.Adam(1e-3), LOSS)
+    model.compile(optimizer or keras.optimizers.Adam(1e-3), LOSS)
     model.fit(
         data.x, data.y, batch_size=BATCH, epochs=options.epochs, verbose=0
     )
@@ -142,7 +144,14 @@ def of_method(method, seed, data, options):
         models = [loaded(plain, options, i) for i in range(options.seeds)]
         found = [probabilities(m, data, "deterministic") for m in models]
         return {k: np.mean([p[k] for p in found], axis=0) for k in data.sets}
-    if method == "TFB":
+    if method == "ivon":
+        optimizer = text.ivon()
+        model = fitted(plain, data, options, "deterministic", optimizer)
+        model = optimizer.posterior(model)
+    elif method == "laplace":
+        model = loaded(plain, options, seed)
+        model = tfpbnn.laplace(model, data.x, data.y, "all", batch_size=BATCH)
+    elif method == "TFB":
         model = lora.tfb(loaded(plain, options, seed), *data.held, steps=4)
     else:
         model = fitted(plain, data, options, method)
@@ -154,15 +163,15 @@ def of_method(method, seed, data, options):
 def runs(seeds):
     """Pairs of a method and a seed, in such an order that few tell the most.
 
-    TFB and the ensemble are made of the deterministic adapters: the members are
-    those of all seeds.
+    TFB, Laplace and the ensemble are made of the deterministic adapters: the
+    ensemble's members are those of all seeds.
     """
     yield from (("deterministic", seed) for seed in range(seeds))
     yield from (("blob", seed) for seed in range(seeds))
     yield "ensemble", 0
     for seed in range(seeds):
-        yield from ((name, seed) for name in ("TFB", "mc_dropout"))
-        yield "mean_field", seed
+        yield from ((name, seed) for name in ("TFB", "laplace", "ivon"))
+        yield from ((name, seed) for name in ("mc_dropout", "mean_field"))
 
 
 def run_scores(options):

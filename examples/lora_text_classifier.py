@@ -1,8 +1,9 @@
 """A pretrained text encoder, fine-tuned on SST-2 with low-rank adapters.
 
 How accurate and how calibrated are deterministic adapters, an ensemble of them,
-MC dropout, training-free scales (TFB) and BLoB? And how sure are they of
-shuffled sentences, and of text that is no review of a film?
+MC dropout, training-free scales (TFB), a Laplace approximation, IVON and BLoB?
+And how sure are they of shuffled sentences, and of text that is no review of a
+film?
 
     python examples/lora_text_classifier.py ENCODER --data SST2
 
@@ -68,15 +69,27 @@ def shuffled(texts):
     return [" ".join(rng.permutation(text.split())) for text in texts]
 
 
-def fitted(plain, x, y, epochs, method, seed=0):
+def fitted(plain, x, y, epochs, method, seed=0, optimizer=None):
     keras.utils.set_random_seed(seed)
     model = lora.add_lora(
         plain, 8, alpha=16, method=method, also_train="head", in_place=True
     )
     loss = "sparse_categorical_crossentropy"
-    model.compile(keras.optimizers.Adam(1e-3), loss)
+    model.compile(optimizer or keras.optimizers.Adam(1e-3), loss)
     model.fit(x, y, batch_size=32, epochs=epochs, verbose=2)
     return model
+
+
+def by_ivon(*arguments):
+    """IVON's Normal over deterministic adapters."""
+    optimizer = ivon()
+    model = fitted(*arguments, "deterministic", optimizer=optimizer)
+    return optimizer.posterior(model)
+
+
+def ivon():
+    """For short trainings from a pretrained network: draws stay near it."""
+    return tfpbnn.optimizers.IVON(0.1, hess_init=1.0, beta_2=0.999)
 
 
 def probabilities(model, sets, is_random=True):
@@ -125,6 +138,10 @@ def run(options, data):
             name: np.mean([p[name] for p in by_member], axis=0) for name in sets
         },
         "TFB": probabilities(lora.tfb(members[0], x_held, y[:held]), sets),
+        "Laplace": probabilities(
+            tfpbnn.laplace(members[0], x, y[held:], "all"), sets
+        ),
+        "IVON": probabilities(by_ivon(*arguments), sets),
     }
     for name, method in (("MC dropout", "mc_dropout"), ("BLoB", "blob")):
         found[name] = probabilities(fitted(*arguments, method), sets)

@@ -8,6 +8,9 @@ import tensorflow as tf
 
 from tfpbnn.base.types import Array, Tensor
 
+# Larger matrices take LAPACK less time than Eigen.
+_SMALL = 1024
+
 
 @dataclasses.dataclass(frozen=True)
 class Block:
@@ -154,8 +157,8 @@ def dense(
     weights: tuple[int, ...], matrix: Array, elements: Array | None = None
 ) -> Block:
     """Makes the block of a symmetric matrix `[D, D]`."""
-    values, vectors = np.linalg.eigh(matrix)
-    return Block(weights, np.maximum(values, 0), (vectors,), elements)
+    values, vectors = _decomposed(matrix)
+    return Block(weights, values, (vectors,), elements)
 
 
 def diagonal(weights: tuple[int, ...], values: Array) -> Block:
@@ -178,7 +181,17 @@ def product(weights: tuple[int, ...], first: Array, second: Array) -> Block:
         first: `[I, I]`, or `[I]` if it is diagonal.
         second: `[O, O]`.
     """
-    inner, left = (first, None) if first.ndim == 1 else np.linalg.eigh(first)
-    outer, right = np.linalg.eigh(second)
-    values = np.maximum(inner, 0)[:, None] * np.maximum(outer, 0)
-    return Block(weights, values, (left, right))
+    is_diagonal = first.ndim == 1
+    inner, left = (first, None) if is_diagonal else _decomposed(first)
+    outer, right = _decomposed(second)
+    return Block(weights, inner[:, None] * outer, (left, right))
+
+
+def _decomposed(matrix: Array) -> tuple[Array, Array]:
+    """Computes eigenvalues, of which none is negative, and eigenvectors."""
+    if len(matrix) <= _SMALL:
+        # NumPy's threads wait for each other where other processes are busy.
+        values, vectors = map(np.asarray, tf.linalg.eigh(matrix))
+    else:
+        values, vectors = np.linalg.eigh(matrix)
+    return np.maximum(values, 0), vectors

@@ -40,7 +40,7 @@ def laplace(
     sample_weight: Any = None,
     validation_data: Any = None,
     likelihood: Any = None,
-    batch_size: int = 128,
+    batch_size: int = 256,
 ) -> LaplacePosterior:
     """Makes a trained network Bayesian: a Normal around its weights.
 

@@ -77,12 +77,29 @@ def score(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
 
 def _categorical(likelihood: Any, outputs: Tensor) -> Tensor:
     p = tf.exp(likelihood.log_probabilities(outputs))
-    root = tf.sqrt(p)[..., None, :]
+    root = tf.sqrt(p)
     eye = tf.eye(outputs.shape[-1], dtype=outputs.dtype)
     if likelihood.from_logits:
-        return root * (eye - p[..., None])
-    total = tf.reduce_sum(outputs, axis=-1)[..., None, None]
-    return root / total * (eye / p[..., None] - 1)
+        factor = root[..., None, :] * (eye - p[..., None])
+    else:
+        total = tf.reduce_sum(outputs, axis=-1)[..., None, None]
+        factor = root[..., None, :] / total * (eye / p[..., None] - 1)
+    return _without(factor, root)
+
+
+def _without(factor: Tensor, null: Tensor) -> Tensor:
+    """Makes a factor of one column less.
+
+    Args:
+        factor: L `[..., P, C]`, with L null = 0.
+        null: `[..., C]`, of length 1 and not negative.
+    """
+    last = tf.one_hot(null.shape[-1] - 1, null.shape[-1], dtype=null.dtype)
+    # The reflection that takes `null` to the last axis, which is left out.
+    normal = null + last
+    normal *= tf.math.rsqrt(1 + null[..., -1:])
+    along = tf.linalg.matvec(factor, normal)
+    return (factor - along[..., None] * normal[..., None, :])[..., :-1]
 
 
 def _bernoulli(likelihood: Any, outputs: Tensor) -> Tensor:

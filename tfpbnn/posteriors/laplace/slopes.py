@@ -17,6 +17,8 @@ from tfpbnn.posteriors.laplace.weight_slopes import WeightSlopes
 
 # Of the largest slope; a wrong reading of a graph differs by far more.
 _TOLERANCE = 0.02
+# As many rows tell whether rows mix.
+_FEW_ROWS = 3
 # Gradients of more combinations of outputs are taken in a loop in the graph.
 _UNROLLED = 16
 
@@ -242,7 +244,10 @@ def misread(
             errors.append(tf.cast(error, tf.float32))
         return errors
 
-    errors = compiled(compare, network, x)(x)
+    few = keras.tree.map_structure(
+        lambda t: None if t is None else t[:_FEW_ROWS], x
+    )
+    errors = compiled(compare, network, few)(few)
     return frozenset(i for i, e in enumerate(errors) if float(e) > 0)
 
 

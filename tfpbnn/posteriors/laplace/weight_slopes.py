@@ -9,6 +9,9 @@ import tensorflow as tf
 from tfpbnn.base.types import Tensor
 from tfpbnn.posteriors.laplace.uses import Use
 
+# Products of fewer columns are as fast whole.
+_LARGE = 256
+
 
 @dataclasses.dataclass(frozen=True)
 class WeightSlopes:
@@ -134,5 +137,14 @@ def _of_steps(shape: Tensor, rows: Tensor, places: Tensor | None) -> Tensor:
 
 def outer_products(vectors: Tensor) -> Tensor:
     """Computes the sum of the outer products of vectors `[..., D]`."""
-    flat = tf.reshape(vectors, [-1, tf.shape(vectors)[-1]])
-    return tf.linalg.matmul(flat, flat, transpose_a=True)
+    size = vectors.shape[-1]
+    flat = tf.reshape(vectors, [-1, size or tf.shape(vectors)[-1]])
+    if size is None or size < _LARGE:
+        return tf.linalg.matmul(flat, flat, transpose_a=True)
+    # It is symmetric: a quarter of the products is known from the others.
+    half = size // 2
+    top = tf.linalg.matmul(flat[:, :half], flat, transpose_a=True)
+    right = flat[:, half:]
+    corner = tf.linalg.matmul(right, right, transpose_a=True)
+    bottom = tf.concat([tf.transpose(top[:, half:]), corner], axis=1)
+    return tf.concat([top, bottom], axis=0)
