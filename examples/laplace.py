@@ -22,6 +22,8 @@ KINDS = (
     ("last_layer", "full"),
     ("all", "diag"),
     ("all", "kron"),
+    ("all", "low_rank"),
+    ("all", "subnetwork"),
     ("all", "full"),
 )
 
@@ -57,7 +59,7 @@ def main(argv=None):
     x, y = data()
     model = trained(x, y, 20 if args.smoke else 500)
     grid = np.linspace(-4, 4, 161, dtype="float32")[:, np.newaxis]
-    figure, axes = plt.subplots(1, 4, figsize=(14, 3), sharey=True)
+    figure, axes = plt.subplots(1, 6, figsize=(20, 3), sharey=True)
     columns = ("subset", "structure", "evidence", "in gap", "at data")
     print("".join(f"{column:>12}" for column in columns))
     for axis, (subset, structure) in zip(axes, KINDS, strict=True):

@@ -43,7 +43,11 @@ from tfpbnn.convert import (
 from tfpbnn.diagnostics import signal_to_noise
 from tfpbnn.dropout import mc_dropout
 from tfpbnn.exporting import export, lint_export
-from tfpbnn.posteriors.laplace import LaplacePosterior, laplace
+from tfpbnn.posteriors.laplace import (
+    LaplacePosterior,
+    MarginalLikelihoodTraining,
+    laplace,
+)
 from tfpbnn.prediction import (
     Predictive,
     evaluate,
@@ -57,6 +61,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "LaplacePosterior",
+    "MarginalLikelihoodTraining",
     "Model",
     "Predictive",
     "Sequential",

@@ -72,18 +72,14 @@ def test_adapters_have_the_posterior(method, tmp_path):
     )
 
 
-@pytest.mark.parametrize("method", ["laplace", "ivon"])
-def test_served_posteriors_predict_the_same(method, tmp_path):
-    _, posterior = fitted(method)
+def test_a_served_posterior_predicts_the_same(tmp_path):
+    _, posterior = fitted("laplace")
     folder = str(tmp_path / "served")
-    tfpbnn.export(posterior, folder, signatures=["deterministic", "seeded"])
-    signatures = tf.saved_model.load(folder).signatures
-    found = signatures["deterministic"](tf.constant(IMAGES[:4]))
-    np.testing.assert_allclose(
-        found["probabilities"],
-        posterior.predict(IMAGES[:4], verbose=0),
-        rtol=1e-4,
-    )
+    tfpbnn.export(posterior, folder, signatures=["deterministic"])
+    served = tf.saved_model.load(folder).signatures["deterministic"]
+    found = served(tf.constant(IMAGES[:4]))["probabilities"]
+    expected = posterior.predict(IMAGES[:4], verbose=0)
+    np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 
 def test_encoders_have_kronecker_factors_of_their_adapters():
@@ -98,4 +94,4 @@ def test_encoders_have_kronecker_factors_of_their_adapters():
     # None goes row by row, since products tell what all rows do.
     assert posterior.by_row == ()
     assert len(posterior.random_weights) == 4
-    assert np.std(draws(posterior, x), axis=0).max() > 0
+    assert all(np.min(v) > 0 for v in posterior.variances())

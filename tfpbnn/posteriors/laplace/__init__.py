@@ -5,12 +5,13 @@
 the likelihood in the outputs (`hessians`) between the slopes of the outputs in
 the weights (`slopes`, by the operations in the graph, `uses`). What is kept of
 it (`structures`) becomes `blocks` of eigenvalues, of which the `evidence`,
-draws (`posterior`) and Normals of outputs (`predictive`) are made. To add a
-structure: an entry in `structures`; a likelihood: one in `hessians`; an
-operation: one in `uses`.
+draws (`posterior`) and Normals of outputs (`predictive`) are made; with a
+`prior`, whose precision `training` may learn. To add a structure: an entry in
+`structures`; a likelihood: one in `hessians`; an operation: one in `uses`.
 """
 
 from tfpbnn.posteriors.laplace.fitting import laplace
 from tfpbnn.posteriors.laplace.posterior import LaplacePosterior
+from tfpbnn.posteriors.laplace.training import MarginalLikelihoodTraining
 
-__all__ = ["LaplacePosterior", "laplace"]
+__all__ = ["LaplacePosterior", "MarginalLikelihoodTraining", "laplace"]

@@ -91,7 +91,7 @@ class Block:
             precisions: in the directions of the eigenvectors, `[*axes]`.
             size: the number D of elements.
         """
-        squares = [None if b is None else b**2 for b in self.bases]
+        squares: list[Any] = [None if b is None else b**2 for b in self.bases]
         if self.is_partial:
             (square,) = squares
             number = square.shape[1]
@@ -122,7 +122,7 @@ class Block:
 
         In NumPy, without the ratios.
         """
-        (basis,) = (np.asarray(b, "float64") for b in self.bases)
+        basis = np.asarray(self.bases[0], "float64")
         values = np.asarray(self.eigenvalues, "float64")[: basis.shape[1]]
         root = basis * np.sqrt(values)
         if self.ratios is None:

@@ -59,6 +59,7 @@ class Curvature:
     Args:
         network: a built network.
         variables: the random weights.
+        names: of all outputs.
         likelihoods: of each output, or None.
         hessian: "ggn", "fisher" or "empirical_fisher".
         read: begins to read the data anew.
@@ -68,12 +69,13 @@ class Curvature:
         self,
         network: keras.Model,
         variables: Sequence[keras.Variable],
+        names: Sequence[str],
         likelihoods: Sequence[Likelihood | None],
         hessian: str,
         read: Callable[[], Iterator[Batch]],
     ):
         self._network, self._variables = network, list(variables)
-        self._likelihoods = list(likelihoods)
+        self._names, self._likelihoods = list(names), list(likelihoods)
         self._which = [i for i, like in enumerate(likelihoods) if like]
         self._hessian, self._read = hessian, read
         self._by_row: frozenset[int] | None = None
@@ -107,7 +109,14 @@ class Curvature:
             self._check(float(found.pop("share")))
             total = found if total is None else _added(total, found)
         if total is None:
-            raise ValueError("`x` must have one row or more. Received: none")
+            raise ValueError(
+                "`x` must have one row or more. Received: none"
+                if self._by_row is None
+                else "`x` must be data that can be read again: this "
+                "`structure` takes several passes. Received: rows that are "
+                "there only once, as a generator's. Use arrays, a dataset "
+                "or a PyDataset"
+            )
         if not total["weight"] > 0:
             raise ValueError(
                 "`y` must have a place that counts. Received: targets of which "
@@ -217,15 +226,17 @@ class Curvature:
         if share >= _NEGATIVE:
             return
         names = [
-            type(like).__name__
-            for like in self._likelihoods
+            f"{name!r} ({type(like).__name__})"
+            for name, like in zip(self._names, self._likelihoods, strict=True)
             if like is not None and not hessians.has_fisher(like)
         ]
         raise ValueError(
             "`hessian` must be positive: that of the log-likelihood in the "
-            f"outputs is not at some targets, for the likelihood {names}, of "
-            "which the Fisher information has no closed form. Received: "
-            f"hessian={self._hessian!r}. Use hessian='empirical_fisher'"
+            f"output {', '.join(names)} is not, at some targets, and so that "
+            f"of {self._variables[-1].path} may not be. (The Fisher "
+            "information, which always is, has no closed form there.) Use "
+            "hessian='empirical_fisher', or train the model until it fits "
+            f"these targets. Received: hessian={self._hessian!r}"
         )
 
     def _check_sums(self, total: Any) -> None:

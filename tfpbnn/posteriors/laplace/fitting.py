@@ -140,6 +140,7 @@ def laplace(
     curvature = Curvature(
         network,
         variables,
+        names,
         likelihoods,
         hessian,
         lambda: batches.over(x, y, sample_weight, batch_size),

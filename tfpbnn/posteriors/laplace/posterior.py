@@ -166,7 +166,7 @@ class LaplacePosterior(NetworkPosterior):
         )
         for block in self._weighed(precisions):
             first = precisions[block.weights[0]]
-            penalties += evidence.penalty(block.eigenvalues, 0.0, first)
+            penalties += evidence.penalty(block.eigenvalues, 0.0, float(first))
         return self.log_likelihood - penalties
 
     def tune(self, by_layer: bool = False) -> float | dict[str, float]:
@@ -197,8 +197,10 @@ class LaplacePosterior(NetworkPosterior):
     def _squares(self) -> Array:
         """The sums of squares of each weight's elements that vary."""
         means = map(keras.ops.convert_to_numpy, self.random_weights)
-        vectors = [np.ravel(mean).astype("float64") for mean in means]
-        which = np.repeat(np.arange(len(vectors)), self._sizes)
+        vectors: list[Array] = [
+            np.ravel(mean).astype("float64") for mean in means
+        ]
+        which: Array = np.repeat(np.arange(len(vectors)), self._sizes)
         (block, *_) = self._weighed(self._precision_of_each())
         square = np.concatenate(vectors) ** 2
         return np.bincount(

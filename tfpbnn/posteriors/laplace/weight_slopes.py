@@ -21,12 +21,12 @@ class WeightSlopes:
         uses: the operations that the weight is part of; None where the slopes
             were taken row by row.
         slopes: those in the outputs of each use, `[C, B, T, O]`.
-        by_row: the Jacobian `[C, B, D]` if there are no uses.
+        by_row: the Jacobian `[C, B, D]` if there are no uses; else None.
     """
 
     uses: list[Use] | None
     slopes: Sequence[Tensor] = ()
-    by_row: Tensor | None = None
+    by_row: Tensor = None
 
     @property
     def num_elements(self) -> int:
