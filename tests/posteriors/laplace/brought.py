@@ -41,6 +41,16 @@ def masked():
     return inputs, L.Dense(2)(h), likelihoods.Bernoulli()
 
 
+def one_place():
+    """All kinds of kernels, each applied once for a row."""
+    inputs = keras.Input((1,), dtype="int32")
+    h = L.Embedding(9, 4)(inputs)
+    h = L.Conv1D(3, 1, activation="tanh")(L.MultiHeadAttention(2, 3)(h, h))
+    h = L.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d")(h)
+    h = L.Conv2D(2, (1, 3))(L.Reshape((1, 3, 1))(h))
+    return inputs, L.Dense(3)(L.Flatten()(h)), likelihoods.Categorical()
+
+
 ALL = (convolutional, attention, shared, recurrent, masked)
 
 

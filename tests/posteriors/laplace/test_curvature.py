@@ -111,6 +111,35 @@ def test_fisher_is_the_mean_square_of_the_score(name):
     )
 
 
+OBSERVED = {
+    "mixture": (likelihoods.MixtureNormal(2), [0.1, 0.3, -1, 2, 0.5, 0.2]),
+    "negative binomial": (likelihoods.NegativeBinomial(), [0.7, 0.4]),
+    "student of learned df": (likelihoods.StudentT(None), [0.3, 0.2, 1.0]),
+}
+
+
+@pytest.mark.parametrize("name", sorted(OBSERVED))
+def test_observed_curvature_is_that_of_second_derivatives(name):
+    likelihood, outputs = OBSERVED[name]
+    outputs = tf.constant([outputs] * 4, tf.float64)
+    y = tf.constant([[0.0], [1.0], [2.0], [5.0]], tf.float64)
+    with tf.GradientTape() as outer:
+        outer.watch(outputs)
+        with tf.GradientTape() as inner:
+            inner.watch(outputs)
+            value = -likelihood.log_prob(y, outputs)
+        slope = inner.gradient(value, outputs)
+    hessian = outer.batch_jacobian(slope, outputs).numpy()
+    values, vectors = np.linalg.eigh(hessian)
+    clipped = vectors * np.maximum(values, 0)[:, None]
+    expected = clipped @ np.swapaxes(vectors, -1, -2)
+    factor, share = hessians.observed_factor(likelihood, outputs, y)
+    found = tf.linalg.matmul(factor, factor, transpose_b=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-9)
+    largest = np.abs(values).max(-1)
+    np.testing.assert_allclose(share, values[:, 0] / largest, rtol=1e-6)
+
+
 @pytest.fixture(scope="module", params=brought.ALL, ids=lambda b: b.__name__)
 def case(request):
     """A model, its data and the exact curvature `[D, D]`."""
@@ -182,6 +211,26 @@ def test_kronecker_is_exact_for_one_row_of_one_layer():
     np.testing.assert_allclose(
         np.sort(kron.eigenvalues), full.eigenvalues, rtol=1e-4, atol=1e-4
     )
+
+
+def test_kronecker_is_exact_for_one_row_of_one_place():
+    """Of each weight, whatever layer it is in."""
+    model, x, y = brought.made(brought.one_place, rows=1)
+    outputs, slopes = brought.jacobians(model, x)
+    factor = hessians.fisher_factor(model.loss, tf.constant(outputs)).numpy()
+    columns = np.einsum("ntpd,ntpc->cd", slopes, factor)
+    posterior = laplace(model, x, y, structure="kron")
+    assert posterior.by_row == ()
+    sizes = [int(np.prod(v.shape)) for v in model.trainable_variables]
+    parts = np.split(columns, np.cumsum(sizes)[:-1], axis=1)
+    founds = np.split(posterior.eigenvalues, np.cumsum(sizes)[:-1])
+    for variable, part, found in zip(
+        model.trainable_variables, parts, founds, strict=True
+    ):
+        exact = np.linalg.eigvalsh(part.T @ part)
+        np.testing.assert_allclose(
+            np.sort(found), exact, rtol=1e-3, atol=1e-5, err_msg=variable.path
+        )
 
 
 def test_kronecker_of_a_lookup_counts_words():
