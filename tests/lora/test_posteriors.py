@@ -57,11 +57,6 @@ def test_adapters_have_the_posterior(method, tmp_path):
     found = draws(posterior)
     assert np.all(np.std(found, axis=0).max(axis=-1) > 1e-4)
     np.testing.assert_allclose(np.sum(found, axis=-1), 1, rtol=1e-4)
-    paths = [str(tmp_path / n) for n in ("p.keras", "x.npy", "y.npy")]
-    posterior.save(paths[0])
-    np.save(paths[1], IMAGES)
-    np.save(paths[2], found)
-    fresh.run(FRESH, *paths)
     path = tmp_path / "adapters.npz"  # of the mean
     lora.save_adapters(posterior.network, path)
     again = lora.load_adapters(network(), path)
@@ -70,6 +65,15 @@ def test_adapters_have_the_posterior(method, tmp_path):
         posterior.predict(IMAGES, verbose=0),
         rtol=1e-5,
     )
+
+
+def test_a_fresh_process_loads_it(tmp_path):
+    _, posterior = fitted("laplace")
+    paths = [str(tmp_path / n) for n in ("p.keras", "x.npy", "y.npy")]
+    posterior.save(paths[0])
+    np.save(paths[1], IMAGES)
+    np.save(paths[2], draws(posterior))
+    fresh.run(FRESH, *paths)
 
 
 def test_a_served_posterior_predicts_the_same(tmp_path):

@@ -54,6 +54,8 @@ def test_what_is_before_the_activation_is_linear(activation):
     moments = [p.output_moments(X[:4]) for p in posteriors]
     for found, expected in zip(*moments, strict=True):
         np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-5)
+    if activation == "exponential":
+        return  # the rest is the same
     means = [
         tfpbnn.predict(p, X, 20, seed=0, verbose=0).mean for p in posteriors
     ]

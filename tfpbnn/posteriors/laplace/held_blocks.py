@@ -117,6 +117,11 @@ class HeldBlock:
             return block
         return block.weighed(ratios)
 
+    def reweigh(self, precisions: Array, new: Array) -> None:
+        """Keeps the block for another prior; mostly it is the same."""
+        if len(self.form.weights) > 1:
+            self.assign(self.weighed(precisions, new))
+
     def _ratios(self, precisions: Any) -> Any:
         """Of the precisions of elements to the first's; None in one weight."""
         weights = self.form.weights

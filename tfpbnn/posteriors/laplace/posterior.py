@@ -97,12 +97,9 @@ class LaplacePosterior(NetworkPosterior):
             blocks: in the order and with the shapes of the constructor's.
             log_likelihood: of all data.
         """
-        self._set_blocks(blocks)
-        self._log_likelihood.assign(log_likelihood)
-
-    def _set_blocks(self, blocks: Sequence[Block]) -> None:
         for held, block in zip(self._held, blocks, strict=True):
             held.assign(block)
+        self._log_likelihood.assign(log_likelihood)
 
     @property
     def prior_precision(self) -> float | dict[str, float]:
@@ -126,7 +123,8 @@ class LaplacePosterior(NetworkPosterior):
         return keras.ops.convert_to_numpy(self._prior_precision)
 
     def _set_precisions(self, precisions: Array) -> None:
-        self._set_blocks(self._weighed(precisions))
+        for held in self._held:
+            held.reweigh(self._precision_of_each(), precisions)
         self._prior_precision.assign(precisions)
 
     def _weighed(self, precisions: Array) -> list[Block]:
