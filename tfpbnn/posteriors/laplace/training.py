@@ -167,7 +167,7 @@ class _Penalties:
         self._factors = [tf.Variable(0.0, trainable=False) for _ in variables]
         self.assign(precisions)
         for variable, factor in zip(variables, self._factors, strict=True):
-            variable.regularizer = _penalty(factor)
+            variable.regularizer = _Penalty(factor)
 
     def assign(self, precisions: Any) -> None:
         for factor, precision in zip(self._factors, precisions, strict=True):
@@ -178,16 +178,24 @@ class _Penalties:
             variable.regularizer = None
 
 
-def _penalty(factor: tf.Variable) -> Any:
-    def penalty(weight: Any) -> Tensor:
-        square = tf.reduce_sum(tf.square(tf.convert_to_tensor(weight)))
-        return tf.cast(factor, square.dtype) * square
+class _Penalty:
+    """The penalty of one weight."""
 
-    return penalty
+    def __init__(self, factor: tf.Variable):
+        self._factor = factor
+
+    def __call__(self, weight: Any) -> Tensor:
+        square = tf.reduce_sum(tf.square(tf.convert_to_tensor(weight)))
+        return tf.cast(self._factor, square.dtype) * square
 
 
 def _check_plain(variables: list[keras.Variable]) -> None:
-    penalized = [v.path for v in variables if v.regularizer is not None]
+    penalized = [
+        v.path
+        for v in variables
+        # A training that was interrupted leaves its own behind.
+        if not isinstance(v.regularizer, _Penalty | None)
+    ]
     if penalized:
         raise ValueError(
             "`model` must have no regularizers on weights with a prior, which "
