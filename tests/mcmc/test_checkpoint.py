@@ -114,7 +114,7 @@ def test_chains_go_on_with_their_data_alone(tmp_path, monkeypatch):
     before = file.read_bytes()
     with pytest.raises(ValueError, match="`y` must be given"):
         again(None, None)
-    with pytest.raises(ValueError, match="(?s)same model, data.* with data="):
+    with pytest.raises(ValueError, match=r"(?s)same model, data.* with data="):
         again(rows, rows**3)
     assert file.read_bytes() == before
 

@@ -3,6 +3,7 @@
 The limits are those of `test_sample`.
 """
 
+import types
 import warnings
 
 import keras
@@ -83,6 +84,33 @@ def test_what_all_chains_take_at_once_is_checked_before(monkeypatch):
     checks.check_program(density, 16)
     with pytest.raises(ValueError, match=r"GiB.*num_chains=17\. Take fewer"):
         checks.check_program(density, 17)
+
+
+@pytest.mark.parametrize(
+    ("is_pooled", "what"),
+    [(True, 'take kernel="nuts"'), (False, 'begin at init="map"')],
+    ids=["together", "each by itself"],
+)
+@pytest.mark.parametrize("apart", [0.0, 2.0])
+def test_chains_that_disagree_are_told_of(is_pooled, what, apart):
+    """Four chains, of which one is elsewhere."""
+    found = np.random.default_rng(0).normal(size=(4, 400, 5, 1))
+    found[0] += apart
+    statistics = {
+        "is_divergent": np.zeros((4, 400), bool),
+        "num_gradients": np.full((4, 400), 7),
+    }
+    posterior = types.SimpleNamespace(
+        statistics=statistics,
+        num_chains=4,
+        num_samples=400,
+        predictions=lambda x: found,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        checks.warn_of_chains(posterior, None, 1023, is_pooled)
+    said = [str(w.message) for w in caught]
+    assert bool(said) == any(what in note for note in said) == bool(apart)
 
 
 @pytest.mark.parametrize(
