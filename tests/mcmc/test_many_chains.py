@@ -104,7 +104,7 @@ def test_chains_that_disagree_are_told_of(is_pooled, what, apart):
         statistics=statistics,
         num_chains=4,
         num_samples=400,
-        predictions=lambda x: found,
+        predictions=lambda _: found,
     )
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
