@@ -11,7 +11,7 @@ import numpy as np
 from tfpbnn import metrics
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Array, Config
-from tfpbnn.calibration.conformal.base import Saved, load
+from tfpbnn.calibration.conformal.files import Saved, load
 from tfpbnn.decisions import guarantees
 from tfpbnn.decisions.guarantees import Cases
 from tfpbnn.metrics.losses import losses
