@@ -1,12 +1,15 @@
-"""Effective draws of predictions per second: ours beside NumPyro's NUTS.
+"""Effective draws of predictions per second: ours beside other NUTS.
 
-    python benchmarks/mcmc.py --samplers nuts mclmc chees numpyro --repeats 3
+    python benchmarks/mcmc.py --samplers nuts mclmc chees numpyro blackjax
 
 Each run is a process of its own, and its time is that of everything: tracing,
 compiling, warm-up and draws. What counts is the median, over 20 test points, of
 the bulk effective sample size of the mean prediction. The time to 400 of them
 is that of a run of few draws, for all that comes before them, and of the rest
-in proportion. `--processor` counts processor time, for busy machines.
+in proportion. The share of compiling is the time of a run of one step of
+warm-up and one draw, of that of the whole. `--processor` counts processor time,
+for busy machines. NumPyro and BlackJAX may have a Python of their own
+(`--numpyro-python`, `--blackjax-python`).
 """
 
 import argparse
@@ -20,11 +23,13 @@ import time
 
 import numpy as np
 
-CHAINS, WARMUP, DRAWS = 4, 500, 500
+CHAINS = 4
+# Steps of warm-up, and draws of each chain.
+WHOLE, FEW, FIRST = (500, 500), (500, 10), (1, 1)
 CLOCK = "MCMC_BENCHMARK_PROCESSOR"
-WANTED, FEW = 400, 10
-# Of kernels whose chains learn from each other: chains, and draws of each.
-MANY = (16, 150)
+WANTED = 400
+# Of kernels whose chains learn from each other: chains, and a whole run.
+MANY = (16, (500, 150))
 HIDDEN = {"13-50-1": (13, (50,), 500), "1-50-50-1": (1, (50, 50), 200)}
 
 
@@ -40,7 +45,7 @@ def data(name):
     return x[:rows], y[:rows, None].astype("float32"), x[rows:]
 
 
-def ours(name, kernel, seed, few):
+def ours(name, kernel, seed, steps):
     """Predictions `[C, S, 20]` of `tfpbnn.mcmc.sample`."""
     import keras
 
@@ -57,8 +62,8 @@ def ours(name, kernel, seed, few):
         ]
     )
     kernel, _, init = kernel.partition("+")
-    chains, draws = MANY if kernel in ("chees", "snaper") else (CHAINS, DRAWS)
-    draws = FEW if few else draws
+    chains, whole = MANY if kernel in ("chees", "snaper") else (CHAINS, WHOLE)
+    warmup, draws = whole if steps == WHOLE else steps
     began = now()
     posterior = tfpbnn.mcmc.sample(
         model,
@@ -67,7 +72,7 @@ def ours(name, kernel, seed, few):
         kernel,
         likelihood=tfpbnn.likelihoods.Normal(scale=0.1),
         num_chains=chains,
-        num_warmup=WARMUP,
+        num_warmup=warmup,
         num_samples=draws,
         init=init or None,
         seed=seed,
@@ -78,41 +83,58 @@ def ours(name, kernel, seed, few):
     return took, posterior.predictions(test)[..., 0], float(gradients)
 
 
-def numpyro(name, kernel, seed, few):
+def forward(parameters, x):
+    """The network in JAX, of its kernels and biases in turn."""
+    import jax.numpy as jnp
+
+    *hidden, (kernel, bias) = parameters
+    for w, b in hidden:
+        x = jnp.tanh(x @ w + b)
+    return x @ kernel + bias
+
+
+def shapes(name):
+    """Of kernels and biases."""
+    inputs, hidden, _ = HIDDEN[name]
+    pairs = itertools.pairwise([inputs, *hidden, 1])
+    return [(pair, pair[1:]) for pair in pairs]
+
+
+def predictions(draws, test):
+    """`[C, S, 20]` of draws `[C, S, ...]`."""
+    import jax
+
+    run = jax.vmap(jax.vmap(lambda p: forward(p, test)[..., 0]))
+    return np.asarray(run(draws))
+
+
+def numpyro(name, kernel, seed, steps):
     """The same by NumPyro, with its chains in parallel or vectorized."""
     method = kernel.partition("+")[2] or "parallel"
-    os.environ["XLA_FLAGS"] = f"--xla_force_host_platform_device_count={CHAINS}"
     import jax
-    import jax.numpy as jnp
     import numpyro
     from numpyro import distributions as dist
     from numpyro.infer import MCMC, NUTS
 
     x, y, test = data(name)
-    inputs, hidden, _ = HIDDEN[name]
-    widths = [inputs, *hidden, 1]
 
-    def forward(parameters, x):
-        h = x
-        for i in range(len(widths) - 1):
-            h = h @ parameters[f"w{i}"] + parameters[f"b{i}"]
-            h = jnp.tanh(h) if i < len(widths) - 2 else h
-        return h
+    def normal(path, shape):
+        prior = dist.Normal(0, 1).expand(shape).to_event(len(shape))
+        return numpyro.sample(path, prior)
 
     def model(x, y):
-        parameters = {}
-        for i, shape in enumerate(itertools.pairwise(widths)):
-            w = dist.Normal(0, 1).expand(shape).to_event(2)
-            b = dist.Normal(0, 1).expand(shape[1:]).to_event(1)
-            parameters[f"w{i}"] = numpyro.sample(f"w{i}", w)
-            parameters[f"b{i}"] = numpyro.sample(f"b{i}", b)
+        parameters = [
+            (normal(f"w{i}", kernel), normal(f"b{i}", bias))
+            for i, (kernel, bias) in enumerate(shapes(name))
+        ]
         numpyro.sample("y", dist.Normal(forward(parameters, x), 0.1), obs=y)
 
     began = now()
+    warmup, count = steps
     mcmc = MCMC(
         NUTS(model),
-        num_warmup=WARMUP,
-        num_samples=FEW if few else DRAWS,
+        num_warmup=warmup,
+        num_samples=count,
         num_chains=CHAINS,
         chain_method=method,
         progress_bar=False,
@@ -120,9 +142,55 @@ def numpyro(name, kernel, seed, few):
     mcmc.run(jax.random.PRNGKey(seed), x, y, extra_fields=("num_steps",))
     draws = jax.block_until_ready(mcmc.get_samples(group_by_chain=True))
     took = now() - began
-    predict = jax.vmap(jax.vmap(lambda p: forward(p, test)[..., 0]))
-    steps = mcmc.get_extra_fields()["num_steps"]
-    return took, np.asarray(predict(draws)), float(steps.mean())
+    draws = [(draws[f"w{i}"], draws[f"b{i}"]) for i in range(len(shapes(name)))]
+    gradients = mcmc.get_extra_fields()["num_steps"]
+    return took, predictions(draws, test), float(gradients.mean())
+
+
+def blackjax(name, _, seed, steps):
+    """The same by BlackJAX, a chain a device, as NumPyro does in parallel."""
+    import blackjax
+    import jax
+
+    x, y, test = data(name)
+    warmup, count = steps
+
+    def log_density(parameters):
+        squares = sum((p**2).sum() for p in jax.tree.leaves(parameters))
+        error = (y - forward(parameters, x)) / 0.1
+        return -(squares + (error**2).sum()) / 2
+
+    def chain(key):
+        places, warm, moves = jax.random.split(key, 3)
+        start = [
+            tuple(
+                jax.random.normal(jax.random.fold_in(place, i), shape)
+                for i, shape in enumerate(pair)
+            )
+            for place, pair in zip(
+                jax.random.split(places, len(shapes(name))),
+                shapes(name),
+                strict=True,
+            )
+        ]
+        adaptation = blackjax.window_adaptation(blackjax.nuts, log_density)
+        (state, found), _ = adaptation.run(warm, start, num_steps=warmup)
+        step = blackjax.nuts(log_density, **found).step
+
+        def body(state, key):
+            state, info = step(key, state)
+            return state, (state.position, info.num_integration_steps)
+
+        return jax.lax.scan(body, state, jax.random.split(moves, count))[1]
+
+    began = now()
+    keys = jax.random.split(jax.random.PRNGKey(seed), CHAINS)
+    draws, gradients = jax.block_until_ready(jax.pmap(chain)(keys))
+    took = now() - began
+    return took, predictions(draws, test), float(gradients.mean())
+
+
+OTHERS = {"numpyro": numpyro, "blackjax": blackjax}
 
 
 def now():
@@ -130,12 +198,18 @@ def now():
     return time.process_time() if CLOCK in os.environ else time.monotonic()
 
 
-def run_one(name, sampler, seed, few):
+def run_one(name, sampler, seed, steps):
     """Prints the figures of one run as JSON."""
+    run = OTHERS.get(sampler.partition("+")[0], ours)
+    if run is not ours:  # a device for each chain
+        devices = f"--xla_force_host_platform_device_count={CHAINS}"
+        os.environ["XLA_FLAGS"] = devices
     import arviz
 
-    run = numpyro if sampler.startswith("numpyro") else ours
-    took, predictions, gradients = run(name, sampler, seed, few)
+    took, predictions, gradients = run(name, sampler, seed, steps)
+    if steps == FIRST:
+        print(json.dumps({"seconds": took}))
+        return
     found = arviz.convert_to_dataset({"x": predictions})
     ess = float(np.median(arviz.ess(found)["x"]))
     figures = {
@@ -153,12 +227,14 @@ def run_one(name, sampler, seed, few):
     print(json.dumps(figures))
 
 
-def child(arguments, sampler, seed, few=False):
+def child(arguments, sampler, seed, steps=WHOLE):
     """The figures of one run in a process of its own."""
-    is_numpyro = sampler.startswith("numpyro")
-    python = arguments.numpyro_python if is_numpyro else sys.executable
+    python = {
+        "numpyro": arguments.numpyro_python,
+        "blackjax": arguments.blackjax_python,
+    }.get(sampler.partition("+")[0], sys.executable)
     command = [python, __file__, "--network", arguments.network]
-    command += ["--one", sampler, str(seed), *(["--few"] if few else [])]
+    command += ["--one", sampler, *map(str, (seed, *steps))]
     clock = {CLOCK: "1"} if arguments.processor else {}
     out = subprocess.run(
         command,
@@ -171,11 +247,15 @@ def child(arguments, sampler, seed, few=False):
 
 
 def measured(arguments, sampler, seed):
-    """The figures of a whole run, and the time to as many draws as wanted."""
+    """The figures of a whole run, of compiling, and to as many draws."""
     whole = child(arguments, sampler, seed)
-    before = child(arguments, sampler, seed, few=True)["seconds"]
+    before, first = (
+        child(arguments, sampler, seed, steps)["seconds"]
+        for steps in (FEW, FIRST)
+    )
     share = WANTED / whole["ess"]
     whole["seconds_to_400"] = before + share * (whole["seconds"] - before)
+    whole["compiling"] = first / whole["seconds"]
     return whole
 
 
@@ -185,27 +265,34 @@ def main():
     parser.add_argument("--samplers", nargs="+", default=["nuts", "numpyro"])
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--numpyro-python", default=sys.executable)
+    parser.add_argument("--blackjax-python", default=sys.executable)
     parser.add_argument("--processor", action="store_true")
-    parser.add_argument("--one", nargs=2)
-    parser.add_argument("--few", action="store_true")
+    parser.add_argument("--one", nargs=4)
     arguments = parser.parse_args()
     if arguments.one:
-        sampler, seed = arguments.one
-        run_one(arguments.network, sampler, int(seed), arguments.few)
+        sampler, seed, *steps = arguments.one
+        run_one(arguments.network, sampler, int(seed), tuple(map(int, steps)))
         return
     found = {sampler: [] for sampler in arguments.samplers}
     for seed in range(arguments.repeats):
         for sampler in arguments.samplers:
             found[sampler].append(measured(arguments, sampler, seed))
             print(sampler, found[sampler][-1], flush=True)
+    names = (
+        "ess_per_second",
+        "seconds_to_400",
+        "compiling",
+        "gradients_per_effective_draw",
+        "r_hat",
+    )
     for sampler, runs in found.items():
-        rate, to_400 = (
-            statistics.median(run[name] for run in runs)
-            for name in ("ess_per_second", "seconds_to_400")
+        rate, to_400, compiling, gradients, r_hat = (
+            statistics.median(run[name] for run in runs) for name in names
         )
         print(
             f"{sampler:20s} {rate:8.2f} effective draws a second, "
-            f"{to_400:7.1f} s to {WANTED}"
+            f"{to_400:7.1f} s to {WANTED}, {compiling:.0%} compiling, "
+            f"{gradients:.0f} gradients an effective draw, R-hat {r_hat:.3f}"
         )
 
 

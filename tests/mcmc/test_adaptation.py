@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import tensorflow as tf
+from scipy import stats
 
 from tfpbnn.mcmc import adaptation
 from tfpbnn.mcmc.kernels import NUTS, Stage, Target
@@ -80,3 +81,30 @@ def test_trees_are_small_at_first(depth, is_early, most):
     )
     np.testing.assert_array_equal(step.num_gradients, [most])
     np.testing.assert_allclose(step.slope, -step.position, rtol=1e-6)
+
+
+@pytest.mark.parametrize("wanted", [0.6, 0.8, 0.95])
+@pytest.mark.parametrize("begin", [0.3, 1.0, 2.0])
+@pytest.mark.parametrize("states", [1, 4], ids=["hmc", "nuts"])
+def test_draws_are_accepted_as_often_as_wanted(wanted, begin, states):
+    """Though single steps are accepted as chance has it.
+
+    Errors of energies are Normal(-mu, 2 mu) in many dimensions, of which the
+    acceptance is 2 Phi(-sqrt(mu / 2)); mu grows with the fourth power of the
+    step, and steps that are too long are never accepted. The acceptances of
+    2000 chains have a mean that is known to within 0.002.
+    """
+    rng = np.random.default_rng(0)
+
+    def spread(log):
+        return np.where(log < 1.1, 0.13 * np.exp(4 * log), np.inf)
+
+    state = adaptation.start_at(tf.fill([2000], np.log(begin)))
+    for _ in range(50):  # the end of a warm-up
+        mu = np.minimum(spread(state.log.numpy()), 1e6)
+        errors = rng.normal(-mu, np.sqrt(2 * mu), (states, 2000))
+        found = np.exp(np.minimum(errors, 0)).mean(0)
+        state = adaptation.updated(state, tf.constant(found), wanted)
+    mu = spread(state.average.numpy())
+    acceptance = 2 * stats.norm.cdf(-np.sqrt(mu / 2))
+    assert abs(acceptance.mean() - wanted) < 0.05

@@ -14,6 +14,7 @@ import pytest
 import tfpbnn
 from tests.fresh import ROOT
 from tfpbnn.mcmc import checkpoint as module
+from tfpbnn.mcmc import runner
 
 PROGRAM = """
 import sys
@@ -87,6 +88,34 @@ def test_a_file_of_other_arguments_is_refused_and_left_alone(tmp_path):
     before = file.read_bytes()
     with pytest.raises(ValueError, match=r"seed=1 \(now 2\)"):
         module.Checkpoint(file, {"seed": 2}).resumed([], 9)
+    assert file.read_bytes() == before
+
+
+def test_chains_go_on_with_their_data_alone(tmp_path, monkeypatch):
+    """Data are not in the file, which is left alone if they are missing."""
+
+    def interrupted(self, groups, bar):
+        self._checkpoint.write(groups)
+        return False
+
+    monkeypatch.setattr(runner.Runner, "compile", lambda *_: None)
+    monkeypatch.setattr(runner.Runner, "run", interrupted)
+    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    file = tmp_path / "chains.npz"
+
+    def again(x, y):
+        likelihood = tfpbnn.likelihoods.Normal(scale=0.3)
+        arguments = {"likelihood": likelihood, "seed": 0, "checkpoint": file}
+        tfpbnn.mcmc.sample(model, x, y, num_chains=1, **arguments)
+
+    rows = np.linspace(-1, 1, 20)[:, None]
+    with pytest.raises(KeyboardInterrupt):
+        again(rows, rows)
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="`y` must be given"):
+        again(None, None)
+    with pytest.raises(ValueError, match=r"(?s)same model, data.* with data="):
+        again(rows, rows**3)
     assert file.read_bytes() == before
 
 

@@ -3,6 +3,7 @@
 The limits are those of `test_sample`.
 """
 
+import types
 import warnings
 
 import keras
@@ -86,10 +87,42 @@ def test_what_all_chains_take_at_once_is_checked_before(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("kernel", "mass_matrix"), [("chees", "dense"), ("snaper", None)]
+    ("is_pooled", "what"),
+    [(True, 'take kernel="nuts"'), (False, 'begin at init="map"')],
+    ids=["together", "each by itself"],
+)
+@pytest.mark.parametrize("apart", [0.0, 2.0])
+def test_chains_that_disagree_are_told_of(is_pooled, what, apart):
+    """Four chains, of which one is elsewhere."""
+    found = np.random.default_rng(0).normal(size=(4, 400, 5, 1))
+    found[0] += apart
+    statistics = {
+        "is_divergent": np.zeros((4, 400), bool),
+        "num_gradients": np.full((4, 400), 7),
+    }
+    posterior = types.SimpleNamespace(
+        statistics=statistics,
+        num_chains=4,
+        num_samples=400,
+        predictions=lambda _: found,
+    )
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        checks.warn_of_chains(posterior, None, 1023, is_pooled)
+    said = [str(w.message) for w in caught]
+    assert bool(said) == any(what in note for note in said) == bool(apart)
+
+
+@pytest.mark.parametrize(
+    ("kernel", "mass_matrix"),
+    [("chees", "dense"), ("snaper", None), ("nuts", "diag")],
 )
 def test_a_hard_posterior(kernel, mass_matrix):
-    """Condition number 1000, with all widths, or with none."""
+    """Condition number 1000, with all widths, with none, or those of weights.
+
+    Its directions are not those of weights. Chains that move each by itself
+    take it too.
+    """
     rng = np.random.default_rng(0)
     widths = np.geomspace(1.0, 1000**-0.5, INPUTS + 1)
     turn = np.linalg.qr(rng.normal(size=(INPUTS + 1, INPUTS + 1)))[0]
@@ -116,7 +149,7 @@ def test_a_hard_posterior(kernel, mass_matrix):
             verbose=0,
         )
     covariance = np.linalg.inv(design.T @ design + 1e-6 * np.eye(INPUTS + 1))
-    assert posterior.num_chains == 16
+    assert posterior.num_chains == (4 if kernel == "nuts" else 16)
     assert_normal(vectors(posterior), np.zeros(INPUTS + 1), covariance)
 
 

@@ -183,3 +183,62 @@ def test_variational_inference_agrees_on_a_linear_model(linear):
     )
     np.testing.assert_allclose(p.mean, q.mean, atol=0.05)
     np.testing.assert_allclose(p.stddev, q.stddev, rtol=0.02)
+
+
+def exact_noise(x, y):
+    """The evidence of noise, with Normal(0, 0.5) priors of all weights.
+
+    Returns:
+        a grid of log scales, and the log-evidences there.
+    """
+    log_scale = np.linspace(-2, 1, 601)
+    design = np.c_[x, np.ones(len(x))]
+    prior = 0.25 * design @ design.T
+    evidence = [
+        stats.multivariate_normal.logpdf(
+            y[:, 0], cov=prior + np.exp(2 * s) * np.eye(len(x))
+        )
+        for s in log_scale
+    ]
+    return log_scale, np.array(evidence)
+
+
+def test_variational_inference_agrees_where_noise_is_learned():
+    """Its noise has the most evidence, and chains draw theirs."""
+    x = np.tile([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0]], (20, 1))
+    noise = np.random.default_rng(2).normal(size=80)
+    y = (x @ [1.0, -0.5] + 0.3 + 0.5 * noise)[:, None]
+    wide = tfpbnn.priors.Normal(scale=0.5)
+    layer = tfpbnn.layers.DenseFlipout(
+        1,
+        kernel_prior=wide,
+        bias_prior=wide,
+        bias_posterior="mean_field_normal",
+    )
+    head = tfpbnn.layers.HomoscedasticScale(1.0, name="noise")
+    model = tfpbnn.Sequential([keras.Input((2,)), layer, head])
+    rate = keras.optimizers.schedules.CosineDecay(0.1, 150)
+    optimizer = keras.optimizers.Adam(rate)
+    model.compile(optimizer, loss=tfpbnn.likelihoods.Normal())
+    model.fit(x, y, batch_size=80, epochs=150, verbose=0)
+    chains = sample(model, x, y, init="vi", num_warmup=200)
+    log_scale, evidence = exact_noise(x, y)
+    weight = stats.halfcauchy.logpdf(np.exp(log_scale)) + log_scale + evidence
+    weight = np.exp(weight - weight.max())
+    weight /= weight.sum()
+    (drawn,) = chains.scales.values()
+    assert_mean(np.log(drawn), weight @ log_scale)
+    assert_mean(np.log(drawn) ** 2, weight @ log_scale**2)
+    p, q = (
+        tfpbnn.predict(m, x[:4], 3000, draws="coherent", seed=0)
+        for m in (model, chains)
+    )
+    best = np.exp(log_scale[evidence.argmax()])
+    np.testing.assert_allclose(p.aleatoric_variance**0.5, best, rtol=0.03)
+    np.testing.assert_allclose(p.mean, q.mean, atol=0.02)
+    # Chains know that the noise may be another, of which it is a bit wider.
+    np.testing.assert_allclose(p.stddev, q.stddev, rtol=0.05)
+    for one in (p, q):
+        np.testing.assert_allclose(
+            one.epistemic_variance, 3 * best**2 / 80, rtol=0.15
+        )

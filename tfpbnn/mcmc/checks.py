@@ -60,19 +60,22 @@ def _memory() -> float:
         return math.inf
 
 
-def warn_of_chains(posterior: ChainPosterior, x: Any, most: int) -> None:
+def warn_of_chains(
+    posterior: ChainPosterior, x: Any, most: int, is_pooled: bool
+) -> None:
     """Warns if the draws can't be relied on, with what to do.
 
     Args:
         posterior: the draws.
         x: some inputs.
         most: gradients of the longest path.
+        is_pooled: whether the chains have learned from each other.
     """
     statistics = posterior.statistics
     notes = [
         *_of_divergences(statistics["is_divergent"]),
         *_of_depth(statistics["num_gradients"], most),
-        *_of_convergence(posterior, x),
+        *_of_convergence(posterior, x, is_pooled),
     ]
     for note in notes:
         warnings.warn(note, stacklevel=3)
@@ -100,7 +103,9 @@ def _of_depth(num_gradients: Any, most: int) -> list[str]:
     ]
 
 
-def _of_convergence(posterior: ChainPosterior, x: Any) -> list[str]:
+def _of_convergence(
+    posterior: ChainPosterior, x: Any, is_pooled: bool
+) -> list[str]:
     try:
         convergence.arviz()
     except ImportError:
@@ -115,10 +120,16 @@ def _of_convergence(posterior: ChainPosterior, x: Any) -> list[str]:
     if posterior.num_chains > 1:
         r_hat = float(np.nanmax(convergence.r_hat(draws), initial=1.0))
     if r_hat > _R_HAT:
+        otherwise = (
+            # They begin near modes already, and one program moves them all.
+            'take kernel="nuts", whose paths and widths suit each chain'
+            if is_pooled
+            else 'begin at init="map" or a trained model'
+        )
         notes.append(
             f"Chains don't agree: R-hat of predictions is up to {r_hat:.2f} "
             f"(above {_R_HAT}). Raise `num_warmup` and `num_samples`, or "
-            'begin at init="map" or a trained model.'
+            f"{otherwise}."
         )
     effective = float(np.nanmin(convergence.ess(draws)))
     if effective < _LEAST_ESS:

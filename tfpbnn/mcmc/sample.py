@@ -197,7 +197,8 @@ def sample(
         row_shards,
     )
     posterior = _drawn(problem, settings, places, init, checkpoint, verbose)
-    warn_of_chains(posterior, problem.some_rows(), 2**max_tree_depth - 1)
+    most = 2**max_tree_depth - 1
+    warn_of_chains(posterior, problem.some_rows(), most, is_pooled)
     return posterior
 
 
