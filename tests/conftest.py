@@ -29,7 +29,6 @@ def pytest_collection_finish():
     """What imports made stays: there is no need to look for garbage in it."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(100_000, 20, 100)
 
 
 # Programs as users write them: their graphs are optimized, as users' are.
