@@ -8,13 +8,15 @@ log-likelihood (nats, lower is better) before, at and after the jump.
 - "remember": `tfpbnn.update_prior` makes each day's posterior the prior of the
   next;
 - "forget": the same, and a day counts 0.7 as much each day later;
-- "forget on alarm": days are remembered well (0.95), until predictions are
-  worse than they should be; then nearly all is forgotten at once.
+- "forget on alarm": days are remembered well (0.95), until a
+  `tfpbnn.monitor.UncertaintyMonitor` finds the model overconfident; then nearly
+  all is forgotten at once.
 
     python examples/drifting_stream.py
 """
 
 import argparse
+import tempfile
 
 import keras
 import numpy as np
@@ -60,24 +62,38 @@ def new_model():
     return model
 
 
-def alarm(predictive, y):
-    """Whether a day is worse than its own predictions say it would be.
+class Watch:
+    """A monitor that raises an alarm as soon as the model is overconfident."""
 
-    The log-likelihood of labels that are drawn from the prediction has a known
-    mean and variance. Put a detector of your own in the place of this one, such
-    as a monitor of the predictions that are served.
-    """
-    p = np.clip(predictive.mean, 1e-6, 1 - 1e-6)
-    losses = -np.log(np.where(y == 1, p, 1 - p))
-    expected = -p * np.log(p) - (1 - p) * np.log(1 - p)
-    variance = p * (1 - p) * np.log(p / (1 - p)) ** 2
-    return np.sum(losses - expected) > 4 * np.sqrt(np.sum(variance))
+    def __init__(self, path, reference):
+        self._alarms = []
+        # A false alarm comes once in 10,000 labels or more, in the mean.
+        self._monitor = tfpbnn.monitor.UncertaintyMonitor(
+            path,
+            reference,
+            control="run",
+            alpha=1e-4,
+            on_alarm=self._alarms.append,
+        )
+
+    def is_alarmed(self, number, predictive, y):
+        """Whether a day's labels say that the world is another one."""
+        ids = [f"day {number}, {row}" for row in range(len(y))]
+        self._monitor.log(ids, predictive)
+        self._monitor.observe(ids, y)
+        found = [a for a in self._alarms if a.signal == "confidence gap"]
+        if found:
+            words, rows = found[0].words, found[0].num_rows
+            print(f"  day {number}, label {rows} since the start: {words}")
+            self._monitor.restart()  # the model is another one from now on
+        self._alarms.clear()
+        return bool(found)
 
 
-def follow(strategy, days, jump, epochs):
+def follow(strategy, days, jump, epochs, folder):
     """Predicts each day before it is learned; gives the nll of each."""
     keras.utils.set_random_seed(0)
-    model, scores = new_model(), []
+    model, watch, scores = new_model(), None, []
     for number in range(days):
         x, y = day(number, jump)
         if number:
@@ -86,9 +102,8 @@ def follow(strategy, days, jump, epochs):
             if strategy == "last day only":
                 model = new_model()
             elif strategy == "forget on alarm":
-                is_new = alarm(p, y)
-                if is_new:
-                    print(f"  alarm on day {number}")
+                watch = watch or Watch(f"{folder}/monitor.db", p)
+                is_new = watch.is_alarmed(number, p, y)
                 model = tfpbnn.update_prior(model, 0.02 if is_new else 0.95)
             else:
                 forgetting = 0.7 if strategy == "forget" else 1.0
@@ -110,7 +125,8 @@ def plot(found, jump, path):
         axes.plot(days, scores, color=COLORS[name], label=name)
     axes.axvline(jump, color="k", lw=0.8, ls=":")
     axes.set(xlabel="day", ylabel="nll of the day before it is learned")
-    axes.set_yscale("log")
+    axes.set_ylim(0, None)
+    axes.text(jump - 0.1, 0.05, "the jump", ha="right")
     axes.legend(frameon=False)
     figure.savefig(path, dpi=120)
 
@@ -125,7 +141,9 @@ def main():
     found = {}
     print(f"{'':16} before  at the jump  the day after  later")
     for name in COLORS:
-        found[name] = scores = follow(name, days, jump, epochs)
+        with tempfile.TemporaryDirectory() as folder:
+            scores = follow(name, days, jump, epochs, folder)
+        found[name] = scores
         parts = scores[: jump - 1], scores[jump - 1 : jump]
         parts += scores[jump : jump + 1], scores[jump + 1 :]
         row = "  ".join(

@@ -40,8 +40,11 @@ def test_a_policy_keeps_its_aim(held_out, aim):
     }[aim]()
     np.testing.assert_allclose(policy.threshold, expected, rtol=1e-12)
     found = policy.decide(p)
+    score = 1 - p.mean.max(-1)
+    # Rounding may put the case of the threshold on either side.
+    is_far = np.abs(score - policy.threshold) > 1e-9
     np.testing.assert_array_equal(
-        found.accept, 1 - p.mean.max(-1) < policy.threshold
+        found.accept[is_far], score[is_far] < policy.threshold
     )
     np.testing.assert_allclose(policy.coverage, found.accept.mean())
     np.testing.assert_allclose(

@@ -85,6 +85,7 @@ def test_many_vectors_and_one(name):
     assert len(notes) == (name == "Python") or name == "LSTM"
 
 
+@pytest.mark.filterwarnings("ignore:.*`max_tree_depth` lets them be")
 def test_chains_run_without_xla_after_one_warning():
     problem, _ = problem_of("Python")
     with pytest.warns(UserWarning, match="XLA can't compile") as caught:

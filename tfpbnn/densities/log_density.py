@@ -172,7 +172,7 @@ class LogDensity:
         parameters: Parameters,
         likelihoods: list[Likelihood | None],
         rows: tuple[Tree, list[Array], list[Array]],
-        most: int = _ROWS,
+        most: int | None = None,
     ):
         """Arranges the data.
 
@@ -182,7 +182,7 @@ class LogDensity:
             likelihoods: of each output; None where there is none.
             rows: features, and targets and weights of each output that has a
                 likelihood; no rows without data.
-            most: how many rows a chunk has at most.
+            most: how many rows a chunk has at most; None for 8192.
         """
         self._network = network
         self._parameters = parameters
@@ -196,7 +196,7 @@ class LogDensity:
             for like in likelihoods
         ]
         self.num_rows = len(rows[2][0])
-        self._most = most
+        self._most = most or _ROWS
         self.rows = keras.tree.map_structure(self._chunked, rows)
         self.data = self.rows
         self.compiler = Compiler()
