@@ -5,7 +5,6 @@ import logging
 
 import keras
 import pytest
-import tensorflow as tf
 
 
 def pytest_addoption(parser):
@@ -29,19 +28,6 @@ def pytest_collection_finish():
     """What imports made stays: there is no need to look for garbage in it."""
     gc.collect()
     gc.freeze()
-
-
-# Programs as users write them: their graphs are optimized, as users' are.
-OPTIMIZED = ("tests/field/", "tests/test_docs.py")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_runtest_setup(item):
-    """Most graphs of tests run a few times: optimizing them takes longer."""
-    is_off = not item.nodeid.startswith(OPTIMIZED)
-    tf.config.optimizer.set_experimental_options(
-        {"disable_meta_optimizer": is_off}
-    )
 
 
 @pytest.fixture(autouse=True)
