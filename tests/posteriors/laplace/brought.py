@@ -18,7 +18,7 @@ def convolutional():
 
 def attention():
     inputs = keras.Input((6,), dtype="int32")
-    h = L.Embedding(9, 4)(inputs)
+    h = L.Embedding(9, 4, name="tokens")(inputs)
     h = L.Conv1D(3, 2)(L.MultiHeadAttention(2, 3)(h, h))
     h = L.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d")(h)
     return inputs, L.Dense(2)(h), likelihoods.Categorical()
@@ -44,7 +44,7 @@ def masked():
 def one_place():
     """All kinds of kernels, each applied once for a row."""
     inputs = keras.Input((1,), dtype="int32")
-    h = L.Embedding(9, 4)(inputs)
+    h = L.Embedding(9, 4, name="tokens")(inputs)
     h = L.Conv1D(3, 1, activation="tanh")(L.MultiHeadAttention(2, 3)(h, h))
     h = L.EinsumDense("abc,cd->abd", (None, 3), bias_axes="d")(h)
     h = L.Conv2D(2, (1, 3))(L.Reshape((1, 3, 1))(h))

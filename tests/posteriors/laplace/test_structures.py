@@ -114,7 +114,7 @@ def test_a_low_rank_has_the_largest_eigenvalues():
 
 
 def test_draws_have_the_variances(low_rank):
-    low_rank.prior_precision = {"embedding": 0.5, "*": 2.0}
+    low_rank.prior_precision = {"tokens": 0.5, "*": 2.0}
 
     @tf.function
     def drawn(number):
