@@ -144,3 +144,13 @@ def acceptance(log_ratio: Tensor) -> Tensor:
 def is_divergent(log_ratio: Tensor) -> Tensor:
     """Whether the energy at the end of a path is far off."""
     return tf.logical_not(log_ratio > -_DIVERGENT)
+
+
+def value_and_slope(
+    log_prob: Callable[[Tensor], Tensor], position: Tensor
+) -> tuple[Tensor, Tensor]:
+    """The log-densities `[C]` of positions `[C, D]`, and their gradients."""
+    with tf.GradientTape() as tape:
+        tape.watch(position)
+        value = log_prob(position)
+    return value, tape.gradient(value, position)

@@ -8,7 +8,13 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Array, Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
+from tfpbnn.mcmc.kernels.base import (
+    Kernel,
+    Stage,
+    Step,
+    Target,
+    value_and_slope,
+)
 from tfpbnn.mcmc.kernels.memory_length import Stretches, none_yet
 
 # The variance of the energy's error of a step, for each dimension, that step
@@ -128,7 +134,7 @@ class MCLMC(Kernel):
             sums = tuple(a + b for a, b in zip(sums, more, strict=True))
             return i + 1, point, sums, bad | failed
 
-        value, slope = _value_and_slope(target.log_prob, position)
+        value, slope = value_and_slope(target.log_prob, position)
         start = _Point(position, memory.direction, value, slope)
         zeros, nowhere = tf.zeros_like(step_size), tf.zeros_like(position)
         sums = zeros, nowhere, nowhere
@@ -194,7 +200,7 @@ def _integrated(
         kinetic += change
         if number < _GRADIENTS_PER_STEP:
             position += 0.5 * size * direction
-            new_value, slope = _value_and_slope(log_prob, position)
+            new_value, slope = value_and_slope(log_prob, position)
     error = kinetic - (new_value - value)
     return _Point(position, direction, new_value, slope), error
 
@@ -228,15 +234,6 @@ def _turned(direction: Tensor, share: Tensor, seed: Tensor) -> Tensor:
     size = tf.sqrt(tf.math.expm1(2 * share) / direction.shape[-1])
     new = direction + size * noise
     return new / tf.norm(new, axis=-1, keepdims=True)
-
-
-def _value_and_slope(
-    log_prob: Callable[[Tensor], Tensor], position: Tensor
-) -> tuple[Tensor, Tensor]:
-    with tf.GradientTape() as tape:
-        tape.watch(position)
-        value = log_prob(position)
-    return value, tape.gradient(value, position)
 
 
 def _like(condition: Tensor, values: Tensor) -> Tensor:

@@ -1,13 +1,12 @@
 """The no-U-turn sampler."""
 
-import functools
 from typing import Any, ClassVar
 
 import tensorflow as tf
 
-from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Tensor
-from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target, acceptance
+from tfpbnn.mcmc.kernels import trees
+from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
 
 # The depth of trees until widths are learned. Up to then steps are as small as
 # the narrowest direction wants, and long paths are not worth what they cost.
@@ -18,13 +17,16 @@ class NUTS(Kernel):
     """Hamiltonian Monte Carlo whose paths end where they turn back.
 
     Widths are learned from positions and gradients together, which takes fewer
-    of them; trees are small until there are some.
+    of them; trees are small until there are some. It moves one chain: chains
+    whose paths end at other times would wait for each other.
 
     Reference:
         [Hoffman and Gelman, 2014](https://arxiv.org/abs/1111.4246), in the
         multinomial form of [Betancourt,
-        2017](https://arxiv.org/abs/1701.02434); widths of [Seyboldt, Carlson
-        and Carpenter, 2026](https://arxiv.org/abs/2603.18845)
+        2017](https://arxiv.org/abs/1701.02434), without recursion as by [Phan,
+        Pradhan and Jankowiak, 2019](https://arxiv.org/abs/1912.11554); widths
+        of [Seyboldt, Carlson and Carpenter,
+        2026](https://arxiv.org/abs/2603.18845)
     """
 
     learns_from_slopes: ClassVar[bool] = True
@@ -39,40 +41,27 @@ class NUTS(Kernel):
         stage: Stage,
     ) -> Step:
         early = min(_EARLY_DEPTH, self.max_tree_depth)
-        kernel = _up_to()(
-            tf.where(stage.is_early, early, self.max_tree_depth),
+        tree = trees.grown(
             target.log_prob,
-            step_size=step_size[:, tf.newaxis],
-            max_tree_depth=self.max_tree_depth,
+            position[0],
+            step_size[0],
+            tf.where(stage.is_early, early, self.max_tree_depth),
+            self.max_tree_depth,
+            seed,
         )
-        before = kernel.bootstrap_results(position)
-        position, after = kernel.one_step(position, before, seed=seed)
-        (slope,) = after.grads_target_log_prob
-        return Step(
-            position,
-            after.target_log_prob,
-            acceptance(after.log_accept_ratio),
-            after.energy,
-            after.has_divergence,
-            after.leapfrogs_taken,
-            slope=slope,
+        draw = tree.draw
+        acceptance = tree.acceptance / tf.cast(tree.size, position.dtype)
+        found = Step(
+            draw.position,
+            draw.log_prob,
+            acceptance,
+            draw.energy,
+            tree.has_diverged,
+            tree.size,
+            slope=draw.slope,
         )
+        return Step(*(_of_one_chain(value) for value in found))
 
 
-@functools.cache
-def _up_to() -> Any:
-    """Makes the class of trees whose depth is known when the program runs.
-
-    It is made here since TFP is imported where it is used.
-    """
-
-    class UpTo(tfp.mcmc.NoUTurnSampler):
-        def __init__(self, depth: Tensor, *args: Any, **kwargs: Any):
-            super().__init__(*args, **kwargs)
-            self._depth = depth
-
-        @property
-        def max_tree_depth(self) -> Tensor:
-            return self._depth
-
-    return UpTo
+def _of_one_chain(value: Any) -> Any:
+    return value if isinstance(value, tuple) else value[tf.newaxis]
