@@ -66,9 +66,8 @@ def main():
     parser.add_argument("--rows", type=int, default=100_000)
     parser.add_argument("--samples", type=int, default=20)
     args = parser.parse_args()
-    print(
-        f"{'':28}{'predict, s':>12}{'scores, s':>12}{'ratio':>8}{'million':>9}"
-    )
+    names = ["predict, s", "scores, s", "ratio", "million"]
+    print(" " * 28 + "".join(f"{name:>12}" for name in names))
     for kind, model in models().items():
         for name in ACQUISITIONS[kind]:
             found = measured(model, name, args.rows, args.samples)
@@ -76,7 +75,7 @@ def main():
             million = sum(found) * 1e6 / args.rows
             print(
                 f"{kind + ', ' + name:28}{found[0]:12.2f}{found[1]:12.2f}"
-                f"{ratio:8.2f}{million:7.0f} s"
+                f"{ratio:12.2f}{million:10.0f} s"
             )
 
 
