@@ -1,9 +1,16 @@
 """A monitor's `log`, against bare inserts of the same rows by `sqlite3`.
 
 Batches of 1,000 predictions with a reference, so that drift is tested too: of
-numbers with 100 draws that are kept, of numbers without, and of 10 classes.
-Each batch is one transaction that is on the disk at the end. Rounds are
-interleaved; ratios are of one round. Then the time of `status`, of all of them.
+numbers with 100 draws that are kept, of numbers without, and of 10 classes at
+100 draws; then with 20 inputs, which are tested as well. Each batch is one
+transaction that is on the disk at the end. Rounds are interleaved, and medians
+of processor time in milliseconds, which waits for no disk:
+
+- "averages" are those over draws, which a prediction computes once, for whoever
+  asks first: the monitor, if nobody did before;
+- "log" does all else: rows, sums, and tests, which may raise an alarm;
+- "bare" are the inserts alone;
+- "status" adds up the sums of all rounds, and "wall" is the time of `log`.
 
     PYTHONPATH=. python benchmarks/monitoring.py
 """
@@ -26,24 +33,33 @@ from tfpbnn.prediction.results import (
 ROWS = 1000
 
 
-def predictions():
-    """By case; what users ask of them, averages, was computed before."""
-    rng = np.random.default_rng(0)
+INPUTS = 20
+
+
+def prediction(kind, seed):
+    """The next batch of a case, and its inputs."""
+    rng = np.random.default_rng(seed)
+    x = rng.normal(size=(ROWS, INPUTS)) if "inputs" in kind else None
+    if "classes" in kind:
+        outputs = rng.normal(size=(100, ROWS, 10)).astype("float32")
+        return ClassificationPredictive(outputs, likelihoods.Categorical()), x
     outputs = rng.normal(size=(100, ROWS, 2)).astype("float32")
-    numbers = RegressionPredictive(outputs, likelihoods.Normal())
-    logits = rng.normal(size=(30, ROWS, 10)).astype("float32")
-    labels = ClassificationPredictive(logits, likelihoods.Categorical())
-    found = {
-        "numbers, 100 draws": numbers,
-        "numbers, no draws": RegressionPredictive.without_draws(
-            100, numbers.summaries, likelihoods.Normal(), "marginal"
-        ),
-        "10 classes": labels,
-    }
-    for p in found.values():
-        assert p.summaries is not None
-        assert p.mean is not None
-    return found
+    p = RegressionPredictive(outputs, likelihoods.Normal())
+    if "no draws" in kind:
+        p = RegressionPredictive.without_draws(
+            100, p.summaries, likelihoods.Normal(), "marginal"
+        )
+    return p, x
+
+
+# The bytes that are kept of a row, by case.
+CASES = {
+    "numbers, 100 draws": 800,
+    "numbers, no draws": 8,
+    "10 classes": 40,
+    "numbers, inputs": 800,
+    "10 classes, inputs": 40,
+}
 
 
 class Bare:
@@ -69,39 +85,45 @@ class Bare:
         self._connection.execute("COMMIT")
 
 
-def milliseconds(function, *arguments):
-    started = time.perf_counter()
-    function(*arguments)
-    return 1e3 * (time.perf_counter() - started)
+def milliseconds(function, *arguments, clock=time.process_time, **options):
+    started = clock()
+    function(*arguments, **options)
+    return 1e3 * (clock() - started)
+
+
+def measured(kind, size, rounds):
+    with tempfile.TemporaryDirectory() as folder:
+        path, times = pathlib.Path(folder), []
+        p, x = prediction(kind, 0)
+        monitor = UncertaintyMonitor(path / "m.db", p, reference_inputs=x)
+        bare = Bare(path / "bare.db", size)
+        for i in range(rounds):
+            ids = [f"{i}-{row}" for row in range(ROWS)]
+            p, x = prediction(kind, i + 1)
+            started = time.perf_counter()
+            times.append(
+                (
+                    milliseconds(lambda p=p: (p.summaries, p.mean)),
+                    milliseconds(monitor.log, ids, p, inputs=x),
+                    1e3 * (time.perf_counter() - started),
+                    milliseconds(bare.log, ids),
+                )
+            )
+        averages, log, wall, bare = np.median(times[3:], axis=0)
+        status = milliseconds(monitor.status)
+        monitor.close()
+    return averages, log, bare, log / bare, status, wall
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=100)
     rounds = parser.parse_args().rounds
-    print(f"{'':20}{'log, ms':>10}{'bare, ms':>10}{'ratio':>8}{'status':>10}")
-    for name, p in predictions().items():
-        with tempfile.TemporaryDirectory() as folder:
-            path = pathlib.Path(folder)
-            monitor = UncertaintyMonitor(path / "m.db", p)
-            size = {"numbers, 100 draws": 800, "10 classes": 40}.get(name, 16)
-            bare = Bare(path / "bare.db", size)
-            times = []
-            for i in range(rounds):
-                ids = [f"{i}-{row}" for row in range(ROWS)]
-                times.append(
-                    (
-                        milliseconds(monitor.log, ids, p),
-                        milliseconds(bare.log, ids),
-                    )
-                )
-            status = milliseconds(monitor.status)
-            monitor.close()
-        ours, theirs = np.median(times[3:], axis=0)
-        ratio = np.median([a / b for a, b in times[3:]])
-        print(
-            f"{name:20}{ours:10.1f}{theirs:10.1f}{ratio:8.1f}{status:8.1f} ms"
-        )
+    names = ["averages", "log", "bare", "ratio", "status", "wall"]
+    print(" " * 20 + "".join(f"{name:>10}" for name in names))
+    for kind, size in CASES.items():
+        found = measured(kind, size, rounds)
+        print(f"{kind:20}" + "".join(f"{value:10.1f}" for value in found))
 
 
 if __name__ == "__main__":

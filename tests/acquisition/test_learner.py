@@ -184,6 +184,40 @@ def test_a_warm_start_goes_on_with_the_saved_model(tmp_path):
     np.testing.assert_allclose(found, before + 4, rtol=1e-5)
 
 
+def test_an_interrupted_warm_start_is_the_same_bit_for_bit(tmp_path):
+    def model_fn():
+        model = tfpbnn.Sequential(
+            [
+                keras.Input((FEATURES,)),
+                keras.layers.Dropout(0.5),
+                layers.DenseFlipout(1),
+            ]
+        )
+        model.compile("adam", likelihoods.Normal(scale=0.5))
+        return model
+
+    def run(name, *rounds):
+        for number in rounds:  # each by a learner that is made anew
+            one = ActiveLearner(
+                model_fn,
+                X[POOL],
+                lambda _, rows: Y[POOL][rows],
+                X[START],
+                Y[START],
+                selector="random",
+                warm_start=True,
+                directory=tmp_path / name,
+                seed=3,
+            ).run(number)
+        return one
+
+    whole, parts = run("whole", 2), run("parts", 1, 2)
+    np.testing.assert_array_equal(whole.asked, parts.asked)
+    weights = whole.model.get_weights(), parts.model.get_weights()
+    for ours, theirs in zip(*weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
 def test_the_weight_of_the_kl_follows_the_rows():
     weights = []
 

@@ -62,10 +62,10 @@ CASES = {
     ),
     "several targets": lambda: of(likelihoods.Normal(), 4),
     "rescaled": lambda: numbers().rescale(100.0, 7.0),
-    "heavy tails": lambda: of(likelihoods.StudentT(), 2),
+    # Of an infinite variance.
+    "heavy tails": lambda: of(likelihoods.StudentT(df=1.5), 2),
     "mixture": lambda: of(likelihoods.MixtureNormal(2), 6),
     "counts": lambda: of(likelihoods.Poisson(), 1),
-    "negative binomial": lambda: of(likelihoods.NegativeBinomial(), 2),
     "labels": labels,
     "probabilities": lambda: ClassificationPredictive(
         labels().probabilities[np.newaxis],

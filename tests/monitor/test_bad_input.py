@@ -9,9 +9,8 @@ from tfpbnn import likelihoods
 
 IDS = [f"row-{i}" for i in range(N)]
 PREDICTION = cases.numbers()
-STEPS = type(PREDICTION)(
-    PREDICTION.outputs[:, :, np.newaxis], likelihoods.Normal()
-)
+NORMAL = likelihoods.Normal()
+STEPS = type(PREDICTION)(PREDICTION.outputs[:, :, np.newaxis], NORMAL)
 BAD = {
     "no prediction": (
         lambda m: m.log(IDS, np.zeros(N)),
@@ -32,7 +31,17 @@ BAD = {
     "kind of ids": (
         lambda m: m.log([0.5] * N, PREDICTION),
         TypeError,
-        "texts or integers",
+        "texts, integers or UUIDs",
+    ),
+    "a null in an id": (
+        lambda m: m.log(["a\0", *IDS[1:]], PREDICTION),
+        ValueError,
+        "without the character 0. Received: 'a",
+    ),
+    "half a character": (
+        lambda m: m.observe(["b\ud800"], [1.0]),
+        ValueError,
+        "in UTF-8",
     ),
     "meta": (
         lambda m: m.log(IDS, PREDICTION, {"a": [1, 2]}),
@@ -84,6 +93,10 @@ BAD_ARGUMENTS = {
     "control": ({"control": "x"}, "`control`"),
     "tolerance": ({"tolerance": 2}, "`tolerance`"),
     "no reference": ({"reference_y": [1]}, "`reference` must be given"),
+    "no numbers": (
+        {"reference": type(PREDICTION)(np.nan * PREDICTION.outputs, NORMAL)},
+        "`reference` must have rows of finite numbers",
+    ),
     "rows of y": (
         {"reference": PREDICTION, "reference_y": np.zeros(3)},
         "`reference_y` must have one row",

@@ -2,13 +2,16 @@
 
 import datetime
 import html.parser
+import uuid
 
 import numpy as np
 import pytest
 
 from tests.monitor import cases
 from tests.monitor.cases import N
+from tfpbnn import likelihoods
 from tfpbnn.monitor import UncertaintyMonitor
+from tfpbnn.prediction.results import RegressionPredictive
 
 IDS = [f"row-{i}" for i in range(N)]
 ROWS = 3000
@@ -114,6 +117,24 @@ def test_bad_values_are_counted_and_good_ones_scored(make, stream):
     assert monitor.find("row-3")["nll"] is None
 
 
+@pytest.mark.parametrize("is_right", [True, False])
+def test_intervals_of_counts_hold_more_than_their_level(is_right, make):
+    """That alone is no alarm; that counts vary more than predicted is one."""
+    rng = cases.rng(0)
+    outputs = np.full((1, ROWS, 1), -0.5, "float32")
+    p = RegressionPredictive(outputs, likelihoods.Poisson())
+    rates = p.mean[:, 0]
+    if not is_right:
+        rates = rng.gamma(0.3, rates / 0.3)
+    y = rng.poisson(rates)
+    monitor = make()
+    monitor.log(range(ROWS), p)
+    monitor.observe(range(ROWS), y)
+    status = monitor.status()
+    assert status.scores["coverage_90"] > 0.91
+    assert status.is_well == is_right
+
+
 def test_masked_rows_are_not_scored(make):
     p = cases.numbers()
     mask = np.arange(N) % 3 > 0
@@ -131,7 +152,9 @@ def test_ids_meta_and_what_is_known_of_a_row(make, clock):
     monitor = make()
     assert monitor.find("a") is None
     meta = {"version": 2, "country": ["de", "fr", "it"], "size": np.arange(3)}
-    assert monitor.log(["a", 7, np.int64(8)], p, meta).written == 3
+    name = uuid.UUID(int=8)
+    assert monitor.log(["a", 7, name], p, meta).written == 3
+    assert monitor.find(name) == monitor.find(str(name))
     clock.now += 90
     monitor.observe(7, [0.25])
     found = monitor.find(7)

@@ -74,7 +74,7 @@ def test_false_alarms_are_as_rare_as_stated(kind):
             mean = np.where(log_e[1] > log_e[0], 0.9, 0.85)
         return rng.uniform(size=(step, streams)) < mean
 
-    alarms = alarms_of(one, draw, rows=3000, step=20)
+    alarms = alarms_of(one, draw, rows=3000, step=50)
     assert np.isfinite(alarms).sum() < most(streams, 0.05)
 
 
@@ -106,7 +106,7 @@ def test_a_change_is_found_within_the_stated_delay(control, alpha, delay):
     assert not one.is_higher[one.has_alarm].any()
 
 
-def drifts(shift, scale, seed, replicates=100, rows=20000):
+def drifts(shift, scale, seed, replicates=100, rows=10000):
     """Alarms of ranks in references of their own, location and spread."""
     rng = np.random.default_rng(seed)
     references = [Variable.of(rng.normal(size=200)) for _ in range(replicates)]

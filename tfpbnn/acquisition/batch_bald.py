@@ -60,10 +60,12 @@ def batch_bald(
         [Kirsch et al., 2019](https://arxiv.org/abs/1906.08158)
     """
     p = reading.class_draws(predictive)
-    check_size(k, p.shape[1])
+    known = np.isfinite(p).all(axis=(0, 2))
+    check_size(k, int(np.sum(known)))
+    p = np.where(known[:, np.newaxis], p, 1 / p.shape[2])
     checks.positive_integer("num_configurations", num_configurations)
     chosen = _Chosen(p, num_configurations, random.generator(seed))
-    bounds = np.full(p.shape[1], np.inf)
+    bounds = np.where(known, np.inf, -np.inf)
     found: list[int] = []
     for _ in range(k):
         best, bounds = _best(chosen, bounds)

@@ -43,12 +43,13 @@ def k_center(features: Any, k: int, *, known: Any = None) -> Array:
         [Sener and Savarese, 2018](https://arxiv.org/abs/1708.00489)
     """
     x = _features("features", features)
-    check_size(k, len(x))
+    counts = reading.counted(features, len(x))
+    check_size(k, int(np.sum(counts)))
     chosen: list[int] = []
     nearest: Array = np.full(len(x), np.inf)
     if known is None:
-        center = np.mean(x, axis=0)
-        chosen.append(int(np.argmin(_distances(x, center))))
+        away = _distances(x, np.mean(x[counts], axis=0))
+        chosen.append(int(np.argmin(np.where(counts, away, np.inf))))
         nearest = _distances(x, x[chosen[0]])
     else:
         labeled = _features("known", known)
@@ -59,7 +60,7 @@ def k_center(features: Any, k: int, *, known: Any = None) -> Array:
             )
         for row in labeled:
             nearest = np.minimum(nearest, _distances(x, row))
-    nearest[chosen] = -1
+    nearest[chosen], nearest[~counts] = -1, -1
     while len(chosen) < k:
         chosen.append(int(np.argmax(nearest)))
         nearest = np.minimum(nearest, _distances(x, x[chosen[-1]]))
@@ -108,8 +109,10 @@ def badge(
             "`features` must have a row for each predicted row, of one label "
             f"each. Received: shapes {x.shape}, and {p.shape} of probabilities"
         )
-    check_size(k, len(x))
+    counts = reading.counted(predictive, len(x)) & np.isfinite(p).all(axis=1)
+    check_size(k, int(np.sum(counts)))
     errors = p - np.eye(p.shape[1])[np.argmax(p, axis=1)]
+    errors[~counts] = 0  # so that no distance is from or to these
     norms = np.sum(errors**2, axis=1) * np.sum(x**2, axis=1)
 
     def distances(row: int) -> Array:
@@ -118,14 +121,14 @@ def badge(
         return np.maximum(norms + norms[row] - 2 * inner, 0)
 
     generator = random.generator(seed)
-    chosen = [int(np.argmax(norms))]
+    chosen = [int(np.argmax(np.where(counts, norms, -1)))]
     nearest = distances(chosen[0])
     while len(chosen) < k:
-        nearest[chosen] = 0
+        nearest[chosen], nearest[~counts] = 0, 0
         # Within rounding of the norms nothing is left to choose by.
         left = np.where(nearest > 1e-12 * norms.max(), nearest, 0)
         if not np.any(left):
-            left = np.ones(len(x))
+            left = counts * 1.0
             left[chosen] = 0
         row = int(generator.choice(len(x), p=left / left.sum()))
         chosen.append(row)
@@ -135,8 +138,12 @@ def badge(
 
 def _features(name: str, features: Any) -> Array:
     if isinstance(features, Predictive):
-        features = features.mean
-        features = features.reshape(len(features), -1)
+        # What padding is filled with makes no distance.
+        mean, mask = features.mean, features.mask
+        if mask is not None:
+            axes = tuple(range(np.ndim(mask), mean.ndim))
+            mean = np.where(np.expand_dims(mask, axes), mean, 0)
+        features = mean.reshape(len(mean), -1)
     found = np.asarray(features)
     data.check_numbers(f"`{name}`", found)
     if found.ndim != 2 or 0 in found.shape:

@@ -13,6 +13,7 @@ from tfpbnn.acquisition.choosing import Chooser
 from tfpbnn.acquisition.pool import Pool, appended
 from tfpbnn.acquisition.state import State
 from tfpbnn.base import checks, data
+from tfpbnn.base.keras_private import is_seed_state
 from tfpbnn.base.types import Array, Config
 from tfpbnn.prediction import evaluate
 
@@ -259,10 +260,13 @@ class ActiveLearner:
 
     def _train(self) -> None:
         """Trains on all labels, and logs it."""
+        network = self._network if self._warm_start else None
+        network = network or self._loaded()
+        # After what was loaded, which draws numbers of its own.
         if (seed := self._seed_of(0)) is not None:
             keras.utils.set_random_seed(seed)
-        if self._network is None or not self._warm_start:
-            self._network = self._loaded() or self._model_fn()
+            _seed_layers(network, seed)
+        self._network = network or self._model_fn()
         began = time.monotonic()
         found = None
         if callable(self._fit):
@@ -320,6 +324,15 @@ def seed_of(seed: int | None, number: int, use: int) -> int | None:
         return None
     words = [seed % 2**32, number, use]
     return int(np.random.SeedSequence(words).generate_state(1)[0])
+
+
+def _seed_layers(network: Any, seed: int) -> None:
+    """Sets the states of Keras's layers, such as dropout; no file has them."""
+    variables = [] if network is None else network.variables
+    states = [each for each in variables if is_seed_state(each)]
+    for number, state in enumerate(states):
+        words = np.random.SeedSequence([seed, number])
+        state.assign(words.generate_state(*state.shape))
 
 
 def _check_callable(**functions: Any) -> None:

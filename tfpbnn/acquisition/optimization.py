@@ -120,18 +120,15 @@ def knowledge_gradient(
     """
     values = reading.number_draws(predictive)
     values = values if maximize else -values
+    known = np.isfinite(values).all(axis=0)
     if noise_variance is None:
         noise_variance = 0.0
         if isinstance(predictive, Predictive):
-            noise_variance = predictive.aleatoric_variance.reshape(-1)
+            each = predictive.aleatoric_variance.reshape(-1)
+            noise_variance = np.where(known, each, 0.0)
     noise = _checked_noise(noise_variance, values.shape[1])
-    means = np.mean(values, axis=0)
-    centered = (values - means) / np.sqrt(len(values))
-    variances = np.sum(centered**2, axis=0) + noise
-    found = np.zeros(len(means))
-    for row in np.flatnonzero(variances > 0):
-        slopes = centered.T @ centered[:, row] / np.sqrt(variances[row])
-        found[row] = _expected_rise(means, slopes)
+    found = np.full(values.shape[1], np.nan)
+    found[known] = _expected_rises(values[:, known], noise[known])
     return found
 
 
@@ -171,9 +168,9 @@ def thompson(
     """
     values = reading.number_draws(predictive)
     values = values if maximize else -values
-    check_size(k, values.shape[1])
+    free = np.isfinite(values).all(axis=0)
+    check_size(k, int(np.sum(free)))
     generator = random.generator(seed)
-    free: Array = np.ones(values.shape[1], bool)
     chosen: list[int] = []
     while len(chosen) < k:
         for draw in generator.permutation(len(values))[: k - len(chosen)]:
@@ -181,6 +178,18 @@ def thompson(
             free[best] = False
             chosen.append(best)
     return np.asarray(chosen)
+
+
+def _expected_rises(values: Array, noise: Array) -> Array:
+    """Computes by how much a target of each row lifts the best mean, `[N]`."""
+    means = np.mean(values, axis=0)
+    centered = (values - means) / np.sqrt(len(values))
+    variances = np.sum(centered**2, axis=0) + noise
+    found = np.zeros(len(means))
+    for row in np.flatnonzero(variances > 0):
+        slopes = centered.T @ centered[:, row] / np.sqrt(variances[row])
+        found[row] = _expected_rise(means, slopes)
+    return found
 
 
 def _expected_rise(means: Array, slopes: Array) -> float:

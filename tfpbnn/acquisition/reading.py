@@ -85,8 +85,18 @@ def class_draws(predictive: Any) -> Array:
     return p
 
 
+def counted(predictive: Any, rows: int) -> Array:
+    """Says which of N rows have a place that counts, `[N]`."""
+    mask = getattr(predictive, "mask", None)
+    if mask is None:
+        return np.ones(rows, bool)
+    return np.any(np.reshape(mask, (rows, -1)), axis=1)
+
+
 def number_draws(predictive: Any) -> Array:
     """Returns the expected target of each row at each draw, `[S, N]`.
+
+    It is NaN for rows that the mask leaves out.
 
     Args:
         predictive: a prediction of one number for each row, or the values of
@@ -102,18 +112,23 @@ def number_draws(predictive: Any) -> Array:
         values = predictive.draw_means
     else:
         values = draws(predictive)
-    return _one_target(values, values.ndim - 2)
+    found = _one_target(values, values.ndim - 2)
+    return np.where(counted(predictive, found.shape[1]), found, np.nan)
 
 
 def moments(predictive: Any) -> tuple[Array, Array]:
-    """Returns mean and epistemic variance of each row's number, `[N]` each."""
+    """Returns mean and epistemic variance of each row's number, `[N]` each.
+
+    They are NaN for rows that the mask leaves out.
+    """
     if not isinstance(predictive, Predictive):
         values = number_draws(predictive)
         return np.mean(values, axis=0), np.var(values, axis=0)
     _check_numbers(predictive)
     pair = predictive.mean, predictive.epistemic_variance
     mean, variance = (_one_target(part, part.ndim - 1) for part in pair)
-    return mean, variance
+    counts = counted(predictive, len(mean))
+    return np.where(counts, mean, np.nan), np.where(counts, variance, np.nan)
 
 
 def by_row(predictive: Predictive, values: Array) -> Array:

@@ -6,7 +6,13 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from tfpbnn import random
-from tfpbnn.acquisition import batches, diversity, optimization, scores
+from tfpbnn.acquisition import (
+    batches,
+    diversity,
+    optimization,
+    reading,
+    scores,
+)
 from tfpbnn.acquisition.batch_bald import batch_bald
 from tfpbnn.base import checks
 from tfpbnn.base.types import Array
@@ -89,8 +95,9 @@ def of_predictive(function: Callable[..., Array]) -> Selector:
 
 
 def _at_random(rows: Candidates, k: int, seed: int | None) -> Array:
-    batches.check_size(k, rows.size)
-    return random.generator(seed).permutation(rows.size)[:k]
+    some = np.flatnonzero(reading.counted(rows.predictive, rows.size))
+    batches.check_size(k, len(some))
+    return random.generator(seed).permutation(some)[:k]
 
 
 def _top(values: Array, k: int, seed: int | None) -> Array:
@@ -99,9 +106,12 @@ def _top(values: Array, k: int, seed: int | None) -> Array:
 
 
 def _k_center(rows: Candidates, k: int, seed: int | None) -> Array:
-    features = rows.predictive if rows.features is None else rows.features
     del seed  # no choice is left to chance
-    return diversity.k_center(features, k, known=rows.known)
+    if rows.features is None:
+        return diversity.k_center(rows.predictive, k, known=rows.known)
+    some = np.flatnonzero(reading.counted(rows.predictive, rows.size))
+    features = np.asarray(rows.features)[some]
+    return some[diversity.k_center(features, k, known=rows.known)]
 
 
 def _badge(rows: Candidates, k: int, seed: int | None) -> Array:

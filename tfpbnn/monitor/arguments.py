@@ -1,6 +1,7 @@
 """Reads what users give a monitor."""
 
 import json
+import uuid
 import warnings
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -11,6 +12,8 @@ from tfpbnn.base import checks
 from tfpbnn.base.types import Array
 from tfpbnn.monitor import features, records, sums
 from tfpbnn.monitor.setup import Model, Options, Setup, variables_of
+
+_Id = str | int | np.integer | uuid.UUID
 
 
 def options(
@@ -54,6 +57,11 @@ def setup(chosen: Options, reference: Any, y: Any, inputs: Any) -> Setup:
             )
         return Setup(chosen, {})
     kept = records.kept(reference, chosen.keep_draws)
+    if not kept.is_finite.any():
+        raise ValueError(
+            "`reference` must have rows of finite numbers, to which others are "
+            f"compared. Received: {len(reference)} rows, and none of them is"
+        )
     for name, column in columns.items():
         _check_rows("reference_inputs", name, column, len(reference))
     scored = None
@@ -99,15 +107,15 @@ def ids(given: Any, rows: int) -> list[str]:
     """Reads ids, one for each row.
 
     Raises:
-        TypeError: if they are neither texts nor integers.
-        ValueError: if there are more or fewer.
+        TypeError: if they are neither texts, integers nor UUIDs.
+        ValueError: if there are more or fewer, or no database can keep one.
     """
-    values = [given] if isinstance(given, str | int) else list(given)
+    values = [given] if isinstance(given, _Id) else list(given)
     for kind in set(map(type, values)):
-        if not issubclass(kind, str | int | np.integer) or kind is bool:
+        if not issubclass(kind, _Id) or kind is bool:
             value = next(each for each in values if type(each) is kind)
             raise TypeError(
-                "`ids` must be texts or integers. Received: "
+                "`ids` must be texts, integers or UUIDs. Received: "
                 f"{value!r} ({kind.__name__})"
             )
     if len(values) != rows:
@@ -115,7 +123,20 @@ def ids(given: Any, rows: int) -> list[str]:
             f"`ids` must have one id for each of the {rows} rows. Received: "
             f"{len(values)}"
         )
-    return list(map(str, values))
+    names = list(map(str, values))
+    joined = "".join(names)
+    if not _can_be_kept(joined):
+        bad = next(each for each in names if not _can_be_kept(each))
+        raise ValueError(
+            "`ids` must be texts in UTF-8, without the character 0. Received: "
+            f"{bad!r}"
+        )
+    return names
+
+
+def _can_be_kept(text: str) -> bool:
+    # Half of a pair of surrogates has no UTF-8.
+    return "\0" not in text and text.encode(errors="ignore").decode() == text
 
 
 def rounds(names: list[str]) -> Iterator[list[int]]:

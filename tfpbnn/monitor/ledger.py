@@ -100,8 +100,7 @@ class Rows(NamedTuple):
 
     def written(self) -> list[tuple[Any, ...]]:
         """Returns rows of the table of predictions, of `COLUMNS`."""
-        _, outputs, *parts = self.kept
-        finite = self.kept.is_finite
+        _, outputs, *parts, finite = self.kept
         data = np.ascontiguousarray(np.swapaxes(outputs, 0, 1)).tobytes()
         size = len(data) // len(self.ids)
         starts = range(0, len(data), size)

@@ -161,8 +161,9 @@ class UncertaintyMonitor:
         counted: predictions go on.
 
         Args:
-            ids: the names of N rows, texts or integers, all different. Of ids
-                that were there before the first prediction stays.
+            ids: the names of N rows, texts, integers or UUIDs, all different;
+                7 and "7" are the same. Of ids that were there before the first
+                prediction stays.
             predictive: their `Predictive`.
             meta: what else is to be kept with them, by name: one value for
                 all rows, or N of them.
@@ -174,7 +175,7 @@ class UncertaintyMonitor:
             A `Logged`: how many were written, known, lost, or are pending.
 
         Raises:
-            TypeError: if `predictive` is none.
+            TypeError: if `predictive` is none, or ids are of another kind.
             ValueError: if there is not one id for each row, if they are not
                 all different, if inputs lack a column of the reference, or if
                 predictions are of another model than those before.

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfpbnn.base.progress import Bar
 from tfpbnn.base.types import Array
-from tfpbnn.monitor import records, sums
+from tfpbnn.monitor import records, sums, windows
 from tfpbnn.monitor.setup import UNCERTAINTIES, Setup
 from tfpbnn.monitor.status import Status
 from tfpbnn.plots.style import wilson
@@ -143,7 +143,7 @@ def _axes() -> tuple[Any, Any]:
 
 
 def _dates(timeline: Timeline) -> list[datetime.datetime]:
-    return [datetime.datetime.fromtimestamp(t) for t in timeline.time]
+    return [windows.utc(t) for t in timeline.time]
 
 
 def _uncertainties(setup: Setup, timeline: Timeline) -> Any:

@@ -47,8 +47,11 @@ class Variable:
 
     def ranks(self, values: Array) -> Array:
         """The shares of the reference below values; of ties one half."""
-        below = np.searchsorted(self.points, values, "left")
-        up_to = np.searchsorted(self.points, values, "right")
+        below = np.searchsorted(self.points, values)
+        up_to = below.copy()
+        last = len(self.points) - 1
+        ties = self.points[np.minimum(below, last)] == values
+        up_to[ties] = np.searchsorted(self.points, values[ties], "right")
         found = (below + up_to) / (2 * len(self.points))
         return np.where(np.isfinite(values), found, np.nan)
 

@@ -15,7 +15,7 @@ from tfpbnn.base.types import Array
 # The shares of the largest stake that bets are of: small ones win by small
 # changes, large ones by large changes.
 _SHARES = 0.9 / 2.0 ** np.arange(6)
-_ROWS = 4096
+_LARGEST = 690.0  # the logarithm of what products stay below
 
 
 class BettingTest:
@@ -109,33 +109,42 @@ class BettingTest:
                 "`x` must hold numbers in [0, 1]. Received: numbers from "
                 f"{np.nanmin(x)} to {np.nanmax(x)}"
             )
-        for start in range(0, len(x), _ROWS):
-            self._bet(x[start : start + _ROWS])
+        rows = self._rows_at_once()
+        for start in range(0, len(x), rows):
+            self._bet(x[start : start + rows])
+
+    def _rows_at_once(self) -> int:
+        """How many rows can be multiplied up without leaving floats."""
+        most = self._gains(np.tile([0.0, 1.0], (len(self.low), 1)))
+        each = np.log1p(_SHARES[0] * np.max(most))
+        return max(1, int(_LARGEST / max(each, np.log(10))))
+
+    def _gains(self, x: Array) -> Array:
+        """What numbers `[C, n]` win of the largest stakes, `[2, C, n]`."""
+        low, high = self.low[:, np.newaxis], self.high[:, np.newaxis]
+        # The largest stakes that can't be lost more than once.
+        lowest = np.where(low < 1, low - 1, -np.inf)
+        highest = np.where(high > 0, high, np.inf)
+        return np.stack([(x - low) / lowest, (x - high) / highest])
 
     def _bet(self, x: Array) -> None:
-        shares = _SHARES[:, np.newaxis]
-        # The largest stakes that can't be lost more than once.
-        lowest = np.where(self.low < 1, self.low - 1, -np.inf)
-        highest = np.where(self.high > 0, self.high, np.inf)
-        gains = np.stack(
-            [(x - self.low) / lowest, (x - self.high) / highest], axis=1
-        )[:, :, np.newaxis]
-        factors = np.log1p(shares * np.where(np.isnan(gains), 0.0, gains))
-        total = np.cumsum(factors, axis=0)
-        begun = self._log_weights(len(x)) - (total - factors)
-        self._money = total[-1] + np.logaddexp(
-            self._money, _log_sum_exp(begun, axis=0)
-        )
+        # From the last row to the first: what a bet of each row comes to.
+        gains = self._gains(np.ascontiguousarray(x[::-1].T))[:, np.newaxis]
+        factors = _SHARES[:, np.newaxis, np.newaxis] * gains
+        factors += 1
+        factors[np.isnan(factors)] = 1
+        grown = np.cumprod(factors, axis=-1, out=factors)
+        begun = np.log(grown @ self._weights(len(x))[::-1])
+        self._money = np.logaddexp(self._money + np.log(grown[..., -1]), begun)
         self.count += len(x)
         self._peak = np.maximum(self._peak, self._log_e())
 
-    def _log_weights(self, rows: int) -> Array:
-        """What new bets are begun with at the next rows, `[rows, 1, 1, 1]`."""
+    def _weights(self, rows: int) -> Array:
+        """What new bets are begun with at the next rows, `[rows]`."""
         if self.control == "run":
-            return np.zeros((rows, 1, 1, 1))
+            return np.ones(rows)
         at: Array = self.count + np.arange(rows + 1)
-        weights = -np.diff(_unbet(at))
-        return np.log(weights)[:, np.newaxis, np.newaxis, np.newaxis]
+        return np.asarray(-np.diff(_unbet(at)))
 
     def _log_e(self) -> Array:
         """The logarithm of each gambler's money, `[2, C]`."""

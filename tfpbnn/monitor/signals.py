@@ -133,7 +133,7 @@ def values_of_labels(setup: Setup, scored: Scored) -> Array:
         found = [(gap + 1) / 2]
     else:
         middle = (scored.low + scored.high) / 2
-        found = [records.covered(scored).mean(axis=1), middle.mean(axis=1)]
+        found = [records.inside(scored).mean(axis=1), middle.mean(axis=1)]
     columns = {"nll": scored.nll, "loss": scored.loss.mean(axis=1)}
     found += [
         setup.variables[name].ranks(columns[name])

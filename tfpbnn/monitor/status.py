@@ -1,6 +1,5 @@
 """Says how a model is doing: numbers of a window, and sentences of them."""
 
-import datetime
 from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -134,7 +133,8 @@ _QUALITY = {
     "input_nan": "values of inputs were not finite numbers.",
     "duplicate": "predictions had an id that was logged before.",
     "conflict": "of those differed from the first, which stays.",
-    "changed": "labels were sent again with another value, which counts.",
+    "changed": "labels were sent again with another value: scores are of the "
+    "new one, and tests of the first.",
     "repeated": "labels were sent again.",
     "ignored": "labels can't be scored.",
     "unfit": "labels that came first did not fit their predictions.",
@@ -222,4 +222,4 @@ def _notes(setup: Setup) -> list[str]:
 
 
 def _when(time: float) -> str:
-    return datetime.datetime.fromtimestamp(time).strftime("%Y-%m-%d %H:%M")
+    return windows.utc(time).strftime("%Y-%m-%d %H:%M UTC")

@@ -64,6 +64,11 @@ def within(window: Window, buckets: Iterable[Any]) -> Iterator[Any]:
         yield bucket
 
 
+def utc(time: float) -> datetime.datetime:
+    """Reads a time in UTC, since servers and readers may be anywhere."""
+    return datetime.datetime.fromtimestamp(time, datetime.timezone.utc)
+
+
 def words(window: Window) -> str:
     """Describes a window in words."""
     if isinstance(window, datetime.timedelta):
