@@ -65,6 +65,11 @@ def masked():
     return of_masked_steps()
 
 
+@pytest.fixture(scope="module")
+def gru():
+    return of_masked_steps(["gru"])
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_masks_reach_the_prediction(policy, masked):
     keras.config.set_dtype_policy(policy)
@@ -82,13 +87,13 @@ def test_masks_reach_the_prediction(policy, masked):
 
 
 @pytest.mark.parametrize("options", [{}, {"keep_draws": False}])
-def test_padded_targets_and_boundaries_change_no_score(options, masked):
+def test_padded_targets_and_boundaries_change_no_score(options, gru):
     y = RNG.normal(size=X.shape)
     padded = np.where(PADDED, np.nan, y)
     found = []
     for targets, size in ((y, None), (padded, 3)):
         p = tfpbnn.predict(
-            masked,
+            gru,
             X,
             3,
             size,
