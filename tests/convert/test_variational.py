@@ -283,7 +283,20 @@ class Subclassed(keras.Model):
     """A model of which Keras knows no graph."""
 
 
+class Shapeless(keras.layers.Layer):
+    """A layer whose outputs' shape Keras can't tell inside a wrapper."""
+
+    def call(self, x):
+        return x
+
+
 def test_bad_models():
+    steps = keras.layers.TimeDistributed(Shapeless())
+    unknown = keras.Sequential([keras.Input((2, 3)), steps])
+    unknown.build((None, 2, 3))
+    unknown(np.ones((1, 2, 3)))
+    with pytest.raises(ValueError, match="compute_output_shape"):
+        tfpbnn.to_variational(unknown)
     with pytest.raises(
         TypeError, match=r"Functional or Sequential.*Subclassed"
     ):

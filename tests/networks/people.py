@@ -46,6 +46,19 @@ class Table(keras.layers.Layer):
 
 
 @register
+class Block(keras.layers.Layer):
+    """Builds what it holds as it is called, and so in a graph."""
+
+    def __init__(self, **kwargs):
+        super().__init__(**kwargs)
+        self.norm = keras.layers.Normalization()
+        self.dense = keras.layers.Dense(3)
+
+    def call(self, x):
+        return self.dense(self.norm(x))
+
+
+@register
 class Constant(keras.layers.Layer):
     """Has an array of which Keras knows nothing, and so doesn't save it."""
 
@@ -88,7 +101,8 @@ def fronts(shift=0.0):
     norm = keras.layers.BatchNormalization(trainable=False)
     norm.build((None, 3))
     norm.moving_mean.assign(NUMBERS.mean(axis=0) + shift)
-    moved, table, constant = Shift(), Table(), Constant()
+    moved, table, constant, block = Shift(), Table(), Constant(), Block()
+    block.norm.adapt(data["numbers"])
     moved.shift = 1.5 + shift
     table.table = (1.0, 2.0 + shift, 3.0)
     constant.factor = np.array([1.0, -1.0, 2.0], "float32") + shift
@@ -98,6 +112,7 @@ def fronts(shift=0.0):
         "batch_norm": (norm, "numbers"),
         "own_variables": (moved, "numbers"),
         "own_assets": (table, "numbers"),
+        "own_block": (block, "numbers"),
         "constant": (constant, "numbers"),
     }
 

@@ -28,7 +28,7 @@ def sequential(*parts):
     return tfpbnn.Sequential([keras.Input((5,), dtype="int32"), *parts])
 
 
-def of_masked_steps():
+def of_masked_steps(names=None):
     """Outputs whose mask goes through layers and wrappers, and ones without."""
     x = keras.Input((5,), dtype="int32")
     h, apart = embedding()(x), embedding()(x)  # Keras's attention drops masks
@@ -57,7 +57,7 @@ def of_masked_steps():
             keras.layers.GlobalAveragePooling1D()(h)
         ),
     }
-    return tfpbnn.Model(x, outputs)
+    return tfpbnn.Model(x, {name: outputs[name] for name in names or outputs})
 
 
 @pytest.fixture(scope="module")
@@ -65,10 +65,16 @@ def masked():
     return of_masked_steps()
 
 
+@pytest.fixture(scope="module")
+def gru():
+    return of_masked_steps(["gru"])
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_masks_reach_the_prediction(policy, masked):
     keras.config.set_dtype_policy(policy)
-    model = masked if policy == "float32" else of_masked_steps()
+    cast = ["dense", "nested", "distributed", "noise"]
+    model = masked if policy == "float32" else of_masked_steps(cast)
     found = tfpbnn.predict(
         model, X, 3, batch_size=3, likelihood=likelihoods.Normal()
     )
@@ -81,13 +87,13 @@ def test_masks_reach_the_prediction(policy, masked):
 
 
 @pytest.mark.parametrize("options", [{}, {"keep_draws": False}])
-def test_padded_targets_and_boundaries_change_no_score(options, masked):
+def test_padded_targets_and_boundaries_change_no_score(options, gru):
     y = RNG.normal(size=X.shape)
     padded = np.where(PADDED, np.nan, y)
     found = []
     for targets, size in ((y, None), (padded, 3)):
         p = tfpbnn.predict(
-            masked,
+            gru,
             X,
             3,
             size,
@@ -298,6 +304,50 @@ class Subclassed(keras.Model):
 
     def call(self, x):
         return self.held(x)
+
+
+class Through(keras.layers.Layer):
+    """A user's layer around one that hands masks on, as Keras's models do."""
+
+    def __init__(self):
+        super().__init__()
+        self.held = keras.layers.Dense(4)
+
+    def build(self, shape):
+        self.held.build(shape)
+
+    def call(self, x):
+        return self.held(x)
+
+
+class Same(keras.layers.Layer):
+    def call(self, x):
+        return x
+
+
+def of_models():
+    x, h = keras.Input((5, 4)), keras.Input((5, 4))
+    step = keras.Model(h, keras.layers.Dense(4)(h))
+    return keras.Model(x, step(x))
+
+
+@pytest.mark.filterwarnings("ignore:Layer '.*' .of type")
+@pytest.mark.parametrize("inner", [of_models, Through, Same])
+def test_masks_go_into_models_in_the_model(inner):
+    """And out of them; the only output that has a mask, unlike above."""
+    x = keras.Input((5,), dtype="int32")
+    last = layers.DenseFlipout(1)
+    model = tfpbnn.Model(x, last(inner()(embedding()(x))))
+    p = tfpbnn.predict(model, X, 2, likelihood=likelihoods.Normal(1.0))
+    np.testing.assert_array_equal(p.mask, ~PADDED)
+    model.compile("sgd", likelihoods.Poisson())
+    y = np.where(PADDED, np.nan, 1.0)
+    loss = model.fit(X, y, verbose=0).history["loss"]
+    assert np.all(np.isfinite(loss))
+    model.compile("sgd", "mse")
+    model.fit(X, np.ones((*X.shape, 1)), verbose=0)
+    found = 1 / float(last.kl_weight)
+    assert found == pytest.approx(np.sum(~PADDED))
 
 
 def twice():

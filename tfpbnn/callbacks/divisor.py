@@ -23,6 +23,7 @@ from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.likelihoods.from_loss import targets_per_value
 from tfpbnn.networks import reading
+from tfpbnn.networks.calls import may_be_masked
 
 _FIX = (
     "Pass `tfpbnn.callbacks.KLWeight(num_examples=..., divisor=...)`, where "
@@ -163,12 +164,14 @@ def divisors_of(model: Any, outputs: Any, y: Any = None) -> list[Divisor]:
     if outputs is None:
         return [_of_any_output(part) for part in keras.tree.flatten(loss)]
     names = names_of(model, outputs)
+    masked = need_outputs(model) and may_be_masked(model, outputs)
     return [
-        _of_output(part, name, output, target)
-        for name, part, output, target in zip(
+        _of_output(part, name, output, is_masked, target)
+        for name, part, output, is_masked, target in zip(
             names,
             entry_per_output(loss, names, loss),
             entry_per_output(outputs, names, None),
+            entry_per_output(masked, names, masked),
             entry_per_output(y, names, None),
             strict=True,
         )
@@ -284,7 +287,9 @@ def _of_any_output(loss: Any) -> Divisor:
     return Divisor("output", _reduction(_resolved(loss)))
 
 
-def _of_output(loss: Any, name: str, output: Any, y: Any) -> Divisor:
+def _of_output(
+    loss: Any, name: str, output: Any, is_masked: bool, y: Any
+) -> Divisor:
     loss = _resolved(loss)
     reduction = _reduction(loss)
     if isinstance(loss, Likelihood):
@@ -297,7 +302,7 @@ def _of_output(loss: Any, name: str, output: Any, y: Any) -> Divisor:
         reduction,
         tuple(output.shape[1:rank]),
         targets_per_value(loss, output.shape[-1]),
-        keras_private.mask_of(output) is not None,
+        is_masked,
         getattr(loss, "ignore_class", None),
     )
 

@@ -15,7 +15,7 @@ from tfpbnn import layers
 from tfpbnn.base import positive
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.families import Family, MeanFieldNormal
-from tfpbnn.networks import reading
+from tfpbnn.networks import reading, states
 
 SUFFIXES = {
     "flipout": "Flipout",
@@ -170,6 +170,7 @@ def set_locs(plain: keras.layers.Layer, variational: Any) -> None:
     counterpart = of_plain(plain)
     if counterpart is None or isinstance(variational, layers.Variational):
         variational.layer.set_weights(plain.get_weights())
+        states.copy_own(plain, variational.layer)
         return
     locs = counterpart.locs(variational)
     for name, value in counterpart.read(plain).items():

@@ -17,6 +17,7 @@ from tfpbnn.networks.reading import (
     is_own,
     parts_of,
     same_structure,
+    template_of,
 )
 from tfpbnn.networks.stand_ins import callee
 
@@ -81,7 +82,8 @@ class Graph:
         calls: the calls, each one after those that it takes outputs of.
         inputs: the flat list of KerasTensors that the calls begin with.
         outputs: the KerasTensors of the model's outputs, in their structure.
-        has_masks: whether an output may have a mask of Keras's.
+        masked: for each tensor of the outputs whether it may have a mask of
+            Keras's.
     """
 
     def __init__(self, model: keras.Model, opened: bool = True):
@@ -103,8 +105,8 @@ class Graph:
         inputs = keras.tree.map_structure(input_like, input_of(model))
         self.inputs = keras.tree.flatten(inputs)
         self.outputs = self._walk(model, inputs)
-        masked = _mark_masked(self.calls)
-        self.has_masks = any(map(masked, keras.tree.flatten(self.outputs)))
+        is_masked = _mark_masked(self.calls)
+        self.masked = list(map(is_masked, keras.tree.flatten(self.outputs)))
 
     def enter(self, x: Any) -> Tensors:
         """Returns the tensors to begin with, for inputs of the model."""
@@ -189,11 +191,45 @@ def _mark_masked(calls: list[Call]) -> Callable[[Any], bool]:
 
     for index, call in enumerate(calls):
         has_mask = any(map(masked, call.inputs))
-        hands_on = call.is_alias or getattr(call.op, "supports_masking", False)
-        if (has_mask and hands_on) or _may_mask(call.op):
+        if (has_mask and _hands_on(call)) or _may_mask(call.op):
             hidden.update(map(id, call.outputs))
         calls[index] = call._replace(may_be_masked=has_mask)
     return masked
+
+
+def _hands_on(call: Call) -> bool:
+    """Whether masks of a call's inputs may be those of its outputs.
+
+    Keras says that its models, and layers which don't support masks, drop them.
+    But a layer in them hands its mask on, as does code that returns its input.
+    """
+    if call.is_alias or getattr(call.op, "supports_masking", False):
+        return True
+    rank = min(len(x.shape) for x in call.inputs)
+    is_of_places = any(len(y.shape) >= rank for y in call.outputs)
+    is_layer = isinstance(call.op, keras.layers.Layer)
+    return is_layer and not is_own(call.op) and is_of_places
+
+
+def may_be_masked(model: Any, outputs: Any) -> Any:
+    """Says of each output of a model whether it may have a mask of Keras's.
+
+    Args:
+        model: any model.
+        outputs: its symbolic outputs. They have the masks that Keras knows
+            before it runs.
+
+    Returns:
+        booleans, in the structure of the outputs.
+    """
+    network = template_of(model)
+    if all(map(is_own, getattr(network, "layers", [network]))):
+        found = [mask_of(y) is not None for y in keras.tree.flatten(outputs)]
+    elif can_read(network):
+        found = Graph(network).masked
+    else:
+        found = [_may_mask(network)] * len(keras.tree.flatten(outputs))
+    return keras.tree.pack_sequence_as(outputs, found)
 
 
 def _may_mask(op: Any) -> bool:

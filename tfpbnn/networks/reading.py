@@ -29,6 +29,14 @@ def check_readable(model: Any) -> None:
             "`keras.Input`, or call it on some data. Received: "
             f"model={model!r}"
         )
+    if not can_read(model):
+        raise ValueError(
+            "`model` must be Sequential with inputs that Keras knows. It knows "
+            "none where a layer can't tell the shape of its outputs: define "
+            "`compute_output_shape` in your own layers, also in those that "
+            "TimeDistributed holds, and give the model a `keras.Input`. "
+            f"Received: model={model!r}"
+        )
 
 
 def _has_own_call(model: Any) -> bool:

@@ -163,7 +163,9 @@ class DrawFunction(abc.ABC):
         """
         network = self.network()
         if self._has_masks is None:
-            self._has_masks = not can_read(network) or Graph(network).has_masks
+            self._has_masks = not can_read(network) or any(
+                Graph(network).masked
+            )
         if not self._has_masks:
             return [None for _ in network.outputs]
         if self._masks_function is None:

@@ -20,6 +20,7 @@ from tfpbnn.base.types import Array
 from tfpbnn.distribute import starting
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import reading
+from tfpbnn.networks.calls import may_be_masked
 from tfpbnn.training.losses import check_names
 
 # Keras's losses whose targets must be labels. Its Poisson takes any number,
@@ -151,13 +152,14 @@ def _counted(model: Any, y: Any, sample_weight: Any) -> Any:
     losses = entry_per_output(model.loss, names, model.loss)
     weights = entry_per_output(sample_weight, names, sample_weight)
     found = []
-    for target, loss, weight, output in zip(
-        entry_per_output(y, names, None), losses, weights, outputs, strict=True
+    masked = may_be_masked(model, outputs)
+    for target, loss, weight, is_masked in zip(
+        entry_per_output(y, names, None), losses, weights, masked, strict=True
     ):
         values = None if target is None else data.to_numpy(target)
         if values is None or not isinstance(loss, Likelihood):
             found.append(target)
-        elif keras_private.mask_of(output) is None:
+        elif not is_masked:
             found.append(without_weightless(values, weight))
     return [target for target in found if target is not None]
 
@@ -193,13 +195,14 @@ def check(model: keras.Model, y: Any, of: str = "") -> None:
     parts = zip(
         names,
         outputs,
+        may_be_masked(model, outputs),
         entry_per_output(y, names, None),
         entry_per_output(model.loss, names, model.loss),
         strict=True,
     )
-    for name, output, target, loss in parts:
+    for name, output, is_masked, target, loss in parts:
         values = None if target is None else data.to_numpy(target)
-        likelihood = _likelihood(loss, output)
+        likelihood = None if is_masked else _likelihood(loss, output)
         if values is not None and likelihood is not None:
             part = f" of the output `{name}`" if len(names) > 1 else ""
             check_values(values, likelihood, output, part + of)
@@ -217,9 +220,8 @@ def _outputs(model: Any) -> list[Any]:
 
 def _likelihood(loss: Any, output: Any) -> Likelihood | None:
     """Finds the likelihood whose targets a loss takes; None if unknown."""
-    masked = keras_private.mask_of(output) is not None
-    if masked or loss is None or isinstance(loss, Likelihood):
-        return None if masked else loss
+    if loss is None or isinstance(loss, Likelihood):
+        return loss
     try:
         resolved = keras.losses.get(loss)
     except ValueError:
