@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpbnn import metrics, random
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.likelihoods import assumed
 from tfpbnn.metrics.quadrature import Cdf
 from tfpbnn.prediction.results import chunks, counts, mixture, recalibrated
 from tfpbnn.prediction.results import location_scale as fast
@@ -295,8 +296,7 @@ class RegressionPredictive(Predictive):
             sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
         """
         p, y, weights, _ = scored(self, y, sample_weight)
-        lower, upper = p.interval(level)
-        return metrics.coverage(y, lower, upper, weights)
+        return metrics.coverage(y, *p.interval(level), weights)
 
     def calibration_error(self, y: Any, sample_weight: Any = None) -> float:
         """Computes the mean distance of nominal and observed quantile levels.
@@ -373,6 +373,7 @@ class RegressionPredictive(Predictive):
         """
         p, y, weights, _ = scored(self, y, sample_weight)
         found = {"rmse": p.rmse(y, weights)}
+        assumed.warn_of_errors(self.likelihood, p.stddev, found["rmse"])
         if self.has_draws:
             found = {
                 "nll": p.nll(y, weights),
