@@ -34,6 +34,7 @@ def test_targets(loss, factor, words):
         (tfpbnn.likelihoods.Normal(), 100 * SPREAD),  # learned
         (from_loss("mse"), 100 * SPREAD[:5]),  # few rows may be chance
         (from_loss("mse"), SPREAD * np.nan),
+        (from_loss("mse"), SPREAD * 0),
         (from_loss("mse"), np.array(["a"] * 40)),
     ],
 )

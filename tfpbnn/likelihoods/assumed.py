@@ -58,7 +58,8 @@ def _words(
 ) -> str:
     said = float(np.sqrt(np.mean(np.square(stddev)))) if stddev.size else 0.0
     is_near = said / _FACTOR <= found <= said * _FACTOR
-    if stddev.size < _FEWEST or is_near or not np.isfinite(found):
+    # Targets that are all the same say nothing of noise.
+    if stddev.size < _FEWEST or is_near or not 0 < found < np.inf:
         return ""
     kind, width = (
         type(likelihood).__name__,
