@@ -32,7 +32,7 @@ def of_targets(likelihood: Likelihood, y: Array, of: str = "") -> str:
     noise = likelihood.distribution(np.zeros((1, 1), "float32")).stddev()
     spread = np.full(y.size, float(noise[0, 0]))
     what = "targets have a standard deviation of"
-    return _words(likelihood, spread, what, np.std(y), of)
+    return _words(likelihood, spread, what, float(np.std(y)), of)
 
 
 def warn_of_errors(likelihood: Likelihood, stddev: Array, error: float) -> None:

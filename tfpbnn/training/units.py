@@ -68,8 +68,8 @@ def _likelihood(loss: Any, values: Array | None) -> Likelihood | None:
     """Returns the likelihood that a loss is or assumes; else None."""
     if loss is None or isinstance(loss, Likelihood):
         return loss
-    has_axis = values is not None and values.ndim > 1
-    return of_errors(loss, values.shape[-1] if has_axis else 1)
+    shape = (1,) if values is None else values.shape
+    return of_errors(loss, shape[-1] if len(shape) > 1 else 1)
 
 
 def _far(of: str, loss: Likelihood, values: Array | None) -> str:

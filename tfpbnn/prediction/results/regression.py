@@ -172,8 +172,7 @@ class RegressionPredictive(Predictive):
             args = outputs, tf.constant(levels), center, width
             return fast.compiled(fast.quantiles, self.likelihood, *args)
 
-        arrays = self.mean, self.stddev
-        return self._by_rows(chunk, *arrays, chunk=fast.CHUNK)
+        return self._by_rows(chunk, self.mean, self.stddev, chunk=fast.CHUNK)
 
     def _search_quantiles(self, levels: Array) -> Array:
         """Finds quantiles `[Q, N, k]` of any distribution."""
@@ -296,7 +295,8 @@ class RegressionPredictive(Predictive):
             sample_weight: the weights of rows `[N]` or of places `[N, ...]`.
         """
         p, y, weights, _ = scored(self, y, sample_weight)
-        return metrics.coverage(y, *p.interval(level), weights)
+        lower, upper = p.interval(level)
+        return metrics.coverage(y, lower, upper, weights)
 
     def calibration_error(self, y: Any, sample_weight: Any = None) -> float:
         """Computes the mean distance of nominal and observed quantile levels.
