@@ -176,9 +176,14 @@ def test_risk_coverage_is_that_of_metrics():
     wrong = np.mean(CLASSES.labels != LABELS)
     np.testing.assert_allclose(best.get_data()[1][[0, -1]], [0, wrong])
     np.testing.assert_allclose(level.get_ydata(), wrong)
-    several = plots.risk_coverage({"a": CLASSES, "b": CLASSES}, LABELS)
+    several = plots.risk_coverage(dict.fromkeys("abcdefgh", CLASSES), LABELS)
     texts = [t.get_text() for t in several.axes[0].get_legend().get_texts()]
-    assert texts == ["a", "b"]
+    assert texts == list("abcdefgh")
+    looks = {
+        (line.get_color(), line.get_linestyle())
+        for line in several.axes[0].lines
+    }
+    assert len(looks) == 8
 
 
 def test_out_of_distribution_is_that_of_metrics():

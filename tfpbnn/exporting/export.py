@@ -187,13 +187,12 @@ def _check_random(
     model: Any, function: particles.DrawFunction, arguments: Arguments
 ) -> None:
     is_plain = arguments.signatures == ("deterministic",)
-    if not function.effects.is_random and not is_plain:
-        raise ValueError(
-            f"`posterior` ({model.name}) has nothing random in it, so all "
-            "draws are the same. Replace some of its layers by variational "
-            "ones (such as tfpbnn.layers.DenseFlipout), or pass "
-            'signatures=["deterministic"] for one pass.'
+    if not is_plain:
+        name, one = (
+            f"`posterior` ({model.name})",
+            'signatures=["deterministic"]',
         )
+        function.effects.check_random(name, one)
 
 
 def _likelihoods(

@@ -39,10 +39,9 @@ class Likelihood(keras.losses.Loss):
         is_discrete: whether targets are counts, 0, 1, 2, ...
         is_location_scale: whether `_marginals` has a `loc` and a `scale`, or is
             a mixture of such, so that `adapt` can change its units.
-        units: the `mean` and `stddev` of each target that the likelihood was
-            adapted to; else None.
-        recalibration: the fitted calibrator of `tfpbnn.calibration` that is
-            applied to what the outputs say; else None.
+        units: the `mean` and `stddev` of each target, if adapted; else None.
+        recalibration: the fitted calibrator that is applied; else None.
+        assumed_from: the Keras loss that leaves the noise open; else None.
     """
 
     is_classification: ClassVar[bool] = False
@@ -58,6 +57,7 @@ class Likelihood(keras.losses.Loss):
         super().__init__(name=name, reduction=reduction, dtype=dtype)
         self.units: Units | None = None
         self.recalibration: Recalibration | None = None
+        self.assumed_from: str | None = None
 
     @property
     @abc.abstractmethod

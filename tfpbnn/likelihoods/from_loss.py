@@ -56,8 +56,8 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
         return loss
     resolved = keras.losses.get(loss) if isinstance(loss, str) else loss
     name = name_of(resolved)
-    if name in _BY_NUM_OUTPUTS:
-        return _BY_NUM_OUTPUTS[name](num_outputs)
+    if found := of_errors(resolved, num_outputs):
+        return found
     if name in _BY_FROM_LOGITS:
         from_logits = bool(getattr(resolved, "from_logits", False))
         ignored = getattr(resolved, "ignore_class", None)
@@ -69,6 +69,16 @@ def from_loss(loss: Any, num_outputs: int = 1) -> Likelihood:
         "`loss` must be a likelihood: an object of `tfpbnn.likelihoods`, or "
         f"one of Keras's {_KNOWN}. Received: loss={loss!r}"
     )
+
+
+def of_errors(loss: Any, num_outputs: int) -> Likelihood | None:
+    """Returns what squared and absolute errors assume; else None."""
+    name = name_of(loss)
+    if name not in _BY_NUM_OUTPUTS:
+        return None
+    found = _BY_NUM_OUTPUTS[name](num_outputs)
+    found.assumed_from = name
+    return found
 
 
 def targets_per_value(loss: Any, num_outputs: int) -> int:

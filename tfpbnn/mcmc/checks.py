@@ -99,7 +99,8 @@ def _of_depth(num_gradients: Any, most: int) -> list[str]:
     return [
         f"{share:.0%} of the paths were as long as `max_tree_depth` lets them "
         "be: draws are correct, but more alike than they could be. Raise "
-        '`num_warmup` or `max_tree_depth`, or begin at init="map".'
+        '`num_warmup` or `max_tree_depth`, or begin at init="map", if they did '
+        "not."
     ]
 
 
@@ -124,7 +125,7 @@ def _of_convergence(
             # They begin near modes already, and one program moves them all.
             'take kernel="nuts", whose paths and widths suit each chain'
             if is_pooled
-            else 'begin at init="map" or a trained model'
+            else 'begin at init="map" or a trained model, if they did not'
         )
         notes.append(
             f"Chains don't agree: R-hat of predictions is up to {r_hat:.2f} "

@@ -60,6 +60,25 @@ class Effects:
         """Whether outputs differ between draws of one input."""
         return self.is_noisy or bool(self.sources)
 
+    def check_random(self, name: str, otherwise: str) -> None:
+        """Raises if draws of one input are all the same.
+
+        Args:
+            name: what the caller calls the model.
+            otherwise: the caller's argument for one pass of it.
+        """
+        if not self.is_random:
+            raise ValueError(
+                f"{name} has nothing random in it, so all draws are the same. "
+                "Make a posterior of it, by `tfpbnn.laplace`, "
+                "`tfpbnn.mc_dropout` or `tfpbnn.to_variational`; of a network "
+                "that `optimizers.IVON` trained by `optimizer.posterior(model)`"
+                ", and of a sampler's or SWAG's by that of its callback. Or "
+                "build it of variational layers, such as "
+                f"`tfpbnn.layers.DenseFlipout`; or pass {otherwise} for a "
+                "single pass"
+            )
+
     @property
     def is_pure(self) -> bool:
         """Whether there is nothing but random layers and posteriors."""

@@ -4,8 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#8a8f98"
-GROUPS = (BLUE, ORANGE, "#3a8f5c", "#8d4fa8", GREY)
-# Beside the colors, so that figures can be read in black and white.
+GROUPS = (BLUE, ORANGE, "#3a8f5c", "#8d4fa8", GREY, "#b03a48", "#2a9aa8")
+# Beside the colors, so that figures can be read in black and white; as many as
+# have no factor in common with the colors, so that few pairs repeat.
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
 HATCHES = ("", "////", "....", "xxxx", "----")

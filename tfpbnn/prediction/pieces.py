@@ -208,13 +208,7 @@ class Run:
         if self.draws is Draws.MEAN:
             return
         assert self._function is not None
-        if not self._function.effects.is_random:
-            raise ValueError(
-                "`model` has nothing random in it, so all draws are the same. "
-                "Replace some of its layers by variational ones (such as "
-                'tfpbnn.layers.DenseFlipout), or pass draws="mean" for a '
-                "single pass."
-            )
+        self._function.effects.check_random("`model`", 'draws="mean"')
 
     def _function_for(self, x: Any) -> functions.DrawFunction:
         if self._function is not None and not self._is_stream:

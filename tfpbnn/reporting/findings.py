@@ -172,7 +172,7 @@ def _few_draws(section: Section, scores: dict[str, Score]) -> str:
     return (
         f"{draws} draws are few: another seed would change {worst} by about "
         f"{scores[worst].error:.2g}. Take {needed} (`num_samples={needed}`), "
-        "or for an ensemble more members."
+        "or where draws are members, or samples that were kept, have more."
     )
 
 

@@ -5,6 +5,7 @@ first step's graph, with TensorFlow's long traceback.
 """
 
 import inspect
+import warnings
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,7 @@ from tfpbnn.base.by_output import entry_per_output
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 from tfpbnn.distribute import starting
-from tfpbnn.likelihoods import Likelihood
+from tfpbnn.likelihoods import Likelihood, assumed
 from tfpbnn.networks import reading
 from tfpbnn.networks.calls import may_be_masked
 from tfpbnn.training.losses import check_names
@@ -238,6 +239,9 @@ def check_values(
 ) -> None:
     """Raises if targets are none that a likelihood can give.
 
+    A warning says if they vary by far more, or less, than a noise that a Keras
+    loss stands for.
+
     Args:
         y: all targets.
         likelihood: theirs.
@@ -255,6 +259,8 @@ def check_values(
         or not y.size
     ):
         return
+    if noise := assumed.of_targets(likelihood, y, of):
+        warnings.warn(noise, stacklevel=4)
     words, low, high = likelihood.support(output.shape[-1])
     whole = y.dtype.kind != "f" or not likelihood.is_integral(y, output)
     # Two passes without a copy, if there is nothing to find.

@@ -10,7 +10,9 @@ import numpy as np
 
 from tfpbnn.base import data, keras_private
 from tfpbnn.base.by_output import entry_per_output
-from tfpbnn.likelihoods import Likelihood, units
+from tfpbnn.base.types import Array
+from tfpbnn.likelihoods import Likelihood, assumed, units
+from tfpbnn.likelihoods.from_loss import of_errors
 from tfpbnn.networks import reading
 
 # A network starts with outputs of about 0 and noises of about 0.7, from where
@@ -24,8 +26,9 @@ def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
     """Warns, once for each model, of units that slow down training.
 
     These are array targets far from standardized under a loss that could have
-    been adapted to them, and metrics under a loss that was, since Keras gives
-    them the outputs as they are, in standardized units.
+    been adapted to them, or that assumes how noisy they are, and metrics under
+    a loss that was adapted, since Keras gives them the outputs as they are, in
+    standardized units.
 
     Args:
         model: a compiled model.
@@ -45,9 +48,11 @@ def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
             entry_per_output(compiled.get("metrics"), names, None),
             strict=True,
         )
-        if isinstance(loss, Likelihood) and loss.is_location_scale
+        for values in [_values(target)]
+        for likelihood in [_likelihood(loss, values)]
+        if likelihood is not None and likelihood.is_location_scale
         for of in [f" of the output `{name}`" if several else ""]
-        for text in (_far(of, loss, target), _metrics(of, loss, metrics))
+        for text in (_far(of, likelihood, values), _metrics(of, loss, metrics))
         if text
     ]
     if found:
@@ -55,11 +60,24 @@ def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
         warnings.warn("\n".join(found), stacklevel=4)
 
 
-def _far(of: str, loss: Likelihood, y: Any) -> str:
+def _values(y: Any) -> Array | None:
+    return None if y is None or data.is_stream(y) else data.to_numpy(y)
+
+
+def _likelihood(loss: Any, values: Array | None) -> Likelihood | None:
+    """Returns the likelihood that a loss is or assumes; else None."""
+    if loss is None or isinstance(loss, Likelihood):
+        return loss
+    shape = (1,) if values is None else values.shape
+    return of_errors(loss, shape[-1] if len(shape) > 1 else 1)
+
+
+def _far(of: str, loss: Likelihood, values: Array | None) -> str:
     """Describes targets that are far from standardized; "" if none are."""
-    values = None if y is None or data.is_stream(y) else data.to_numpy(y)
     if loss.units is not None or values is None or not values.size:
         return ""
+    if loss.assumed_from is not None:
+        return assumed.of_targets(loss, values, of)
     if values.dtype.kind not in "iuf" or not np.all(np.isfinite(values)):
         return ""
     mean, stddev = map(np.array, units.of(values))
@@ -76,10 +94,10 @@ def _far(of: str, loss: Likelihood, y: Any) -> str:
     )
 
 
-def _metrics(of: str, loss: Likelihood, metrics: Any) -> str:
+def _metrics(of: str, loss: Any, metrics: Any) -> str:
     """Describes metrics under an adapted loss; "" if there are none."""
     given = [m for m in keras.tree.flatten(metrics) if m is not None]
-    if loss.units is None or not given:
+    if not isinstance(loss, Likelihood) or loss.units is None or not given:
         return ""
     return (
         f"The metrics{of} are given the network's outputs as they are, in "

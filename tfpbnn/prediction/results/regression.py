@@ -8,6 +8,7 @@ import tensorflow as tf
 
 from tfpbnn import metrics, random
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.likelihoods import assumed
 from tfpbnn.metrics.quadrature import Cdf
 from tfpbnn.prediction.results import chunks, counts, mixture, recalibrated
 from tfpbnn.prediction.results import location_scale as fast
@@ -171,8 +172,7 @@ class RegressionPredictive(Predictive):
             args = outputs, tf.constant(levels), center, width
             return fast.compiled(fast.quantiles, self.likelihood, *args)
 
-        arrays = self.mean, self.stddev
-        return self._by_rows(chunk, *arrays, chunk=fast.CHUNK)
+        return self._by_rows(chunk, self.mean, self.stddev, chunk=fast.CHUNK)
 
     def _search_quantiles(self, levels: Array) -> Array:
         """Finds quantiles `[Q, N, k]` of any distribution."""
@@ -373,6 +373,7 @@ class RegressionPredictive(Predictive):
         """
         p, y, weights, _ = scored(self, y, sample_weight)
         found = {"rmse": p.rmse(y, weights)}
+        assumed.warn_of_errors(self.likelihood, p.stddev, found["rmse"])
         if self.has_draws:
             found = {
                 "nll": p.nll(y, weights),
