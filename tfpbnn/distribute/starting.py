@@ -15,7 +15,7 @@ from tfpbnn.distribute import agreement, own_rows, replicas, steps
 _warned: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def begin(model: Any, given: dict[str, Any]) -> None:
+def begin(model: Any, given: dict[str, Any], is_training: bool) -> None:
     """Raises if a model's strategy can't train it, or not as one device does.
 
     Args:
@@ -23,6 +23,7 @@ def begin(model: Any, given: dict[str, Any]) -> None:
         given: the arguments of Keras's `fit` or `evaluate`, by name. Where
             several replicas share the batches, data that bring their own are
             replaced by such that yield copies.
+        is_training: whether the arguments are those of `fit`.
 
     Raises:
         ValueError: naming what can't be done, and what to do in its place.
@@ -39,14 +40,15 @@ def begin(model: Any, given: dict[str, Any]) -> None:
     _check_scope(model, strategy)
     if strategy.num_replicas_in_sync > 1:
         _check_settings(model, strategy)
-        _check_batches(model, strategy, given)
-        _warn_of_statistics(model)
+        _check_batches(model, strategy, given, is_training)
+        if is_training:
+            _warn_of_statistics(model)
         for name in ("x", "validation_data"):
             if name in given:
                 given[name] = own_rows.copied(given[name])
     if replicas.is_multi_worker(strategy):
         _check_shards(given)
-        agreement.check(model, given, strategy)
+        agreement.check(model, given, strategy, is_training)
 
 
 def warn_of_keras(model: Any) -> None:
@@ -159,7 +161,9 @@ def _refused(rule: str, received: str, mend: str) -> ValueError:
     )
 
 
-def _check_batches(model: Any, strategy: Any, given: Mapping[str, Any]) -> None:
+def _check_batches(
+    model: Any, strategy: Any, given: Mapping[str, Any], is_training: bool
+) -> None:
     """Raises if replicas would always, or harmfully, be without rows."""
     x, count = given.get("x"), strategy.num_replicas_in_sync
     if x is None or data.is_stream(x):
@@ -172,7 +176,7 @@ def _check_batches(model: Any, strategy: Any, given: Mapping[str, Any]) -> None:
         )
     rows = data.count_examples(x, given.get("validation_split") or 0.0)
     rest = rows % size
-    if 0 < rest < count and _with_own_statistics(model):
+    if is_training and 0 < rest < count and _with_own_statistics(model):
         raise ValueError(
             "`batch_size` must leave a row for each replica in the last batch, "
             "where layers normalize by the rows of one replica: without rows "

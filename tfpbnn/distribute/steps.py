@@ -1,6 +1,6 @@
 """Computes in each replica its share of a step that is one device's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
@@ -37,18 +37,13 @@ class SharedSteps(keras_private.StepsOfReplicas):
             return super().compute_loss(  # type: ignore[misc]
                 x, y, y_pred, sample_weight, training=training
             )
-        extra = list(self.losses)  # type: ignore[attr-defined]
-        _check_losses_of_calls(self, len(extra))
-        if not keras_private.exchange_losses(self, _share):
-            keras_private.loss_of_outputs(self, y, y_pred, sample_weight)
-            keras_private.exchange_losses(self, _share)
 
         def losses() -> Tensor | None:
             if self.loss is None:  # type: ignore[attr-defined]
                 return None
             return keras_private.loss_of_outputs(self, y, y_pred, sample_weight)
 
-        return exact_loss.total_loss(losses, extra)
+        return share_of_loss(self, losses)
 
     def returned(self, logs: Any) -> Any:
         """Puts what a step returns into the form that Keras reduces."""
@@ -56,6 +51,25 @@ class SharedSteps(keras_private.StepsOfReplicas):
         if not replicas.is_multi_worker(strategy):
             return logs
         return keras.tree.map_structure(lambda v: tf.expand_dims(v, 0), logs)
+
+
+def share_of_loss(model: Any, losses: Callable[[], Tensor | None]) -> Tensor:
+    """Computes, in one of several replicas, its share of a model's loss.
+
+    Args:
+        model: a compiled model.
+        losses: computes the loss of the outputs by `loss_of_outputs`; None if
+            there is none.
+
+    Raises:
+        ValueError: as `SharedSteps.compute_loss`.
+    """
+    extra = list(model.losses)
+    _check_losses_of_calls(model, len(extra))
+    if not keras_private.exchange_losses(model, _share):
+        losses()  # makes those that are exchanged
+        keras_private.exchange_losses(model, _share)
+    return exact_loss.total_loss(losses, extra)
 
 
 def track(model: Any, loss: Tensor, x: Any) -> None:
