@@ -13,6 +13,7 @@ from tfpbnn.base import data, keras_private
 from tfpbnn.distribute import agreement, own_rows, replicas, steps
 
 _warned: weakref.WeakSet[Any] = weakref.WeakSet()
+_with_steps: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
 def begin(model: Any, given: dict[str, Any], is_training: bool) -> None:
@@ -43,12 +44,34 @@ def begin(model: Any, given: dict[str, Any], is_training: bool) -> None:
         _check_batches(model, strategy, given, is_training)
         if is_training:
             _warn_of_statistics(model)
+        _warn_of_own_steps(model)
         for name in ("x", "validation_data"):
             if name in given:
                 given[name] = own_rows.copied(given[name])
     if replicas.is_multi_worker(strategy):
         _check_shards(given)
         agreement.check(model, given, strategy, is_training)
+
+
+def _warn_of_own_steps(model: Any) -> None:
+    """Warns, once for each model, of steps that are written by the user."""
+    own = [
+        name
+        for name in ("train_step", "test_step", "compute_loss")
+        if getattr(type(model), name).__module__.split(".")[0]
+        not in ("keras", "tfpbnn")
+    ]
+    if own and model not in _with_steps:
+        _with_steps.add(model)
+        count = model.distribute_strategy.num_replicas_in_sync
+        warnings.warn(
+            f"`{type(model).__name__}` has {own} of its own, which {count} "
+            "replicas run, each for its rows. Their gradients are added up, so "
+            "a loss must be the replica's share: `super().compute_loss(...)` "
+            "is; divide means and regularizers that you add by "
+            "`tf.distribute.get_strategy().num_replicas_in_sync`",
+            stacklevel=4,
+        )
 
 
 def warn_of_keras(model: Any) -> None:
@@ -176,14 +199,33 @@ def _check_batches(
         )
     rows = data.count_examples(x, given.get("validation_split") or 0.0)
     rest = rows % size
-    if is_training and 0 < rest < count and _with_own_statistics(model):
+    if not 0 < rest < count:
+        return
+    if is_training and (found := _with_own_statistics(model)):
         raise ValueError(
             "`batch_size` must leave a row for each replica in the last batch, "
             "where layers normalize by the rows of one replica: without rows "
             f"their means are NaN. Received: {rest} rows in the last batch for "
-            f"{count} replicas, and {_with_own_statistics(model)}. Take "
-            "another batch size, or synchronized=True"
+            f"{count} replicas, and {found}. Take another batch size, or "
+            "synchronized=True"
         )
+    if _on_processors(strategy) and (found := _convolving(model)):
+        raise ValueError(
+            "`batch_size` must leave a row for each replica in the last batch, "
+            "where images are convolved on CPUs: TensorFlow fails without "
+            f"rows. Received: {rest} rows in the last batch for {count} "
+            f"replicas, and {found}. Take another batch size"
+        )
+
+
+def _on_processors(strategy: Any) -> bool:
+    devices = map(tf.DeviceSpec.from_string, strategy.extended.worker_devices)
+    return any(device.device_type == "CPU" for device in devices)
+
+
+def _convolving(model: Any) -> list[str]:
+    """Lists the kernels by which images are convolved: they have four axes."""
+    return [v.path for v in model.weights if len(v.shape) == 4]
 
 
 def _with_own_statistics(model: Any) -> list[str]:

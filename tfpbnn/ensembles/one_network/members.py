@@ -95,7 +95,7 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
             return tf.add_n(found) / len(found)
 
         if replicas.are_several():
-            return steps.share_of_loss(self, losses)
+            return steps.share_of_loss(self, losses, num_rows(y))
         return with_extra(losses(), self.losses)
 
     def compute_metrics(
