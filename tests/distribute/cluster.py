@@ -106,7 +106,7 @@ def whole(strategy, index, folder):
         keras.utils.set_random_seed(1)
         x = cases.X[: len(cases.X) - change(model, index)]
         found["errors"][name] = programs.attempt(
-            model.fit, x, cases.Y[: len(x)], 16, 1, 0
+            model.fit, x, cases.Y[: len(x)], 16, verbose=0
         )
     return found
 

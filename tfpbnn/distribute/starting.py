@@ -198,24 +198,34 @@ def _check_batches(
             f"each batch. Received: batch_size={size} for {count} replicas"
         )
     rows = data.count_examples(x, given.get("validation_split") or 0.0)
-    rest = rows % size
-    if not 0 < rest < count:
+    sizes = {min(size, rows), rows % size}
+    short = next((n for n in sizes if leaves_none(n, count)), None)
+    if short is None:
         return
+    received = f"{short} rows in a batch for {count} replicas"
     if is_training and (found := _with_own_statistics(model)):
         raise ValueError(
-            "`batch_size` must leave a row for each replica in the last batch, "
-            "where layers normalize by the rows of one replica: without rows "
-            f"their means are NaN. Received: {rest} rows in the last batch for "
-            f"{count} replicas, and {found}. Take another batch size, or "
-            "synchronized=True"
+            "`batch_size` must leave rows for each replica, in the last batch "
+            "too, where layers normalize by the rows of one replica: without "
+            f"rows their means are NaN. Received: {received}, and {found}. "
+            "Take another batch size, or synchronized=True"
         )
     if _on_processors(strategy) and (found := _convolving(model)):
         raise ValueError(
-            "`batch_size` must leave a row for each replica in the last batch, "
-            "where images are convolved on CPUs: TensorFlow fails without "
-            f"rows. Received: {rest} rows in the last batch for {count} "
-            f"replicas, and {found}. Take another batch size"
+            "`batch_size` must leave rows for each replica, in the last batch "
+            "too, where images are convolved on CPUs: TensorFlow fails without "
+            f"rows. Received: {received}, and {found}. Take another batch size"
         )
+
+
+def leaves_none(rows: int, count: int) -> bool:
+    """Says whether a batch of an array leaves a replica without rows.
+
+    TensorFlow gives all the same number of rows, rounded up, until none are
+    left: 9 rows are 3, 3, 3 and 0 for four replicas.
+    """
+    each = math.ceil(rows / count)
+    return 0 < rows <= each * (count - 1)
 
 
 def _on_processors(strategy: Any) -> bool:
