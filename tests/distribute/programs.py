@@ -88,9 +88,9 @@ def errors(path):
     write(path, {n: refused.message(strategy, n) for n in refused.CASES})
 
 
-def attempt(function, *arguments):
+def attempt(function, *arguments, **kwargs):
     """The result, or the words of the error, for the test to show."""
     try:
-        return function(*arguments)
+        return function(*arguments, **kwargs)
     except Exception as error:
         return f"{type(error).__name__}: {error}"

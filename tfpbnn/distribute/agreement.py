@@ -79,11 +79,12 @@ def _facts(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         },
         "the seed": _seed(),
         "the dtype": keras.config.dtype_policy().name,
+        # Keras numbers names, so that a model which one worker made before, for
+        # itself, changes all later ones.
         "the model": [
-            (v.path, list(v.shape), str(v.dtype), v.trainable)
-            for v in model.weights
+            (list(v.shape), str(v.dtype), v.trainable) for v in model.weights
         ],
-        "the optimizer": optimizer and optimizer.get_config(),
+        "the optimizer": optimizer and optimizer.get_config() | {"name": ""},
         "the arguments of `fit`": {name: given.get(name) for name in names},
         "the number of rows": data.count_examples(x, 0.0) if is_counted else 0,
     }
