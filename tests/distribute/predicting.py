@@ -143,7 +143,8 @@ def numbers():
     sampler = tfpbnn.optimizers.SGLD(1e-3)
     sampler.build(model.trainable_variables)
     laplace = tfpbnn.laplace(model, X, Y)
-    return [swag.scale, sampler.is_sampling(), laplace.log_likelihood]
+    is_sampling = float(sampler.is_sampling())
+    return [swag.scale, is_sampling, laplace.log_likelihood]
 
 
 def chains(strategy=None, **kwargs):
