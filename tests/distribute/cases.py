@@ -1,5 +1,7 @@
 """Networks and data that are trained on one device and on several replicas."""
 
+import inspect
+
 import keras
 import numpy as np
 import tensorflow as tf
@@ -108,6 +110,38 @@ class Batches(keras.utils.PyDataset):
         return X[part], Y[part], W[part]
 
 
+def batches():
+    """A generator, which gives each batch once."""
+    for start in range(0, len(X), 16):
+        part = slice(start, start + 16)
+        yield X[part], Y[part]
+
+
+class Penalty(keras.layers.Layer):
+    """Adds a mean over rows to the loss."""
+
+    def call(self, x):
+        self.add_loss(0.1 * tf.reduce_mean(x**2))
+        return x
+
+
+def penalized():
+    layer = keras.layers.Dense(2, activity_regularizer="l2")
+    return tfpbnn.Sequential([keras.Input((3,)), layer, Penalty(), drawn(1)])
+
+
+def members():
+    """Two members in one network."""
+    network = keras.Sequential(
+        [
+            keras.Input((3,)),
+            keras.layers.Dense(4, "tanh", kernel_regularizer="l2"),
+            keras.layers.Dense(1),
+        ]
+    )
+    return tfpbnn.ensembles.to_batch_ensemble(network, 2)
+
+
 def linear():
     return tfpbnn.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
 
@@ -188,6 +222,24 @@ CASES = {
         },
         {"x": X, "y": Y},
     ),
+    # The last batch has one row, so that a replica has none.
+    "losses of calls": (
+        penalized,
+        {"loss": "mse"},
+        {"x": X, "y": Y, "batch_size": 19},
+    ),
+    "members": (
+        members,
+        {"loss": "mse", "metrics": ["mae"]},
+        {
+            "x": X,
+            "y": Y,
+            "sample_weight": W,
+            "batch_size": 19,
+            "validation_data": (X[:17], Y[:17]),
+        },
+    ),
+    "generator": (linear, {"loss": "mse"}, {"x": batches, "epochs": 1}),
     "fused": (
         lambda: mlp(drawn(160), drawn(160)),
         {"loss": "mse", "optimizer": lambda: keras.optimizers.Adam(1e-3)},
@@ -206,6 +258,8 @@ def train(name):
     settings = {"epochs": 2, "shuffle": False, "verbose": 0}
     if "y" in given:
         settings["batch_size"] = 16
+    if inspect.isgeneratorfunction(given["x"]):
+        given = given | {"x": given["x"]()}
     before = [array.copy() for array in (X, Y, W)]
     history = model.fit(**(settings | given)).history
     for array, old in zip((X, Y, W), before, strict=True):

@@ -23,9 +23,10 @@ def run(folder):
     """Everything that takes two workers, in `folder`."""
     folder = pathlib.Path(folder)
     together(folder, "whole", whole)
-    for victim in (0, 1):
-        together(folder, f"killed {victim}", interrupted, victim)
-        together(folder, f"again {victim}", interrupted, victim, None)
+    for victim, epoch in enumerate((2, 3)):
+        killed = f"killed {victim}"
+        together(folder, killed, interrupted, "backup", victim, epoch)
+    together(folder, "again", interrupted, "backup")
 
 
 def together(folder, name, program, *arguments):
@@ -91,13 +92,14 @@ def whole(strategy, index, folder):
     """Parity with one device, errors, and a training that nothing stops."""
     from tests.distribute import cases
 
-    found = {"parity": {}, "errors": {}}
-    found["weights"] = interrupted(strategy, index, folder, None, None)
+    found = {"alone": {}, "shared": {}, "errors": {}}
+    found["weights"] = interrupted(strategy, index, folder, "whole")
     programs.share_noise()
     for name in ("masked", "normalized"):
-        one = programs.attempt(cases.train, name)
+        if not index:  # one device need not be asked twice
+            found["alone"][name] = programs.attempt(cases.train, name)
         with strategy.scope():
-            found["parity"][name] = [one, programs.attempt(cases.train, name)]
+            found["shared"][name] = programs.attempt(cases.train, name)
     found["mean of y"] = shuffled(strategy)
     for name, change in DISAGREE.items():
         with strategy.scope():
@@ -106,7 +108,7 @@ def whole(strategy, index, folder):
         keras.utils.set_random_seed(1)
         x = cases.X[: len(cases.X) - change(model, index)]
         found["errors"][name] = programs.attempt(
-            model.fit, x, cases.Y[: len(x)], 16, 1, 0
+            model.fit, x, cases.Y[: len(x)], 16, verbose=0
         )
     return found
 
@@ -160,29 +162,29 @@ def shuffled(strategy):
 
 
 class Kill(keras.callbacks.Callback):
-    """Kills its worker in the middle of the third epoch."""
+    """Kills its worker in the middle of an epoch; None for never."""
 
-    def __init__(self, here):
+    def __init__(self, last):
         super().__init__()
-        self.here, self.epoch = here, 0
+        self.last, self.epoch = last, 0
 
     def on_epoch_begin(self, epoch, logs=None):
         self.epoch = epoch
 
     def on_train_batch_end(self, batch, logs=None):
-        if self.here and self.epoch == 2 and batch == 1:
+        if self.epoch == self.last and batch == 1:
             os.kill(os.getpid(), signal.SIGKILL)
 
 
-def interrupted(strategy, index, folder, victim, killed=0):
-    """The weights of a training, if it was not killed."""
+def interrupted(strategy, index, folder, name, victim=None, epoch=None):
+    """The weights of a training, unless a worker is killed in an epoch."""
     from tests.distribute import cases
 
     keras.utils.set_random_seed(5)
     with strategy.scope():
         model = noisy()
-    backup = tfpbnn.callbacks.BackupAndRestore(folder / f"backup {victim}")
-    kill = Kill(here=killed is not None and index == victim)
+    backup = tfpbnn.callbacks.BackupAndRestore(folder / name)
+    kill = Kill(epoch if index == victim else None)
     model.fit(
         cases.X,
         cases.Y,

@@ -12,6 +12,7 @@ import tensorflow as tf
 import tfpbnn
 from tfpbnn.distribute import devices
 from tfpbnn.layers import DenseFlipout, DenseReparameterization
+from tfpbnn.posteriors.low_rank_normal import SWAGPosterior
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(29, 3)).astype("float32")
@@ -130,6 +131,20 @@ def scores():
     weighted = tfpbnn.evaluate(mlp(), X, Y, sample_weight=W, **kwargs)
     of_data = tfpbnn.evaluate(mlp(), dataset(), **kwargs)
     return [list(weighted.values()), list(of_data.values())]
+
+
+def numbers():
+    """Numbers that posteriors and samplers read of their variables."""
+    model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+    model.compile("sgd", loss=NORMAL)
+    weights = [tf.ones([3, 1]), tf.zeros([1])]
+    model.set_weights(weights)
+    swag = SWAGPosterior(model, (0, 1), num_columns=2, num_collected=2)
+    sampler = tfpbnn.optimizers.SGLD(1e-3)
+    sampler.build(model.trainable_variables)
+    laplace = tfpbnn.laplace(model, X, Y)
+    is_sampling = float(sampler.is_sampling())
+    return [swag.scale, is_sampling, laplace.log_likelihood]
 
 
 def chains(strategy=None, **kwargs):

@@ -3,6 +3,7 @@
 import warnings
 
 import keras
+import numpy as np
 import tensorflow as tf
 
 import tfpbnn
@@ -37,6 +38,45 @@ def normalized():
 def penalized():
     sync = keras.layers.BatchNormalization(synchronized=True)
     return mlp(keras.layers.Dense(2, activity_regularizer="l2"), sync)
+
+
+def convolved(strategy):
+    with strategy.scope():
+        model = tfpbnn.Sequential(
+            [
+                keras.Input((3, 3, 1)),
+                tfpbnn.layers.Conv2DFlipout(1, 2),
+                keras.layers.Flatten(),
+            ]
+        )
+        model.compile("sgd", "mse")
+    model.evaluate(np.ones((33, 3, 3, 1)), np.ones((33, 4)), verbose=0)
+
+
+class OwnLoss(tfpbnn.Sequential):
+    def compute_loss(self, *args, **kwargs):
+        return super().compute_loss(*args, **kwargs) + 1.0
+
+
+def own_loss():
+    return OwnLoss([keras.Input((3,)), keras.layers.Dense(1)])
+
+
+def ensemble(strategy, method):
+    def member():
+        return keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
+
+    with strategy.scope():
+        model = tfpbnn.ensembles.DeepEnsemble(member, 2)
+        model.compile("sgd", "mse")
+    getattr(model, method)(X, Y, verbose=0)
+
+
+def evaluated(strategy):
+    with strategy.scope():
+        model = normalized()
+        model.compile("sgd", "mse")
+    model.evaluate(X[:33], Y[:33], verbose=0)
 
 
 def stock():
@@ -119,6 +159,14 @@ CASES = {
         lambda s: fit(s, normalized, batch_size=57),
         "synchronized=True",
     ),
+    "normalized by what is known": (evaluated, "none"),
+    "no rows to convolve": (convolved, "where images are convolved"),
+    "a loss of one's own": (lambda s: fit(s, own_loss), "num_replicas_in_sync"),
+    "members": (lambda s: ensemble(s, "fit"), "`executor` must be given"),
+    "scores of members": (
+        lambda s: ensemble(s, "evaluate"),
+        "Use tfpbnn.evaluate",
+    ),
     "normalized alone": (lambda s: fit(s, normalized), "synchronized=True"),
     "losses of calls": (lambda s: fit(s, penalized), "must not add losses"),
     "IVON": (
@@ -142,11 +190,11 @@ CASES = {
 
 
 def message(strategy, name):
-    """The error, or else the warnings, of a case; "" if there is none."""
+    """The error, or else the warnings, of a case; "none" without any."""
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
             CASES[name][0](strategy)
         except Exception as error:
             return f"{type(error).__name__}: {error}"
-    return "\n".join(str(each.message) for each in caught)
+    return "\n".join(str(each.message) for each in caught) or "none"

@@ -38,6 +38,8 @@ def devices(path):
             found[name] = p.differences(p.predicted(name), alone)
     with two.scope():
         two_devices = p.predicted("coherent")
+        numbers = p.numbers()
+    found["numbers"] = p.differences(numbers, p.numbers())
     found["two"] = p.differences(two_devices, one_device["coherent"])
     found["used"], found["moved"] = p.places_used(four)
     found["chains"] = p.differences(p.chains(four), one_device["chains"])

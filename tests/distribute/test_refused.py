@@ -7,6 +7,7 @@ import pytest
 import tfpbnn
 from tests.distribute.refused import CASES
 from tests.distribute.test_parity import results
+from tfpbnn.distribute import starting
 
 
 @pytest.fixture(scope="module")
@@ -18,6 +19,14 @@ def messages(tmp_path_factory):
 def test_the_message_says_what_to_do(messages, name):
     words = CASES[name][1]
     assert words in messages[name], messages[name]
+
+
+@pytest.mark.parametrize(
+    ("rows", "count", "is_short"),
+    [(0, 2, False), (1, 2, True), (2, 2, False), (5, 4, True), (10, 4, False)],
+)
+def test_batches_that_leave_a_replica_without_rows(rows, count, is_short):
+    assert starting.leaves_none(rows, count) == is_short
 
 
 @pytest.mark.parametrize(

@@ -48,8 +48,8 @@ def test_all_devices_work_with_their_own_copies(devices):
     assert devices["moved"] == [0, 1]
 
 
-@pytest.mark.parametrize("name", ["chains", "rows"])
-def test_chains_of_devices_are_those_of_one(devices, name):
+@pytest.mark.parametrize("name", ["chains", "rows", "numbers"])
+def test_chains_and_posteriors_of_devices_are_those_of_one(devices, name):
     assert max(devices[name]) == EXACT
 
 

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 import keras
+import tensorflow as tf
 
 # The class of `keras.Model(inputs, outputs)`. Keras exports no name for it, and
 # `keras.Model` is also the base of models that have no graph to be read.
@@ -173,19 +174,17 @@ class StepsOfReplicas:
     def _maybe_symbolic_build(
         self, iterator: Any = None, data_batch: Any = None
     ) -> None:
-        """Builds the model by the rows of one replica.
+        """Builds the model by the shapes of one replica's rows.
 
-        Keras takes the mean of the batches of all replicas, which may be of
-        several sizes, or on other machines.
+        Keras reads a batch, which a generator does not give again, and takes
+        its mean over replicas, where rows may be of several sizes, or on other
+        machines.
         """
         strategy = self._distribute_strategy  # type: ignore[attr-defined]
         if iterator is not None and strategy is not None:
-            for _, _, batches in iterator:
-                data_batch = keras.tree.map_structure(
-                    lambda part: strategy.experimental_local_results(part)[0],
-                    next(batches),
-                )
-                break
+            data_batch = keras.tree.map_structure(
+                _spec_of_replica, iterator._get_iterator().element_spec
+            )
         super()._maybe_symbolic_build(data_batch=data_batch)  # type: ignore[misc]
 
     def _make_function(self, step_function: Callable[[Any], Any]) -> Any:
@@ -199,6 +198,12 @@ class StepsOfReplicas:
             return self.returned(step_function(data))  # type: ignore[attr-defined]
 
         return super()._make_function(step)  # type: ignore[misc]
+
+
+def _spec_of_replica(spec: Any) -> Any:
+    """Returns the first replica's shape and dtype; None for what is missing."""
+    first = getattr(spec, "_value_specs", (spec,))[0]
+    return None if isinstance(first, tf.OptionalSpec) else first
 
 
 def slot_index(optimizer: Any, variable: Any) -> int | None:

@@ -16,7 +16,9 @@ from tfpbnn.base import data
 _PACKAGES = ("tensorflow", "keras", "tensorflow-probability", "tfpbnn")
 
 
-def check(model: Any, given: Mapping[str, Any], strategy: Any) -> None:
+def check(
+    model: Any, given: Mapping[str, Any], strategy: Any, is_training: bool
+) -> None:
     """Raises, in all workers, if they are not about to train the same.
 
     Each tells the others a hash of its versions, seed, model and arguments.
@@ -25,6 +27,7 @@ def check(model: Any, given: Mapping[str, Any], strategy: Any) -> None:
         model: the model that is about to be trained or evaluated.
         given: the arguments of Keras's `fit` or `evaluate`, by name.
         strategy: the model's strategy, of several workers.
+        is_training: whether the arguments are those of `fit`, which shuffles.
 
     Raises:
         ValueError: naming what differs; or if arrays are shuffled by seeds
@@ -33,7 +36,7 @@ def check(model: Any, given: Mapping[str, Any], strategy: Any) -> None:
     facts = _facts(model, given)
     agree(facts, strategy)
     is_shuffled = facts["the number of rows"] and given.get("shuffle", True)
-    if "epochs" in given and is_shuffled and facts["the seed"] is None:
+    if is_training and is_shuffled and facts["the seed"] is None:
         raise ValueError(
             "`keras.utils.set_random_seed` must be called with the same number "
             "in all workers, which else shuffle differently, and train on some "
@@ -76,11 +79,12 @@ def _facts(model: Any, given: Mapping[str, Any]) -> dict[str, Any]:
         },
         "the seed": _seed(),
         "the dtype": keras.config.dtype_policy().name,
+        # Keras numbers names, so that a model which one worker made before, for
+        # itself, changes all later ones.
         "the model": [
-            (v.path, list(v.shape), str(v.dtype), v.trainable)
-            for v in model.weights
+            (list(v.shape), str(v.dtype), v.trainable) for v in model.weights
         ],
-        "the optimizer": optimizer and optimizer.get_config(),
+        "the optimizer": optimizer and optimizer.get_config() | {"name": ""},
         "the arguments of `fit`": {name: given.get(name) for name in names},
         "the number of rows": data.count_examples(x, 0.0) if is_counted else 0,
     }

@@ -4,7 +4,7 @@ Keras takes the mean of the replicas' means, which is another number where
 these have different numbers of rows, of places without a mask, or weights.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import tensorflow as tf
@@ -95,18 +95,33 @@ class _Values:
 
 
 def total_loss(
-    losses: Callable[[], Tensor | None], extra: list[Tensor]
+    losses: Callable[[], Tensor | None],
+    of_weights: Sequence[Tensor],
+    of_calls: Sequence[Tensor],
+    rows: Tensor,
 ) -> Tensor:
     """Computes a replica's share of a model's loss.
 
+    What layers add must have been read before anything is added up over
+    replicas, at which these take turns, and Keras keeps one list for all.
+
     Args:
         losses: computes the shares of the losses of the outputs.
-        extra: the losses that layers add, such as a KL. All replicas have
-            them, so each takes its part. They must have been read before
-            anything is added up over replicas, at which these take turns, and
-            Keras keeps one list of them for all.
+        of_weights: the losses of weights, such as a KL. All replicas have
+            them, so each takes its part.
+        of_calls: the losses that layers add when they are called, which are
+            means over the replica's rows, or the same for any rows.
+        rows: the number of the replica's rows.
     """
-    parts = [tf.reduce_sum(part) / replicas.count() for part in extra]
+    parts = [tf.reduce_sum(part) / replicas.count() for part in of_weights]
+    if of_calls:
+        share = replicas.share_of(rows)
+        # The mean over no rows is NaN.
+        parts += [
+            tf.where(share > 0, tf.reduce_sum(part), 0)
+            * tf.cast(share, part.dtype)
+            for part in of_calls
+        ]
     loss = losses()
     if loss is not None:
         parts = [loss, *(tf.cast(part, loss.dtype) for part in parts)]

@@ -66,8 +66,7 @@ class _Copied(keras.utils.PyDataset):
 
 
 def _copied_in_graph(*batch: Any) -> Any:
-    copies = tf.nest.map_structure(_copy_of_tensor, batch)
-    return copies if len(copies) > 1 else copies[0]
+    return tf.nest.map_structure(_copy_of_tensor, batch)
 
 
 def _copy_of_tensor(part: Any) -> Any:

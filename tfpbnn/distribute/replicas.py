@@ -37,6 +37,12 @@ def mean_rows(rows: Tensor) -> Tensor:
     return total(tf.cast(rows, tf.float32)) / count()
 
 
+def share_of(rows: Tensor) -> Tensor:
+    """Computes a replica's part of the rows that all replicas have."""
+    rows = tf.cast(rows, tf.float32)
+    return tf.math.divide_no_nan(rows, total(rows))
+
+
 def is_multi_worker(strategy: Any) -> bool:
     """Says whether a strategy trains in several processes."""
     kind = tf.distribute.MultiWorkerMirroredStrategy

@@ -13,9 +13,10 @@ from tfpbnn.base import data, keras_private
 from tfpbnn.distribute import agreement, own_rows, replicas, steps
 
 _warned: weakref.WeakSet[Any] = weakref.WeakSet()
+_with_steps: weakref.WeakSet[Any] = weakref.WeakSet()
 
 
-def begin(model: Any, given: dict[str, Any]) -> None:
+def begin(model: Any, given: dict[str, Any], is_training: bool) -> None:
     """Raises if a model's strategy can't train it, or not as one device does.
 
     Args:
@@ -23,6 +24,7 @@ def begin(model: Any, given: dict[str, Any]) -> None:
         given: the arguments of Keras's `fit` or `evaluate`, by name. Where
             several replicas share the batches, data that bring their own are
             replaced by such that yield copies.
+        is_training: whether the arguments are those of `fit`.
 
     Raises:
         ValueError: naming what can't be done, and what to do in its place.
@@ -39,14 +41,37 @@ def begin(model: Any, given: dict[str, Any]) -> None:
     _check_scope(model, strategy)
     if strategy.num_replicas_in_sync > 1:
         _check_settings(model, strategy)
-        _check_batches(model, strategy, given)
-        _warn_of_statistics(model)
+        _check_batches(model, strategy, given, is_training)
+        if is_training:
+            _warn_of_statistics(model)
+        _warn_of_own_steps(model)
         for name in ("x", "validation_data"):
             if name in given:
                 given[name] = own_rows.copied(given[name])
     if replicas.is_multi_worker(strategy):
         _check_shards(given)
-        agreement.check(model, given, strategy)
+        agreement.check(model, given, strategy, is_training)
+
+
+def _warn_of_own_steps(model: Any) -> None:
+    """Warns, once for each model, of steps that are written by the user."""
+    own = [
+        name
+        for name in ("train_step", "test_step", "compute_loss")
+        if getattr(type(model), name).__module__.split(".")[0]
+        not in ("keras", "tfpbnn")
+    ]
+    if own and model not in _with_steps:
+        _with_steps.add(model)
+        count = model.distribute_strategy.num_replicas_in_sync
+        warnings.warn(
+            f"`{type(model).__name__}` has {own} of its own, which {count} "
+            "replicas run, each for its rows. Their gradients are added up, so "
+            "a loss must be the replica's share: `super().compute_loss(...)` "
+            "is; divide means and regularizers that you add by "
+            "`tf.distribute.get_strategy().num_replicas_in_sync`",
+            stacklevel=4,
+        )
 
 
 def warn_of_keras(model: Any) -> None:
@@ -159,7 +184,9 @@ def _refused(rule: str, received: str, mend: str) -> ValueError:
     )
 
 
-def _check_batches(model: Any, strategy: Any, given: Mapping[str, Any]) -> None:
+def _check_batches(
+    model: Any, strategy: Any, given: Mapping[str, Any], is_training: bool
+) -> None:
     """Raises if replicas would always, or harmfully, be without rows."""
     x, count = given.get("x"), strategy.num_replicas_in_sync
     if x is None or data.is_stream(x):
@@ -171,15 +198,44 @@ def _check_batches(model: Any, strategy: Any, given: Mapping[str, Any]) -> None:
             f"each batch. Received: batch_size={size} for {count} replicas"
         )
     rows = data.count_examples(x, given.get("validation_split") or 0.0)
-    rest = rows % size
-    if 0 < rest < count and _with_own_statistics(model):
+    sizes = {min(size, rows), rows % size}
+    short = next((n for n in sizes if leaves_none(n, count)), None)
+    if short is None:
+        return
+    received = f"{short} rows in a batch for {count} replicas"
+    if is_training and (found := _with_own_statistics(model)):
         raise ValueError(
-            "`batch_size` must leave a row for each replica in the last batch, "
-            "where layers normalize by the rows of one replica: without rows "
-            f"their means are NaN. Received: {rest} rows in the last batch for "
-            f"{count} replicas, and {_with_own_statistics(model)}. Take "
-            "another batch size, or synchronized=True"
+            "`batch_size` must leave rows for each replica, in the last batch "
+            "too, where layers normalize by the rows of one replica: without "
+            f"rows their means are NaN. Received: {received}, and {found}. "
+            "Take another batch size, or synchronized=True"
         )
+    if _on_processors(strategy) and (found := _convolving(model)):
+        raise ValueError(
+            "`batch_size` must leave rows for each replica, in the last batch "
+            "too, where images are convolved on CPUs: TensorFlow fails without "
+            f"rows. Received: {received}, and {found}. Take another batch size"
+        )
+
+
+def leaves_none(rows: int, count: int) -> bool:
+    """Says whether a batch of an array leaves a replica without rows.
+
+    TensorFlow gives all the same number of rows, rounded up, until none are
+    left: 9 rows are 3, 3, 3 and 0 for four replicas.
+    """
+    each = math.ceil(rows / count)
+    return 0 < rows <= each * (count - 1)
+
+
+def _on_processors(strategy: Any) -> bool:
+    devices = map(tf.DeviceSpec.from_string, strategy.extended.worker_devices)
+    return any(device.device_type == "CPU" for device in devices)
+
+
+def _convolving(model: Any) -> list[str]:
+    """Lists the kernels by which images are convolved: they have four axes."""
+    return [v.path for v in model.weights if len(v.shape) == 4]
 
 
 def _with_own_statistics(model: Any) -> list[str]:

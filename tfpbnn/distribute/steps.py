@@ -1,12 +1,12 @@
 """Computes in each replica its share of a step that is one device's."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import keras_private
+from tfpbnn.base import data, keras_private
 from tfpbnn.base.types import Tensor
 from tfpbnn.distribute import exact_loss, replicas
 
@@ -37,18 +37,13 @@ class SharedSteps(keras_private.StepsOfReplicas):
             return super().compute_loss(  # type: ignore[misc]
                 x, y, y_pred, sample_weight, training=training
             )
-        extra = list(self.losses)  # type: ignore[attr-defined]
-        _check_losses_of_calls(self, len(extra))
-        if not keras_private.exchange_losses(self, _share):
-            keras_private.loss_of_outputs(self, y, y_pred, sample_weight)
-            keras_private.exchange_losses(self, _share)
 
         def losses() -> Tensor | None:
             if self.loss is None:  # type: ignore[attr-defined]
                 return None
             return keras_private.loss_of_outputs(self, y, y_pred, sample_weight)
 
-        return exact_loss.total_loss(losses, extra)
+        return share_of_loss(self, losses, data.num_rows([x, y, y_pred]))
 
     def returned(self, logs: Any) -> Any:
         """Puts what a step returns into the form that Keras reduces."""
@@ -56,6 +51,36 @@ class SharedSteps(keras_private.StepsOfReplicas):
         if not replicas.is_multi_worker(strategy):
             return logs
         return keras.tree.map_structure(lambda v: tf.expand_dims(v, 0), logs)
+
+
+def share_of_loss(
+    model: Any, losses: Callable[[], Tensor | None], rows: Tensor
+) -> Tensor:
+    """Computes, in one of several replicas, its share of a model's loss.
+
+    Losses that layers add in their calls count as means over rows, or as the
+    same for any rows: each replica's has the weight of its rows.
+
+    Args:
+        model: a compiled model.
+        losses: computes the loss of the outputs by `loss_of_outputs`; None if
+            there is none.
+        rows: the number of the replica's rows.
+
+    Raises:
+        ValueError: as `SharedSteps.compute_loss`.
+    """
+    extra = list(model.losses)
+    weights = model.trainable_weights
+    # Keras puts the losses of weights last.
+    regularized = sum(weight.regularizer is not None for weight in weights)
+    of_calls = extra[: len(extra) - regularized]
+    _check_losses_of_calls(model, of_calls)
+    if not keras_private.exchange_losses(model, _share):
+        losses()  # makes those that are exchanged
+        keras_private.exchange_losses(model, _share)
+    of_weights = extra[len(of_calls) :]
+    return exact_loss.total_loss(losses, of_weights, of_calls, rows)
 
 
 def track(model: Any, loss: Tensor, x: Any) -> None:
@@ -106,24 +131,19 @@ def _share(loss: Any) -> Any:
     return loss if is_one else exact_loss.ShareOfLoss(loss)
 
 
-def _check_losses_of_calls(model: Any, count: int) -> None:
+def _check_losses_of_calls(model: Any, of_calls: Sequence[Any]) -> None:
     """Raises if losses that calls add would be lost between replicas.
 
     Replicas take turns where a layer waits for all of them, and Keras clears
     the one list of such losses at each turn. Regularizers, as KLs are, are
     computed when they are asked for.
     """
-    regularized = [
-        variable
-        for variable in model.trainable_variables
-        if variable.regularizer is not None
-    ]
     waiting = [
         layer.name
         for layer in keras_private.held_layers(model)
         if getattr(layer, "synchronized", False)
     ]
-    if waiting and count > len(regularized):
+    if waiting and of_calls:
         raise ValueError(
             "Layers must not add losses in their calls (`add_loss`, "
             "`activity_regularizer`) in a model with layers that wait for "

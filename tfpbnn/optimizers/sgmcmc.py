@@ -166,7 +166,8 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
         It had not in the exploration of a cyclical schedule. Only for use
         outside of graphs.
         """
-        last = int(self.iterations) * self._steps_per_update - 1
+        steps = int(keras.ops.convert_to_numpy(self.iterations))
+        last = steps * self._steps_per_update - 1
         return float(self._noise_at(max(last, 0))) > 0
 
     def check_counted(self) -> None:

@@ -82,7 +82,7 @@ class SWAGPosterior(NormalPosterior):
     @property
     def scale(self) -> float:
         """The factor of the covariance, which can be set."""
-        return float(self._scale)
+        return float(keras.ops.convert_to_numpy(self._scale))
 
     @scale.setter
     def scale(self, value: float) -> None:

@@ -52,7 +52,7 @@ class CheckedData:
             return plain(*args, **kwargs)
         bound = inspect.signature(plain).bind(*args, **kwargs)
         data.as_keras_takes(bound.arguments)
-        starting.begin(self, bound.arguments)
+        starting.begin(self, bound.arguments, is_training=False)
         check_data(self, bound.arguments)
         return plain(*bound.args, **bound.kwargs)
 

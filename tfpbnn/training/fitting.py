@@ -44,7 +44,7 @@ class WeightedFit(
         bound = inspect.signature(plain).bind(*args, **kwargs)
         given = bound.arguments
         data.as_keras_takes(given)
-        starting.begin(self, given)
+        starting.begin(self, given, is_training=True)
         data_checks.check_data(self, given)
         units.warn(self, given)
         if not isinstance(given.get("callbacks"), keras.callbacks.CallbackList):

@@ -148,13 +148,14 @@ class CollectSamples(Collector):
 
     def _is_wanted(self) -> bool:
         sampler: StochasticGradientMCMC = inner(self.model.optimizer)
+        to_numpy = keras.ops.convert_to_numpy
         for variable in self.model.trainable_variables:
             if not keras.ops.all(keras.ops.isfinite(variable)):
                 raise ValueError(
                     "`learning_rate` must be small enough for the chain to "
                     f"stay finite. Received: {variable.path} with NaN or "
                     f"infinity in epoch {self._epoch}, at the learning rate "
-                    f"{float(sampler.learning_rate):.3g}. Take a smaller one"
+                    f"{to_numpy(sampler.learning_rate):.3g}. Take a smaller one"
                 )
         return sampler.is_sampling()
 

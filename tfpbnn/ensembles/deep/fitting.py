@@ -14,6 +14,7 @@ from tfpbnn.base import checks, data
 from tfpbnn.base.stacking import map_tensors
 from tfpbnn.base.types import Array, Config
 from tfpbnn.callbacks.kl_weight import data_length_weights, with_kl_weight
+from tfpbnn.distribute import replicas
 from tfpbnn.ensembles.deep.feeds import MemberFeed, example_weights
 from tfpbnn.ensembles.deep.history import MemberHistory
 from tfpbnn.ensembles.jobs.executors import fit_in_jobs
@@ -83,6 +84,7 @@ def fit(
         raise ValueError(
             f"`{next(iter(own))}` needs `executor`. Received: executor=None"
         )
+    _check_devices(model)
     if reason := _reason_to_train_alone(model):
         warnings.warn(
             f"Members are trained one after the other: {reason}.", stacklevel=3
@@ -167,8 +169,15 @@ def check_scoring(model: Any) -> None:
     """Raises if members are scored in ways that the ensemble knows nothing of.
 
     Raises:
-        ValueError: if their class has such methods; names them.
+        ValueError: if their class has such methods, which are named; if
+            several replicas share the rows.
     """
+    if replicas.are_several():
+        raise ValueError(
+            "`evaluate` must be of one device, where the members' losses are "
+            f"averaged. Received: {model.name}, with {replicas.count()} "
+            "replicas. Use tfpbnn.evaluate, which shares its work"
+        )
     for network in model.templates():
         steps = [name for name in own_steps(network) if name != "train_step"]
         if steps:
@@ -177,6 +186,20 @@ def check_scoring(model: Any) -> None:
                 f"Received: {type(network).__name__}, which has {steps} of its "
                 "own. Use tfpbnn.evaluate, or `evaluate` of each of `members`"
             )
+
+
+def _check_devices(model: Any) -> None:
+    """Raises if replicas would share the batches of members side by side."""
+    count = model.distribute_strategy.num_replicas_in_sync
+    if count > 1:
+        raise ValueError(
+            "`executor` must be given where an ensemble was built under a "
+            "strategy of several replicas, since members need nothing of each "
+            f"other. Received: executor=None, and {count} replicas. Pass such "
+            "as tfpbnn.ensembles.process_pool(devices=...); or train the "
+            "ensemble outside of the scope, and load it inside to predict on "
+            "all devices"
+        )
 
 
 def _check_clipping(optimizer: Any) -> None:

@@ -10,6 +10,7 @@ from tfpbnn.base.data import num_rows
 from tfpbnn.base.masks import masks_of, mean_of_stack, over_rows
 from tfpbnn.base.stacking import map_tensors, unflatten
 from tfpbnn.base.types import Tensor
+from tfpbnn.distribute import replicas, steps
 from tfpbnn.networks import reading
 from tfpbnn.networks.reading import layers_of
 from tfpbnn.training import fitting
@@ -84,12 +85,18 @@ class MemberModel(fitting.WeightedFit, reading.FUNCTIONAL):
         if not training:
             y_pred = _mean(y_pred, num_rows(y))
             return super().compute_loss(x, y, y_pred, sample_weight, training)
-        # One by one, since a loss may be a sum over rows, or look across them.
-        losses = [
-            keras_private.loss_of_outputs(self, y, group, sample_weight)
-            for group in _groups(y_pred, self._groups_in_training())
-        ]
-        return with_extra(tf.add_n(losses) / len(losses), self.losses)
+
+        def losses() -> Tensor:
+            # One by one: a loss may be a sum over rows, or look across them.
+            found = [
+                keras_private.loss_of_outputs(self, y, group, sample_weight)
+                for group in _groups(y_pred, self._groups_in_training())
+            ]
+            return tf.add_n(found) / len(found)
+
+        if replicas.are_several():
+            return steps.share_of_loss(self, losses, num_rows(y))
+        return with_extra(losses(), self.losses)
 
     def compute_metrics(
         self, x: Any, y: Any, y_pred: Any, sample_weight: Any = None
@@ -119,7 +126,9 @@ def _mean(outputs: Any, rows: Tensor) -> Any:
     """Takes the mean over the groups, from `[G * B, ...]` to `[B, ...]`."""
 
     def groups(t: Tensor) -> Tensor:
-        return unflatten(t, tf.shape(t)[0] // rows)
+        # A replica may have no row, of which there is one group.
+        count = tf.shape(t)[0] // tf.maximum(rows, 1)
+        return unflatten(t, tf.maximum(count, 1))
 
     masks = map_tensors(groups, masks_of(outputs))
     return mean_of_stack(map_tensors(groups, outputs), masks)

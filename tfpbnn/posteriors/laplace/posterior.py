@@ -135,7 +135,7 @@ class LaplacePosterior(NetworkPosterior):
     @property
     def log_likelihood(self) -> float:
         """The log-likelihood of the data at the mean, in nats."""
-        return float(self._log_likelihood)
+        return float(keras.ops.convert_to_numpy(self._log_likelihood))
 
     @property
     def eigenvalues(self) -> Array:
