@@ -126,19 +126,19 @@ def laplace(
     checks.one_of("link", link, LINKS)
     checks.positive_integer("batch_size", batch_size)
     _check_prior(prior_precision, validation_data)
+    model = copying.like_its_copies(model)
     loss = likelihood or reading.compiled_loss(model)
-    network = copying.clone(model, compiled=False)
-    variables = subsets.chosen(network, subset)
-    subsets.check_layers(network, variables)
+    variables = subsets.chosen(model, subset)
+    subsets.check_layers(model, variables)
     if isinstance(prior_precision, Mapping):
         prior.each(prior_precision, variables)  # raises before the passes
-    names, outputs = _outputs(network)
+    names, outputs = _outputs(model)
     likelihoods = resolve(loss, names, [o.shape[-1] for o in outputs])
     _check_link(link, likelihoods)
     _check_hessian(hessian, likelihoods)
-    batches = Batches(network, names, outputs, likelihoods, variables[0].dtype)
+    batches = Batches(model, names, outputs, likelihoods, variables[0].dtype)
     curvature = Curvature(
-        network,
+        model,
         variables,
         names,
         likelihoods,
@@ -146,7 +146,7 @@ def laplace(
         lambda: batches.over(x, y, sample_weight, batch_size),
     )
     fitted = curvature.fitted(STRUCTURES[structure](rank))
-    posterior = _posterior(network, variables, fitted, link)
+    posterior = _posterior(model, variables, fitted, link)
     compile_like(posterior, model, "sgd")
     if likelihood is not None:
         posterior.compile("sgd", loss=likelihood)
@@ -220,11 +220,11 @@ def _check_hessian(hessian: str, likelihoods: list[Any]) -> None:
 
 
 def _posterior(
-    network: Any, variables: list[Any], fitted: Fitted, link: str
+    model: Any, variables: list[Any], fitted: Fitted, link: str
 ) -> LaplacePosterior:
-    place = {id(v): i for i, v in enumerate(network.weights)}
+    place = {id(v): i for i, v in enumerate(model.weights)}
     posterior = LaplacePosterior(
-        network,
+        copying.clone(model, compiled=False),
         [place[id(v)] for v in variables],
         [form_of(block, len(variables)) for block in fitted.blocks],
         link,
