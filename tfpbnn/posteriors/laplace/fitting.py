@@ -173,7 +173,8 @@ def _outputs(network: Any) -> tuple[list[str], list[Any]]:
     if not outputs:
         raise TypeError(
             "`model` must be a Functional or Sequential Keras model. Received: "
-            f"{type(network).__name__}. Make it of inputs and outputs"
+            f"{type(network).__name__}. Make it of inputs and outputs; of a "
+            "posterior take its network"
         )
     return each_once(reading.output_names(network)), list(outputs)
 

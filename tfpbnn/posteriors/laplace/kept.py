@@ -15,7 +15,7 @@ import tensorflow as tf
 from tfpbnn.networks import states
 
 _kept: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
-_PLAIN = (bool, float, int, str, tuple, type(None))
+_PLAIN = (bool, float, int, str, tuple)
 
 
 def functions_of(
@@ -49,7 +49,7 @@ def _state(part: Any, held: list[Any]) -> Any:
     """Describes the attributes of an object."""
     if part is None:
         return None
-    found = {}
+    found: dict[str, Any] = {}
     for name, value in vars(part).items():
         if isinstance(value, _PLAIN):
             found[name] = repr(value)
