@@ -99,8 +99,9 @@ def laplace(
         TypeError: if `subset` is of no known type, or data of no known form.
         ValueError: if an argument is none of those above; if the loss is no
             likelihood; if the subset is empty, or comes before BatchNorm that
-            trains; if the structure would not fit the memory; if the Hessian
-            is not positive.
+            trains, a layer that mixes rows, or no output with a likelihood; if
+            the structure would not fit the memory; if the Hessian is not
+            positive.
 
     Example:
     ```python

@@ -12,7 +12,9 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base.keras_private import settings_of
 from tfpbnn.networks import states
+from tfpbnn.particles.functions import TRACING
 
 _kept: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 _PLAIN = (bool, float, int, str, tuple)
@@ -34,15 +36,16 @@ def functions_of(
     held: list[Any] = []  # Their ids are not to be used again.
     parts = states.parts(model)
     found = [
-        *(id(v) for v in model.variables),
+        *(id(v) for v in model.weights),
         *(_state(part, held) for part in parts),
         *(_state(likelihood, held) for likelihood in likelihoods),
     ]
     state = repr(found)
-    known = _kept.get(model)
-    if known is None or known["state"] != state:
-        known = _kept[model] = {"state": state, "held": held}
-    return known.setdefault(repr(key), {})
+    with TRACING:
+        known = _kept.get(model)
+        if known is None or known["state"] != state:
+            known = _kept[model] = {"state": state, "held": held}
+        return known.setdefault(repr(key), {})
 
 
 def _state(part: Any, held: list[Any]) -> Any:
@@ -50,7 +53,7 @@ def _state(part: Any, held: list[Any]) -> Any:
     if part is None:
         return None
     found: dict[str, Any] = {}
-    for name, value in vars(part).items():
+    for name, value in settings_of(part).items():
         if isinstance(value, _PLAIN):
             found[name] = repr(value)
         elif not isinstance(part, keras.Model):  # which keeps its trainings
