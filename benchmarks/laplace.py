@@ -2,13 +2,14 @@
 
     python -m benchmarks.laplace --torch-python /path/to/venv/bin/python
 
-10,000 rows, a network 784-512-512-10, batches of 128: the Kronecker
-factors of the last layer (of 512 features), over an epoch of forward passes
-by `predict`; and those of all layers, over an epoch of training by `fit`. Times
-are medians of rounds that take turns, of everything: ours trace their graphs
-anew each time. With --torch-python (a Python with laplace-torch) the same
-weights and rows are given to laplace-torch in a process that runs in the same
-rounds. Processor time is that of all threads; it counts on busy machines.
+10,000 rows, a network 784-512-512-10, batches of 128: the Kronecker factors of
+the last layer (of 512 features), over an epoch of forward passes by `predict`;
+and those of all layers, over an epoch of training by `fit`. Times are medians
+of rounds that take turns, of everything but what a model is compiled for once:
+that is in the first round, which is left out. With --torch-python (a Python
+with laplace-torch) the same weights and rows are given to laplace-torch in a
+process that runs in the same rounds. Processor time is that of all threads; it
+counts on busy machines.
 """
 
 import argparse

@@ -35,6 +35,16 @@ def test_held_layers():
     assert layer not in every, message
 
 
+def test_settings_of():
+    layer = keras.layers.Dense(2)
+    layer.build((None, 3))
+    before = keras_private.settings_of(layer)
+    layer(np.ones((1, 3)))
+    message = CHANGED + "settings_of"
+    assert keras_private.settings_of(layer) == before, message
+    assert before["units"] == 2, message
+
+
 def test_mask_of():
     message = CHANGED + "mask_of"
     layer = keras.layers.Masking()

@@ -38,6 +38,14 @@ def held_layers(layer: Any, *, recursive: bool = True) -> list[Any]:
     return list(layer._flatten_layers(include_self=False, recursive=recursive))
 
 
+def settings_of(part: Any) -> dict[str, Any]:
+    """Returns a layer's attributes, but for Keras's note that it was called.
+
+    The public `vars` has it among the others, and nothing tells it from them.
+    """
+    return {n: value for n, value in vars(part).items() if n != "_called"}
+
+
 def mask_of(tensor: Any) -> Any:
     """Returns the mask that Keras attached to a tensor; None if there is none.
 

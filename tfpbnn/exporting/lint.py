@@ -185,9 +185,9 @@ class _Nodes:
             node = self._top[name]
             yield node
             names += node.input
-            yield from self._called(node, called)
+            yield from self._functions_called(node, called)
 
-    def _called(self, node: Any, called: set[str]) -> Iterator[Any]:
+    def _functions_called(self, node: Any, called: set[str]) -> Iterator[Any]:
         for value in list(node.attr.values()):
             for function in (value.func, *value.list.func):
                 if function.name and function.name not in called:
@@ -195,7 +195,7 @@ class _Nodes:
                     body = self._functions.get(function.name)
                     for inner in body.node_def if body else ():
                         yield inner
-                        yield from self._called(inner, called)
+                        yield from self._functions_called(inner, called)
 
 
 def random_ops(graph: Any) -> set[str]:

@@ -31,7 +31,23 @@ def not_finite():
     return model
 
 
+class Joined(L.Layer):
+    """Mixes rows."""
+
+    def call(self, x):
+        return x + keras.ops.sum(x, axis=0)
+
+
+def unused():
+    x = keras.Input((3,))
+    model = keras.Model(x, [L.Dense(2)(x), L.Dense(1, name="unused")(x)])
+    model.compile("sgd", [likelihoods.Categorical(), None])
+    return model
+
+
 CASES = {
+    "rows": (lambda: network(Joined()), {"subset": "all"}, "that row alone"),
+    "no gradient": (unused, {"subset": "all"}, "none does.*give their output"),
     "structure": (network, {"structure": "banded"}, "`structure` must be one"),
     "hessian": (network, {"hessian": "exact"}, "`hessian` must be one"),
     "link": (network, {"link": "mean"}, "`link` must be one"),

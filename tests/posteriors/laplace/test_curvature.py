@@ -10,7 +10,8 @@ import tensorflow as tf
 import tfpbnn
 from tests.posteriors.laplace import brought
 from tfpbnn import likelihoods
-from tfpbnn.posteriors.laplace import hessians
+from tfpbnn.likelihoods.recalibration import Recalibration
+from tfpbnn.posteriors.laplace import hessians, predictive
 
 laplace = functools.partial(tfpbnn.laplace, subset="all", prior_precision=1.0)
 
@@ -41,6 +42,30 @@ def quantiles(likelihood, outputs):
     else:
         found = made.quantile(p[:, None, None]).numpy()
     return [(y, 1 / 4000) for y in found.reshape(-1, 1)]
+
+
+class Mixed(Recalibration):
+    """Mixes up logits, as matrix scaling does."""
+
+    def check(self, likelihood):
+        pass
+
+    def logits(self, logits):
+        size = logits.shape[-1]
+        matrix = np.eye(size) * 1.5 + 0.3 * np.arange(size)
+        return tf.linalg.matvec(tf.constant(matrix, logits.dtype), logits) + 0.2
+
+    def get_config(self):
+        return {}
+
+
+def calibrated_labels(likelihood, outputs):
+    outputs = tf.constant([outputs], tf.float64)
+    marginals = likelihood.marginals(outputs)
+    if isinstance(likelihood, likelihoods.Categorical):
+        return labels(marginals.probs_parameter()[0])
+    yes = float(marginals.probs_parameter()[0, 0])
+    return [([0.0], 1 - yes), ([1.0], yes)]
 
 
 COUNTS = range(60)
@@ -74,6 +99,19 @@ CASES = {
         [0.3, 0.2, 0.5],
         lambda _, f: labels(f),
     ),
+    **{
+        f"calibrated {type(likelihood).__name__}, {likelihood.from_logits}": (
+            likelihood.recalibrated(Mixed()),
+            outputs,
+            calibrated_labels,
+        )
+        for likelihood, outputs in (
+            (likelihoods.Categorical(), [0.3, -0.2, 1.0]),
+            (likelihoods.Categorical(from_logits=False), [0.3, 0.2, 0.5]),
+            (likelihoods.Bernoulli(), [0.3]),
+            (likelihoods.Bernoulli(from_logits=False), [0.3]),
+        )
+    },
     "poisson": (
         likelihoods.Poisson(),
         [0.3],
@@ -142,7 +180,7 @@ def test_observed_curvature_is_that_of_second_derivatives(name):
 
 @pytest.fixture(scope="module", params=brought.ALL, ids=lambda b: b.__name__)
 def case(request):
-    """A model, its data and the exact curvature `[D, D]`."""
+    """A model, its data, the exact curvature `[D, D]`, and the slopes."""
     model, x, y = brought.made(request.param)
     outputs, slopes = brought.jacobians(model, x)
     factor = hessians.fisher_factor(model.loss, tf.constant(outputs)).numpy()
@@ -150,11 +188,11 @@ def case(request):
         factor[x == 0] = 0
     columns = np.einsum("ntpd,ntpc->ntcd", slopes, factor)
     columns = columns.reshape((-1, columns.shape[-1]))
-    return model, x, y, columns.T @ columns
+    return model, x, y, columns.T @ columns, slopes
 
 
 def test_full_is_exact(case):
-    model, x, y, exact = case
+    model, x, y, exact, _ = case
     posterior = laplace(model, x, y, structure="full", batch_size=3)
     variances = np.concatenate([np.ravel(v) for v in posterior.variances()])
     expected = np.diag(np.linalg.inv(exact + np.eye(len(exact))))
@@ -165,18 +203,31 @@ def test_full_is_exact(case):
 
 
 def test_diagonal_is_exact(case):
-    model, x, y, exact = case
+    model, x, y, exact, _ = case
     posterior = laplace(model, x, y, structure="diag", batch_size=3)
     np.testing.assert_allclose(
         posterior.eigenvalues, np.diag(exact), rtol=1e-3, atol=1e-5
     )
 
 
-def test_draws_of_either_link_have_the_variance_of_first_order(case):
-    """At a precise prior both links are the linear map of the weights."""
-    model, x, y, _ = case
+def test_linearized_is_first_order(case):
+    model, x, _, _, slopes = case
+    variables = model.trainable_variables
+    rng = np.random.default_rng(0)
+    noises = [rng.normal(size=v.shape).astype("float32") for v in variables]
+    found = predictive.linearized(model, variables, noises, x)
+    every = np.concatenate([np.ravel(noise) for noise in noises])
+    expected = np.reshape(model(x), found.shape)
+    expected = expected + np.reshape(slopes @ every, found.shape)
+    np.testing.assert_allclose(found, expected, rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize("link", ["linearized", "sampling"])
+def test_draws_have_the_variance_of_first_order(link):
+    """At a precise prior either link is the linear map of the weights."""
+    model, x, y = brought.made(brought.shared)
     posterior = laplace(
-        model, x, y, structure="diag", prior_precision=1e6, link="linearized"
+        model, x, y, structure="diag", prior_precision=1e6, link=link
     )
     variance = np.var(
         tfpbnn.predict(posterior, x, 400, seed=0, verbose=0).outputs, axis=0

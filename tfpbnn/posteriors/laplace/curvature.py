@@ -1,5 +1,6 @@
 """Sums the curvature of a log-likelihood over data, and makes blocks of it."""
 
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -11,7 +12,9 @@ from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.likelihoods.places import places_of
-from tfpbnn.posteriors.laplace import hessians
+from tfpbnn.networks.reading import open_spec
+from tfpbnn.particles.functions import TRACING
+from tfpbnn.posteriors.laplace import hessians, kept
 from tfpbnn.posteriors.laplace.batches import Batch
 from tfpbnn.posteriors.laplace.blocks import Block
 from tfpbnn.posteriors.laplace.slopes import Traced, compiled, misread
@@ -79,7 +82,9 @@ class Curvature:
         self._which = [i for i, like in enumerate(likelihoods) if like]
         self._hessian, self._read = hessian, read
         self._by_row: frozenset[int] | None = None
-        self._functions: dict[Any, Any] = {}
+        self._functions = kept.functions_of(
+            network, likelihoods, (hessian, [id(v) for v in variables])
+        )
         self._log_likelihood = 0.0
 
     def fitted(self, structure: Structure) -> Fitted:
@@ -99,15 +104,14 @@ class Curvature:
         total: Any = None
         for batch in self._read():
             if self._by_row is None:
-                by_row = misread(self._network, self._variables, batch.x)
+                by_row = self._once("by row", self._misread, batch.x)
                 structure.check(self._variables, by_row)
                 self._by_row = by_row
-            if sums not in self._functions:
-                self._functions[sums] = self._compiled(sums, batch, state)
-            found = self._functions[sums](*batch, list(state))
-            found = keras.tree.map_structure(_wide, found)
+            make = functools.partial(self._compiled, sums)
+            function = self._once(sums.__qualname__, make, *batch, list(state))
+            found = function(*batch, list(state))
             self._check(float(found.pop("share")))
-            total = found if total is None else _added(total, found)
+            total = _added(total, found)
         if total is None:
             raise ValueError(
                 "`x` must have one row or more. Received: none"
@@ -126,18 +130,41 @@ class Curvature:
         self._log_likelihood = float(total["log_likelihood"])
         return total["sums"]
 
+    def _once(
+        self, name: str, make: Callable[..., Any], x: Any, *rest: Any
+    ) -> Any:
+        """Makes something for data like these, or finds it where it is kept."""
+        spec = keras.tree.map_structure(repr, open_spec(self._network, x))
+        kinds = [(a.shape[1:], a.dtype) for a in keras.tree.flatten(rest)]
+        key = repr((name, spec, kinds))
+        with TRACING:
+            if key not in self._functions:
+                self._functions[key] = make(x, *rest)
+            return self._functions[key]
+
+    def _misread(self, x: Any) -> frozenset[int]:
+        return misread(self._network, self._variables, self._which, x)
+
     def _compiled(
-        self, sums: Callable[..., Any], batch: Batch, state: Any
+        self,
+        sums: Callable[..., Any],
+        x: Any,
+        y: list[Array],
+        weights: list[Array],
+        state: Any,
     ) -> Any:
         by_row = self._by_row or frozenset()
+        given = x, y, weights, state
+        # Targets with as many axes as the outputs have a known number of them.
+        sizes = [one.shape[-1] for one in y]
 
         def function(
             x: Any, y: list[Tensor], weights: list[Tensor], state: list[Tensor]
         ) -> Any:
             traced = Traced(self._network, self._variables, by_row, x)
             targets = [
-                self._target(traced, i, *pair)
-                for i, *pair in zip(self._which, y, weights, strict=True)
+                self._target(traced, i, *own)
+                for i, *own in zip(self._which, y, weights, sizes, strict=True)
             ]
             columns, share = self._columns(targets)
             rows = tf.reduce_max([_row_weights(t.weights) for t in targets], 0)
@@ -159,19 +186,21 @@ class Curvature:
                 "weight": tf.reduce_sum(rows),
             }
 
-        return compiled(function, self._network, *batch, list(state))
+        return compiled(function, self._network, *given)
 
     def _log_prob(self, index: int, target: Target) -> Tensor:
         likelihood: Any = self._likelihoods[index]
         return likelihood.log_prob(target.y, target.outputs)
 
     def _target(
-        self, traced: Traced, index: int, y: Tensor, weights: Tensor
+        self, traced: Traced, index: int, y: Tensor, weights: Tensor, size: int
     ) -> Target:
         likelihood: Any = self._likelihoods[index]
         output = traced.outputs[index]
         mask = mask_of(output)
         output = tf.cast(tf.identity(output), traced.values[0].dtype)
+        if len(y.shape) == len(output.shape):
+            y = tf.ensure_shape(y, [*y.shape[:-1], size])
         places = places_of(output, mask, weights, type(likelihood).__name__)
         places = places.without(likelihood.ignored(y, output), output)
         y, output = places.filled(y, output)
@@ -290,9 +319,12 @@ def _cast(state: list[Tensor], dtype: tf.DType) -> list[Tensor]:
     return [tf.cast(t, dtype) if t.dtype.is_floating else t for t in state]
 
 
-def _wide(tensor: Any) -> Array:
-    return np.asarray(tensor, "float64")
-
-
-def _added(total: Any, sums: Any) -> Any:
-    return keras.tree.map_structure(np.add, total, sums)
+def _added(total: Any, found: Any) -> Any:
+    """Adds tensors to sums in float64, which are made if there are none."""
+    if total is None:
+        return keras.tree.map_structure(
+            lambda one: np.array(one, "float64"), found
+        )
+    return keras.tree.map_structure(
+        lambda one, new: np.add(one, new, out=one), total, found
+    )

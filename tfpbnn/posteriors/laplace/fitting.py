@@ -99,8 +99,9 @@ def laplace(
         TypeError: if `subset` is of no known type, or data of no known form.
         ValueError: if an argument is none of those above; if the loss is no
             likelihood; if the subset is empty, or comes before BatchNorm that
-            trains; if the structure would not fit the memory; if the Hessian
-            is not positive.
+            trains, a layer that mixes rows, or no output with a likelihood; if
+            the structure would not fit the memory; if the Hessian is not
+            positive.
 
     Example:
     ```python
@@ -126,19 +127,19 @@ def laplace(
     checks.one_of("link", link, LINKS)
     checks.positive_integer("batch_size", batch_size)
     _check_prior(prior_precision, validation_data)
+    model = copying.like_its_copies(model)
     loss = likelihood or reading.compiled_loss(model)
-    network = copying.clone(model, compiled=False)
-    variables = subsets.chosen(network, subset)
-    subsets.check_layers(network, variables)
+    variables = subsets.chosen(model, subset)
+    subsets.check_layers(model, variables)
     if isinstance(prior_precision, Mapping):
         prior.each(prior_precision, variables)  # raises before the passes
-    names, outputs = _outputs(network)
+    names, outputs = _outputs(model)
     likelihoods = resolve(loss, names, [o.shape[-1] for o in outputs])
     _check_link(link, likelihoods)
     _check_hessian(hessian, likelihoods)
-    batches = Batches(network, names, outputs, likelihoods, variables[0].dtype)
+    batches = Batches(model, names, outputs, likelihoods, variables[0].dtype)
     curvature = Curvature(
-        network,
+        model,
         variables,
         names,
         likelihoods,
@@ -146,7 +147,7 @@ def laplace(
         lambda: batches.over(x, y, sample_weight, batch_size),
     )
     fitted = curvature.fitted(STRUCTURES[structure](rank))
-    posterior = _posterior(network, variables, fitted, link)
+    posterior = _posterior(model, variables, fitted, link)
     compile_like(posterior, model, "sgd")
     if likelihood is not None:
         posterior.compile("sgd", loss=likelihood)
@@ -173,7 +174,8 @@ def _outputs(network: Any) -> tuple[list[str], list[Any]]:
     if not outputs:
         raise TypeError(
             "`model` must be a Functional or Sequential Keras model. Received: "
-            f"{type(network).__name__}. Make it of inputs and outputs"
+            f"{type(network).__name__}. Make it of inputs and outputs; of a "
+            "posterior take its network"
         )
     return each_once(reading.output_names(network)), list(outputs)
 
@@ -220,11 +222,11 @@ def _check_hessian(hessian: str, likelihoods: list[Any]) -> None:
 
 
 def _posterior(
-    network: Any, variables: list[Any], fitted: Fitted, link: str
+    model: Any, variables: list[Any], fitted: Fitted, link: str
 ) -> LaplacePosterior:
-    place = {id(v): i for i, v in enumerate(network.weights)}
+    place = {id(v): i for i, v in enumerate(model.weights)}
     posterior = LaplacePosterior(
-        network,
+        copying.clone(model, compiled=False),
         [place[id(v)] for v in variables],
         [form_of(block, len(variables)) for block in fitted.blocks],
         link,

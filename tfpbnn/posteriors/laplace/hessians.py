@@ -31,7 +31,9 @@ def fisher_factor(likelihood: Likelihood, outputs: Tensor) -> Tensor:
     """Computes L `[..., P, C]` of outputs `[..., P]`: the Fisher is L L^T."""
     function = _function(likelihood)
     assert function is not None
-    return function(likelihood, outputs)
+    if likelihood.recalibration is None or not likelihood.is_classification:
+        return function(likelihood, outputs)
+    return _of_mapped_logits(likelihood, outputs)
 
 
 def observed_factor(
@@ -48,18 +50,8 @@ def observed_factor(
         L `[..., P, P]`, and for each place the least eigenvalue as a share of
         the largest: where it is negative, there is no such L.
     """
-    size = outputs.shape[-1]
-    with tf.GradientTape(persistent=True) as outer:
-        outer.watch(outputs)
-        gradient = score(likelihood, outputs, y)
-        columns = [gradient[..., i] for i in range(size)]
-    rows = [
-        outer.gradient(
-            one, outputs, unconnected_gradients=tf.UnconnectedGradients.ZERO
-        )
-        for one in columns
-    ]
-    values, vectors = tf.linalg.eigh(-tf.stack(rows, axis=-2))
+    slopes, _ = _slopes(lambda z: score(likelihood, z, y), outputs)
+    values, vectors = tf.linalg.eigh(-slopes)
     largest = tf.reduce_max(tf.abs(values), axis=-1)
     share = tf.math.divide_no_nan(values[..., 0], largest)
     return vectors * tf.sqrt(tf.maximum(values, 0))[..., None, :], share
@@ -73,6 +65,34 @@ def score(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
     return tape.gradient(
         found, outputs, unconnected_gradients=tf.UnconnectedGradients.ZERO
     )
+
+
+def _slopes(
+    function: Callable[[Tensor], Tensor], outputs: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Computes the Jacobian `[..., M, P]` of a function, and its value."""
+    with tf.GradientTape(persistent=True) as tape:
+        tape.watch(outputs)
+        value = function(outputs)
+        elements = tf.unstack(value, axis=-1)
+    none = tf.UnconnectedGradients.ZERO
+    rows = [
+        tape.gradient(one, outputs, unconnected_gradients=none)
+        for one in elements
+    ]
+    return tf.stack(rows, axis=-2), value
+
+
+def _of_mapped_logits(likelihood: Any, outputs: Tensor) -> Tensor:
+    """Computes L of labels whose logits a calibration maps, by the chain."""
+
+    def mapped(z: Tensor) -> Tensor:
+        return likelihood.recalibration.logits(likelihood.logits(z))
+
+    slopes, logits = _slopes(mapped, outputs)
+    of_logits = type(likelihood)(from_logits=True)
+    factor = _FISHER[type(likelihood)](of_logits, logits)
+    return tf.linalg.matmul(slopes, factor, transpose_a=True)
 
 
 def _categorical(likelihood: Any, outputs: Tensor) -> Tensor:

@@ -210,7 +210,10 @@ def _tensors(given: Any) -> Any:
 
 
 def misread(
-    network: keras.Model, variables: Sequence[keras.Variable], x: Any
+    network: keras.Model,
+    variables: Sequence[keras.Variable],
+    which: Sequence[int],
+    x: Any,
 ) -> frozenset[int]:
     """Finds the weights whose slopes have to be taken row by row.
 
@@ -220,23 +223,28 @@ def misread(
     Args:
         network: a built network.
         variables: the weights.
+        which: the outputs that have a likelihood.
         x: some rows of inputs.
+
+    Raises:
+        ValueError: if no such output depends on a weight, or if there are such
+            weights and the outputs of a row depend on other rows.
     """
 
     def compare(x: Any) -> list[Tensor]:
         traced = Traced(network, variables, frozenset(), x)
-        which = [i for i, y in enumerate(traced.outputs) if y.dtype.is_floating]
         columns = [_of_first_row(traced.outputs[i]) for i in which]
         found = traced.weights_with_uses(which, columns)
         outputs = [traced.outputs[i] for i in which]
-        true = _gradients(outputs, traced.values, columns)
+        true = tf.gradients(outputs, traced.values, [c[0] for c in columns])
+        _check_depend(variables, true)
         errors = []
         for weight, right in zip(found, true, strict=True):
             if not weight.uses:
                 errors.append(tf.constant(np.inf, tf.float32))
                 continue
             jacobian = weight.jacobian()[0]
-            right = tf.reshape(right, [1, -1])
+            right = tf.reshape(tf.convert_to_tensor(right), [1, -1])
             nothing = tf.zeros_like(jacobian[1:])
             wrong = jacobian - tf.concat([right, nothing], 0)
             largest = tf.reduce_max(tf.abs(right))
@@ -244,17 +252,59 @@ def misread(
             errors.append(tf.cast(error, tf.float32))
         return errors
 
-    few = keras.tree.map_structure(
-        lambda t: None if t is None else t[:_FEW_ROWS], x
-    )
+    few = _rows(x, _FEW_ROWS)
     errors = compiled(compare, network, few)(few)
-    return frozenset(i for i, e in enumerate(errors) if float(e) > 0)
+    found = frozenset(i for i, e in enumerate(errors) if float(e) > 0)
+    if found:
+        _check_apart(network, which, few)
+    return found
+
+
+def _rows(x: Any, count: int) -> Any:
+    return keras.tree.map_structure(
+        lambda t: None if t is None else t[:count], x
+    )
 
 
 def _of_first_row(output: Tensor) -> Tensor:
     # Any numbers that differ will do.
-    numbers = tf.range(tf.size(output), dtype=tf.float32)
+    numbers = tf.range(tf.size(output), dtype=output.dtype)
     noise = tf.reshape(tf.cos(1.7 * numbers), tf.shape(output))
     shape = [-1] + [1] * (len(output.shape) - 1)
     is_first = tf.reshape(tf.range(tf.shape(output)[0]) == 0, shape)
-    return tf.where(is_first, noise, 0.0)[None]
+    return tf.where(is_first, noise, tf.zeros_like(noise))[None]
+
+
+def _check_depend(
+    variables: Sequence[keras.Variable], gradients: Sequence[Any]
+) -> None:
+    missing = [
+        v.path for v, g in zip(variables, gradients, strict=True) if g is None
+    ]
+    if missing:
+        raise ValueError(
+            "`subset` must be of weights that an output with a likelihood "
+            f"depends on. Received: {missing}, of which none does. Leave them "
+            "out of `subset`, freeze them by `trainable=False`, or give their "
+            "output a loss"
+        )
+
+
+def _check_apart(network: keras.Model, which: Sequence[int], x: Any) -> None:
+    """Raises if a row's outputs are not those of the row alone."""
+
+    def first(x: Any) -> list[Tensor]:
+        leaves = keras.tree.flatten(network(x, training=False))
+        return [tf.cast(leaves[i][0], tf.float32) for i in which]
+
+    function = compiled(first, network, x)
+    for one, among in zip(function(_rows(x, 1)), function(x), strict=True):
+        largest = tf.reduce_max(tf.abs(among))
+        if float(tf.reduce_max(tf.abs(one - among)) - _TOLERANCE * largest) > 0:
+            raise ValueError(
+                "`model` must compute a row's outputs from that row alone, "
+                "for the curvature of weights before a layer that mixes rows "
+                "is no sum over rows. Received: a model whose outputs for a "
+                "row change with the rows beside it. Take a `subset` of "
+                "weights behind that layer"
+            )
