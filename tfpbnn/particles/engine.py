@@ -4,6 +4,7 @@ from typing import Any
 
 import keras
 
+from tfpbnn.base import gradients
 from tfpbnn.base.kept import kept_with
 from tfpbnn.networks.posterior import Posterior
 from tfpbnn.networks.reading import layers_of, open_spec
@@ -28,6 +29,7 @@ def draw_function(
             functions.clear()  # They hold on to compiled graphs.
             functions["parts"] = parts
         if key not in functions:
+            gradients.release()  # of models that were there before
             is_own = isinstance(model, Posterior)
             make = PosteriorDraws if is_own else LayerDraws
             functions[key] = make(model, x, antithetic)
