@@ -31,9 +31,12 @@ def release() -> None:
     is not registered: `tf.custom_gradient` always registers.
     """
     entries = getattr(gradient_registry, "_registry", {})
-    for name, entry in list(entries.items()):
+    # Of names alone, since pairs are objects: to make one may begin a garbage
+    # collection, which takes names out in the midst of the loop.
+    for name in [name for name in list(entries) if name.startswith(_NAMES)]:
+        entry = entries.get(name, {})
         function = entry.get("type")
-        if not name.startswith(_NAMES) or isinstance(function, _OfGraph):
+        if isinstance(function, _OfGraph):
             continue
         graph = _graph_of(function)
         if isinstance(graph, tf.Graph):
