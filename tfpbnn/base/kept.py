@@ -13,7 +13,7 @@ class _Kept:
 def kept_with(owner: Any, name: str) -> dict[Any, Any]:
     """Returns a dict that lives with an object, empty when first asked for.
 
-    It is an attribute, past Keras's tracking of attributes. A dictionary of
+    It is an attribute, which Keras does not track or save. A dictionary of
     weak keys would not do: its values must not refer to their keys, and what is
     compiled for a model refers to its layers, and these may refer to the model.
     Then neither would ever be freed. As an attribute, both go at once.
@@ -29,5 +29,7 @@ def kept_with(owner: Any, name: str) -> dict[Any, Any]:
     kept_with(model, "draws")["key"]                                # 1
     ```
     """
-    kept = vars(owner).setdefault("_tfpbnn_kept", _Kept())
+    if "_tfpbnn_kept" not in vars(owner):
+        owner._tfpbnn_kept = _Kept()
+    kept: _Kept = owner._tfpbnn_kept
     return kept.parts.setdefault(name, {})
