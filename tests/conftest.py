@@ -6,6 +6,8 @@ import logging
 import keras
 import pytest
 
+from tfpbnn.base import gradients
+
 
 def pytest_addoption(parser):
     parser.addoption(
@@ -33,6 +35,13 @@ def pytest_collection_finish():
 @pytest.fixture(autouse=True)
 def _seed():
     keras.utils.set_random_seed(20260101)
+
+
+@pytest.fixture(autouse=True)
+def _graphs_go_with_their_models():
+    """Those of plain Keras's `fit` stay otherwise, and fill the memory."""
+    yield
+    gradients.release()
 
 
 @pytest.fixture

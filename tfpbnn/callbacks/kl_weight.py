@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import checks, keras_private
+from tfpbnn.base import checks, gradients, keras_private
 from tfpbnn.callbacks import divisor as divisors
 from tfpbnn.callbacks.training_data import TrainingData
 from tfpbnn.distribute import starting
@@ -187,6 +187,7 @@ class KLWeight(keras.callbacks.Callback):
         self._factor = 1.0
         self._assign()
         self._data = None
+        gradients.release()  # of the steps, which are all traced
 
     def _has_kl(self) -> bool:
         return bool(kl.managed_weights(self.model) or kl.kl_terms(self.model))

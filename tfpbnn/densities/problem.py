@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 
+from tfpbnn.base import gradients
 from tfpbnn.base.by_output import names_of
 from tfpbnn.base.types import Config
 from tfpbnn.densities import choosing, variational
@@ -41,6 +42,7 @@ class Problem:
         row_shards: int | None = None,
     ):
         reading.check_built(model)
+        gradients.release()  # of densities that were there before
         self.model = model
         loss = likelihood or reading.compiled_loss(model)
         self.known: dict[int, Any] = {}

@@ -1,17 +1,16 @@
 """Finds the function that draws of a model are computed with."""
 
-import weakref
 from typing import Any
 
 import keras
 
+from tfpbnn.base import gradients
+from tfpbnn.base.kept import kept_with
 from tfpbnn.networks.posterior import Posterior
 from tfpbnn.networks.reading import layers_of, open_spec
 from tfpbnn.particles.functions import TRACING, DrawFunction
 from tfpbnn.particles.layer_draws import LayerDraws
 from tfpbnn.particles.posterior_draws import PosteriorDraws
-
-_compiled: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
 def draw_function(
@@ -25,11 +24,12 @@ def draw_function(
     specs = keras.tree.map_structure(repr, open_spec(model, x))
     key = repr((specs, antithetic))
     with TRACING:
-        functions = _compiled.setdefault(model, {})
+        functions = kept_with(model, "draws")
         if functions.get("parts") != parts:
             functions.clear()  # They hold on to compiled graphs.
             functions["parts"] = parts
         if key not in functions:
+            gradients.release()  # of models that were there before
             is_own = isinstance(model, Posterior)
             make = PosteriorDraws if is_own else LayerDraws
             functions[key] = make(model, x, antithetic)

@@ -47,7 +47,7 @@ class LayerDraws(DrawFunction):
             else effects_of(model, model, lambda: specs)
         )
         super().__init__(specs, antithetic, effects)
-        # The function is kept with the model: it must not keep the model alive.
+        # The function is kept with the model, and needs no hold of its own.
         self._model = weakref.ref(model)
         self._costs: dict[tuple[Any, ...], Costs] = {}
         self.num_draws, self.num_means = effects.num_draws, effects.num_means

@@ -9,12 +9,12 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import data
+from tfpbnn.base.kept import kept_with
 from tfpbnn.base.types import Tensor
 from tfpbnn.networks.reading import layers_of
 from tfpbnn.particles.functions import TRACING
 
 _BATCH_SIZE = 1024
-_compiled: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 
 
 def stack_predict(
@@ -110,7 +110,7 @@ def _function(
     parts = [id(part) for part in (*layers_of(model), *variables)]
     key = repr((parts, specs))
     with TRACING:
-        functions = _compiled.setdefault(model, {})
+        functions = kept_with(model, "stacks")
         if key not in functions:
             functions[key] = _compile(weakref.ref(model), variables, specs)
         return functions[key]
