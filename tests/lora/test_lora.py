@@ -321,14 +321,6 @@ def test_adapters_are_not_added_twice():
             function(network(), *arguments)
 
 
-def test_files_that_are_none(tmp_path):
-    with pytest.raises(ValueError, match=r"must end in \"\.npz\""):
-        lora.save_adapters(network(), tmp_path / "adapters.h5")
-    np.savez(tmp_path / "other.npz", x=1)
-    with pytest.raises(ValueError, match="save_adapters"):
-        lora.load_adapters(network(), tmp_path / "other.npz")
-
-
 def test_a_kernel_that_another_layer_holds_is_refused():
     embedding = keras.layers.Embedding(5, 3, name="words")
 

@@ -259,3 +259,22 @@ def test_mixed_precision_keeps_adapters_in_float32():
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+class Reads(keras.layers.Layer):
+    """Takes the weights of a layer that it holds, in place of calling it."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = K.Dense(4, name="inner")
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, x):
+        return x @ self.dense.kernel
+
+
+def test_adapters_that_nothing_would_call_are_refused():
+    with pytest.raises(ValueError, match=r"layers that are called.*'inner'"):
+        LoRA(Reads(), 2, targets=(1,))(LETTERS)
