@@ -46,7 +46,9 @@ def case(request):
     ensemble = lora.add_lora(
         model, 2, method="ensemble", num_members=MEMBERS, **kwargs
     )
-    ensemble.compile(keras.optimizers.Adam(0.03), loss=LOSS)
+    # Its weights are small at the start: only long steps tell members apart.
+    rate = 0.3 if request.param == "bert" else 0.03
+    ensemble.compile(keras.optimizers.Adam(rate), loss=LOSS)
     new = ensemble.predict(x, verbose=0)
     np.testing.assert_allclose(new, before, rtol=1e-5, atol=1e-6)
     backbone = numbers(ensemble.non_trainable_weights)
@@ -71,7 +73,7 @@ def test_members_are_draws(case, tmp_path):
     model, x, ensemble = case
     p = tfpbnn.predict(ensemble, x, verbose=0)
     assert p.num_samples == MEMBERS
-    assert np.std(p.outputs, axis=0).max() > 1e-4
+    assert np.std(p.outputs, axis=0).max() > 1e-3
     members = [ensemble.member(i) for i in range(MEMBERS)]
     paths = [tmp_path / f"{i}.npz" for i in range(MEMBERS)]
     for i, (member, path) in enumerate(zip(members, paths, strict=True)):

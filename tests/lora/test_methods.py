@@ -206,21 +206,26 @@ def test_keras_fit_trains_them_with_a_kl_weight():
         assert not np.array_equal(old, new)
 
 
-@pytest.mark.parametrize("method", ["blob", "mc_dropout", "mean_field"])
-def test_a_backbone_in_bfloat16_has_adapters_in_float32(method):
-    model = keras.Sequential(
-        [
-            keras.Input((5,)),
-            keras.layers.Dense(6, "relu", dtype="mixed_bfloat16", name="low"),
-            keras.layers.Dense(2, "softmax", dtype="float32", name="head"),
-        ]
-    )
-    adapted = lora.add_lora(model, 2, targets="low", method=method)
-    adapted.compile("adam", LOSS)
-    adapted.fit(X, Y, epochs=1, verbose=0)
-    assert adapted.get_layer("low").compute_dtype == "bfloat16"
-    assert {v.dtype for v in adapted.trainable_variables} == {"float32"}
-    p = tfpbnn.predict(adapted, X, 3, seed=0, verbose=0)
+def test_a_backbone_in_bfloat16_has_adapters_in_float32():
+    methods = ["blob", "mc_dropout", "mean_field"]
+    low = [
+        tfpbnn.layers.LoRA(
+            keras.layers.Dense(6, "relu", dtype="mixed_bfloat16", name=method),
+            2,
+            method=method,
+        )
+        for method in methods
+    ]
+    head = keras.layers.Dense(2, "softmax", dtype="float32")
+    model = tfpbnn.Sequential([keras.Input((5,)), *low, head])
+    model.compile("adam", LOSS)
+    model.fit(X, Y, epochs=1, verbose=0)
+    assert {layer.compute_dtype for layer in low} == {"bfloat16"}
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    for layer in low:
+        for adapter in layer.adapters:
+            assert np.any(adapter.b_posterior.loc), layer.name
+    p = tfpbnn.predict(model, X, 3, seed=0, verbose=0)
     assert np.isfinite(p.mean).all()
 
 
