@@ -8,7 +8,7 @@ import tensorflow as tf
 import tfpbnn
 from tests import hub
 from tests.lora.models import LOSS
-from tfpbnn import lora
+from tfpbnn import lora, random
 
 TEXTS = np.array(["the film was good", "very dull", "not bad", "a good film"])
 
@@ -45,6 +45,24 @@ def test_subclasses_of_tasks_take_adapters():
     )
     with pytest.raises(TypeError, match="must be a Functional or Sequential"):
         lora.add_lora(subclass(own_call=True), 2)
+
+
+def test_what_is_in_padding_changes_nothing():
+    x = hub.inputs(4)
+    other = x | {"token_ids": x["token_ids"] + 7 * (1 - x["padding_mask"])}
+    adapted = lora.add_lora(
+        hub.classifier(num_layers=1), 2, targets="transformer_layer_0"
+    )
+    for variable in adapted.trainable_variables:
+        variable.assign(0.1 + variable)
+    found = []
+    for given in (x, other):
+        with random.draw_scope(random.as_key(1)):
+            found.append(adapted(given))
+    np.testing.assert_allclose(*found, rtol=1e-5)
+    x["padding_mask"] = 0 * x["padding_mask"] + 1  # now they are words
+    with random.draw_scope(random.as_key(1)):
+        assert np.abs(adapted(x) - found[0]).max() > 1e-5
 
 
 def test_an_embedding_that_a_head_holds_is_refused():
