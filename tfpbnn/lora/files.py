@@ -52,12 +52,9 @@ def save_adapters(model: keras.Model, path: Path) -> None:
         "trained": _trained(model),
         "backbone": _digest(model, _trained(model)),
     }
-    weights = [_writable(v) for v in _variables(model)]
-    np.savez(
-        path,
-        **{_ABOUT: np.array(json.dumps(about))},
-        **{f"w{i}": weight for i, weight in enumerate(weights)},
-    )
+    variables = enumerate(_variables(model))
+    weights: Config = {f"w{i}": _writable(v) for i, v in variables}
+    np.savez(path, **{_ABOUT: np.array(json.dumps(about))}, **weights)
 
 
 def _writable(variable: keras.Variable) -> Array:
