@@ -6,8 +6,7 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
-from tests import hub
-from tests.lora.models import IMAGES, LABELS, LOSS, network, tokens
+from tests.lora.models import IMAGES, LABELS, LOSS, bert, network, tokens
 from tfpbnn import lora, random
 from tfpbnn.ensembles import DeepEnsemble
 
@@ -18,11 +17,7 @@ CASES = {
         lambda: IMAGES,
         {"targets": ["attention", "conv", "inner"], "also_train": "head"},
     ),
-    "bert": (
-        lambda: hub.classifier(num_layers=1),
-        tokens,
-        {"also_train": "logits"},
-    ),
+    "bert": (bert, tokens, {"also_train": "logits"}),
 }
 # What of an ensemble does not depend on the network is shown of one.
 on_a_network = pytest.mark.parametrize("case", ["network"], indirect=True)

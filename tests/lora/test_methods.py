@@ -74,6 +74,14 @@ def test_no_gradient_reaches_the_backbone(trained):
     assert len(own) == {"blob": 3, "mean_field": 4}.get(method, 2)
 
 
+def test_a_merged_model_is_the_model_at_its_means(trained):
+    adapted = trained[2]
+    with random.draw_scope(None):
+        expected = adapted(X)
+    found = lora.merge(adapted)(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
+
+
 def test_an_export_predicts_as_predict_does(trained, tmp_path):
     method, _, adapted = trained
     only = {"signatures": ["deterministic"]}
