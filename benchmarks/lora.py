@@ -54,6 +54,7 @@ def options_of() -> argparse.Namespace:
     parser.add_argument("--rows", type=int, default=1000)
     parser.add_argument("--test-rows", type=int, default=872)
     parser.add_argument("--shifted-rows", type=int, default=200)
+    parser.add_argument("--held-rows", type=int, default=400)  # of TFB
     parser.add_argument("--epochs", type=int, default=4)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=7)
@@ -74,7 +75,7 @@ class Data:
 
         texts, y = text.read(folder / "train.tsv", None)
         order = np.random.default_rng(0).permutation(len(y))
-        held = order[options.rows : options.rows + options.shifted_rows]
+        held = order[options.rows : options.rows + options.held_rows]
         order = order[: options.rows]
         self.x, self.y = inputs([texts[i] for i in order]), y[order]
         self.held = inputs([texts[i] for i in held]), y[held]
@@ -152,7 +153,8 @@ def of_method(method, seed, data, options):
         model = loaded(plain, options, seed)
         model = tfpbnn.laplace(model, data.x, data.y, "all", batch_size=BATCH)
     elif method == "TFB":
-        model = lora.tfb(loaded(plain, options, seed), *data.held, steps=4)
+        model = loaded(plain, options, seed)
+        model = lora.tfb(model, *data.held, num_samples=5, steps=3)
     else:
         model = fitted(plain, data, options, method)
     if method == "deterministic":

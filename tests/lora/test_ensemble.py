@@ -7,10 +7,10 @@ import tensorflow as tf
 
 import tfpbnn
 from tests.lora.models import IMAGES, LABELS, LOSS, bert, network, tokens
-from tfpbnn import lora
+from tfpbnn import lora, random
 from tfpbnn.ensembles import DeepEnsemble
 
-MEMBERS = 3
+MEMBERS = 2
 CASES = {
     "network": (
         network,
@@ -19,6 +19,8 @@ CASES = {
     ),
     "bert": (bert, tokens, {"also_train": "logits"}),
 }
+# What of an ensemble does not depend on the network is shown of one.
+on_a_network = pytest.mark.parametrize("case", ["network"], indirect=True)
 
 
 def numbers(weights):
@@ -35,11 +37,13 @@ def case(request):
     """A plain model, its inputs and predictions, and a trained ensemble."""
     make, x, kwargs = CASES[request.param]
     model, x = make(), x()
-    before = model.predict(x, verbose=0)
+    before = model(x)
     ensemble = lora.add_lora(
         model, 2, method="ensemble", num_members=MEMBERS, **kwargs
     )
-    ensemble.compile(keras.optimizers.Adam(0.03), loss=LOSS)
+    # Its weights are small at the start: only long steps tell members apart.
+    rate = 0.3 if request.param == "bert" else 0.03
+    ensemble.compile(keras.optimizers.Adam(rate), loss=LOSS)
     new = ensemble.predict(x, verbose=0)
     np.testing.assert_allclose(new, before, rtol=1e-5, atol=1e-6)
     backbone = numbers(ensemble.non_trainable_weights)
@@ -47,7 +51,7 @@ def case(request):
     ensemble.fit(x, LABELS, epochs=2, verbose=0)
     for old, now in zip(values, backbone, strict=True):
         np.testing.assert_array_equal(old, now)
-    np.testing.assert_array_equal(model.predict(x, verbose=0), before)
+    np.testing.assert_array_equal(model(x), before)
     return model, x, ensemble
 
 
@@ -64,11 +68,12 @@ def test_members_are_draws(case, tmp_path):
     model, x, ensemble = case
     p = tfpbnn.predict(ensemble, x, verbose=0)
     assert p.num_samples == MEMBERS
-    assert np.std(p.outputs, axis=0).max() > 1e-4
+    assert np.std(p.outputs, axis=0).max() > 1e-3
     members = [ensemble.member(i) for i in range(MEMBERS)]
     paths = [tmp_path / f"{i}.npz" for i in range(MEMBERS)]
     for i, (member, path) in enumerate(zip(members, paths, strict=True)):
-        found = tfpbnn.predict(member, x, 1, verbose=0, draws="mean").mean
+        with random.draw_scope(None):
+            found = member(x)
         np.testing.assert_allclose(found, p.outputs[i], rtol=1e-4, atol=1e-6)
         lora.save_adapters(member, path)
     again = DeepEnsemble.from_models(
@@ -83,6 +88,7 @@ def test_members_are_draws(case, tmp_path):
     np.testing.assert_allclose(found, p.outputs, rtol=1e-4, atol=1e-6)
 
 
+@on_a_network
 def test_it_goes_to_a_file_and_back(case, tmp_path):
     _, x, ensemble = case
     expected = tfpbnn.predict(ensemble, x, verbose=0).outputs
@@ -93,10 +99,11 @@ def test_it_goes_to_a_file_and_back(case, tmp_path):
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
 
 
+@on_a_network
 def test_members_learn_as_alone(case):
     """The same steps as those of a member that is trained by itself."""
     model, x, _ = case
-    kwargs = CASES["network" if model is network() else "bert"][2]
+    kwargs = CASES["network"][2]
     ensemble = lora.add_lora(
         model, 2, method="ensemble", num_members=2, in_place=True, **kwargs
     )
@@ -110,19 +117,14 @@ def test_members_learn_as_alone(case):
         np.testing.assert_allclose(outputs, expected, rtol=1e-3, atol=1e-5)
 
 
+@on_a_network
 def test_an_exported_ensemble_predicts_as_predict_does(case, tmp_path):
     _, x, ensemble = case
     tfpbnn.export(ensemble, tmp_path / "served")
     served = tf.saved_model.load(str(tmp_path / "served")).signatures
     signature = served["serving_default"]
-    named = x if isinstance(x, dict) else {None: x}
-    names = signature.structured_input_signature[1]
-    found = signature(
-        **{
-            name: tf.cast(named.get(name, x), spec.dtype)
-            for name, spec in names.items()
-        }
-    )
+    (name,) = signature.structured_input_signature[1]
+    found = signature(**{name: tf.constant(x)})
     mean = tfpbnn.predict(ensemble, x, verbose=0).mean
     assert any(
         value.shape == mean.shape
@@ -131,6 +133,7 @@ def test_an_exported_ensemble_predicts_as_predict_does(case, tmp_path):
     )
 
 
+@on_a_network
 def test_what_is_of_one_network_asks_for_a_member(case, tmp_path):
     ensemble = case[2]
     for function in (lora.merge, lora.report, lora.tfb):

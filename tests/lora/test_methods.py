@@ -1,5 +1,7 @@
 """Proofs of each method of adapters, on whole models."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -8,7 +10,7 @@ import tensorflow as tf
 import tfpbnn
 from tests import fresh
 from tests.statistics import assert_covariance
-from tfpbnn import lora
+from tfpbnn import lora, random
 from tfpbnn.layers.kl import managed_weights
 
 METHODS = ["blob", "deterministic", "mc_dropout", "mean_field", "tfb"]
@@ -30,14 +32,10 @@ def plain():
     )
 
 
-def draws_of(method):
-    return "mean" if method == "deterministic" else "auto"
-
-
-@pytest.fixture(scope="module", params=METHODS)
-def trained(request):
+@functools.cache
+def made(method):
     """A method, the plain model, and one with trained adapters."""
-    model, method = plain(), request.param
+    model = plain()
     adapted = lora.add_lora(
         model,
         2,
@@ -57,6 +55,11 @@ def trained(request):
     return method, model, adapted
 
 
+@pytest.fixture(params=METHODS)
+def trained(request):
+    return made(request.param)
+
+
 def test_no_gradient_reaches_the_backbone(trained):
     method, _, adapted = trained
     own = {id(v) for v in adapted.trainable_variables}
@@ -69,6 +72,14 @@ def test_no_gradient_reaches_the_backbone(trained):
     found = tape.gradient(loss, values)
     assert all(g is not None and np.any(g) for g in found), method
     assert len(own) == {"blob": 3, "mean_field": 4}.get(method, 2)
+
+
+def test_a_merged_model_is_the_model_at_its_means(trained):
+    adapted = trained[2]
+    with random.draw_scope(None):
+        expected = adapted(X)
+    found = lora.merge(adapted)(X)
+    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def test_an_export_predicts_as_predict_does(trained, tmp_path):
@@ -85,7 +96,8 @@ def test_an_export_predicts_as_predict_does(trained, tmp_path):
             continue
         (argument,) = served[name].structured_input_signature[1]
         found = served[name](**{argument: tf.constant(X)})["probabilities"]
-        p = tfpbnn.predict(adapted, X, 400, seed=0, verbose=0, **kwargs)
+        count = 1 if kwargs else 400
+        p = tfpbnn.predict(adapted, X, count, seed=0, verbose=0, **kwargs)
         # Of draws, two means of 64 and of 400 ones differ.
         spread = 0 if kwargs else np.std(p.outputs, axis=0) * 6 / np.sqrt(55)
         assert np.all(np.abs(found - p.mean) <= spread + 1e-5), name
@@ -94,28 +106,30 @@ def test_an_export_predicts_as_predict_does(trained, tmp_path):
 PROGRAM = """
 import sys
 import keras, numpy, tfpbnn
-folder = sys.argv[1]
+folder, *methods = sys.argv[1:]
 x = numpy.load(folder + "/x.npy")
-plain = keras.models.load_model(folder + "/plain.keras")
-model = tfpbnn.lora.load_adapters(plain, folder + "/adapters.npz")
-model.compile(loss="sparse_categorical_crossentropy")
-p = tfpbnn.predict(model, x, 5, seed=0, verbose=0, draws=sys.argv[2])
-numpy.save(folder + "/p.npy", p.outputs)
+for method in methods:
+    plain = keras.models.load_model(f"{folder}/{method}.keras")
+    model = tfpbnn.lora.load_adapters(plain, f"{folder}/{method}.npz")
+    with tfpbnn.random.draw_scope(tfpbnn.random.as_key(3)):
+        numpy.save(f"{folder}/{method}.npy", model(x))
 """
 
 
-def test_adapters_load_in_a_fresh_process(trained, tmp_path):
-    method, model, adapted = trained
-    if method == "tfb":
-        pytest.skip("these are others than those of its file's backbone")
-    model.save(tmp_path / "plain.keras")
+def test_adapters_load_in_a_fresh_process(tmp_path):
+    """Draws are the same; "tfb" is that of its own file's backbone."""
+    methods = [method for method in METHODS if method != "tfb"]
     np.save(tmp_path / "x.npy", X)
-    lora.save_adapters(adapted, tmp_path / "adapters.npz")
-    draws = draws_of(method)
-    fresh.run(PROGRAM, str(tmp_path), draws)
-    p = tfpbnn.predict(adapted, X, 5, seed=0, verbose=0, draws=draws)
-    found = np.load(tmp_path / "p.npy")
-    np.testing.assert_allclose(found, p.outputs, rtol=1e-4, atol=1e-6)
+    for method in methods:
+        _, model, adapted = made(method)
+        model.save(tmp_path / f"{method}.keras")
+        lora.save_adapters(adapted, tmp_path / f"{method}.npz")
+    fresh.run(PROGRAM, str(tmp_path), *methods)
+    for method in methods:
+        with random.draw_scope(random.as_key(3)):
+            expected = made(method)[2](X)
+        found = np.load(tmp_path / f"{method}.npy")
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-6)
 
 
 def linear(method, rank=2, **kwargs):
@@ -200,21 +214,26 @@ def test_keras_fit_trains_them_with_a_kl_weight():
         assert not np.array_equal(old, new)
 
 
-@pytest.mark.parametrize("method", ["blob", "mc_dropout", "mean_field"])
-def test_a_backbone_in_bfloat16_has_adapters_in_float32(method):
-    model = keras.Sequential(
-        [
-            keras.Input((5,)),
-            keras.layers.Dense(6, "relu", dtype="mixed_bfloat16", name="low"),
-            keras.layers.Dense(2, "softmax", dtype="float32", name="head"),
-        ]
-    )
-    adapted = lora.add_lora(model, 2, targets="low", method=method)
-    adapted.compile("adam", LOSS)
-    adapted.fit(X, Y, epochs=1, verbose=0)
-    assert adapted.get_layer("low").compute_dtype == "bfloat16"
-    assert {v.dtype for v in adapted.trainable_variables} == {"float32"}
-    p = tfpbnn.predict(adapted, X, 3, seed=0, verbose=0)
+def test_a_backbone_in_bfloat16_has_adapters_in_float32():
+    methods = ["blob", "mc_dropout", "mean_field"]
+    low = [
+        tfpbnn.layers.LoRA(
+            keras.layers.Dense(6, "relu", dtype="mixed_bfloat16", name=method),
+            2,
+            method=method,
+        )
+        for method in methods
+    ]
+    head = keras.layers.Dense(2, "softmax", dtype="float32")
+    model = tfpbnn.Sequential([keras.Input((5,)), *low, head])
+    model.compile("adam", LOSS)
+    model.fit(X, Y, epochs=1, verbose=0)
+    assert {layer.compute_dtype for layer in low} == {"bfloat16"}
+    assert {v.dtype for v in model.trainable_variables} == {"float32"}
+    for layer in low:
+        for adapter in layer.adapters:
+            assert np.any(adapter.b_posterior.loc), layer.name
+    p = tfpbnn.predict(model, X, 3, seed=0, verbose=0)
     assert np.isfinite(p.mean).all()
 
 

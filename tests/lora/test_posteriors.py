@@ -9,7 +9,7 @@ import tensorflow as tf
 
 import tfpbnn
 from tests import fresh, hub
-from tests.lora.models import IMAGES, LABELS, LOSS, network
+from tests.lora.models import LABELS, LOSS
 from tfpbnn import lora
 
 FRESH = """
@@ -19,6 +19,17 @@ x, expected = map(numpy.load, sys.argv[2:])
 found = tfpbnn.predict(posterior, x, 3, seed=0, verbose=0).outputs
 numpy.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
 """
+
+
+X = np.random.default_rng(6).normal(size=(48, 6)).astype("float32")
+
+
+@functools.cache
+def network():
+    inputs = keras.Input((6,))
+    h = keras.layers.Dense(8, activation="tanh", name="hidden")(inputs)
+    outputs = keras.layers.Dense(3, activation="softmax", name="head")(h)
+    return keras.Model(inputs, outputs)
 
 
 @functools.cache
@@ -34,13 +45,13 @@ def fitted(method):
         else keras.optimizers.Adam(0.01)
     )
     adapted.compile(optimizer, LOSS)
-    adapted.fit(IMAGES, LABELS, epochs=2, verbose=0)
+    adapted.fit(X, LABELS, epochs=2, verbose=0)
     if is_ivon:
         return adapted, optimizer.posterior(adapted)
-    return adapted, tfpbnn.laplace(adapted, IMAGES, LABELS, "all", "kron")
+    return adapted, tfpbnn.laplace(adapted, X, LABELS, "all", "kron")
 
 
-def draws(posterior, x=IMAGES):
+def draws(posterior, x=X):
     return tfpbnn.predict(posterior, x, 3, seed=0, verbose=0).outputs
 
 
@@ -50,8 +61,8 @@ def test_adapters_have_the_posterior(method, tmp_path):
     trained = [v.path for v in adapted.trainable_variables]
     assert [v.path for v in posterior.random_weights] == trained
     np.testing.assert_allclose(
-        posterior.predict(IMAGES, verbose=0),
-        adapted.predict(IMAGES, verbose=0),
+        posterior.predict(X, verbose=0),
+        adapted.predict(X, verbose=0),
         rtol=1e-5,
     )
     found = draws(posterior)
@@ -61,8 +72,8 @@ def test_adapters_have_the_posterior(method, tmp_path):
     lora.save_adapters(posterior.network, path)
     again = lora.load_adapters(network(), path)
     np.testing.assert_allclose(
-        again.predict(IMAGES, verbose=0),
-        posterior.predict(IMAGES, verbose=0),
+        again.predict(X, verbose=0),
+        posterior.predict(X, verbose=0),
         rtol=1e-5,
     )
 
@@ -71,7 +82,7 @@ def test_a_fresh_process_loads_it(tmp_path):
     _, posterior = fitted("laplace")
     paths = [str(tmp_path / n) for n in ("p.keras", "x.npy", "y.npy")]
     posterior.save(paths[0])
-    np.save(paths[1], IMAGES)
+    np.save(paths[1], X)
     np.save(paths[2], draws(posterior))
     fresh.run(FRESH, *paths)
 
@@ -81,8 +92,8 @@ def test_a_served_posterior_predicts_the_same(tmp_path):
     folder = str(tmp_path / "served")
     tfpbnn.export(posterior, folder, signatures=["deterministic"])
     served = tf.saved_model.load(folder).signatures["deterministic"]
-    found = served(tf.constant(IMAGES[:4]))["probabilities"]
-    expected = posterior.predict(IMAGES[:4], verbose=0)
+    found = served(tf.constant(X[:4]))["probabilities"]
+    expected = posterior.predict(X[:4], verbose=0)
     np.testing.assert_allclose(found, expected, rtol=1e-4)
 
 

@@ -1,7 +1,9 @@
 """Several steps in a call train as one by one, and nobody sees a difference."""
 
+import gc
 import io
 import re
+import weakref
 from contextlib import redirect_stdout
 
 import keras
@@ -10,6 +12,7 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
+from tfpbnn.networks.calls import Graph
 from tfpbnn.training import steps_per_call
 
 RNG = np.random.default_rng(0)
@@ -128,6 +131,27 @@ def test_each_position_of_a_row_counts():
     # loc and scale: 2 * (10 * (3 * 5 * 2) + 20 * 2)
     count = steps_per_call._flops_per_row(model, np.zeros((1, 10, 5)))
     assert count == 6 * 2 * (10 * 30 + 40)
+
+
+def test_a_model_is_read_once_and_anew_with_other_layers(monkeypatch):
+    read = []
+
+    def counted(model):
+        read.append(model)
+        return Graph(model)
+
+    monkeypatch.setattr(steps_per_call, "Graph", counted)
+    model, x = keras.Sequential([keras.Input((4,))]), np.zeros((1, 4))
+    model.add(keras.layers.Dense(3, trainable=False))  # costs no less
+    found = [steps_per_call._flops_per_row(model, x) for _ in range(2)]
+    assert (found, len(read)) == ([6 * 12, 6 * 12], 1)
+    model.add(keras.layers.Dense(2))
+    assert steps_per_call._flops_per_row(model, x) == 6 * (12 + 6)
+    del read[:]
+    known = weakref.ref(model)
+    del model
+    gc.collect()
+    assert known() is None
 
 
 def test_a_loss_that_keras_can_not_make_again():

@@ -52,12 +52,15 @@ def save_adapters(model: keras.Model, path: Path) -> None:
         "trained": _trained(model),
         "backbone": _digest(model, _trained(model)),
     }
-    weights = [keras.ops.convert_to_numpy(v) for v in _variables(model)]
-    np.savez(
-        path,
-        **{_ABOUT: np.array(json.dumps(about))},
-        **{f"w{i}": weight for i, weight in enumerate(weights)},
-    )
+    variables = enumerate(_variables(model))
+    weights: Config = {f"w{i}": _writable(v) for i, v in variables}
+    np.savez(path, **{_ABOUT: np.array(json.dumps(about))}, **weights)
+
+
+def _writable(variable: keras.Variable) -> Array:
+    """The value, in a type that NumPy's files have: not in bfloat16."""
+    value = keras.ops.convert_to_numpy(variable)
+    return value.astype("float32") if value.dtype.kind == "V" else value
 
 
 def load_adapters(
@@ -77,7 +80,7 @@ def load_adapters(
     Raises:
         ValueError: if the file is none of `save_adapters`, if the frozen
             weights of `model` are not those that the adapters were trained
-            on, or if its adapters are others.
+            on, if its adapters are others, or its heads.
     """
     about, weights = _read(path)
     trained, configs = about["trained"], about["layers"]
@@ -90,14 +93,40 @@ def load_adapters(
             [layers[path] for path in trained],
             in_place,
         )
-    elif (_configs(model), _trained(model)) != (configs, trained):
+    elif (_unnamed(_configs(model)), _trained(model)) != (
+        _unnamed(configs),
+        trained,
+    ):
         raise ValueError(
             "`model` must be plain, or have adapters like those of the file. "
             f"Received: adapters {_configs(model)}, and in {path} {configs}"
         )
-    for variable, value in zip(_variables(model), weights, strict=True):
+    variables = _variables(model)
+    _check_shapes(variables, weights, path)
+    for variable, value in zip(variables, weights, strict=True):
         variable.assign(value)
     return model
+
+
+def _unnamed(config: Any) -> Any:
+    """A config without the names that Keras counts up in a process."""
+    if isinstance(config, dict):
+        return {k: _unnamed(v) for k, v in config.items() if k != "name"}
+    return config
+
+
+def _check_shapes(
+    variables: list[keras.Variable], weights: list[Array], path: Path
+) -> None:
+    """Raises, before any is assigned, if a head has other weights."""
+    shapes = {v.path: tuple(v.shape) for v in variables}
+    found = [weight.shape for weight in weights]
+    if list(shapes.values()) != found:
+        raise ValueError(
+            "`model` must have heads like those that were trained with the "
+            f"adapters. Received: weights of shapes {shapes}, and in {path} "
+            f"{found}"
+        )
 
 
 def _check_path(path: Path) -> None:
@@ -122,6 +151,12 @@ def _read(path: Path) -> tuple[Config, list[Array]]:
 
 def _check_backbone(model: keras.Model, about: Config, path: Path) -> None:
     reading.check_readable(model)
+    missing = set(about["trained"]) - set(leaves_by_path(model))
+    if missing:
+        raise ValueError(
+            "`model` must have the heads that were trained with the adapters. "
+            f"Received: {model.name}, without {sorted(missing)} of {path}"
+        )
     if _digest(model, about["trained"]) != about["backbone"]:
         raise ValueError(
             "`model` must be the one whose adapters were saved: its frozen "

@@ -6,6 +6,7 @@ small network. Its `steps_per_execution` is the number of steps in a call.
 
 import contextlib
 import math
+import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.networks.calls import Call, Graph
-from tfpbnn.networks.reading import can_read, size
+from tfpbnn.networks.reading import can_read, layers_of, size
 
 # The most steps, and floating-point operations, of one call. They take a second
 # or less, after which the bar moves and an interrupt is heard.
@@ -21,6 +22,8 @@ _MOST_STEPS = 32
 _MOST_FLOPS = 2**36
 # The work for the product of a weight and an input: forward, two gradients.
 _FLOPS_PER_PRODUCT = 6
+# To read a deep model takes as long as many of its steps: it is done once.
+_graphs: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 _BATCH_HOOKS = (
     "on_batch_begin",
     "on_batch_end",
@@ -149,11 +152,25 @@ def _sees_batches(callback: Any) -> bool:
 
 
 def _flops_per_row(network: Any, x: Any) -> int:
-    graph = Graph(network)
+    graph = _graph_of(network)
     unknown = graph.unknown_size(x)
     return _FLOPS_PER_PRODUCT * sum(
         _positions(call, unknown) * _kernel_size(call) for call in graph.calls
     )
+
+
+def _graph_of(network: Any) -> Graph:
+    """Reads a model once, and anew when its layers were exchanged."""
+    layers = layers_of(network)
+    kept = _graphs.get(network)
+    if kept is None or not _are_same(kept[0], layers):
+        kept = _graphs[network] = layers, Graph(network)
+    return kept[1]
+
+
+def _are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    pairs = zip(some, others, strict=False)
+    return len(some) == len(others) and all(a is b for a, b in pairs)
 
 
 def _positions(call: Call, unknown: int) -> int:
@@ -163,5 +180,6 @@ def _positions(call: Call, unknown: int) -> int:
 
 
 def _kernel_size(call: Call) -> int:
-    variables = getattr(call.op, "trainable_variables", ())
+    # Also of frozen ones, such as those that adapters are around.
+    variables = getattr(call.op, "variables", ())
     return sum(math.prod(v.shape) for v in variables if len(v.shape) > 1)

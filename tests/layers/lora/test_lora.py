@@ -1,5 +1,7 @@
 """Adapters around single layers of Keras's."""
 
+from contextlib import nullcontext
+
 import keras
 import numpy as np
 import pytest
@@ -40,6 +42,12 @@ LAYERS = {
     "conv1d": (lambda: K.Conv1D(3, 2, padding="causal"), LETTERS, (0,)),
     "conv2d": (
         lambda: K.Conv2D(3, 2, strides=2, padding="same", activation="relu"),
+        IMAGES,
+        (0,),
+    ),
+    "dilated": (lambda: K.Conv2D(3, 2, dilation_rate=(2, 1)), IMAGES, (0,)),
+    "grouped": (
+        lambda: K.Conv2D(6, 2, strides=2, groups=2, activation="relu"),
         IMAGES,
         (0,),
     ),
@@ -161,6 +169,28 @@ def test_moments_of_blob_are_those_in_closed_form(in_scope):
     assert abs(correlation - expected) < 0.1 < abs(shared)
 
 
+@pytest.mark.parametrize("in_scope", [False, True])
+def test_draws_of_grouped_kernels_share_one_factor(in_scope):
+    """What a draw adds to the outputs tells what it adds to the kernel."""
+    layer = moved(LoRA(K.Conv1D(6, 2, groups=2), 2, 3.0), LETTERS)
+    with random.draw_scope(None):
+        mean = layer(LETTERS)
+    with random.draw_scope(random.as_key(4)) if in_scope else nullcontext():
+        noise = (layer(LETTERS) - mean).numpy()
+    windows = np.stack([LETTERS[:, :-1], LETTERS[:, 1:]], 2)  # [N, T, 2, 4]
+    kernels = []
+    for group in (0, 1):
+        x = windows[..., 2 * group : 2 * group + 2].reshape(24, 4)
+        y = noise[..., 3 * group : 3 * group + 3].reshape(24, 3)
+        kernel, rest, *_ = np.linalg.lstsq(x, y, rcond=None)
+        assert rest.shape == (3,)
+        assert np.all(rest < 1e-8), rest
+        kernels.append(kernel)
+    sizes = np.linalg.svd(np.concatenate(kernels, -1), compute_uv=False)
+    assert sizes[1] > 1e-2
+    assert np.all(sizes[2:] < 1e-5), sizes
+
+
 def test_positions_of_an_example_share_their_signs():
     x = np.tile(RNG.normal(size=(3, 1, 4)), (1, 5, 1)).astype("float32")
     layer = moved(LoRA(K.Dense(3), 2), x)
@@ -245,9 +275,9 @@ def test_mixed_precision_keeps_adapters_in_float32():
             "plain Keras layer",
         ),
         (
-            lambda: LoRA(K.Conv1D(4, 2, groups=2), 1)(LETTERS),
+            lambda: LoRA(K.DepthwiseConv1D(2), 1)(LETTERS),
             ValueError,
-            "groups=2",
+            "no one kernel",
         ),
         (
             lambda: LoRA(K.EinsumDense("abc,bcd->abd", (5, 3)), 1)(LETTERS),
@@ -259,3 +289,22 @@ def test_mixed_precision_keeps_adapters_in_float32():
 def test_bad_input(make, error, message):
     with pytest.raises(error, match=message):
         make()
+
+
+class Reads(keras.layers.Layer):
+    """Takes the weights of a layer that it holds, in place of calling it."""
+
+    def __init__(self):
+        super().__init__()
+        self.dense = K.Dense(4, name="inner")
+
+    def build(self, input_shape):
+        self.dense.build(input_shape)
+
+    def call(self, x):
+        return x @ self.dense.kernel
+
+
+def test_adapters_that_nothing_would_call_are_refused():
+    with pytest.raises(ValueError, match=r"layers that are called.*'inner'"):
+        LoRA(Reads(), 2, targets=(1,))(LETTERS)

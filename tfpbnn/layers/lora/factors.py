@@ -89,10 +89,6 @@ def _einsum_dense(layer: Any) -> Factors:
 
 
 def _conv(layer: Any) -> Factors:
-    if layer.groups > 1:
-        raise ValueError(
-            f"has groups={layer.groups}, so that its kernel is several"
-        )
     *sizes, units = layer.kernel.shape
     down = ops.conv(
         layer.strides, layer.padding, layer.dilation_rate, layer.data_format
@@ -101,8 +97,37 @@ def _conv(layer: Any) -> Factors:
     if layer.data_format == "channels_first":
         space = "xyz"[: layer.rank]
         up = ops.einsum(f"bi{space}", "io", f"bo{space}")
+    if layer.groups > 1:
+        axis = ops.channel_axis(layer.data_format, layer.rank)
+        down, up = _grouped(down, up, layer.groups, axis)
     axes = tuple(range(len(sizes) + 1))
-    return Factors(down, up, tuple(sizes), (units,), axes)
+    return Factors(
+        down, up, tuple(sizes), (units,), axes, is_by_row=layer.groups == 1
+    )
+
+
+def _grouped(
+    down: LinearOp, up: LinearOp, groups: int, axis: int
+) -> tuple[LinearOp, LinearOp]:
+    """Applies `a` to each group of channels, and to each its columns of `b`.
+
+    So their product adds to the kernel as it is stored, without the groups. As
+    these share `a`, its noise can't have signs of its own for each channel.
+    """
+
+    def shared(x: Tensor, a: Tensor) -> Tensor:
+        return down.apply(x, tf.tile(a, [1] * (len(a.shape) - 1) + [groups]))
+
+    def apart(h: Tensor, b: Tensor) -> Tensor:
+        pairs = zip(
+            tf.split(h, groups, axis), tf.split(b, groups, -1), strict=True
+        )
+        return tf.concat([up.apply(*pair) for pair in pairs], axis)
+
+    return (
+        dataclasses.replace(down, apply=shared),
+        dataclasses.replace(up, apply=apart, apply_stack=None),
+    )
 
 
 def _embedding(layer: Any) -> Factors:

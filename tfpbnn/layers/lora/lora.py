@@ -203,21 +203,43 @@ class LoRA(RandomLayer, keras.layers.Wrapper):
         if not self.layer.built:
             self.layer(*args, **kwargs)  # Only then it has all its parts.
             set_trainable(self.layer, False)
-        if not self._has_adapters:
+        is_first = not self._has_adapters
+        if is_first:
             self._build_adapters()
         layer, key = callee(self.layer), self._draw_key()
+        pairs = self.adapted_in(layer)
         calls = {
             id(part): functools.partial(self._adapted_call, adapter, index, key)
-            for index, (part, adapter) in enumerate(self.adapted_in(layer))
+            for index, (part, adapter) in enumerate(pairs)
         }
+        called: set[int] = set()
 
         def methods(part: Any) -> Attributes:
-            call = calls.get(id(part))
-            return {"call": call, "quantized_call": call} if call else {}
+            if id(part) not in calls:
+                return {}
+
+            def call(stand_in: Any, *args: Any, **kwargs: Any) -> Any:
+                called.add(id(part))
+                return calls[id(part)](stand_in, *args, **kwargs)
+
+            return {"call": call, "quantized_call": call}
 
         in_scope = random.current_scope() is not None
         with fused.enabled(in_scope or bool(kwargs.get("training"))):
-            return StandIns(methods).of(layer)(*args, **kwargs)
+            outputs = StandIns(methods).of(layer)(*args, **kwargs)
+        if is_first:
+            self._check_called([p for p, _ in pairs if id(p) not in called])
+        return outputs
+
+    def _check_called(self, left_out: list[Any]) -> None:
+        """Raises if parts were not called, so that adapters do nothing."""
+        if left_out:
+            raise ValueError(
+                "`targets` must be layers that are called. Received: "
+                f"{[part.name for part in left_out]} in {self.layer.name!r}, "
+                "whose code takes their weights itself, or leaves them out. "
+                "Call them there, or leave them out of `targets`."
+            )
 
     def _adapted_call(
         self,
