@@ -6,13 +6,13 @@ small network. Its `steps_per_execution` is the number of steps in a call.
 
 import contextlib
 import math
-import weakref
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfpbnn.base.kept import kept_with
 from tfpbnn.networks.calls import Call, Graph
 from tfpbnn.networks.reading import can_read, layers_of, size
 
@@ -22,8 +22,6 @@ _MOST_STEPS = 32
 _MOST_FLOPS = 2**36
 # The work for the product of a weight and an input: forward, two gradients.
 _FLOPS_PER_PRODUCT = 6
-# To read a deep model takes as long as many of its steps: it is done once.
-_graphs: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 _BATCH_HOOKS = (
     "on_batch_begin",
     "on_batch_end",
@@ -160,12 +158,16 @@ def _flops_per_row(network: Any, x: Any) -> int:
 
 
 def _graph_of(network: Any) -> Graph:
-    """Reads a model once, and anew when its layers were exchanged."""
+    """Reads a model once, and anew when its layers were exchanged.
+
+    To read a deep model takes as long as many of its steps.
+    """
     layers = layers_of(network)
-    kept = _graphs.get(network)
-    if kept is None or not _are_same(kept[0], layers):
-        kept = _graphs[network] = layers, Graph(network)
-    return kept[1]
+    kept = kept_with(network, "steps_per_call")
+    if not _are_same(kept.get("layers", ()), layers):
+        kept.update(layers=layers, graph=Graph(network))
+    graph: Graph = kept["graph"]
+    return graph
 
 
 def _are_same(some: Sequence[Any], others: Sequence[Any]) -> bool:

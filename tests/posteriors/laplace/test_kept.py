@@ -9,7 +9,8 @@ import pytest
 
 import tfpbnn
 from tfpbnn import likelihoods
-from tfpbnn.posteriors.laplace import curvature, kept
+from tfpbnn.base.kept import kept_with
+from tfpbnn.posteriors.laplace import curvature
 
 L = keras.layers
 RNG = np.random.default_rng(0)
@@ -109,7 +110,7 @@ def test_a_later_fit_is_that_of_a_new_model(name, model, count):
     found = fitted(model)
     assert len(count) == compilations
     assert not np.allclose(found, before, rtol=1e-3)
-    kept._kept.clear()
+    kept_with(model, "laplace").clear()
     np.testing.assert_allclose(found, fitted(model), rtol=1e-5)
 
 
@@ -121,7 +122,7 @@ def test_a_later_fit_is_that_of_a_new_model(name, model, count):
 def test_other_arguments_have_sums_of_their_own(how, model):
     fitted(model)
     found = fitted(model, **how)
-    kept._kept.clear()
+    kept_with(model, "laplace").clear()
     np.testing.assert_allclose(found, fitted(model, **how), rtol=1e-5)
 
 

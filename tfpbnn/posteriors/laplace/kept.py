@@ -4,7 +4,6 @@ A prior that is learned, or a comparison of structures, fits the same model many
 times, and to trace its slopes takes about as long as an epoch.
 """
 
-import weakref
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,11 +11,11 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base.kept import kept_with
 from tfpbnn.base.keras_private import settings_of
 from tfpbnn.networks import states
 from tfpbnn.particles.functions import TRACING
 
-_kept: "weakref.WeakKeyDictionary[Any, Any]" = weakref.WeakKeyDictionary()
 _PLAIN = (bool, float, int, str, tuple)
 
 
@@ -42,10 +41,12 @@ def functions_of(
     ]
     state = repr(found)
     with TRACING:
-        known = _kept.get(model)
-        if known is None or known["state"] != state:
-            known = _kept[model] = {"state": state, "held": held}
-        return known.setdefault(repr(key), {})
+        known = kept_with(model, "laplace")
+        if known.get("state") != state:
+            known.clear()
+            known.update(state=state, held=held)
+        functions: dict[Any, Any] = known.setdefault(repr(key), {})
+        return functions
 
 
 def _state(part: Any, held: list[Any]) -> Any:
