@@ -33,6 +33,7 @@ def scratch(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
 
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
 @pytest.mark.parametrize(
     "page",
     [p for p in PAGES if code_of(p.read_text())],
@@ -107,6 +108,7 @@ OF_LABELS = ("Classification", "confusion", "event_", "reliability")
 # Chains as short as those of examples say so.
 @pytest.mark.filterwarnings("ignore:.*(diverged|R-hat|effective draws)")
 @pytest.mark.filterwarnings("ignore:.*`max_tree_depth` lets")
+@pytest.mark.filterwarnings("ignore:Estimated shape parameter of Pareto")
 @pytest.mark.parametrize("name", documented())
 def test_docstring(name, names, scratch):
     scope = dict(names)

@@ -14,7 +14,7 @@ from tfpbnn.families import PointEstimate
 from tfpbnn.networks import states
 
 # Keras warns of a user's layer that builds what it holds when it is called.
-pytestmark = pytest.mark.filterwarnings("ignore:.*called on layer 'block'")
+pytestmark = pytest.mark.filterwarnings("ignore:.*called on layer 'block")
 RATE = 1e-12
 
 

@@ -21,13 +21,6 @@ def kept_with(owner: Any, name: str) -> dict[Any, Any]:
     Args:
         owner: the object, such as a Keras model.
         name: what is kept; each use has its own dict.
-
-    Example:
-    ```python
-    functions = kept_with(model, "draws")
-    functions["key"] = 1
-    kept_with(model, "draws")["key"]                                # 1
-    ```
     """
     if "_tfpbnn_kept" not in vars(owner):
         owner._tfpbnn_kept = _Kept()

@@ -233,12 +233,15 @@ def may_be_masked(model: Any, outputs: Any) -> Any:
 
 
 def _may_mask(op: Any) -> bool:
-    """Whether code that isn't read here holds a layer with masks of its own."""
+    """Whether code that isn't read here holds a layer with masks of its own.
+
+    The masks of wrappers are those of the layers in them.
+    """
     plain = keras.layers.Layer.compute_mask
     return not is_own(op) and any(
         type(part).compute_mask is not plain
         for part in parts_of(op)[1:]
-        if not isinstance(part, keras.Model)
+        if not (isinstance(part, keras.Model) or hasattr(part, "layer"))
     )
 
 
