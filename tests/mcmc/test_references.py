@@ -156,35 +156,6 @@ def test_float64(linear):
     )
 
 
-def test_variational_inference_agrees_on_a_linear_model(linear):
-    """Its family has the exact posterior, and chains have its priors."""
-    x, y = linear
-    narrow = tfpbnn.priors.Normal(scale=0.1)
-    layer = tfpbnn.layers.DenseFlipout(
-        1,
-        kernel_prior=narrow,
-        bias_prior=narrow,
-        bias_posterior="mean_field_normal",
-    )
-    model = tfpbnn.Sequential([keras.Input((2,)), layer])
-    loss = tfpbnn.likelihoods.Normal(scale=0.5)
-    rate = keras.optimizers.schedules.CosineDecay(0.1, 150)
-    model.compile(keras.optimizers.Adam(rate), loss=loss)
-    model.fit(x, y, batch_size=20, epochs=150, verbose=0)
-    chains = sample(model, x, y, init="vi", num_warmup=200)
-    mean, variance = exact_linear(x, y, 0.1)
-    kernel, bias = chains.draws.values()
-    weights = np.concatenate([kernel[..., 0], bias], -1)
-    assert_mean(weights, mean)
-    assert_mean((weights - mean) ** 2, variance)
-    p, q = (
-        tfpbnn.predict(m, x[:4], 3000, draws="coherent", seed=0)
-        for m in (model, chains)
-    )
-    np.testing.assert_allclose(p.mean, q.mean, atol=0.05)
-    np.testing.assert_allclose(p.stddev, q.stddev, rtol=0.02)
-
-
 def exact_noise(x, y):
     """The evidence of noise, with Normal(0, 0.5) priors of all weights.
 
