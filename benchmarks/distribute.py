@@ -1,8 +1,9 @@
-"""The time of a training step on two logical devices of the CPU.
+"""The time of steps and predictions on two logical devices of the CPU.
 
-Beside the same network on one device, and beside the one in a plain
+A step is beside that of the same network on one device, and that of a plain
 `keras.Sequential`, of which the loss is right for equal batches alone. All
-train on the same batches, so each of two devices has half of the rows.
+train on the same batches, so each of two devices has half of the rows. Last
+come predictions of 200,000 rows at 50 draws.
 
     python benchmarks/distribute.py
 """
@@ -12,7 +13,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from measure import arguments, report, steps
+from measure import arguments, calls, report, steps
 
 import tfpbnn
 from tfpbnn.layers import Convolution2DFlipout, DenseFlipout
@@ -68,6 +69,30 @@ def main(rounds: int) -> None:
         )
         print(f"\n{network.__name__}, {BATCH} rows a step")
         report(steps(models, x, y, BATCH, rounds))
+    report(predictions(strategy, rounds))
+
+
+def predictions(strategy: Any, rounds: int) -> Any:
+    """Those of a small network, by rows of two replicas and of one process."""
+    x = np.random.default_rng(1).normal(size=(200_000, 16)).astype("float32")
+
+    def network() -> tuple[tuple[int, ...], list[Any]]:
+        return (16,), [DenseFlipout(64, activation="relu"), DenseFlipout(2)]
+
+    with strategy.scope():
+        shared = compiled(tfpbnn.Sequential, network)
+    models = {
+        "predict, one process": compiled(tfpbnn.Sequential, network),
+        "predict, two replicas": shared,
+    }
+    print("\nprediction of 200,000 rows at 50 draws")
+    return calls(
+        {
+            name: lambda model=model: tfpbnn.predict(model, x, 50, seed=0)
+            for name, model in models.items()
+        },
+        rounds,
+    )
 
 
 class Weighted:
