@@ -63,7 +63,7 @@ def bent(position):
 )
 def test_what_is_drawn_from_stays_as_it_is(step_size, depth):
     rng = np.random.default_rng(0)
-    x, noise = rng.normal(size=(2, 6000))
+    x, noise = rng.normal(size=(2, 40_000))
     starts = np.stack([x, x**2 + noise / 2], -1)
     ends, log_probs, _ = bent_ends(starts, step_size, depth)
     # Each with a false-alarm rate of 1e-5.

@@ -10,6 +10,7 @@ from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.mcmc import adaptation
 from tfpbnn.mcmc.adaptation import StepSize, Widths
 from tfpbnn.mcmc.kernels import Kernel, Stage, Step, Target
+from tfpbnn.mcmc.kernels.base import chosen
 
 # The most steps of one call: the sizes of what it returns are fixed.
 MOST_STEPS = 64
@@ -188,7 +189,7 @@ class Program:
     ) -> ChainState:
         """The chains after a step, with what they learn of it."""
         adapts, counts, ends, _ = tf.unstack(flags)
-        widths = _chosen(
+        widths = chosen(
             counts, state.widths.counted(vector, found.slope), state.widths
         )
         new = tf.cond(ends, widths.ended, lambda: widths)
@@ -196,21 +197,14 @@ class Program:
         tried = adaptation.updated(
             state.step_size, found.acceptance, self._kernel.target_accept
         )
-        step_size = _chosen(adapts, tried, state.step_size)
+        step_size = chosen(adapts, tried, state.step_size)
         # After a window all is other than before: dual averaging begins anew.
         anew = adaptation.start_at(step_size.average)
         return ChainState(
             vector,
-            _chosen(ends, anew, step_size),
+            chosen(ends, anew, step_size),
             new,
-            _chosen(ends, memory, found.memory),
+            chosen(ends, memory, found.memory),
             state.step + 1,
             state.key,
         )
-
-
-def _chosen(condition: Tensor, yes: Any, no: Any) -> Any:
-    """One of two structures of tensors."""
-    return keras.tree.map_structure(
-        lambda a, b: tf.where(condition, a, b), yes, no
-    )

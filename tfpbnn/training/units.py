@@ -39,25 +39,29 @@ def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
     names, losses = reading.output_names(model), model.loss
     compiled = keras_private.compile_arguments(model)
     several = len(names) > 1
-    found = [
-        text
-        for name, loss, target, metrics in zip(
-            names,
-            entry_per_output(losses, names, losses),
-            entry_per_output(given.get("y"), names, None),
-            entry_per_output(compiled.get("metrics"), names, None),
-            strict=True,
-        )
-        for values in [_values(target)]
-        for likelihood in [_likelihood(loss, values)]
-        if likelihood is not None and likelihood.is_location_scale
-        for of in [f" of the output `{name}`" if several else ""]
-        for text in (_far(of, likelihood, values), _metrics(of, loss, metrics))
-        if text
-    ]
+    found = []
+    for name, loss, target, metrics in zip(
+        names,
+        entry_per_output(losses, names, losses),
+        entry_per_output(given.get("y"), names, None),
+        entry_per_output(compiled.get("metrics"), names, None),
+        strict=True,
+    ):
+        of = f" of the output `{name}`" if several else ""
+        found += _of_output(of, loss, target, metrics)
     if found:
         _warned.add(model)
         warnings.warn("\n".join(found), stacklevel=4)
+
+
+def _of_output(of: str, loss: Any, y: Any, metrics: Any) -> list[str]:
+    """Describes what is to be said of one output."""
+    values = _values(y)
+    likelihood = _likelihood(loss, values)
+    if likelihood is None or not likelihood.is_location_scale:
+        return []
+    texts = _far(of, likelihood, values), _metrics(of, loss, metrics)
+    return [text for text in texts if text]
 
 
 def _values(y: Any) -> Array | None:

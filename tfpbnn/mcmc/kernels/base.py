@@ -4,6 +4,7 @@ import abc
 from collections.abc import Callable
 from typing import Any, ClassVar, NamedTuple
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -154,3 +155,10 @@ def value_and_slope(
         tape.watch(position)
         value = log_prob(position)
     return value, tape.gradient(value, position)
+
+
+def chosen(condition: Tensor, yes: Any, no: Any) -> Any:
+    """One of two structures of tensors."""
+    return keras.tree.map_structure(
+        lambda a, b: tf.where(condition, a, b), yes, no
+    )

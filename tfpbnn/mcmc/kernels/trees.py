@@ -10,12 +10,11 @@ half as much work as the gradient of a small network.
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-import keras
 import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
-from tfpbnn.mcmc.kernels.base import is_divergent, value_and_slope
+from tfpbnn.mcmc.kernels.base import chosen, is_divergent, value_and_slope
 
 
 class Point(NamedTuple):
@@ -72,7 +71,7 @@ class Tree(NamedTuple):
         weight = tf.where(tf.math.is_nan(weight), zero - np.inf, weight)
         total = _log_sum(self.log_weight, weight)
         return Tree(
-            _where(log_uniform <= weight - total, draw, self.draw),
+            chosen(log_uniform <= weight - total, draw, self.draw),
             total,
             self.momentum + momentum,
             self.acceptance + tf.exp(tf.minimum(weight, zero)),
@@ -163,11 +162,11 @@ def _doubled(
     of_side, of_branch, of_choice = _split(seed, 3)
     forwards = _uniform(of_side, walk.start.dtype) < 0.5
     left, right = ends
-    start = _where(forwards, right, left)
+    start = chosen(forwards, right, left)
     branch, end = _branch(
         walk.towards(forwards), start, size, most_depth, of_branch
     )
-    left, right = _where(forwards, (left, end), (end, right))
+    left, right = chosen(forwards, (left, end), (end, right))
     tree = _joined(tree, branch, _log_uniform(of_choice, walk.start.dtype))
     turned = _turns(left.momentum, right.momentum, tree.momentum)
     tree = tree._replace(has_turned=tree.has_turned | turned)
@@ -183,7 +182,7 @@ def _joined(tree: Tree, branch: Tree, log_uniform: Tensor) -> Tree:
     ratio = branch.log_weight - tree.log_weight
     is_drawn = branch.goes_on & (log_uniform <= ratio)
     return Tree(
-        _where(is_drawn, branch.draw, tree.draw),
+        chosen(is_drawn, branch.draw, tree.draw),
         _log_sum(tree.log_weight, branch.log_weight),
         tree.momentum + branch.momentum,
         tree.acceptance + branch.acceptance,
@@ -349,10 +348,3 @@ def _uniform(seed: Tensor, dtype: Any) -> Tensor:
 
 def _log_uniform(seed: Tensor, dtype: Any) -> Tensor:
     return tf.math.log1p(-_uniform(seed, dtype))
-
-
-def _where(condition: Tensor, yes: Any, no: Any) -> Any:
-    """One of two structures of tensors."""
-    return keras.tree.map_structure(
-        lambda a, b: tf.where(condition, a, b), yes, no
-    )
