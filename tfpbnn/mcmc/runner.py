@@ -1,6 +1,5 @@
 """Runs chains side by side, and keeps what they have drawn."""
 
-import os
 import threading
 from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
@@ -8,6 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfpbnn.base.cores import num_cores
 from tfpbnn.base.types import Tree
 from tfpbnn.distribute.devices import Devices
 from tfpbnn.mcmc.chains import Chains, Plan
@@ -60,7 +60,7 @@ class Runner:
         Returns:
             whether all was done.
         """
-        count = max(_cores(), len(self._devices.names))
+        count = max(num_cores(), len(self._devices.names))
         with ThreadPoolExecutor(max(1, min(len(groups), count))) as pool:
             running = [
                 pool.submit(self._advance, group, number)
@@ -102,11 +102,3 @@ class Runner:
                 group.advance(self._program, self._plan, data)
                 with self._moved:
                     self._moved.notify_all()
-
-
-def _cores() -> int:
-    """How many cores this process may use."""
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on every system
-        return os.cpu_count() or 1

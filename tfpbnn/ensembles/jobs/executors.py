@@ -13,6 +13,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn.base import checks, data
+from tfpbnn.base.cores import num_cores
 from tfpbnn.base.progress import Bar
 from tfpbnn.ensembles.deep.feeds import counted, example_weights
 from tfpbnn.ensembles.jobs.arrays import load_arrays, save_arrays
@@ -80,7 +81,7 @@ def process_pool(
         names = context.SimpleQueue()
         for name in devices:
             names.put(name)
-    threads = max(1, (os.cpu_count() or 1) // max_workers)
+    threads = max(1, num_cores() // max_workers)
     return concurrent.futures.ProcessPoolExecutor(
         max_workers,
         mp_context=context,

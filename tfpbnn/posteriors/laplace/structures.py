@@ -6,12 +6,14 @@ To add one: a subclass of `Structure`, and its name in `STRUCTURES`.
 import abc
 import dataclasses
 from collections.abc import Callable, Sequence
+from concurrent import futures
 from typing import Any, Protocol
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base.cores import num_cores
 from tfpbnn.base.types import Array, Tensor
 from tfpbnn.posteriors.laplace import blocks
 from tfpbnn.posteriors.laplace.blocks import Block
@@ -123,14 +125,10 @@ class Kronecker(Structure):
                 )
 
     def fit(self, total: Total, size: int) -> list[Block]:
-        found = []
-        for index, part in enumerate(total(self.factors)):
-            if "all" in part:
-                found.append(blocks.dense((index,), part["all"]))
-                continue
-            outer = part["outer"] / np.maximum(part["count"], 1e-30)
-            found.append(blocks.product((index,), part["inner"], outer))
-        return found
+        parts = total(self.factors)
+        # Each decomposition keeps one core busy.
+        with futures.ThreadPoolExecutor(num_cores()) as pool:
+            return list(pool.map(_kronecker, range(len(parts)), parts))
 
     def factors(self, slopes: BatchSlopes) -> list[dict[str, Tensor]]:
         needed = sum(_elements(weight) for weight in slopes.weights)
@@ -141,6 +139,13 @@ class Kronecker(Structure):
             else {"all": outer_products(weight.jacobian())}
             for weight in slopes.weights
         ]
+
+
+def _kronecker(index: int, sums: dict[str, Array]) -> Block:
+    if "all" in sums:
+        return blocks.dense((index,), sums["all"])
+    outer = sums["outer"] / np.maximum(sums["count"], 1e-30)
+    return blocks.product((index,), sums["inner"], outer)
 
 
 @dataclasses.dataclass(frozen=True)
