@@ -123,14 +123,25 @@ def test_scope_closes_after_an_error():
     assert random.current_scope() is None
 
 
-# Key, counter and words, from the known answers of Random123.
+# Key, counter, and words of 20 and of 13 rounds: Random123's known answers.
 KNOWN = [
-    ((0, 0), (0, 0), (0x6B200159, 0x99BA4EFE)),
-    ((2**32 - 1,) * 2, (2**32 - 1,) * 2, (0x1CB996FC, 0xBB002BE7)),
+    (
+        (0, 0),
+        (0, 0),
+        (0x6B200159, 0x99BA4EFE),
+        (0x9D1C5EC6, 0x8BD50731),
+    ),
+    (
+        (2**32 - 1,) * 2,
+        (2**32 - 1,) * 2,
+        (0x1CB996FC, 0xBB002BE7),
+        (0xFD36D048, 0x2D17272C),
+    ),
     (
         (0x13198A2E, 0x03707344),
         (0x243F6A88, 0x85A308D3),
         (0xC4923A9C, 0x483DF7A0),
+        (0xBA3E4725, 0xF27D669E),
     ),
 ]
 
@@ -138,9 +149,10 @@ KNOWN = [
 @pytest.mark.parametrize("jit_compile", [False, True])
 def test_threefry_gives_the_known_answers(jit_compile):
     columns = np.array(KNOWN, np.uint32).transpose(1, 2, 0)
-    key, counter, expected = (tuple(map(tf.constant, c)) for c in columns)
+    key, counter, *expected = (tuple(map(tf.constant, c)) for c in columns)
     function = tf.function(random.threefry, jit_compile=jit_compile)
-    np.testing.assert_array_equal(function(key, counter), expected)
+    for rounds, words in zip((20, 13), expected, strict=True):
+        np.testing.assert_array_equal(function(key, counter, rounds), words)
 
 
 def test_words_of_a_grid_have_addresses():
@@ -153,12 +165,14 @@ def test_words_of_a_grid_have_addresses():
     np.testing.assert_array_equal(part, whole[1:3][:, [5, 0, 2]])
 
 
+@pytest.mark.parametrize("rounds", [13, 20])
 @pytest.mark.parametrize("size", [1, 7, 8])
-def test_the_fast_grid_has_the_same_bits(size):
+def test_the_fast_grid_has_the_same_bits(size, rounds):
     keys, rows = random.fold(random.as_key(3), tf.range(3)), tf.range(2)
     fast = tf.function(random.fast_grid_bits, jit_compile=True)
     np.testing.assert_array_equal(
-        fast(keys, rows, size), random.grid_bits(keys, rows, size)
+        fast(keys, rows, size, rounds),
+        random.grid_bits(keys, rows, size, rounds),
     )
 
 
@@ -168,10 +182,11 @@ def test_seeds_beyond_32_bits_give_grids_of_their_own():
     assert len(np.unique(words)) == words.size
 
 
-def test_normals_of_a_grid_are_independent():
+@pytest.mark.parametrize("rounds", [13, 20])
+def test_normals_of_a_grid_are_independent(rounds):
     """Between keys, rows and places, the two words of a counter included."""
     keys = random.fold(random.as_key(5), tf.range(50_000))
-    words = random.grid_bits(keys, tf.range(2), 4)
+    words = random.grid_bits(keys, tf.range(2), 4, rounds)
     z = random.normal_from_bits(words).numpy()
     assert_moments(z, 0.0, 1.0)
     for a, b in [

@@ -20,6 +20,7 @@ from tfpbnn import priors, random
 from tfpbnn.base import checks, keras_private
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.fused import mode, thresholds
+from tfpbnn.optimizers.draws import normals
 
 # Arguments of Keras's optimizers that would make another distribution of what
 # is sampled, and what to do instead.
@@ -238,7 +239,7 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
         iteration = tf.convert_to_tensor(self.iterations)
         last = (iteration + 1) * self._steps_per_update - 1
         key = random.fold(tf.convert_to_tensor(self._key), iteration)
-        noise = _noise(random.fold(key, index), weight, is_fused)
+        noise = normals(random.fold(key, index), weight, is_fused)
         examples = number(self._examples)
         gradient = number(gradient) * number(self._factor)
         slope = self._slopes[index]
@@ -259,24 +260,6 @@ def _is_large(weight: Tensor) -> bool:
     """Says whether a step is to be one pass over the weight, if it can be."""
     size = weight.shape.num_elements()
     return weight.dtype == tf.float32 and size >= thresholds.MIN_SIZE
-
-
-def _noise(key: Tensor, weight: Tensor, is_fused: bool) -> Tensor:
-    """Draws standard normals in the shape of a weight.
-
-    For large weights they have addresses, since XLA makes such numbers within
-    the one loop of a step, in a tenth of the time of Philox there.
-    """
-    if not _is_large(weight):
-        return random.normal(key, weight.shape, weight.dtype)
-    keys, rows = key[tf.newaxis], tf.zeros([1], tf.int32)
-    size = weight.shape.num_elements()
-    if is_fused:
-        words = random.fast_grid_bits(keys, rows, size)
-        normals = random.fast_normal_from_bits(words)
-    else:
-        normals = random.normal_grid(keys, rows, size)
-    return tf.reshape(normals, weight.shape)
 
 
 def _prior(given: Any) -> priors.Prior | float | None:

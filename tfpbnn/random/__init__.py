@@ -11,6 +11,7 @@ draws to use. To add a distribution: a method of `numbers.RandomNumbers`.
 """
 
 from tfpbnn.random.grid import (
+    LEAST_ROUNDS,
     fast_grid_bits,
     grid_bits,
     normal_grid,

@@ -4,6 +4,9 @@ Each number depends on its key, row and place alone, so that it does not depend
 on how work is split into calls.
 """
 
+import functools
+from collections.abc import Callable
+
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
@@ -11,6 +14,8 @@ from tfpbnn.random.normals import normal_from_bits
 
 _GOLDEN = -7046029254386353131  # 2^64 over the golden ratio, odd
 _ROTATIONS = ((13, 15, 26, 6), (17, 29, 16, 24))
+# With a wide margin, and the least that pass all of BigCrush.
+ROUNDS, LEAST_ROUNDS = 20, 13
 
 
 def _rotate(words: Tensor, count: int) -> Tensor:
@@ -20,12 +25,14 @@ def _rotate(words: Tensor, count: int) -> Tensor:
 
 
 def threefry(
-    key: tuple[Tensor, Tensor], counter: tuple[Tensor, Tensor]
+    key: tuple[Tensor, Tensor],
+    counter: tuple[Tensor, Tensor],
+    rounds: int = ROUNDS,
 ) -> tuple[Tensor, Tensor]:
     """Makes two random words of a key and a counter.
 
-    This is Threefry-2x32 with 20 rounds. It is elementwise, so that every
-    number has an address. All words are uint32.
+    This is Threefry-2x32. It is elementwise, so that every number has an
+    address. All words are uint32.
 
     Reference:
         [Salmon et al., 2011](https://doi.org/10.1145/2063384.2063405)
@@ -34,16 +41,20 @@ def threefry(
     parity = tf.bitwise.bitwise_xor(parity, key[0])
     keys = (*key, tf.bitwise.bitwise_xor(parity, key[1]))
     first, second = counter[0] + keys[0], counter[1] + keys[1]
-    for number in range(1, 6):  # 5 times 4 rounds
-        for count in _ROTATIONS[(number - 1) % 2]:
-            first += second
-            second = tf.bitwise.bitwise_xor(_rotate(second, count), first)
-        first += keys[number % 3]
-        second += keys[(number + 1) % 3] + tf.constant(number, tf.uint32)
+    for number in range(rounds):
+        first += second
+        second = _rotate(second, _ROTATIONS[number // 4 % 2][number % 4])
+        second = tf.bitwise.bitwise_xor(second, first)
+        if number % 4 == 3:
+            turn = number // 4 + 1
+            first += keys[turn % 3]
+            second += keys[(turn + 1) % 3] + tf.constant(turn, tf.uint32)
     return first, second
 
 
-def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+def grid_bits(
+    keys: Tensor, rows: Tensor, size: int, rounds: int = ROUNDS
+) -> Tensor:
     """Makes `size` random words for each key and each row number.
 
     Each word depends on its key, the number of its row, its place in the row
@@ -53,15 +64,18 @@ def grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
         keys: `[S, 2]`, or `[S, B, 2]` for one of each row.
         rows: the numbers of the rows, integers `[B]`.
         size: the number of words of a row.
+        rounds: of Threefry.
 
     Returns:
         Words of uint32, `[S, B, size]`.
     """
-    words = _grid_words(keys, rows, tf.range((size + 1) // 2))
+    words = _grid_words(keys, rows, tf.range((size + 1) // 2), rounds)
     return tf.concat(words, axis=-1)[..., :size]
 
 
-def fast_grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+def fast_grid_bits(
+    keys: Tensor, rows: Tensor, size: int, rounds: int = ROUNDS
+) -> Tensor:
     """Makes the words of `grid_bits`; to be called under XLA only.
 
     There a loop that makes each pair of words twice, and keeps one of them,
@@ -70,11 +84,11 @@ def fast_grid_bits(keys: Tensor, rows: Tensor, size: int) -> Tensor:
     half, places = (size + 1) // 2, tf.range(size)
     is_first = places < half
     numbers = tf.where(is_first, places, places - half)
-    return tf.where(is_first, *_grid_words(keys, rows, numbers))
+    return tf.where(is_first, *_grid_words(keys, rows, numbers, rounds))
 
 
 def _grid_words(
-    keys: Tensor, rows: Tensor, places: Tensor
+    keys: Tensor, rows: Tensor, places: Tensor, rounds: int
 ) -> tuple[Tensor, Tensor]:
     if len(keys.shape) == 2:
         keys = keys[:, tf.newaxis]
@@ -82,25 +96,32 @@ def _grid_words(
     return threefry(
         (mixed[..., :1], mixed[..., 1:]),
         (tf.cast(places, tf.uint32), tf.cast(rows, tf.uint32)[:, tf.newaxis]),
+        rounds,
     )
 
 
-def normal_grid(keys: Tensor, rows: Tensor, size: int) -> Tensor:
+def normal_grid(
+    keys: Tensor, rows: Tensor, size: int, rounds: int = ROUNDS
+) -> Tensor:
     """Makes normals of the words that `grid_bits` gives, `[S, B, size]`.
 
     The hundreds of operations that they take are in a graph only once.
     """
     keys = keys[:, tf.newaxis] if len(keys.shape) == 2 else keys
-    return _normal_grid(keys, tf.cast(rows, tf.int64), size)
+    return _normal_grid(rounds)(keys, tf.cast(rows, tf.int64), size)
 
 
-@tf.function(
-    input_signature=[
-        tf.TensorSpec([None, None, 2], tf.int64),
-        tf.TensorSpec([None], tf.int64),
-        tf.TensorSpec([], tf.int32),
-    ],
-    autograph=False,
-)
-def _normal_grid(keys: Tensor, rows: Tensor, size: Tensor) -> Tensor:
-    return normal_from_bits(grid_bits(keys, rows, size))
+@functools.cache
+def _normal_grid(rounds: int) -> Callable[..., Tensor]:
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None, None, 2], tf.int64),
+            tf.TensorSpec([None], tf.int64),
+            tf.TensorSpec([], tf.int32),
+        ],
+        autograph=False,
+    )
+    def normals(keys: Tensor, rows: Tensor, size: Tensor) -> Tensor:
+        return normal_from_bits(grid_bits(keys, rows, size, rounds))
+
+    return normals
