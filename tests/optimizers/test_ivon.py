@@ -101,8 +101,9 @@ def test_linear_regression_reaches_the_diagonal_optimum(
     """Means are those of the posterior; precisions N x Hessian + prior.
 
     The means of 100 regressions are off by less than 0.15 standard deviations
-    (root mean square), the mean precision by less than 4 %: by theory up to
-    2 %, `(1 - beta_2) / 2` times the variance of an estimate of h.
+    (root mean square), the mean precision by less than 6 %: by theory up to
+    2 %, `(1 - beta_2) / 2` times the variance of an estimate of h, and 4
+    standard errors of 1.2 % about 1.2 %, the mean of six other seeds.
     """
     x, y = regression()
     model = tfpbnn.Sequential([keras.Input((3,)), L.Dense(100, use_bias=False)])
@@ -127,7 +128,7 @@ def test_linear_regression_reaches_the_diagonal_optimum(
     posterior = optimizer.posterior(model)
     stddev = posterior.stddevs[0].numpy()
     found = np.mean(1 / stddev**2, axis=1)
-    np.testing.assert_allclose(found, precision, rtol=0.04)
+    np.testing.assert_allclose(found, precision, rtol=0.06)
 
 
 @pytest.fixture(scope="module")
