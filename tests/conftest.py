@@ -41,9 +41,9 @@ def pytest_collection():
 def _garbage_goes_with_its_module():
     """What is left stays, as caches do: no collection walks through it again.
 
-    Python looks for garbage in all that is there whenever that has grown by a
-    quarter, an eighth of the time of all tests. It is set up before the other
-    fixtures of a module, and so comes after these are gone.
+    Python else walks through all that is there whenever it has grown by a
+    quarter. This is set up before the other fixtures of a module, and so comes
+    after these are gone.
     """
     yield
     gc.collect()
