@@ -110,7 +110,8 @@ def test_fixed(entry, tmp_path):
 def test_ensembles_are_their_networks(build, draws, tmp_path):
     """Each with the words that it knows, as plain Keras has them."""
     model, networks = build()
-    tfpbnn.export(model, tmp_path / "1", SAMPLES, draws=draws)
+    asked = ["samples", "deterministic"]
+    tfpbnn.export(model, tmp_path / "1", SAMPLES, draws=draws, signatures=asked)
     assert tfpbnn.lint_export(tmp_path / "1") == []
     x = tf.constant(brought.COLOURS)
     outputs = np.stack([np.asarray(network(x)) for network in networks], 1)
