@@ -74,11 +74,12 @@ def test_draws_much_further_apart_than_their_noise(num_draws):
     expected = [
         normal_mixture_crps(y[i], p.outputs[:, i, 0], scales) for i in range(20)
     ]
-    found = each_row(p, y)
-    np.testing.assert_allclose(found, expected, rtol=0, atol=0.05)
     assert p.crps(y) == pytest.approx(np.mean(expected), abs=0.01)
+    few, y = p[:5], y[:5]
+    found = each_row(few, y)
+    np.testing.assert_allclose(found, expected[:5], rtol=0, atol=0.05)
     # Which end of a stair is the quantile hangs on rounding.
-    assert p.crps(y) == pytest.approx(found.mean(), rel=1e-4)
+    assert few.crps(y) == pytest.approx(found.mean(), rel=1e-4)
 
 
 def test_mixtures_of_each_draw():
