@@ -38,8 +38,7 @@ docs: $(VENV)/.installed-test
 	$(BIN)/mkdocs build --strict --quiet
 
 examples: $(VENV)/.installed-test
-	ls examples/*.py examples/*/smoke.py examples/distributed/train.py | \
-		xargs -P 2 -I FILE $(BIN)/python FILE --smoke
+	$(BIN)/python -m tests.examples
 
 clean:
 	rm -rf $(VENV) site build *.egg-info

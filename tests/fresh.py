@@ -13,9 +13,11 @@ import sys
 
 ROOT = pathlib.Path(__file__).parents[1]
 _PARENT = """
-import json, os, sys, tempfile, traceback
+import gc, json, os, sys, tempfile, traceback
 import keras, numpy, tfpbnn
 
+gc.collect()
+gc.freeze()  # no child looks for garbage in what is imported
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)  # what programs print is no answer
 for line in sys.stdin:

@@ -1,6 +1,7 @@
 """The rules of the tree, held by reading it."""
 
 import ast
+import functools
 import inspect
 import pathlib
 import pkgutil
@@ -43,6 +44,19 @@ TIER = {name: i for i, names in enumerate(TIERS) for name in names}
 FORBIDDEN = ("tf_keras", "keras.src", "tensorflow_probability.python.layers")
 
 
+@pytest.fixture(
+    scope="module", params=FILES, ids=lambda p: str(p.relative_to(ROOT))
+)
+def path(request):
+    """Each file in turn: all rules read it before the next."""
+    return request.param
+
+
+@functools.lru_cache(maxsize=1)
+def tree_of(path):
+    return ast.parse(path.read_text())
+
+
 def test_no_module_is_loose():
     """Each has a folder that is a concept."""
     loose = {p.name for p in ROOT.iterdir() if p.is_file()}
@@ -53,7 +67,7 @@ def test_no_module_is_loose():
     "path", [p for p in FILES if p.name == "__init__.py" and p.parent != ROOT]
 )
 def test_folders_say_what_they_hold_and_how_to_add(path):
-    words = ast.get_docstring(ast.parse(path.read_text())).split()
+    words = ast.get_docstring(tree_of(path)).split()
     assert len(words) > 15
     text = " ".join(words)
     assert ". To " in text or "How to add" in text
@@ -65,14 +79,13 @@ def module_of(path):
 
 
 def imports_of(path):
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_imports_point_down(path):
     module = module_of(path)
     if module in ("__init__", "__main__"):
@@ -89,18 +102,12 @@ def test_imports_point_down(path):
         assert TIER[target] <= TIER[module], f"{module} imports {name}"
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_nothing_of_keras_2_or_private(path):
-    source = path.read_text()
     for name in imports_of(path):
         assert not name.startswith(FORBIDDEN), name
-    for word in ("tf.keras", "tfp.layers"):
-        code = "\n".join(
-            ast.unparse(node)
-            for node in ast.walk(ast.parse(source))
-            if isinstance(node, ast.Attribute)
-        )
-        assert word not in code.splitlines()
+    for node in ast.walk(tree_of(path)):
+        if isinstance(node, ast.Attribute) and node.attr in ("keras", "layers"):
+            assert ast.unparse(node) not in ("tf.keras", "tfp.layers")
 
 
 PRIVATE = ROOT / "base" / "keras_private.py"
@@ -119,17 +126,14 @@ def is_private(name):
     return name.startswith("_") and not name.startswith("__")
 
 
-KERAS_PRIVATE = set(
-    filter(is_private, named_in(ast.parse(PRIVATE.read_text())))
-)
+KERAS_PRIVATE = set(filter(is_private, named_in(tree_of(PRIVATE))))
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_private_attributes_of_keras_have_one_file(path):
     if path == PRIVATE:
         return
     assert "_flatten_layers" in KERAS_PRIVATE
-    found = KERAS_PRIVATE & set(named_in(ast.parse(path.read_text())))
+    found = KERAS_PRIVATE & set(named_in(tree_of(path)))
     assert not found, f"{path.name} names {found}: see base/keras_private.py"
 
 
@@ -170,10 +174,9 @@ def owners_changed(tree):
                 yield node.value.args[0]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_no_method_of_another_object_is_replaced(path):
     """Only of `self`, and of `new` objects: stand-ins and copies."""
-    found = set(map(ast.unparse, owners_changed(ast.parse(path.read_text()))))
+    found = set(map(ast.unparse, owners_changed(tree_of(path))))
     allowed = {"self", "new"} if path.name in STAND_INS else {"self"}
     assert found <= allowed, f"{path.name} changes {found - allowed}"
 
@@ -192,7 +195,7 @@ TESTS = pathlib.Path(__file__).parent
 )
 def test_files_and_functions_are_short(path):
     assert len(path.read_text().splitlines()) <= 400
-    for node in ast.walk(ast.parse(path.read_text())):
+    for node in ast.walk(tree_of(path)):
         if not isinstance(node, ast.FunctionDef):
             continue
         body = [n for n in node.body if not is_docstring(n)]

@@ -28,6 +28,11 @@ def with_noise(draw):
     return table.compiled(keras.Model(x, layers.MCDropout(0.0)(Noisy(draw)(x))))
 
 
+def export(model, path, num_samples, signature):
+    kwargs = {"signatures": [signature], "quantiles": []}
+    tfpbnn.export(model, path, num_samples, **kwargs)
+
+
 @pytest.mark.parametrize(
     "draw",
     [
@@ -37,7 +42,7 @@ def with_noise(draw):
 )
 def test_noise_of_a_users_own_is_drawn_in_each_request(draw, tmp_path):
     """Keras's generators have no state there, so nothing replays."""
-    tfpbnn.export(with_noise(draw), tmp_path / "1", num_samples=200)
+    export(with_noise(draw), tmp_path / "1", 200, "serving_default")
     served = tf.saved_model.load(str(tmp_path / "1")).signatures
     x = tf.zeros((3, 2))
     a, b = (served["serving_default"](x)["epistemic_variance"] for _ in "ab")
@@ -57,13 +62,13 @@ def test_noise_that_would_replay_is_refused(draw, tmp_path):
     """TensorFlow's has its state in a variable, or this process's seed."""
     model = with_noise(draw)
     with pytest.raises(ValueError, match=r"can't be served: .*replay"):
-        tfpbnn.export(model, tmp_path / "1")
+        export(model, tmp_path / "1", 5, "serving_default")
     assert not list(tmp_path.iterdir())
 
 
 def test_a_seed_answers_alike_with_noise_of_a_users_own(tmp_path):
     model = with_noise(lambda _, shape: keras.random.normal(shape))
-    tfpbnn.export(model, tmp_path / "1", num_samples=5)
+    export(model, tmp_path / "1", 5, "seeded")
     served = tf.saved_model.load(str(tmp_path / "1")).signatures["seeded"]
 
     def answer(*seeds):

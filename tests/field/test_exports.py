@@ -18,6 +18,12 @@ def head(*layers, **kwargs):
     return model
 
 
+def export(model, path, num_samples=2, **kwargs):
+    """The one signature that is asked below, without quantiles."""
+    one = {"signatures": ["serving_default"], "quantiles": []}
+    tfpbnn.export(model, path, num_samples, **one, **kwargs)
+
+
 def signature(path):
     return tf.saved_model.load(path).signatures["serving_default"]
 
@@ -26,11 +32,11 @@ def test_export_remote(tmp_path, monkeypatch):
     """A path of an object store became a local folder."""
     monkeypatch.chdir(tmp_path)
     model = head(L.DenseFlipout(2), shape=(3,), name="features")
-    tfpbnn.export(model, "ram://field/1", num_samples=2)
+    export(model, "ram://field/1")
     assert tf.io.gfile.exists("ram://field/1/saved_model.pb")
     assert tfpbnn.lint_export("ram://field/1") == []
     with pytest.raises(Exception, match="nowhere"):
-        tfpbnn.export(model, "nowhere://bucket/1", num_samples=2)
+        export(model, "nowhere://bucket/1")
     assert not list(tmp_path.iterdir())
 
 
@@ -94,7 +100,7 @@ def test_export_text(tmp_path, kind, draws):
         model.compile("adam", N())
     model.predict(tf.constant(TEXT), verbose=0)
     path = str(tmp_path / "1")
-    tfpbnn.export(model, path, num_samples=2, draws=draws)
+    export(model, path, draws=draws)
     answer = signature(path)(text=tf.constant(TEXT))["mean"].numpy()
     assert answer.shape == (2, 1)
     assert answer[0] != answer[1]
@@ -124,7 +130,7 @@ def test_export_names(tmp_path, names, is_named):
     model.compile("adam", N())
     path = str(tmp_path / "1")
     try:
-        tfpbnn.export(model, path, num_samples=2)
+        export(model, path)
     except ValueError as error:
         assert any(name in str(error) for name in names)  # noqa: PT017
         return
@@ -147,7 +153,7 @@ def test_export_quantized(tmp_path, mode):
     model = head(backbone, L.DenseFlipout(2), shape=(4,), name="f")
     model.quantize(mode)
     path = str(tmp_path / "1")
-    tfpbnn.export(model, path, num_samples=4, draws="fixed", seed=0)
+    export(model, path, 4, draws="fixed", seed=0)
     mean = tfpbnn.predict(model, x, num_samples=400, verbose=0)
     answer = signature(path)(f=tf.constant(x))["mean"].numpy()
     spread = mean.draw_means.std(axis=0)

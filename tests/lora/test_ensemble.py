@@ -120,7 +120,8 @@ def test_members_learn_as_alone(case):
 @on_a_network
 def test_an_exported_ensemble_predicts_as_predict_does(case, tmp_path):
     _, x, ensemble = case
-    tfpbnn.export(ensemble, tmp_path / "served")
+    asked = ["serving_default"]
+    tfpbnn.export(ensemble, tmp_path / "served", signatures=asked)
     served = tf.saved_model.load(str(tmp_path / "served")).signatures
     signature = served["serving_default"]
     (name,) = signature.structured_input_signature[1]

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 import tfpbnn
-from tests.fresh import ROOT
+from tests import fresh
 from tfpbnn.mcmc import checkpoint as module
 from tfpbnn.mcmc import runner
 
@@ -48,7 +48,7 @@ def start(checkpoint, out):
             str(DRAWS),
             out,
         ],
-        cwd=ROOT,
+        cwd=fresh.ROOT,
         env=os.environ | {"KERAS_BACKEND": "tensorflow"},
     )
 
@@ -66,8 +66,8 @@ def test_a_killed_run_goes_on_bit_for_bit(tmp_path):
     assert process.returncode == -signal.SIGKILL, "it ended before the kill"
     assert 20 < _draws_in(file) < DRAWS
     outs = [str(tmp_path / "resumed.npz"), str(tmp_path / "whole.npz")]
-    processes = [start(str(file), outs[0]), start("", outs[1])]
-    assert [p.wait(timeout=240) for p in processes] == [0, 0]
+    for checkpoint, out in zip((str(file), ""), outs, strict=True):
+        fresh.run(PROGRAM, checkpoint, str(DRAWS), out)
     resumed, whole = map(np.load, outs)
     assert len(whole.files) == 8
     for name in whole.files:

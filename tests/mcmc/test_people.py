@@ -80,7 +80,8 @@ def test_another_process_predicts_the_same(loaded, name):
 def test_servers_predict_the_same(loaded, name, tmp_path):
     posteriors, data, _ = loaded
     x = data[name]
-    tfpbnn.export(posteriors[name], tmp_path / "1", 6, draws="fixed")
+    one = {"signatures": ["serving_default"], "quantiles": []}
+    tfpbnn.export(posteriors[name], tmp_path / "1", 6, draws="fixed", **one)
     served = tf.saved_model.load(str(tmp_path / "1"))
     signature = served.signatures["serving_default"]
     inputs = {

@@ -67,7 +67,7 @@ def test_it_is_a_posterior_like_the_others(posterior, model, tmp_path):
     np.testing.assert_allclose(loss, scores["nll"], rtol=1e-5)
     p = tfpbnn.predict(posterior, x, 7, seed=3)
     assert p.mutual_information.min() > 1e-4
-    tfpbnn.export(posterior, tmp_path / "1", 4)
+    tfpbnn.export(posterior, tmp_path / "1", 4, signatures=["serving_default"])
     served = tf.saved_model.load(tmp_path / "1").signatures["serving_default"]
     name = next(iter(served.structured_input_signature[1]))
     found = served(**{name: tf.constant(x)})["probabilities"]

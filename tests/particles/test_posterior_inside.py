@@ -194,7 +194,8 @@ def test_with_layers_that_draw_around_it():
 def test_exports_draw_from_it(make, tmp_path):
     model, _ = behind(make())
     path = tmp_path / "1"
-    tfpbnn.export(model, path, num_samples=12, likelihood=LIKELIHOOD)
+    one = {"signatures": ["serving_default"], "quantiles": []}
+    tfpbnn.export(model, path, 12, likelihood=LIKELIHOOD, **one)
     served = tf.saved_model.load(str(path)).signatures["serving_default"]
     found = served(tf.constant(X))
     variance = next(v for k, v in found.items() if "epistemic" in k)

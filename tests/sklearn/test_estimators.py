@@ -2,8 +2,6 @@
 
 import pickle
 import random
-import subprocess
-import sys
 
 import keras
 import numpy as np
@@ -11,6 +9,7 @@ import pytest
 from sklearn import base, exceptions, model_selection, pipeline, preprocessing
 
 import tfpbnn
+from tests import fresh
 from tfpbnn.layers import DenseFlipout
 from tfpbnn.sklearn import BayesianClassifier, BayesianRegressor
 
@@ -188,9 +187,7 @@ np.save(sys.argv[2], estimator.predict(x))
 def test_pickled_estimators_predict_in_another_process(regressor, tmp_path):
     file, answer = tmp_path / "estimator", tmp_path / "answer.npy"
     file.write_bytes(pickle.dumps((regressor, X)))
-    subprocess.run(
-        [sys.executable, "-c", SCRIPT, str(file), str(answer)], check=True
-    )
+    fresh.run(SCRIPT, str(file), str(answer))
     np.testing.assert_allclose(np.load(answer), regressor.predict(X), rtol=1e-5)
 
 

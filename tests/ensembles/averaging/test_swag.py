@@ -197,9 +197,10 @@ def test_spread_grows_away_from_data():
         [keras.Input((1,)), L.Dense(32, "relu"), L.Dense(1)]
     )
     model.compile(keras.optimizers.SGD(0.1), "mse")
-    swag = SWAG(30, rank=10, unit="step", frequency=2)
+    swag = SWAG(3, rank=10, unit="step", frequency=2)
     y = np.sin(3 * x) + 0.2 * normal(64, 1)
-    model.fit(x, y, 8, epochs=60, callbacks=[swag], verbose=0)
+    passes = np.tile(x, (10, 1)), np.tile(y, (10, 1))  # of an epoch
+    model.fit(*passes, 8, epochs=6, callbacks=[swag], verbose=0)
     near, far = (
         tfpbnn.predict(swag.posterior, x + shift, 50, seed=0)
         for shift in (0, 6)

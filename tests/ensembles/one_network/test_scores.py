@@ -93,9 +93,9 @@ def test_padded_places_count_for_nothing(kind):
     again = scores(made(kind) if kind == "mimo" else model, padding=2)
     for found, expected in zip(again, (trained, evaluated), strict=True):
         assert found == pytest.approx(expected, rel=1e-4)
+    likelihood = {key: cross_entropy(key) for key in REDUCTIONS}
+    p = tfpbnn.predict(model, X, num_samples=M, likelihood=likelihood)
     for name in REDUCTIONS:
-        likelihood = {key: cross_entropy(key) for key in REDUCTIONS}
-        p = tfpbnn.predict(model, X, num_samples=M, likelihood=likelihood)
         draws = p[name].outputs
         mean = draws.mean(0)
         loss = loss_by_hand(name, mean)

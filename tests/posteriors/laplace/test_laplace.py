@@ -150,7 +150,8 @@ def test_saved_and_exported_posteriors_predict_the_same(several, tmp_path):
         for p in (loaded, posterior)
     ]
     np.testing.assert_array_equal(*found)
-    tfpbnn.export(posterior, tmp_path / "served")
+    asked = ["serving_default"]
+    tfpbnn.export(posterior, tmp_path / "served", signatures=asked)
     assert (tmp_path / "served" / "saved_model.pb").exists()
 
 
