@@ -8,8 +8,8 @@ from scipy import stats
 
 from tests.calibration import made
 from tfpbnn import calibration, likelihoods
-from tfpbnn.calibration.conformal.base import Scores
-from tfpbnn.calibration.conformal.sets import _shares
+from tfpbnn.calibration.conformal.scores import Scores
+from tfpbnn.calibration.conformal.shares import of_predictions
 
 SPLITS, ROWS, NEW = 1000, 39, 5
 # A rate of false alarms of each comparison.
@@ -167,13 +167,13 @@ def test_rows_that_are_asked_for_one_by_one_have_random_numbers_each():
     p = labels(1000)[0].mean
     alike = np.full((1000, 5), 0.2)
     for shares in (
-        [_shares(row[np.newaxis], 3).item() for row in p],
-        _shares(p, 3).ravel(),
-        _shares(alike, 3).ravel(),
+        [of_predictions(row[np.newaxis], 3).item() for row in p],
+        of_predictions(p, 3).ravel(),
+        of_predictions(alike, 3).ravel(),
     ):
         assert stats.kstest(shares, "uniform").pvalue > FALSE
-    np.testing.assert_array_equal(_shares(p, 3), _shares(p, 3))
-    assert np.abs(_shares(p, 3) - _shares(p, 4)).max() > 0.5
+    np.testing.assert_array_equal(of_predictions(p, 3), of_predictions(p, 3))
+    assert np.abs(of_predictions(p, 3) - of_predictions(p, 4)).max() > 0.5
     (new, y), found = labels(200), calibration.APS()
     found.fit(new, y, 0.6)
     sets = [found.sets(new[row : row + 1])[0] for row in range(200)]

@@ -16,26 +16,20 @@ from tfpbnn import calibration, layers, likelihoods
 X = normal(60, 3)
 NEW = normal(3, 3) * 2
 SAMPLES = 4
+LARGEST = np.finfo("float32").max
+GROUPS = np.arange(60) % 2
+WEIGHTS = np.random.default_rng(0).uniform(0.5, 2.0, 60)
 UNITS = np.array([100.0, 140.0])
 
 # Output: its size, its likelihood, a predictor and what its `fit` is given.
 TABLE = {
-    "lac": (3, likelihoods.Categorical(), calibration.LAC, {}),
-    "aps": (3, likelihoods.Categorical(), lambda: calibration.APS(False), {}),
     "raps": (
         4,
         likelihoods.Categorical(),
         lambda: calibration.RAPS(0.1, 1, randomized=False),
         {},
     ),
-    "each": (
-        3,
-        likelihoods.Categorical(),
-        calibration.LAC,
-        {"groups": "class"},
-    ),
     "yes": (1, likelihoods.Bernoulli(), calibration.LAC, {}),
-    "absolute": (4, likelihoods.Normal(), calibration.AbsoluteResidual, {}),
     "normalized": (
         2,
         likelihoods.Normal().adapt(UNITS),
@@ -43,7 +37,44 @@ TABLE = {
         {},
     ),
     "cqr": (4, likelihoods.Normal(), calibration.CQR, {"coverage": 0.7}),
+    "random": (3, likelihoods.Categorical(), calibration.APS, {}),
+    "penalized": (
+        4,
+        likelihoods.Categorical(),
+        lambda: calibration.RAPS(0.1, 1, seed=7),
+        {"groups": GROUPS},
+    ),
+    "steps": (3, likelihoods.Categorical(), calibration.APS, {}),
+    "named": (
+        2,
+        likelihoods.Normal(),
+        calibration.AbsoluteResidual,
+        {"groups": np.array(["a", "bé"])[GROUPS]},
+    ),
+    "weighted": (
+        4,
+        likelihoods.Normal(),
+        calibration.AbsoluteResidual,
+        {"sample_weight": WEIGHTS},
+    ),
+    "weighted_groups": (
+        3,
+        likelihoods.Categorical(),
+        calibration.LAC,
+        {"sample_weight": WEIGHTS, "groups": GROUPS == 1},
+    ),
+    "weighted_labels": (
+        3,
+        likelihoods.Categorical(),
+        calibration.APS,
+        {"sample_weight": WEIGHTS, "groups": "class"},
+    ),
     "none": (2, likelihoods.Normal(), None, {}),
+}
+# What the three rows bring; no held-out row is as heavy as the last one.
+BROUGHT = {
+    "groups": lambda groups: groups[:3],
+    "sample_weight": lambda _: np.float32([0.2, 1.0, 300.0]),
 }
 PREDICTORS = [name for name, row in TABLE.items() if row[2] is not None]
 
@@ -57,6 +88,8 @@ def model():
         name: keras.layers.Dense(row[0], name=name)(h)
         for name, row in TABLE.items()
     }
+    steps = keras.layers.RepeatVector(2)(h)
+    heads["steps"] = keras.layers.Dense(3, name="steps")(steps)
     model = keras.Model(x, heads)
     model.compile("sgd", {name: row[1] for name, row in TABLE.items()})
     return model
@@ -68,16 +101,27 @@ def fitted(model, draws="auto", names=PREDICTORS):
     for name in names:
         *_, make, kwargs = TABLE[name]
         y = p[name].sample(1, seed=1)[0]
-        if name == "each":
+        if name == "weighted_labels":
             y = np.arange(60) % 3  # enough of each
         found[name] = make().fit(p[name], y, **{"coverage": 0.8} | kwargs)
     return found
 
 
-def expected(predictor, p):
+def brought(name):
+    """What the new rows bring to a predictor, by name."""
+    given = TABLE[name][3].items()
+    return {
+        kind: BROUGHT[kind](value)
+        for kind, value in given
+        if kind in BROUGHT and not isinstance(value, str)
+    }
+
+
+def expected(predictor, p, **asked):
     if p.likelihood.is_classification:
-        return {"sets": predictor.sets(p)}
-    return dict(zip(("lower", "upper"), predictor.interval(p), strict=True))
+        return {"sets": predictor.sets(p, **asked)}
+    found = predictor.interval(p, **asked)
+    return dict(zip(("lower", "upper"), found, strict=True))
 
 
 @pytest.fixture(scope="module")
@@ -86,29 +130,44 @@ def served(model, tmp_path_factory):
     found = fitted(model)
     kwargs = {"signatures": ["seeded", "samples", "deterministic"]}
     tfpbnn.export(model, path, SAMPLES, conformal=found, quantiles=[], **kwargs)
-    seeds: np.ndarray = np.full(len(NEW), 5, np.int64)
-    answers = c_runtime().run(path, "seeded", features=NEW, seed=seeds)
-    return path, found, answers
+    inputs = {"features": NEW, "seed": np.arange(5, 5 + len(NEW))}
+    for name in PREDICTORS:
+        for kind, value in brought(name).items():
+            inputs[f"{name}_conformal_{kind}"] = value
+    answers = c_runtime().run(path, "seeded", **inputs)
+    alone = [
+        tfpbnn.predict(model, x[None], SAMPLES, seed=seed, draws="marginal")
+        for seed, x in enumerate(NEW, 5)
+    ]
+    return path, found, answers, alone
 
 
-def assert_answers(answers, name, predictor, model, seed):
+def assert_answers(answers, name, predictor, alone, asked):
     """Each row is answered as if it came alone."""
-    for row in range(len(NEW)):
-        one = NEW[row : row + 1]
-        p = tfpbnn.predict(model, one, SAMPLES, seed=seed, draws="marginal")
-        for kind, value in expected(predictor, p[name]).items():
+    for row, p in enumerate(alone):
+        one = {kind: value[row : row + 1] for kind, value in asked.items()}
+        for kind, value in expected(predictor, p[name], **one).items():
             answer = answers[f"{name}_conformal_{kind}"][row]
-            np.testing.assert_allclose(answer, value[0], rtol=1e-4, atol=1e-4)
+            # LiteRT's differences end at the largest number.
+            np.testing.assert_allclose(
+                np.clip(answer, -LARGEST, LARGEST),
+                np.clip(value[0], -LARGEST, LARGEST),
+                rtol=1e-4,
+                atol=1e-4,
+            )
 
 
 @pytest.mark.parametrize("name", PREDICTORS)
-def test_answers_are_those_of_predict(name, model, served):
-    _, found, answers = served
-    assert_answers(answers, name, found[name], model, 5)
+def test_answers_are_those_of_predict(name, served):
+    _, found, answers, alone = served
+    asked = brought(name)
+    if found[name].is_randomized:
+        asked["seed"] = np.arange(5, 5 + len(NEW))
+    assert_answers(answers, name, found[name], alone, asked)
 
 
 def test_only_signatures_with_such_predictions_have_them(served):
-    path, found, _ = served
+    path, found, *_ = served
     traced = tf.saved_model.load(str(path)).signatures
     for signature in ("samples", "deterministic"):
         names = traced[signature].structured_outputs
@@ -122,9 +181,9 @@ def test_only_signatures_with_such_predictions_have_them(served):
 
 @pytest.fixture(scope="module")
 def small():
-    """A model with the output "lac" and one more."""
+    """A model with two outputs."""
     x = keras.Input((3,), name="features")
-    sizes = {"lac": 3, "normalized": 2}
+    sizes = {"penalized": 4, "weighted": 4}
     heads = {
         name: layers.DenseReparameterization(size, name=name)(x)
         for name, size in sizes.items()
@@ -135,32 +194,87 @@ def small():
 
 
 def test_one_pass_is_answered_by_one_pass(small, tmp_path):
-    names = ["lac", "normalized"]
+    names = ["penalized", "weighted"]
     one = fitted(small, "mean", names)
     path = tmp_path / "1"
     tfpbnn.export(
         small, path, SAMPLES, signatures=["deterministic"], conformal=one
     )
     served = tf.saved_model.load(str(path)).signatures["deterministic"]
-    found = served(features=tf.constant(NEW))
+    found = served(**inputs_of_one_pass())
     p = tfpbnn.predict(small, NEW, draws="mean")
     for name in names:
-        for kind, value in expected(one[name], p[name]).items():
+        asked = brought(name) | uniforms_of(one[name])
+        for kind, value in expected(one[name], p[name], **asked).items():
             answer = found[f"{name}_conformal_{kind}"]
             np.testing.assert_allclose(answer, value, rtol=1e-4, atol=1e-4)
 
 
+UNIFORMS = np.float32([0.1, 0.5, 0.95])
+
+
+def uniforms_of(predictor):
+    return {"uniforms": UNIFORMS} if predictor.is_randomized else {}
+
+
+def inputs_of_one_pass():
+    return {
+        "features": NEW,
+        "penalized_conformal_groups": brought("penalized")["groups"],
+        "penalized_conformal_uniforms": UNIFORMS,
+        "weighted_conformal_sample_weight": brought("weighted")[
+            "sample_weight"
+        ],
+    }
+
+
+def run_litert(path, inputs):
+    return tf.lite.Interpreter(str(path)).get_signature_runner()(**inputs)
+
+
+def run_onnx(path, inputs):
+    onnxruntime = pytest.importorskip("onnxruntime")
+    session = onnxruntime.InferenceSession(str(path))
+    names = [output.name for output in session.get_outputs()]
+    return dict(zip(names, session.run(names, inputs), strict=True))
+
+
 @pytest.mark.filterwarnings("ignore:.*Interpreter is deprecated")
-def test_litert_has_them(small, tmp_path):
-    found = fitted(small, names=["lac", "normalized"])
-    found["lac"] = several(calibration.RAPS(0.1, 1, randomized=False))
-    path = tmp_path / "model.tflite"
-    kwargs = {"format": "litert", "draws": "fixed", "seed": 2}
+@pytest.mark.parametrize("format", ["litert", "onnx"])
+def test_other_formats_have_them(format, small, tmp_path):
+    """Random numbers, groups and weights come with the rows."""
+    names = ["penalized", "weighted"]
+    found = fitted(small, names=names)
+    path = tmp_path / "model"
+    kwargs = {"format": format, "draws": "fixed", "seed": 2}
     tfpbnn.export(small, path, SAMPLES, conformal=found, **kwargs)
-    runner = tf.lite.Interpreter(str(path)).get_signature_runner()
-    answers = runner(features=NEW)
+    inputs = inputs_of_one_pass()
+    run = {"litert": run_litert, "onnx": run_onnx}[format]
+    answers = run(path, inputs)
+    alone = [
+        tfpbnn.predict(small, x[None], SAMPLES, seed=2, draws="marginal")
+        for x in NEW
+    ]
     for name, predictor in found.items():
-        assert_answers(answers, name, predictor, small, 2)
+        asked = brought(name) | uniforms_of(predictor)
+        assert_answers(answers, name, predictor, alone, asked)
+    # Where no number makes sense, there is none; other rows stay.
+    inputs["penalized_conformal_groups"] = np.array([0, 9, 1])
+    inputs["penalized_conformal_uniforms"] = np.float32([0.1, 0.5, 1.5])
+    inputs["weighted_conformal_sample_weight"] = np.float32([-1, np.nan, 1])
+    bad = run(path, inputs)
+    sets, low = (
+        bad[f"{name}_conformal_{kind}"]
+        for name, kind in (("penalized", "sets"), ("weighted", "lower"))
+    )
+    before = answers["penalized_conformal_sets"]
+    np.testing.assert_array_equal(sets[0], before[0])
+    assert np.isnan(sets[1:]).all()
+    np.testing.assert_array_equal(np.isnan(low[:, 0]), [True, True, False])
+    for kind in ("mean", "variance"):
+        np.testing.assert_array_equal(
+            bad[f"weighted_{kind}"], answers[f"weighted_{kind}"]
+        )
 
 
 def labels(size, draws=1):
@@ -173,43 +287,33 @@ def lac(p, y, **kwargs):
 
 
 def several(predictor=None):
-    return (predictor or calibration.LAC()).fit(*labels(3, SAMPLES))
+    return (predictor or calibration.LAC()).fit(*labels(4, SAMPLES))
 
 
-# What is given for the output "lac", and what is said of it.
+# What is given for the output "penalized", and what is said of it.
 BAD = {
     "not fitted": (calibration.LAC, ValueError, "must be fitted on held-out"),
-    "random": (
-        lambda: calibration.APS().fit(*labels(3, SAMPLES)),
-        ValueError,
-        r"same sets each time.*APS\(randomized=False\)",
-    ),
     "groups": (
-        lambda: lac(*labels(3, SAMPLES), groups=np.arange(60) % 2),
+        lambda: lac(*labels(4, SAMPLES), groups=np.arange(60) % 2 + 0.5),
         ValueError,
-        "without weights, and without groups",
-    ),
-    "weights": (
-        lambda: lac(*labels(3, SAMPLES), sample_weight=np.ones(60)),
-        ValueError,
-        "without weights, and without groups",
+        "groups that are texts, whole numbers or booleans",
     ),
     "one pass": (
-        lambda: lac(*labels(3)),
+        lambda: lac(*labels(4)),
         ValueError,
         'fitted to those of "deterministic", and signatures=',
     ),
     "another size": (
-        lambda: lac(*labels(4, SAMPLES)),
+        lambda: lac(*labels(3, SAMPLES)),
         ValueError,
-        "one of size 3, where `fit` had one of size 4",
+        "one of size 4, where `fit` had one of size 3",
     ),
     "another map": (
         lambda: lac(
             calibration.Temperature()
-            .fit(*labels(3, SAMPLES))
-            .transform(labels(3, SAMPLES)[0]),
-            labels(3)[1],
+            .fit(*labels(4, SAMPLES))
+            .transform(labels(4, SAMPLES)[0]),
+            labels(4)[1],
         ),
         ValueError,
         "calibrated as in `fit`",
@@ -236,7 +340,7 @@ BAD = {
 def test_bad_predictors(name, small, tmp_path):
     make, error, words = BAD[name]
     kwargs = {"signatures": ["serving_default"], "quantiles": []}
-    given = {"lac": make()}
+    given = {"penalized": make()}
     with pytest.raises(error, match=words):
         tfpbnn.export(small, tmp_path / "1", conformal=given, **kwargs)
     assert not list(tmp_path.iterdir())
@@ -245,3 +349,41 @@ def test_bad_predictors(name, small, tmp_path):
 def test_unknown_outputs(small, tmp_path):
     with pytest.raises(ValueError, match=r"unknown \['size'\]"):
         tfpbnn.export(small, tmp_path / "1", conformal={"size": several()})
+
+
+# What other formats can't say, and what is said of it.
+LACKED = {
+    "texts in onnx": (
+        "onnx",
+        lambda: {"penalized": lac(*labels(4, SAMPLES), groups=["a", "b"] * 30)},
+        "whole numbers for format=.onnx., which compares no texts",
+    ),
+    "quantiles": (
+        "litert",
+        lambda: {"weighted": calibration.CQR().fit(*numbers(), coverage=0.5)},
+        r"without quantiles, such as NormalizedResidual.*CQR\(level=None\)",
+    ),
+}
+
+
+def numbers():
+    outputs, y = made.numbers(20, draws=SAMPLES, targets=2)
+    return made.normal(outputs), y
+
+
+@pytest.mark.parametrize("name", LACKED)
+def test_what_formats_lack(name, small, tmp_path):
+    format, make, words = LACKED[name]
+    kwargs = {"format": format, "draws": "fixed", "conformal": make()}
+    with pytest.raises(ValueError, match=words):
+        tfpbnn.export(small, tmp_path / "model", SAMPLES, **kwargs)
+
+
+def test_names_that_clash(tmp_path):
+    x = keras.Input((3,), name="conformal_groups")
+    model = keras.Sequential([x, layers.DenseReparameterization(4)])
+    model.compile("sgd", likelihoods.Categorical())
+    found = lac(*labels(4, SAMPLES), groups=np.arange(60) % 2)
+    kwargs = {"signatures": ["serving_default"], "conformal": found}
+    with pytest.raises(ValueError, match=r"differ .*\['conformal_groups'\]"):
+        tfpbnn.export(model, tmp_path / "1", SAMPLES, **kwargs)
