@@ -9,7 +9,6 @@ from scipy import stats
 from tests.calibration import made
 from tfpbnn import calibration, likelihoods
 from tfpbnn.calibration.conformal.scores import Scores
-from tfpbnn.calibration.conformal.shares import of_predictions
 
 SPLITS, ROWS, NEW = 1000, 39, 5
 # A rate of false alarms of each comparison.
@@ -157,28 +156,6 @@ def test_sets_that_are_not_random_are_a_loop(penalty, free):
     if penalty == 0:
         found = calibration.APS(randomized=False).fit(p, y, 0.8)
         np.testing.assert_array_equal(found.sets(new), expected)
-
-
-def test_rows_that_are_asked_for_one_by_one_have_random_numbers_each():
-    """By Kolmogorov and Smirnov; false alarms are 1e-6 in each.
-
-    And so do rows that are alike, of one batch.
-    """
-    p = labels(1000)[0].mean
-    alike = np.full((1000, 5), 0.2)
-    for shares in (
-        [of_predictions(row[np.newaxis], 3).item() for row in p],
-        of_predictions(p, 3).ravel(),
-        of_predictions(alike, 3).ravel(),
-    ):
-        assert stats.kstest(shares, "uniform").pvalue > FALSE
-    np.testing.assert_array_equal(of_predictions(p, 3), of_predictions(p, 3))
-    assert np.abs(of_predictions(p, 3) - of_predictions(p, 4)).max() > 0.5
-    (new, y), found = labels(200), calibration.APS()
-    found.fit(new, y, 0.6)
-    sets = [found.sets(new[row : row + 1])[0] for row in range(200)]
-    inside = np.array(sets)[np.arange(200), y]
-    assert abs(inside.mean() - 0.6) < 4.9 * np.sqrt(0.24 * (2 / 200))
 
 
 def test_classes_are_covered_each():
@@ -376,6 +353,26 @@ BAD = {
     "another output": (
         lambda: fitted().sets(made.labels(made.classes(5, 4)[0])),
         "of the same output as in `fit`, .*: one of size 4, .* of size 5",
+    ),
+    "seed of a set without": (
+        lambda: fitted().sets(labels(2)[0], seed=1),
+        "must be None for sets without random numbers.*LAC",
+    ),
+    "seed and uniforms": (
+        lambda: fitted("APS").sets(labels(2)[0], seed=1, uniforms=[0.1, 0.2]),
+        "exclude each other",
+    ),
+    "seeds of other rows": (
+        lambda: fitted("APS").sets(labels(2)[0], seed=[1, 2, 3]),
+        "one for each of the 2 rows",
+    ),
+    "uniforms out of range": (
+        lambda: fitted("APS").sets(labels(2)[0], uniforms=[0.1, 1.2]),
+        "numbers from 0 to 1",
+    ),
+    "uniforms of other rows": (
+        lambda: fitted("APS").sets(labels(2)[0], uniforms=np.zeros(3)),
+        r"numbers from 0 to 1, .*shape \(3,\)",
     ),
     "penalty": (lambda: calibration.RAPS(-1.0), "`penalty` must be"),
     "seed": (lambda: calibration.APS(seed=-1), "`seed` must be"),

@@ -8,7 +8,6 @@ import pytest
 import tensorflow as tf
 
 import tfpbnn
-from tests.calibration import made
 from tests.exporting.runtimes import c_runtime
 from tests.layers.table import normal
 from tfpbnn import calibration, layers, likelihoods
@@ -179,8 +178,7 @@ def test_only_signatures_with_such_predictions_have_them(served):
     assert set(card["conformal"]) == set(found)
 
 
-@pytest.fixture(scope="module")
-def small():
+def small_model():
     """A model with two outputs."""
     x = keras.Input((3,), name="features")
     sizes = {"penalized": 4, "weighted": 4}
@@ -191,6 +189,11 @@ def small():
     model = keras.Model(x, heads)
     model.compile("sgd", {name: TABLE[name][1] for name in sizes})
     return model
+
+
+@pytest.fixture(scope="module")
+def small():
+    return small_model()
 
 
 def test_one_pass_is_answered_by_one_pass(small, tmp_path):
@@ -277,113 +280,49 @@ def test_other_formats_have_them(format, small, tmp_path):
         )
 
 
-def labels(size, draws=1):
-    outputs, y = made.classes(60, size, draws=draws)
-    return made.labels(outputs), y
-
-
-def lac(p, y, **kwargs):
-    return calibration.LAC().fit(p, y, **kwargs)
-
-
-def several(predictor=None):
-    return (predictor or calibration.LAC()).fit(*labels(4, SAMPLES))
-
-
-# What is given for the output "penalized", and what is said of it.
-BAD = {
-    "not fitted": (calibration.LAC, ValueError, "must be fitted on held-out"),
-    "groups": (
-        lambda: lac(*labels(4, SAMPLES), groups=np.arange(60) % 2 + 0.5),
-        ValueError,
-        "groups that are texts, whole numbers or booleans",
-    ),
-    "one pass": (
-        lambda: lac(*labels(4)),
-        ValueError,
-        'fitted to those of "deterministic", and signatures=',
-    ),
-    "another size": (
-        lambda: lac(*labels(3, SAMPLES)),
-        ValueError,
-        "one of size 4, where `fit` had one of size 3",
-    ),
-    "another map": (
-        lambda: lac(
-            calibration.Temperature()
-            .fit(*labels(4, SAMPLES))
-            .transform(labels(4, SAMPLES)[0]),
-            labels(4)[1],
-        ),
-        ValueError,
-        "calibrated as in `fit`",
-    ),
-    "numbers": (
-        lambda: calibration.AbsoluteResidual().fit(
-            tfpbnn.prediction.RegressionPredictive(
-                normal(SAMPLES, 40, 6), likelihoods.Normal()
-            ),
-            normal(40, 3),
-        ),
-        ValueError,
-        "must be used for predictions of numbers",
-    ),
-    "a stream": (
-        lambda: calibration.AdaptiveConformal(several()),
-        TypeError,
-        "must be a fitted LAC",
-    ),
-}
-
-
-@pytest.mark.parametrize("name", BAD)
-def test_bad_predictors(name, small, tmp_path):
-    make, error, words = BAD[name]
-    kwargs = {"signatures": ["serving_default"], "quantiles": []}
-    given = {"penalized": make()}
-    with pytest.raises(error, match=words):
-        tfpbnn.export(small, tmp_path / "1", conformal=given, **kwargs)
-    assert not list(tmp_path.iterdir())
-
-
-def test_unknown_outputs(small, tmp_path):
-    with pytest.raises(ValueError, match=r"unknown \['size'\]"):
-        tfpbnn.export(small, tmp_path / "1", conformal={"size": several()})
-
-
-# What other formats can't say, and what is said of it.
-LACKED = {
-    "texts in onnx": (
-        "onnx",
-        lambda: {"penalized": lac(*labels(4, SAMPLES), groups=["a", "b"] * 30)},
-        "whole numbers for format=.onnx., which compares no texts",
-    ),
-    "quantiles": (
-        "litert",
-        lambda: {"weighted": calibration.CQR().fit(*numbers(), coverage=0.5)},
-        r"without quantiles, such as NormalizedResidual.*CQR\(level=None\)",
-    ),
-}
-
-
-def numbers():
-    outputs, y = made.numbers(20, draws=SAMPLES, targets=2)
-    return made.normal(outputs), y
-
-
-@pytest.mark.parametrize("name", LACKED)
-def test_what_formats_lack(name, small, tmp_path):
-    format, make, words = LACKED[name]
-    kwargs = {"format": format, "draws": "fixed", "conformal": make()}
-    with pytest.raises(ValueError, match=words):
-        tfpbnn.export(small, tmp_path / "model", SAMPLES, **kwargs)
-
-
-def test_names_that_clash(tmp_path):
-    x = keras.Input((3,), name="conformal_groups")
-    model = keras.Sequential([x, layers.DenseReparameterization(4)])
+@pytest.fixture(scope="module")
+def sure():
+    """An export of a model whose draws are all the same, and its sets."""
+    x = keras.Input((3,), name="features")
+    dense = layers.DenseReparameterization(4)
+    model = keras.Sequential([x, dense])
+    scale = dense.kernel_posterior.untransformed_scale
+    scale.assign(keras.ops.full(scale.shape, -30.0))
     model.compile("sgd", likelihoods.Categorical())
-    found = lac(*labels(4, SAMPLES), groups=np.arange(60) % 2)
-    kwargs = {"signatures": ["serving_default"], "conformal": found}
-    with pytest.raises(ValueError, match=r"differ .*\['conformal_groups'\]"):
-        tfpbnn.export(model, tmp_path / "1", SAMPLES, **kwargs)
+    p = tfpbnn.predict(model, X, SAMPLES, seed=0)
+    y = p.sample(1, seed=1)[0]
+    return model, calibration.APS().fit(p, y, coverage=0.7)
+
+
+@pytest.mark.parametrize("signature", ["serving_default", "dynamic"])
+def test_random_numbers_are_each_rows_own(signature, sure, tmp_path):
+    """Of rows that are alike, as many have a label as numbers allow it.
+
+    So the coverage is the same, whatever rows come together. False alarms are
+    1e-6 for each label.
+    """
+    model, found = sure
+    kwargs = {"signatures": [signature], "conformal": found}
+    tfpbnn.export(model, tmp_path / "1", SAMPLES, **kwargs)
+    served = tf.saved_model.load(str(tmp_path / "1")).signatures[signature]
+    count = 4000
+    alike: np.ndarray = np.repeat(NEW[:1], count, axis=0)
+    inputs = {"features": tf.constant(alike)}
+    if signature == "dynamic":
+        inputs["num_samples"] = tf.constant(SAMPLES)
+        inputs["seed"] = tf.constant(-1, tf.int64)
+    answers = [served(**inputs)["conformal_sets"].numpy() for _ in range(2)]
+    p = tfpbnn.predict(model, alike, SAMPLES, seed=0)
+    evenly = (np.arange(count) + 0.5) / count
+    expected = found.sets(p, uniforms=evenly).mean(axis=0)
+    assert np.any((expected > 0.05) & (expected < 0.95))
+    spread = np.sqrt(expected * (1 - expected) / count)
+    for one in answers:
+        assert np.all(abs(one.mean(axis=0) - expected) <= 4.9 * spread)
+    # Another request has others, by chance alone.
+    both = (answers[0] * answers[1]).mean(axis=0)
+    assert np.all(abs(both - expected**2) <= 4.9 * spread + 1e-3)
+    if signature == "dynamic":
+        inputs |= {"seed": tf.constant(5, tf.int64)}
+        one = served(**inputs)["conformal_sets"]
+        np.testing.assert_array_equal(one, found.sets(p, seed=5))

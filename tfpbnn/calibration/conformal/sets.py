@@ -92,7 +92,8 @@ class LabelSets(Conformal):
             limits: the largest scores, `[N, ..., 1]` or `[N, ..., K]`.
             share: random numbers `[N, ..., 1]`; None for those of `sets`.
         """
-        return self._all_scores(predictive, True, share).numpy() <= limits
+        scores = self._all_scores(predictive, True, share).numpy()
+        return ~(scores > limits)  # where they are NaN nothing is ruled out
 
     def _answers(
         self, predictive: Any, limits: Tensor, share: Tensor | None
