@@ -105,6 +105,18 @@ LACKED = {
 }
 
 
+def test_mapped_quantiles_are_of_saved_models(small, tmp_path):
+    outputs, y = made.numbers(60, draws=SAMPLES, targets=2)
+    found = calibration.IsotonicQuantiles().fit(made.normal(outputs), y)
+    loss = {
+        **small.loss,
+        "weighted": likelihoods.Normal().recalibrated(found),
+    }
+    kwargs = {"format": "onnx", "draws": "fixed", "likelihood": loss}
+    with pytest.raises(ValueError, match="the output 'weighted', whose mom"):
+        tfpbnn.export(small, tmp_path / "model", SAMPLES, **kwargs)
+
+
 def numbers():
     outputs, y = made.numbers(20, draws=SAMPLES, targets=2)
     return made.normal(outputs), y

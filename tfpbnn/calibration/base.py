@@ -79,6 +79,7 @@ class Calibrator(Recalibration):
                 if targets don't fit, or are too few or too alike to tell the
                 map.
         """
+        check_prediction(predictive)
         likelihood = predictive.likelihood
         self._check_kind(likelihood)
         self._check_below(likelihood.recalibration)
@@ -145,6 +146,7 @@ class Calibrator(Recalibration):
             ValueError: if the calibrator is not fitted or does not fit, or if
                 the prediction is calibrated by another one.
         """
+        check_prediction(predictive)
         self._check_over(predictive.likelihood.recalibration)
         likelihood = predictive.likelihood.recalibrated(self)
         return type(predictive)(
@@ -244,6 +246,16 @@ class Calibrator(Recalibration):
         options = (f"{k}={v!r}" for k, v in self.get_options().items())
         words = f"{type(self).__name__}({', '.join(options)})"
         return words if self.over is None else f"{words} over {self.over!r}"
+
+
+def check_prediction(predictive: Any) -> None:
+    """Raises if it is none, such as a dict of those of several outputs."""
+    if not isinstance(predictive, Predictive):
+        raise TypeError(
+            "`predictive` must be the prediction of one output, as "
+            "tfpbnn.predict gives it; of several outputs take one by its name, "
+            f"predictive[name]. Received: {type(predictive).__name__}"
+        )
 
 
 def digest(recalibration: Recalibration | None) -> str:

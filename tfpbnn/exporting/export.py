@@ -150,6 +150,7 @@ def export(
     drawn = ExportedDraws(function, inputs, num_samples)
     _check_random(posterior, function, arguments)
     outputs = _likelihoods(posterior, drawn.spec, loss)
+    _check_maps(outputs, arguments)
     answers = Answers(conformal, outputs, drawn.spec, arguments)
     levels = arguments.quantiles
     with _traceable(posterior, arguments) as at_once:
@@ -225,6 +226,23 @@ def _likelihoods(
             raise _not_flat(spec)
         likelihood.event_size(leaf.shape[-1])
     return dict(zip(names, found, strict=True))
+
+
+def _check_maps(
+    outputs: Mapping[str, Likelihood | None], arguments: Arguments
+) -> None:
+    """Raises if a format lacks what calibrated distributions need."""
+    for name, one in outputs.items():
+        if one is None or arguments.format == "savedmodel":
+            continue
+        if one.of_mixture is not None and not one.is_classification:
+            raise ValueError(
+                f'`format` must be "savedmodel" for the output {name!r}, whose '
+                "moments are integrals over the quantiles that "
+                f"{one.of_mixture!r} maps. Received: "
+                f'format="{arguments.format}", which has no operations for '
+                "quantiles. Calibrate it by Scale, or serve a SavedModel"
+            )
 
 
 def _not_flat(spec: Any) -> ValueError:

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfpbnn.base import checks
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.calibration.base import check_prediction
 from tfpbnn.calibration.conformal import requests
 from tfpbnn.calibration.conformal.files import Saved
 from tfpbnn.calibration.conformal.made_by import MadeBy
@@ -72,6 +73,7 @@ class Conformal(Saved, abc.ABC):
 
     def _check(self, predictive: Predictive) -> None:
         """Raises if predictions are not such as those in `fit`."""
+        check_prediction(predictive)
         self._check_kind(predictive)
         self._check_numbers(predictive)
         if self.made_by is not None:

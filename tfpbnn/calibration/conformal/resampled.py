@@ -90,6 +90,12 @@ class JackknifePlus:
         """
         coverage = checks.open_fraction("coverage", coverage)
         y = np.asarray(y)
+        if y.ndim == 0:
+            raise ValueError(
+                "`y` must be an array of targets, with their inputs in x: the "
+                "rows are put into folds, for which they have to be known. "
+                f"Received: y={y}. Turn a dataset into arrays first"
+            )
         data.check_finite("y", y)
         count = len(y)
         rows_of = len(keras.tree.flatten(x)[0])

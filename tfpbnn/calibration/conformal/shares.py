@@ -6,7 +6,7 @@ import numpy as np
 import tensorflow as tf
 
 from tfpbnn import random
-from tfpbnn.base import checks
+from tfpbnn.base import checks, data
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array, Tensor
 
@@ -86,6 +86,7 @@ def given(
     if uniforms is None:
         return of_key(_key(seed, places), own_seed, tf.constant(places)).numpy()
     numbers = np.asarray(uniforms)
+    data.check_numbers("`uniforms`", numbers)
     spread = over_places(numbers, places) if numbers.ndim else None
     if spread is None or not np.all((numbers >= 0) & (numbers <= 1)):
         raise ValueError(
