@@ -47,9 +47,11 @@ def test_random_numbers_of_seeds():
         numbers = shares.given(seed, None, 3, (2000,))
         assert stats.kstest(numbers.ravel(), "uniform").pvalue > FALSE
         np.testing.assert_array_equal(sets, found.sets(new, uniforms=numbers))
-    for row in (0, 5):
+    for row in (0, 5, 6):
         alone = found.sets(new[row : row + 1], seed=-row)
         np.testing.assert_array_equal(alone[0], sets[row])
+        number = shares.given(-row, None, 3, (1,))
+        np.testing.assert_array_equal(number[0], numbers[row])
     # The first row of a seed is the one of that seed alone.
     np.testing.assert_array_equal(
         found.sets(new, seed=7)[:1], found.sets(new[:1], seed=[7])
