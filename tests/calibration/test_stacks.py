@@ -93,11 +93,6 @@ STACKS = {
             special.expit(p.outputs * a.scales + a.offsets).mean(0), b
         ),
     ),
-    "scale, quantiles": (
-        numbers,
-        (calibration.Scale, calibration.IsotonicQuantiles),
-        lambda p, y, a, b: lines(normal_cdf(p.outputs, a.factors, y), b),
-    ),
     "scale, quantiles, quantiles": (
         numbers,
         (

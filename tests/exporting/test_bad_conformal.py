@@ -3,12 +3,15 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfpbnn
 from tests.calibration import made
 from tests.exporting.test_conformal import SAMPLES, small_model
 from tests.layers.table import normal
 from tfpbnn import calibration, layers, likelihoods
+from tfpbnn.exporting.arguments import Arguments
+from tfpbnn.exporting.signatures.conformal import Answers
 
 
 @pytest.fixture(scope="module")
@@ -128,6 +131,45 @@ def test_what_formats_lack(name, small, tmp_path):
     kwargs = {"format": format, "draws": "fixed", "conformal": make()}
     with pytest.raises(ValueError, match=words):
         tfpbnn.export(small, tmp_path / "model", SAMPLES, **kwargs)
+
+
+def test_examples_for_warm_up_have_groups_that_are_known():
+    outputs, y = made.classes(60, 4, draws=SAMPLES, places=(2,))
+    p = made.labels(outputs)
+    groups = np.stack([np.arange(60) % 2, np.arange(60) % 2 + 5], -1)
+    steps = calibration.APS().fit(p, y, 0.5, groups=groups)
+    kwargs = {"groups": ["b", "a"] * 60, "sample_weight": np.ones(120)}
+    flat = made.labels(outputs.reshape(SAMPLES, 120, 4))
+    names = calibration.LAC().fit(flat, y.ravel(), 0.5, **kwargs)
+    loss = likelihoods.Categorical()
+    spec = {
+        "steps": tf.TensorSpec([None, None, 4]),
+        "names": tf.TensorSpec([None, 4]),
+    }
+    answers = Answers(
+        {"steps": steps, "names": names},
+        dict.fromkeys(spec, loss),
+        spec,
+        Arguments(SAMPLES, "fixed", None, None, "savedmodel"),
+    )
+    assert not answers.specs("deterministic")
+    specs = answers.specs("serving_default")
+    found = answers.example("serving_default", 3)
+    assert (
+        set(found)
+        == set(specs)
+        == {
+            "steps_conformal_groups",
+            "steps_conformal_uniforms",
+            "names_conformal_groups",
+            "names_conformal_sample_weight",
+        }
+    )
+    for name, value in found.items():
+        assert len(value) == 3
+        assert specs[name].is_compatible_with(tf.constant(value))
+    assert set(found["steps_conformal_groups"].ravel()) <= {0, 1, 5, 6}
+    assert set(found["names_conformal_groups"]) <= {"a", "b"}
 
 
 def test_names_that_clash(tmp_path):

@@ -43,7 +43,12 @@ TABLE = {
         lambda: calibration.RAPS(0.1, 1, seed=7),
         {"groups": GROUPS},
     ),
-    "steps": (3, likelihoods.Categorical(), calibration.APS, {}),
+    "steps": (
+        3,
+        likelihoods.Categorical(),
+        calibration.APS,
+        {"groups": np.stack([GROUPS, 1 - GROUPS], -1)},
+    ),
     "named": (
         2,
         likelihoods.Normal(),
@@ -175,6 +180,7 @@ def test_only_signatures_with_such_predictions_have_them(served):
     assert not [name for name in names if name.startswith("none_conformal")]
     card = json.loads((path / "model_card.json").read_text())
     assert card["conformal"]["cqr"] == {"class": "CQR", "coverage": 0.7}
+    assert card["conformal"]["named"]["groups"] == ["a", "bé"]
     assert set(card["conformal"]) == set(found)
 
 

@@ -164,10 +164,7 @@ def export(
         "num_samples": drawn.num_samples,
         "draws": draws,
         "quantiles": list(levels),
-        "conformal": {
-            name: {"class": type(one).__name__, "coverage": one.coverage}
-            for name, one in answers.predictors.items()
-        },
+        "conformal": answers.described(),
     }
     about = cards.model_card(posterior, outputs, traced, settings, card or {})
     with place.appearing() as new:

@@ -104,6 +104,16 @@ class Answers:
         # Random numbers are of requests' keys, if these have some.
         self._is_keyed = arguments.draws == "fresh"
 
+    def described(self) -> dict[str, Any]:
+        """Returns what the card says of the predictors, by outputs."""
+        found = {}
+        for output, one in self.predictors.items():
+            about = {"class": type(one).__name__, "coverage": one.coverage}
+            if "groups" in one.asks(with_uniforms=False):
+                about["groups"] = list(one.scores)
+            found[output] = about
+        return found
+
     def specs(self, signature: str) -> dict[str, tf.TensorSpec]:
         """Returns what a signature takes beside features, by name."""
         found = {}
