@@ -276,6 +276,17 @@ def test_models_that_were_not_compiled():
     assert copy.loss.recalibration is not None
 
 
+def test_training_on_warns():
+    """The map would be one of other weights."""
+    model = tfpbnn.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    loss = likelihoods.Categorical()
+    y = np.argmax(X + np.random.default_rng(0).gumbel(size=X.shape), axis=-1)
+    model.layers[0].set_weights([np.eye(3), np.zeros(3)])
+    copy = calibration.calibrate(model, X, y, likelihood=loss)
+    with pytest.warns(UserWarning, match=r"by Temperature\(\), which was fi"):
+        copy.fit(X, y, verbose=0)
+
+
 def test_bad_arguments(calibrated, several):
     model, copy = calibrated["plain"]
     y = np.zeros(len(X))
