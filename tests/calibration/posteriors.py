@@ -41,17 +41,20 @@ def chains():
     return posterior_of(network(), X, np.zeros(len(X)), loss)
 
 
-# Name: a function that makes it, and how it is calibrated.
+# Name: a function that makes it, and how it is calibrated, once or twice.
 KINDS = {
-    "plain": (network, "isotonic"),
-    "variational": (variational, "temperature"),
-    "mc dropout": (lambda: tfpbnn.mc_dropout(network(rate=0.3)), "isotonic"),
+    "plain": (network, ["isotonic"]),
+    "variational": (variational, ["temperature"]),
+    "mc dropout": (
+        lambda: tfpbnn.mc_dropout(network(rate=0.3)),
+        ["temperature", "isotonic"],
+    ),
     "deep ensemble": (
         lambda: ensembles.DeepEnsemble(network(), 3),
-        "temperature",
+        ["vector_scaling", "isotonic"],
     ),
-    "swag": (swag, "isotonic"),
-    "chains": (chains, "bbq"),
+    "swag": (swag, ["isotonic"]),
+    "chains": (chains, ["bbq"]),
 }
 
 

@@ -297,16 +297,16 @@ BAD = {
         ),
         "as many logits as it was fitted to, 3",
     ),
-    "twice": (
+    "a draw's map over the mixture's": (
         lambda: calibration.Temperature().fit(
-            calibration.Temperature()
+            calibration.Isotonic()
             .fit_arrays(*made.classes(100))
             .transform(made.labels(made.classes(100)[0])),
             made.classes(100)[1],
         ),
-        "not calibrated yet",
+        r"fitted before calibrators .* by Isotonic\(\)\. Fit it to the raw",
     ),
-    "stacked": (
+    "over another": (
         lambda: (
             calibration.Isotonic()
             .fit_arrays(*made.classes(100))
@@ -316,7 +316,7 @@ BAD = {
                 .transform(made.labels(made.classes(100)[0]))
             )
         ),
-        "not calibrated yet",
+        r"must be raw, .*by Temperature\(\), where that in `fit` had none",
     ),
     "probabilities for logits": (
         lambda: calibration.Temperature().fit_arrays(

@@ -12,6 +12,7 @@ from tests import fresh
 from tests.calibration import posteriors
 from tests.calibration.posteriors import KINDS, X
 from tfpbnn import calibration, likelihoods
+from tfpbnn.base import registry
 
 NEW = X[:20]
 PROGRAM = """
@@ -35,7 +36,7 @@ def predict(model, name, **kwargs):
 def calibrated():
     """Each kind, raw and calibrated, on labels of half the logits."""
     found = {}
-    for name, (make, method) in KINDS.items():
+    for name, (make, methods) in KINDS.items():
         keras.utils.set_random_seed(0)
         model = make()
         draws = "mean" if name == "plain" else "auto"
@@ -43,10 +44,11 @@ def calibrated():
         q = np.sqrt(p.probabilities)
         noise = np.random.default_rng(0).gumbel(size=q.shape)
         y = np.argmax(np.log(q) + noise, axis=-1)
-        found[name] = (
-            model,
-            calibration.calibrate(model, X, y, method, num_samples=4, seed=1),
-        )
+        copy = model
+        for method in methods:
+            kwargs = {"num_samples": 4, "seed": 1}
+            copy = calibration.calibrate(copy, X, y, method, **kwargs)
+        found[name] = model, copy
     return found
 
 
@@ -70,7 +72,11 @@ def test_predictions_are_calibrated(name, calibrated):
     labels = raw.labels
     scores = tfpbnn.evaluate(copy, NEW, labels, 4, seed=1, draws=p.draws)
     assert scores["nll"] == pytest.approx(p.nll(labels))
-    assert type(fitted).__name__.lower() == KINDS[name][1]
+    kinds = []
+    while fitted is not None:
+        kinds.insert(0, registry.snake_case(type(fitted).__name__))
+        fitted = fitted.over
+    assert kinds == KINDS[name][1]
 
 
 def test_files_are_loaded_in_a_fresh_process(calibrated, tmp_path):
@@ -97,7 +103,7 @@ def answers(model, path, inputs, rows, names, **kwargs):
     return {name: served(**inputs)[name].numpy() for name in names}
 
 
-@pytest.mark.parametrize("name", ["plain", "deep ensemble", "swag"])
+@pytest.mark.parametrize("name", ["plain", "deep ensemble"])
 def test_exports_answer_as_predict(name, calibrated, tmp_path):
     copy = calibrated[name][1]
     p = predict(copy, name)
@@ -106,7 +112,7 @@ def test_exports_answer_as_predict(name, calibrated, tmp_path):
     inputs = {"inputs": tf.constant(NEW)}
     found = answers(copy, tmp_path, inputs, 20, names, signatures=[signature])
     for kind, values in found.items():
-        np.testing.assert_allclose(values, getattr(p, kind), atol=1e-5)
+        np.testing.assert_allclose(values, getattr(p, kind), atol=1e-4)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +123,8 @@ def several():
     y = {name: one.sample(1, 0)[0] for name, one in p.items()}
     for name in ("size", "price"):
         y[name] = p[name].mean + 1.5 * (y[name] - p[name].mean)
+    kwargs = {"num_samples": 4, "seed": 1}
+    before = calibration.calibrate(model, X, y, {"price": "scale"}, **kwargs)
     methods = {
         "kind": calibration.Dirichlet(),
         "sort": "histogram_binning",
@@ -124,8 +132,7 @@ def several():
         "size": "scale",
         "price": calibration.IsotonicQuantiles(),
     }
-    kwargs = {"num_samples": 4, "seed": 1}
-    return model, y, calibration.calibrate(model, X, y, methods, **kwargs)
+    return model, y, calibration.calibrate(before, X, y, methods, **kwargs)
 
 
 def test_outputs_have_calibrators_by_name(several):
@@ -146,7 +153,9 @@ def test_outputs_have_calibrators_by_name(several):
         expected = fitted.transform(raw[name])
         np.testing.assert_allclose(p.mean, expected.mean)
         np.testing.assert_allclose(p.variance, expected.variance)
-    assert found["price"].likelihood.units is not None
+    price = found["price"].likelihood
+    assert price.units is not None
+    assert isinstance(price.recalibration.over, calibration.Scale)
     scores = tfpbnn.evaluate(copy, X, y, 4, seed=1)
     assert 0.7 < scores["price_coverage_90"] < 1
 
@@ -267,6 +276,17 @@ def test_models_that_were_not_compiled():
     assert copy.loss.recalibration is not None
 
 
+def test_training_on_warns():
+    """The map would be one of other weights."""
+    model = tfpbnn.Sequential([keras.Input((3,)), keras.layers.Dense(3)])
+    loss = likelihoods.Categorical()
+    y = np.argmax(X + np.random.default_rng(0).gumbel(size=X.shape), axis=-1)
+    model.layers[0].set_weights([np.eye(3), np.zeros(3)])
+    copy = calibration.calibrate(model, X, y, likelihood=loss)
+    with pytest.warns(UserWarning, match=r"by Temperature\(\), which was fi"):
+        copy.fit(X, y, verbose=0)
+
+
 def test_bad_arguments(calibrated, several):
     model, copy = calibrated["plain"]
     y = np.zeros(len(X))
@@ -274,7 +294,7 @@ def test_bad_arguments(calibrated, several):
         calibration.calibrate(model, X, y, "heat")
     with pytest.raises(TypeError, match="`method` must be"):
         calibration.calibrate(model, X, y, 3)
-    with pytest.raises(ValueError, match="not calibrated yet"):
+    with pytest.raises(ValueError, match="must be fitted before calibrators"):
         calibration.calibrate(copy, X, y)
     with pytest.raises(ValueError, match="`y` must be given"):
         calibration.calibrate(model, X)

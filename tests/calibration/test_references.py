@@ -1,6 +1,7 @@
-"""Calibrated probabilities, against those of torch-uncertainty.
+"""Calibrated probabilities, sets and intervals against other packages.
 
-`tests/data/make_calibration.py` makes what is compared with.
+`tests/data/make_calibration.py` makes what torch-uncertainty says, and
+`make_conformal.py` what MAPIE and crepes do.
 """
 
 import json
@@ -12,8 +13,11 @@ import pytest
 from tests.calibration import made
 from tfpbnn import calibration
 
-FILE = pathlib.Path(__file__).parents[1] / "data" / "calibration.json"
-KEPT = json.loads(FILE.read_text())
+DATA = pathlib.Path(__file__).parents[1] / "data"
+KEPT = json.loads((DATA / "calibration.json").read_text())
+CONFORMAL = json.loads((DATA / "conformal.json").read_text())
+INPUTS = {name: np.array(one) for name, one in CONFORMAL["inputs"].items()}
+HELD, NEW = slice(0, CONFORMAL["rows"]), slice(CONFORMAL["rows"], None)
 
 # Name: the calibrator, and how far probabilities may be from theirs.
 METHODS = {
@@ -38,3 +42,33 @@ def test_probabilities_are_those_of_torch_uncertainty(name):
     expected = np.array(KEPT["expected"][name])
     assert np.abs(new.probabilities - expected).max() > 0.05
     np.testing.assert_allclose(probabilities, expected, atol=tolerance)
+
+
+def by_group(name):
+    """What `fit` and new rows are given, for groups of a kind."""
+    if name != "groups":
+        return ({"groups": name} if name == "class" else {}), {}
+    return {name: INPUTS[name][HELD]}, {name: INPUTS[name][NEW]}
+
+
+@pytest.mark.parametrize("name", CONFORMAL["sets"])
+def test_sets_are_those_of_mapie_and_crepes(name):
+    held, new = by_group(name)
+    p = made.labels(INPUTS["logits"][np.newaxis])
+    found = calibration.LAC().fit(
+        p[HELD], INPUTS["labels"][HELD], CONFORMAL["coverage"], **held
+    )
+    sets = found.sets(p[NEW], **new)
+    np.testing.assert_array_equal(sets, CONFORMAL["sets"][name])
+
+
+@pytest.mark.parametrize("name", CONFORMAL["intervals"])
+def test_intervals_are_those_of_crepes(name):
+    held, new = by_group(name)
+    mean, scale = INPUTS["mean"], INPUTS["scale"]
+    outputs = np.stack([mean, np.log(np.expm1(scale - 1e-6))], -1)
+    p = made.normal(outputs[np.newaxis])
+    cls = getattr(calibration, name, calibration.AbsoluteResidual)
+    found = cls().fit(p[HELD], INPUTS["y"][HELD], CONFORMAL["coverage"], **held)
+    ends = np.concatenate(found.interval(p[NEW], **new), axis=-1)
+    np.testing.assert_allclose(ends, CONFORMAL["intervals"][name], atol=2e-6)

@@ -132,6 +132,10 @@ BAD_FOLDS = {
         lambda: calibration.JackknifePlus(linear).fit(*few(), 0.95),
         "19 or more rows",
     ),
+    "dataset": (
+        lambda: calibration.JackknifePlus(linear).fit(few()[0], None),
+        "`y` must be an array of targets",
+    ),
     "lengths": (
         lambda: calibration.JackknifePlus(linear).fit(few()[0][:5], few()[1]),
         "one row for each",

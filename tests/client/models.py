@@ -94,6 +94,35 @@ def _several_draws(x):
     return {"price_mean": _outputs(x), "kind": _outputs(x)}
 
 
+def sets_of(p, groups, uniform):
+    """Labels above a limit that depends on the group; NaN for no group."""
+    limits = [0.4 if group == "a" else 0.6 for group in groups]
+    return p > np.array(limits)[:, np.newaxis] - uniform
+
+
+def _sets(x, groups, uniforms):
+    found = _classes(x)
+    limits = tf.where(groups == "a", 0.4, 0.6) - uniforms
+    sets = tf.cast(found["probabilities"] > limits[:, tf.newaxis], tf.float32)
+    known = (groups == "a") | (groups == "b")
+    nan = tf.constant(float("nan"))
+    return {
+        **found,
+        "conformal_sets": tf.where(known[:, tf.newaxis], sets, nan),
+    }
+
+
+def _several_sets(x, weights):
+    found = _several(x)
+    mean = found["price_mean"]
+    half = weights[:, tf.newaxis]
+    return {
+        **found,
+        "price_conformal_lower": mean - half,
+        "price_conformal_upper": mean + half,
+    }
+
+
 def _words(word, number):
     return {
         "mean": tf.cast(tf.strings.length(word), tf.float32)
@@ -156,6 +185,15 @@ def save(path):
         functions[f"of_{dtype.name}"] = tf.function(
             lambda x: _one_pass(tf.cast(x, tf.float32)), input_signature=[spec]
         )
+    groups = tf.TensorSpec([None], tf.string, "conformal_groups")
+    uniforms = tf.TensorSpec([None], tf.float32, "conformal_uniforms")
+    functions["sets"] = tf.function(
+        _sets, input_signature=[_FEATURES, groups, uniforms]
+    )
+    weights = tf.TensorSpec([None], tf.float32, "price_conformal_sample_weight")
+    functions["several_sets"] = tf.function(
+        _several_sets, input_signature=[_FEATURES, weights]
+    )
     functions["words"] = tf.function(_words, input_signature=_WORDS)
     functions["dynamic"] = _with_defaults(_dynamic)
     tf.saved_model.save(tf.Module(), str(path), functions)

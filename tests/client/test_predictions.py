@@ -233,6 +233,72 @@ def test_rows_of_json_as_curl_sends_them(core, start):
     assert_close([row["mean"] for row in rows], NORMAL.mean)
 
 
+SETS = {"groups": ["a", "b", "a", "b", "a"], "uniforms": [0.1] * 5}
+
+
+def test_conformal_sets(client):
+    """What sets are asked with is an argument, as of `sets`."""
+    p = client.predict(X, signature="sets", **SETS)
+    expected = models.sets_of(CLASSES.probabilities, SETS["groups"], 0.1)
+    assert p.conformal["sets"].dtype == bool
+    np.testing.assert_array_equal(p.conformal["sets"], expected)
+    assert_close(p.probabilities, CLASSES.probabilities)
+    part = p[[1, 4]].conformal["sets"]
+    np.testing.assert_array_equal(part, expected[[1, 4]])
+    one = client.predict(X, signature="sets", groups="b", uniforms=0.5)
+    expected = models.sets_of(CLASSES.probabilities, ["b"] * 5, 0.5)
+    np.testing.assert_array_equal(one.conformal["sets"], expected)
+    assert not client.predict(X).conformal
+
+
+BAD_SETS = {
+    "unknown": (
+        {**SETS, "groups": ["a", "c", "a", "b", "z"]},
+        r"`groups` must be some of those .*others in the rows \[1, 4\]",
+    ),
+    "none": ({}, "needs .*'conformal_groups', 'conformal_uniforms'"),
+    "too few": ({**SETS, "groups": ["a", "b"]}, "one for each of the 5 rows"),
+    "numbers": ({**SETS, "groups": [1, 2, 1, 2, 1]}, "must be string"),
+    "weights": (
+        {**SETS, "sample_weight": 1.0},
+        "`conformal_sample_weight` is an input of the signatures with conf",
+    ),
+    "by output": (
+        {**SETS, "groups": {"kind": "a"}},
+        "`kind_conformal_groups` is an input",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_SETS)
+def test_bad_arguments_of_sets(name, client):
+    given, words = BAD_SETS[name]
+    with pytest.raises(ValueError, match=words):
+        client.predict(X, signature="sets", **given)
+
+
+def test_conformal_sets_of_several_outputs(client):
+    weights = {"price": np.arange(5.0)}
+    p = client.predict(X, signature="several_sets", sample_weight=weights)
+    assert not p["kind"].conformal
+    ends = p["price"].conformal
+    half = np.arange(5.0)[:, np.newaxis]
+    assert_close(ends["lower"], NORMAL.mean - half)
+    assert_close(ends["upper"], NORMAL.mean + half)
+    assert_close(
+        p["price"].rescale(2.0, 1.0).conformal["lower"], 2 * ends["lower"] + 1
+    )
+
+
+def test_rows_without_a_prediction_rule_no_label_out():
+    nan = np.full((2, 3), np.nan, "float32")
+    kinds = ["predictive_entropy", "expected_entropy", "mutual_information"]
+    outputs = {"probabilities": nan, "conformal_sets": nan}
+    outputs |= dict.fromkeys(kinds, nan[:, 0])
+    p = results.predictive(outputs, None, (), 4)
+    assert p.conformal["sets"].all()
+
+
 @pytest.mark.parametrize("prefix", ["", "price_"])
 def test_conformal_intervals_are_no_draws(prefix):
     """What a server says beside the moments leaves these as they are."""

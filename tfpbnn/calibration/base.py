@@ -1,8 +1,11 @@
 """Defines calibrators: maps of predictions that are fitted on held-out data."""
 
 import abc
+import hashlib
+import json
 from typing import Any, ClassVar, NamedTuple, TypeVar
 
+import keras
 import numpy as np
 
 from tfpbnn.base.types import Array, Config
@@ -39,6 +42,8 @@ class Calibrator(Recalibration):
 
     Attributes:
         fitted: what `fit` has found, arrays by name; None before.
+        over: the calibrator of the predictions that it was fitted to, whose map
+            comes first; None if those were of a raw model.
     """
 
     # What it is for, as in errors.
@@ -69,13 +74,15 @@ class Calibrator(Recalibration):
             The calibrator itself.
 
         Raises:
-            ValueError: if the calibrator is for other targets; if the
-                prediction is calibrated already; if targets don't fit, or are
-                too few or too alike to tell the map.
+            ValueError: if the calibrator is for other targets; if it acts on
+                each draw, and the prediction is of a calibrator of the mixture;
+                if targets don't fit, or are too few or too alike to tell the
+                map.
         """
+        check_prediction(predictive)
         likelihood = predictive.likelihood
-        _check_raw(likelihood)
         self._check_kind(likelihood)
+        self._check_below(likelihood.recalibration)
         p, y, weights, _ = scored(predictive, y, sample_weight)
         outputs = p.outputs
         if not np.all(np.isfinite(outputs)):
@@ -93,6 +100,7 @@ class Calibrator(Recalibration):
             np.ravel(weights),
         )
         self.fitted = self._fit(likelihood, data)
+        self.over = likelihood.recalibration
         return self
 
     def fit_arrays(
@@ -127,7 +135,8 @@ class Calibrator(Recalibration):
         """Calibrates a prediction.
 
         Args:
-            predictive: a prediction with draws, of the kind it was fitted on.
+            predictive: a prediction with draws, of the kind it was fitted on;
+                raw, or calibrated by what this one was fitted over.
 
         Returns:
             A prediction of the same kind, in which probabilities, entropies,
@@ -135,9 +144,10 @@ class Calibrator(Recalibration):
 
         Raises:
             ValueError: if the calibrator is not fitted or does not fit, or if
-                the prediction is calibrated already.
+                the prediction is calibrated by another one.
         """
-        _check_raw(predictive.likelihood)
+        check_prediction(predictive)
+        self._check_over(predictive.likelihood.recalibration)
         likelihood = predictive.likelihood.recalibrated(self)
         return type(predictive)(
             predictive.outputs, likelihood, predictive.draws, predictive.mask
@@ -174,6 +184,28 @@ class Calibrator(Recalibration):
                 f"{self.targets}. Received: the likelihood {likelihood!r}"
             )
 
+    def _check_below(self, below: Recalibration | None) -> None:
+        """Raises if it can't be fitted over another calibrator."""
+        is_mapped = below is not None and below.is_of_mixture
+        if is_mapped and not self.is_of_mixture:
+            raise ValueError(
+                f"`{type(self).__name__}` must be fitted before calibrators of "
+                "the mixture over draws, since it maps each draw. Received: a "
+                f"prediction calibrated by {below!r}. Fit it to the raw "
+                "prediction, of likelihood.recalibrated(None), and the other "
+                "one over it"
+            )
+
+    def _check_over(self, given: Recalibration | None) -> None:
+        """Raises if predictions are of another calibrator than in `fit`."""
+        if given is not None and digest(given) != digest(self.over):
+            had = "none" if self.over is None else repr(self.over)
+            raise ValueError(
+                "`predictive` must be raw, or calibrated as that in `fit` was. "
+                f"Received: one calibrated by {given!r}, where that in `fit` "
+                f"had {had}. Use likelihood.recalibrated(None) to take it away"
+            )
+
     def _number(self, name: str) -> Array:
         """Returns what was fitted, by name."""
         if self.fitted is None:
@@ -191,13 +223,18 @@ class Calibrator(Recalibration):
         if self.fitted is None:
             return self.get_options()
         found = {name: a.tolist() for name, a in self.fitted.items()}
-        return self.get_options() | {"fitted": found}
+        config = self.get_options() | {"fitted": found}
+        if self.over is not None:
+            config["over"] = keras.saving.serialize_keras_object(self.over)
+        return config
 
     @classmethod
     def from_config(cls: type[CalibratorT], config: Config) -> CalibratorT:
         config = dict(config)
-        fitted = config.pop("fitted", None)
+        fitted, over = config.pop("fitted", None), config.pop("over", None)
         calibrator = cls(**config)
+        if over is not None:
+            calibrator.over = keras.saving.deserialize_keras_object(over)
         if fitted is not None:
             calibrator.fitted = {
                 name: np.asarray(numbers, np.float64)
@@ -207,17 +244,27 @@ class Calibrator(Recalibration):
 
     def __repr__(self) -> str:
         options = (f"{k}={v!r}" for k, v in self.get_options().items())
-        return f"{type(self).__name__}({', '.join(options)})"
+        words = f"{type(self).__name__}({', '.join(options)})"
+        return words if self.over is None else f"{words} over {self.over!r}"
 
 
-def _check_raw(likelihood: Any) -> None:
-    """Raises if predictions have a calibrator, which is not stacked on."""
-    if likelihood.recalibration is not None:
-        raise ValueError(
-            "`predictive` must be of a model that is not calibrated yet. "
-            f"Received: one calibrated by {likelihood.recalibration}. Use "
-            "likelihood.recalibrated(None) to take that away"
+def check_prediction(predictive: Any) -> None:
+    """Raises if it is none, such as a dict of those of several outputs."""
+    if not isinstance(predictive, Predictive):
+        raise TypeError(
+            "`predictive` must be the prediction of one output, as "
+            "tfpbnn.predict gives it; of several outputs take one by its name, "
+            f"predictive[name]. Received: {type(predictive).__name__}"
         )
+
+
+def digest(recalibration: Recalibration | None) -> str:
+    """Tells calibrators apart that map differently; "" for none."""
+    if recalibration is None:
+        return ""
+    config = keras.saving.serialize_keras_object(recalibration)
+    words = json.dumps(config, sort_keys=True)
+    return hashlib.sha256(words.encode()).hexdigest()[:16]
 
 
 def one_hot(likelihood: Any, y: Array, num_classes: int) -> Array:

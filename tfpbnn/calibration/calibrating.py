@@ -57,7 +57,8 @@ def calibrate(
     The copy has the same weights, and a loss that carries the fitted map. So
     what `tfpbnn.predict`, `evaluate` and `export` make of it is calibrated,
     also after it was saved and loaded. Keras's own `predict` gives the
-    network's outputs, as before. The model that was given is not changed.
+    network's outputs, as before. The model that was given is not changed. If it
+    is calibrated already, the new map comes after the one that is there.
 
     Args:
         posterior: a model that `tfpbnn.predict` takes: a network, an ensemble,
@@ -80,13 +81,15 @@ def calibrate(
 
     Raises:
         ValueError: for the reasons of `tfpbnn.predict` and of the calibrator's
-            `fit`; if the model is calibrated already, or can't be copied.
+            `fit`; if the model can't be copied.
 
     Example:
     ```python
     calibrated = tfpbnn.calibration.calibrate(model, x_test, y_test)
     tfpbnn.evaluate(calibrated, x, y)
     calibrated.save("calibrated.keras")
+    shape = "isotonic_quantiles"
+    more = tfpbnn.calibration.calibrate(calibrated, x, y, shape)
     ```
 
     Reference:

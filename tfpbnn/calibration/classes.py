@@ -54,7 +54,7 @@ class ClassMap(Calibrator):
             "is_one": np.array([is_one], np.float64),
         }
 
-    def probabilities(self, probabilities: Tensor) -> Tensor:
+    def _probabilities(self, probabilities: Tensor) -> Tensor:
         knots = self._number("knots")
         if probabilities.shape[-1] != len(knots):
             raise ValueError(

@@ -59,7 +59,7 @@ class LogitMap(Calibrator):
         is_one = isinstance(likelihood, Categorical)
 
         def log_likelihood(numbers: Tensor, z: Tensor, y: Tensor) -> Tensor:
-            z = self._mapped(numbers, likelihood.logits(z))
+            z = self._mapped(numbers, likelihood.calibrated_logits(z))
             if is_one:
                 log_p = fitting.log_mean_exp(tf.nn.log_softmax(z))
                 return tf.reduce_sum(y * log_p, axis=-1)
@@ -103,7 +103,7 @@ class LogitMap(Calibrator):
                 "Temperature needs no label of each"
             )
 
-    def logits(self, logits: Tensor) -> Tensor:
+    def _logits(self, logits: Tensor) -> Tensor:
         size = int(self._number("size")[0])
         if logits.shape[-1] != size:
             raise ValueError(
@@ -245,7 +245,7 @@ class _MatrixMap(LogitMap):
         together, so that without this searches take ten times as long.
         """
         rows = data.outputs[:1, :: max(1, len(data.y) // _ENOUGH)]
-        logits = likelihood.logits(tf.constant(rows, tf.float64))
+        logits = likelihood.calibrated_logits(tf.constant(rows, tf.float64))
         found = self._features(logits).numpy()[0]
         size = found.shape[-1]
         found = np.concatenate([found, np.ones((len(found), 1))], axis=-1)

@@ -95,7 +95,7 @@ class Scale(Calibrator):
         is_known = np.isfinite(ratio) & (ratio > 0)
         return 0.5 * np.log(np.clip(np.where(is_known, ratio, 1), 1e-4, 1e4))
 
-    def noise(self, distribution: Any) -> Any:
+    def _noise(self, distribution: Any) -> Any:
         return _scaled(distribution, self.factors)
 
 

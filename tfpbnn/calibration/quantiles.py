@@ -119,14 +119,14 @@ class IsotonicQuantiles(Calibrator):
                     "conformal intervals such as NormalizedResidual"
                 )
 
-    def levels(self, levels: Tensor) -> Tensor:
+    def _levels(self, levels: Tensor) -> Tensor:
         return steps.lines(levels, *self._of(levels))
 
-    def raw_levels(self, levels: Tensor) -> Tensor:
+    def _raw_levels(self, levels: Tensor) -> Tensor:
         knots, mapped = self._of(levels)
         return steps.lines(levels, mapped, knots)
 
-    def slopes(self, levels: Tensor) -> Tensor:
+    def _slopes(self, levels: Tensor) -> Tensor:
         return steps.slopes(levels, *self._of(levels))
 
     def _of(self, levels: Tensor) -> tuple[Array, Array]:

@@ -94,9 +94,36 @@ def _one(
     if "draws" in parts:
         return _of_draws(name, parts["draws"], likelihood)
     parts = {kind: np.asarray(a, np.float64) for kind, a in parts.items()}
+    conformal = _conformal(name, parts)
     if "probabilities" in parts:
-        return _classification(parts, likelihood, num_samples)
-    return _regression(parts, likelihood, levels, num_samples)
+        return _classification(parts, likelihood, num_samples, conformal)
+    return _regression(parts, likelihood, levels, num_samples, conformal)
+
+
+def _conformal(name: str, parts: Mapping[str, Array]) -> dict[str, Array]:
+    """Returns sets, as booleans, or intervals.
+
+    Raises:
+        ValueError: if rows have none, though they have a prediction.
+    """
+    prefix = "conformal_"
+    kinds = [kind for kind in parts if kind.startswith(prefix)]
+    found = {kind.removeprefix(prefix): parts[kind] for kind in kinds}
+    mean = parts["probabilities" if "probabilities" in parts else "mean"]
+    for array in found.values():
+        missing = np.any(np.isnan(array), axis=-1)
+        missing &= np.all(np.isfinite(mean), axis=-1)
+        if np.any(missing):
+            of = f" of the output {name!r}" if name else ""
+            raise ValueError(
+                "`groups` must be some of those that conformal sets or "
+                "intervals were fitted to, `sample_weight` 0 or more, and "
+                f"`uniforms` from 0 to 1{of}. Received: others in the rows "
+                f"{np.argwhere(missing)[:5, 0].tolist()}"
+            )
+    if "sets" in found:  # of rows without a prediction all labels are in
+        found["sets"] = found["sets"] != 0
+    return found
 
 
 def _of_draws(
@@ -123,6 +150,7 @@ def _regression(
     likelihood: Likelihood | None,
     levels: Sequence[float],
     num_samples: int,
+    conformal: Mapping[str, Array],
 ) -> Predictive:
     mean, aleatoric = parts["mean"], parts["aleatoric_variance"]
     is_one_pass = "epistemic_variance" not in parts
@@ -139,6 +167,7 @@ def _regression(
         likelihood or Normal(),
         "mean" if is_one_pass else "marginal",
         dict(zip(levels, quantiles, strict=False)),
+        conformal=conformal,
     )
 
 
@@ -146,6 +175,7 @@ def _classification(
     parts: Mapping[str, Array],
     likelihood: Likelihood | None,
     num_samples: int,
+    conformal: Mapping[str, Array],
 ) -> Predictive:
     p = parts["probabilities"]
     if likelihood is None:
@@ -166,4 +196,5 @@ def _classification(
         (p, unknown, entropy, votes),
         likelihood,
         "mean" if is_one_pass else "marginal",
+        conformal=conformal,
     )

@@ -11,7 +11,14 @@ from tfpbnn.client import logging, results, retries
 from tfpbnn.client.errors import ServerError
 from tfpbnn.client.rest import RestTransport
 from tfpbnn.client.rpc import GrpcTransport
-from tfpbnn.client.signatures import Metadata, Signature, arrange, describe
+from tfpbnn.client.signatures import (
+    CONTROLS,
+    Metadata,
+    Signature,
+    arrange,
+    controls_of,
+    describe,
+)
 from tfpbnn.client.transport import Address, Transport
 
 ResultT = TypeVar("ResultT")
@@ -115,13 +122,17 @@ class TFServingClient:
         signature: str | None = None,
         seed: Any = None,
         num_samples: int | None = None,
+        groups: Any = None,
+        sample_weight: Any = None,
+        uniforms: Any = None,
         ids: Any = None,
     ) -> Any:
         """Returns a `tfpbnn.Predictive`, or a dict for several outputs.
 
         Of `serving_default`, what the server does not say is NaN: for classes
         the variance over draws, and the variation ratio. `p.num_samples` is 0
-        if the server does not say it.
+        if the server does not say it. Conformal sets and intervals are
+        `p.conformal`.
 
         Args:
             x: inputs, `[N, ...]`; a dict by name if there are several.
@@ -129,6 +140,9 @@ class TFServingClient:
             seed: for the signatures `seeded` and `dynamic`, an integer, or for
                 `seeded` one for each row, `[N]`.
             num_samples: for the signature `dynamic`.
+            groups, sample_weight, uniforms: what conformal sets or intervals
+                need of new rows, as their `sets` and `interval` take it; of
+                several outputs a dict by their names.
             ids: the names of the rows, texts or integers, by which their
                 labels find them in the monitor; None for new ones. What the
                 monitor refuses is warned of, and predictions go on.
@@ -138,11 +152,18 @@ class TFServingClient:
             LookupError: if there is no such model, version or signature.
             ServerError: if the server answered with another error.
             TimeoutError: if it took longer than `timeout`.
-            ValueError: if inputs don't fit the signature.
+            ValueError: if inputs don't fit the signature, or groups are not
+                among those of the sets.
         """
         name = signature or self.signature
-        given = {"seed": seed, "num_samples": num_samples}
-        controls = {n: v for n, v in given.items() if v is not None}
+        controls = controls_of(
+            {"seed": seed, "num_samples": num_samples},
+            {
+                "groups": groups,
+                "sample_weight": sample_weight,
+                "uniforms": uniforms,
+            },
+        )
         try:
             chosen, inputs = self._arranged(name, x, controls)
         except (LookupError, ValueError):
@@ -206,7 +227,9 @@ class TFServingClient:
             )
         inputs = arrange(known[name], x, controls)
         missing = set(known[name].inputs) - set(inputs)
-        if missing and not self._transport.fills_in_defaults:
+        if self._transport.fills_in_defaults:
+            missing -= set(CONTROLS)
+        if missing:
             raise ValueError(
                 f"Signature {name!r} needs {sorted(missing)} too, as arguments "
                 f"of `predict`. It takes {describe(known[name].inputs)}"

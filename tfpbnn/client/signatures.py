@@ -12,6 +12,12 @@ from tfpbnn.base.types import Array
 
 # Inputs that say how to draw, rather than what of.
 CONTROLS = ("num_samples", "seed")
+# What conformal sets and intervals are asked with, of one or each output.
+CONFORMAL = (
+    "conformal_groups",
+    "conformal_sample_weight",
+    "conformal_uniforms",
+)
 _KINDS = {"f": "biuf", "i": "biu", "u": "biu", "b": "b"}
 
 
@@ -29,8 +35,12 @@ class Signature:
 
     @property
     def features(self) -> list[str]:
-        """These are the inputs other than `seed` and `num_samples`."""
-        return [name for name in self.inputs if name not in CONTROLS]
+        """These are the inputs that the model itself takes."""
+        return [
+            name
+            for name in self.inputs
+            if name not in CONTROLS and not name.endswith(CONFORMAL)
+        ]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -83,6 +93,28 @@ def _describe(spec: tf.TensorSpec) -> str:
     return f"{spec.dtype.name} {shape}"
 
 
+def controls_of(
+    given: Mapping[str, Any], conformal: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Names the inputs beside features that are given, as signatures do.
+
+    Args:
+        given: `CONTROLS`, by name; None for those that are not given.
+        conformal: what conformal sets need, or dicts of it by outputs.
+    """
+    found = dict(given)
+    for kind, value in conformal.items():
+        by_output = isinstance(value, Mapping)
+        parts = (
+            {f"{output}_": part for output, part in value.items()}
+            if by_output
+            else {"": value}
+        )
+        for prefix, part in parts.items():
+            found[f"{prefix}conformal_{kind}"] = part
+    return {name: value for name, value in found.items() if value is not None}
+
+
 def arrange(
     signature: Signature, x: Any, controls: Mapping[str, Any]
 ) -> dict[str, Array]:
@@ -91,7 +123,7 @@ def arrange(
     Args:
         signature: what they must fit.
         x: an array, if there is one input; or a dict of arrays by name.
-        controls: `seed` and `num_samples`, if given.
+        controls: the other inputs that are given, by name.
 
     Raises:
         ValueError: if names, shapes or dtypes don't fit.
@@ -129,14 +161,18 @@ def arrange(
 def _fit_controls(
     signature: Signature, controls: Mapping[str, Any], rows: int
 ) -> dict[str, Array]:
-    """Makes one `seed` or `num_samples` for all rows one for each."""
+    """Makes one number or name for all rows one for each."""
     arrays = {}
     for name, value in controls.items():
         if name not in signature.inputs:
+            of = (
+                "signatures `seeded` or `dynamic`"
+                if name in CONTROLS
+                else "signatures with conformal sets or intervals that need it"
+            )
             raise ValueError(
-                f"`{name}` is an input of the signatures `seeded` or `dynamic` "
-                f"of an export. This signature takes "
-                f"{describe(signature.inputs)}"
+                f"`{name}` is an input of the {of} of an export. This "
+                f"signature takes {describe(signature.inputs)}"
             )
         spec = signature.inputs[name]
         if np.ndim(value) == 0 and spec.shape.rank == 1:
@@ -144,7 +180,7 @@ def _fit_controls(
         arrays[name] = _fit(spec, value)
         if arrays[name].ndim and len(arrays[name]) != rows:
             raise ValueError(
-                f"`{name}` must be one number, or one for each of the {rows} "
+                f"`{name}` must be one value, or one for each of the {rows} "
                 f"rows. Received: {len(arrays[name])} of them"
             )
     return arrays

@@ -25,8 +25,8 @@ from tfpbnn.exporting.formats import (
 from tfpbnn.exporting.graphs.cutting import needed_for_outputs
 from tfpbnn.exporting.graphs.draws import ExportedDraws
 from tfpbnn.exporting.graphs.fixed import FixedDraws
-from tfpbnn.exporting.signatures import conformal as conformals
 from tfpbnn.exporting.signatures import warmups
+from tfpbnn.exporting.signatures.conformal import Answers
 from tfpbnn.exporting.signatures.inputs import inputs_of
 from tfpbnn.exporting.signatures.signatures import Signatures
 from tfpbnn.likelihoods import Likelihood
@@ -109,7 +109,11 @@ def export(
             `conformal_sets` `[B, K]`, 1 for labels that are in and 0 for
             others; of numbers `conformal_lower` and `conformal_upper`, `[B,
             k]`. Fit it to what `tfpbnn.predict` gives of this posterior by as
-            many draws; for `deterministic` by `draws="mean"`.
+            many draws; for `deterministic` by `draws="mean"`. What `sets` and
+            `interval` are asked with is an input of each row:
+            `conformal_groups`, `conformal_sample_weight`, and for randomized
+            sets of fixed draws or one pass `conformal_uniforms`, numbers from 0
+            to 1. Rows of an unknown group are answered with NaN.
         seed: of fixed draws.
         max_bytes: what fixed draws may take.
         card: more entries for the `model_card.json` that is written beside the
@@ -146,29 +150,27 @@ def export(
     drawn = ExportedDraws(function, inputs, num_samples)
     _check_random(posterior, function, arguments)
     outputs = _likelihoods(posterior, drawn.spec, loss)
-    predictors = conformals.predictors(conformal, outputs, arguments.signatures)
+    _check_maps(outputs, arguments)
+    answers = Answers(conformal, outputs, drawn.spec, arguments)
     levels = arguments.quantiles
     with _traceable(posterior, arguments) as at_once:
         fixed = None
         if draws == "fixed":
             key = random.as_key(random.any_seed() if seed is None else seed)
             fixed = FixedDraws(drawn, inputs, key, max_bytes, at_once)
-        made = Signatures(inputs, drawn, fixed, outputs, levels, predictors)
+        made = Signatures(inputs, drawn, fixed, outputs, levels, answers)
         traced = {name: made.traced(name) for name in arguments.signatures}
     settings = {
         "num_samples": drawn.num_samples,
         "draws": draws,
         "quantiles": list(levels),
-        "conformal": {
-            name: {"class": type(one).__name__, "coverage": one.coverage}
-            for name, one in predictors.items()
-        },
+        "conformal": answers.described(),
     }
     about = cards.model_card(posterior, outputs, traced, settings, card or {})
     with place.appearing() as new:
         _write(new, arguments, traced, posterior, about)
         if requests is not None and format == "savedmodel":
-            records = _records(requests, traced)
+            records = _records(requests, traced, answers)
             warmups.write(new, os.path.basename(place.folder), records)
 
 
@@ -223,6 +225,23 @@ def _likelihoods(
     return dict(zip(names, found, strict=True))
 
 
+def _check_maps(
+    outputs: Mapping[str, Likelihood | None], arguments: Arguments
+) -> None:
+    """Raises if a format lacks what calibrated distributions need."""
+    for name, one in outputs.items():
+        if one is None or arguments.format == "savedmodel":
+            continue
+        if one.of_mixture is not None and not one.is_classification:
+            raise ValueError(
+                f'`format` must be "savedmodel" for the output {name!r}, whose '
+                "moments are integrals over the quantiles that "
+                f"{one.of_mixture!r} maps. Received: "
+                f'format="{arguments.format}", which has no operations for '
+                "quantiles. Calibrate it by Scale, or serve a SavedModel"
+            )
+
+
 def _not_flat(spec: Any) -> ValueError:
     shapes = keras.tree.map_structure(lambda t: tuple(t.shape), spec)
     return ValueError(
@@ -260,13 +279,15 @@ def _write(
 
 
 def _records(
-    requests: dict[str, Array], traced: Mapping[str, Any]
+    requests: dict[str, Array], traced: Mapping[str, Any], answers: Answers
 ) -> dict[str, dict[str, Array]]:
     """Returns a request for each signature, but what servers may refuse."""
     count = len(next(iter(requests.values())))
     seeds: dict[str, Array] = {"seed": np.zeros(count, np.int64)}
     return {
-        name: requests | (seeds if name == "seeded" else {})
+        name: requests
+        | (seeds if name == "seeded" else {})
+        | answers.example(name, count)
         for name in traced
         if name != "dynamic"
     }

@@ -166,8 +166,9 @@ class Likelihood(keras.losses.Loss):
         """Makes a likelihood whose predictions are calibrated, by a map.
 
         Args:
-            recalibration: a fitted calibrator of `tfpbnn.calibration`; None to
-                take one away.
+            recalibration: a fitted calibrator of `tfpbnn.calibration`, with
+                those that it was fitted over, in place of what is there; None
+                to take that away.
 
         Raises:
             ValueError: if it is not fitted, or is for another kind of targets.
@@ -175,7 +176,7 @@ class Likelihood(keras.losses.Loss):
         if recalibration is not None:
             recalibration.check(self)
         other = copy.copy(self)
-        other.recalibration = recalibration
+        other.recalibration = copy.copy(recalibration)  # which may be refitted
         return other
 
     @property
@@ -211,9 +212,8 @@ class Likelihood(keras.losses.Loss):
         found = self._marginals(
             *tf.split(outputs, self.params_size(1), axis=-1)
         )
-        if self.recalibration is None:
-            return found
-        return self.recalibration.noise(found)
+        after = self.recalibration
+        return found if after is None else after.noise(found)
 
     def distribution(self, outputs: Tensor) -> Any:
         """Makes the TFP distribution of an example, of event shape `[k]`.

@@ -1,5 +1,6 @@
 """Defines likelihoods of class labels."""
 
+import abc
 from typing import Any
 
 import tensorflow as tf
@@ -39,6 +40,16 @@ class _Labels(Likelihood):
                 "model in a softmax or sigmoid, or compile it with a loss of "
                 "from_logits=True"
             )
+
+    @abc.abstractmethod
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Returns the logits of one draw, before any recalibration."""
+
+    def calibrated_logits(self, outputs: Tensor) -> Tensor:
+        """Returns the logits of one draw, before one of the mixture."""
+        found = self.logits(outputs)
+        after = self.recalibration
+        return found if after is None else after.logits(found)
 
     def get_config(self) -> Config:
         return super().get_config() | {"from_logits": self.from_logits}
@@ -163,8 +174,7 @@ class Categorical(_Labels):
         They are those of one draw, before a recalibration of the mixture.
         """
         if self.recalibration is not None:
-            logits = self.recalibration.logits(self.logits(outputs))
-            return tf.nn.log_softmax(logits)
+            return tf.nn.log_softmax(self.calibrated_logits(outputs))
         logits = self.logits(outputs)
         return tf.nn.log_softmax(logits) if self.from_logits else logits
 
@@ -209,7 +219,7 @@ class Bernoulli(_Labels):
     def _marginals(self, *parameters: Tensor) -> Any:
         (values,) = parameters
         if self.recalibration is not None:
-            logits = self.recalibration.logits(self.logits(values))
+            logits = self.calibrated_logits(values)
             return tfp.distributions.Bernoulli(logits=logits)
         if self.from_logits:
             return tfp.distributions.Bernoulli(logits=values)

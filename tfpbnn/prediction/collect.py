@@ -13,7 +13,7 @@ from tfpbnn.base.padding import joined, joined_masks
 from tfpbnn.base.types import Array, Tree
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.prediction import averages
-from tfpbnn.prediction.results import classification
+from tfpbnn.prediction.results import classification, recalibrated
 from tfpbnn.prediction.results.base import Predictive
 from tfpbnn.prediction.results.classification import ClassificationPredictive
 from tfpbnn.prediction.results.regression import RegressionPredictive
@@ -195,7 +195,7 @@ class Collector:
                 "don't tell. Received: keep_draws=False"
             )
         if mapped is not None:  # not before all draws are averaged over
-            likelihood = likelihood.recalibrated(None)
+            likelihood = recalibrated.of_draws(likelihood)
         p = _kind(likelihood)(outputs, likelihood)
         return p.num_samples, p.summaries
 

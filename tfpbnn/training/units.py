@@ -1,4 +1,4 @@
-"""Warns of targets in units that the loss was not adapted to."""
+"""Warns of losses that are not made for the targets or weights to come."""
 
 import warnings
 import weakref
@@ -28,7 +28,8 @@ def warn(model: keras.Model, given: Mapping[str, Any]) -> None:
     These are array targets far from standardized under a loss that could have
     been adapted to them, or that assumes how noisy they are, and metrics under
     a loss that was adapted, since Keras gives them the outputs as they are, in
-    standardized units.
+    standardized units. A loss that is calibrated is warned of too, since its
+    map is not one of the weights to come.
 
     Args:
         model: a compiled model.
@@ -58,10 +59,24 @@ def _of_output(of: str, loss: Any, y: Any, metrics: Any) -> list[str]:
     """Describes what is to be said of one output."""
     values = _values(y)
     likelihood = _likelihood(loss, values)
-    if likelihood is None or not likelihood.is_location_scale:
+    if likelihood is None:
         return []
-    texts = _far(of, likelihood, values), _metrics(of, loss, metrics)
+    texts = [_calibrated(of, likelihood)]
+    if likelihood.is_location_scale:
+        texts += [_far(of, likelihood, values), _metrics(of, loss, metrics)]
     return [text for text in texts if text]
+
+
+def _calibrated(of: str, likelihood: Likelihood) -> str:
+    """Describes a calibrator, which is that of other weights soon."""
+    after = likelihood.recalibration
+    if after is None:
+        return ""
+    return (
+        f"The loss{of} is calibrated by {after!r}, which was "
+        "fitted to the model as it is now. Once it is trained on, calibrate it "
+        "anew; train it with `loss.recalibrated(None)`"
+    )
 
 
 def _values(y: Any) -> Array | None:

@@ -50,7 +50,7 @@ class Mixed(Recalibration):
     def check(self, likelihood):
         pass
 
-    def logits(self, logits):
+    def _logits(self, logits):
         size = logits.shape[-1]
         matrix = np.eye(size) * 1.5 + 0.3 * np.arange(size)
         return tf.linalg.matvec(tf.constant(matrix, logits.dtype), logits) + 0.2

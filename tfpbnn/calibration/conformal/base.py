@@ -2,61 +2,27 @@
 
 import abc
 import math
-from typing import Any, NamedTuple, TypeVar
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeVar
 
 import numpy as np
+import tensorflow as tf
 
 from tfpbnn.base import checks
 from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.calibration.base import check_prediction
+from tfpbnn.calibration.conformal import requests
 from tfpbnn.calibration.conformal.files import Saved
 from tfpbnn.calibration.conformal.made_by import MadeBy
+from tfpbnn.calibration.conformal.requests import Asked
+from tfpbnn.calibration.conformal.scores import Scores, least_rows
 from tfpbnn.prediction.results import Predictive
 from tfpbnn.prediction.results.targets import scored, weights_of
 
 ConformalT = TypeVar("ConformalT", bound="Conformal")
 # Group of all rows, where there are no groups.
 _ALL = "all"
-
-
-class Scores(NamedTuple):
-    """The scores of held-out targets, of one group.
-
-    Attributes:
-        values: in ascending order, `[n]`.
-        mass: the cumulated weights, `[n]`.
-    """
-
-    values: Array
-    mass: Array
-
-    @classmethod
-    def of(cls, values: Array, weights: Array) -> "Scores":
-        """Orders scores, with their weights."""
-        order = np.argsort(values, kind="stable")
-        return cls(values[order], np.cumsum(weights[order]))
-
-    def threshold(self, coverage: Any, weights: Any = 1.0) -> Array:
-        """Finds the score that a share `coverage` of new ones does not exceed.
-
-        The new row is taken to be one more of them, of a score that may be
-        anything: this is what makes the coverage hold for few rows too.
-
-        Args:
-            coverage: the share of rows; below 0 nothing is covered, and where
-                there are too few scores the threshold is infinite.
-            weights: the weights of the new rows.
-        """
-        wanted = np.asarray(coverage) * (self.mass[-1] + np.asarray(weights))
-        # Less a rounding error, or 0.9 * 10 would be more than 9.
-        place = np.searchsorted(self.mass, wanted * (1 - 1e-12))
-        values: Array = np.append(self.values, np.inf)
-        return np.where(wanted > 0, values[place], -np.inf)
-
-
-def least_rows(coverage: float) -> int:
-    """Computes the smallest number of held-out rows for a coverage."""
-    return math.ceil(round(coverage / (1 - coverage), 9))
 
 
 class Conformal(Saved, abc.ABC):
@@ -71,12 +37,17 @@ class Conformal(Saved, abc.ABC):
 
     Attributes:
         coverage: that `fit` was given.
+        needs_quantiles: whether it is made of quantiles of predictions.
     """
+
+    needs_quantiles: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.coverage = math.nan
         self.scores: dict[str, list[Scores]] | None = None
         self.is_weighted = self.is_grouped = self.by_class = False
+        # What new rows must bring, by name.
+        self.asked: dict[str, Asked] = {}
         # None in files that do not say it.
         self.made_by: MadeBy | None = None
 
@@ -102,43 +73,78 @@ class Conformal(Saved, abc.ABC):
 
     def _check(self, predictive: Predictive) -> None:
         """Raises if predictions are not such as those in `fit`."""
+        check_prediction(predictive)
         self._check_kind(predictive)
         self._check_numbers(predictive)
         if self.made_by is not None:
             self.made_by.check(MadeBy.of(predictive))
 
     @abc.abstractmethod
-    def answers(self, predictive: Any) -> dict[str, Tensor]:
+    def _answers(
+        self, predictive: Any, limits: Tensor, share: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Makes `answers` of the largest scores inside, `[B, ..., k]`."""
+
+    def answers(
+        self, predictive: Any, given: Mapping[str, Tensor], share: Any = None
+    ) -> dict[str, Tensor]:
         """Makes sets or intervals in a graph, for exports.
 
         Args:
             predictive: predictions of B rows in tensors: with a `likelihood`,
                 `outputs_shape`, `mean`, `stddev`, and `interval(level)`.
+            given: what the rows of the request bring, as `asks` names it.
+            share: for randomized sets, random numbers `[B, ..., 1]`; None to
+                take those that the request brings.
 
         Returns:
             Tensors by name: "sets" `[B, ..., K]`, of 1 and 0; or "lower" and
-            "upper", `[B, ..., k]` each.
+            "upper", `[B, ..., k]` each. They are NaN where a group is unknown,
+            or a number is out of its range.
         """
-
-    def check_answers(self) -> None:
-        """Raises if a graph can't give the sets of rows."""
-        self._fitted()
-        if self.is_weighted or (self.is_grouped and not self.by_class):
-            raise ValueError(
-                "`conformal` must be fitted without weights, and without "
-                "groups but those of labels, to be exported: requests bring "
-                f"neither. Received: {self!r}, which was fitted with some"
-            )
-
-    def limits(self, predictive: Any) -> Array:
-        """Finds the largest score inside of all rows, `[k]` or `[K]`."""
         self._check_kind(predictive)
         if self.made_by is not None:
             self.made_by.check(MadeBy.of(predictive))
-        scores = self._fitted()
-        if self.by_class:
-            return self._by_class(predictive, self.coverage, np.ones(()))
-        return np.stack([one.threshold(self.coverage) for one in scores[_ALL]])
+        limits, valid = requests.limits(self, predictive, given)
+        if share is None and "uniforms" in given:
+            share = given["uniforms"][..., tf.newaxis]
+            inside = (share >= 0) & (share <= 1)
+            valid = inside if valid is None else valid & inside
+        found = self._answers(predictive, limits, share)
+        if valid is None:
+            return found
+        nan = tf.constant(math.nan, predictive.mean.dtype)
+        return {name: tf.where(valid, y, nan) for name, y in found.items()}
+
+    def asks(self, with_uniforms: bool) -> dict[str, Asked]:
+        """Says what each row of a request must bring, by name.
+
+        Args:
+            with_uniforms: whether random numbers are to come with the rows.
+
+        Raises:
+            ValueError: if it is not fitted, or to groups that can't be served.
+        """
+        self._fitted()
+        found = dict(self.asked)
+        if self.is_weighted:  # in files from before, these say nothing of it
+            found.setdefault("sample_weight", Asked("float32", False))
+        if self.is_grouped and not self.by_class:
+            found.setdefault("groups", Asked("string", False))
+        if "groups" in found and not found["groups"].dtype:
+            raise ValueError(
+                "`conformal` must be fitted to groups that are texts, whole "
+                "numbers or booleans to be exported. Received: "
+                f"{self!r}, fitted to the groups {sorted(self._fitted())[:5]}"
+            )
+        if with_uniforms and self.is_randomized:
+            found["uniforms"] = Asked("float32", True)
+        return found
+
+    @property
+    def is_randomized(self) -> bool:
+        """Whether new rows need random numbers of their own."""
+        return False
 
     def fit(
         self: ConformalT,
@@ -192,6 +198,11 @@ class Conformal(Saved, abc.ABC):
             groups is not None,
         )
         self.by_class = isinstance(groups, str) and groups == "class"
+        self.asked = {}
+        if groups is not None and not self.by_class:
+            self.asked["groups"] = Asked.of(groups)
+        if sample_weight is not None:
+            self.asked["sample_weight"] = Asked.of(sample_weight, "float32")
         weights = np.ones(len(found)) if weights is None else np.ravel(weights)
         self.scores = {
             str(name): [
@@ -329,6 +340,7 @@ class Conformal(Saved, abc.ABC):
             "is_weighted": self.is_weighted,
             "is_grouped": self.is_grouped,
             "by_class": self.by_class,
+            "asked": {name: list(one) for name, one in self.asked.items()},
             "made_by": self.made_by and self.made_by._asdict(),
             "scores": {
                 name: [[part.tolist() for part in one] for one in columns]
@@ -347,6 +359,10 @@ class Conformal(Saved, abc.ABC):
             found.is_weighted = fitted["is_weighted"]
             found.is_grouped = fitted["is_grouped"]
             found.by_class = fitted["by_class"]
+            found.asked = {
+                name: Asked(*one)
+                for name, one in fitted.get("asked", {}).items()
+            }
             if (known := fitted.get("made_by")) is not None:
                 found.made_by = MadeBy(**known)
             found.scores = {

@@ -67,12 +67,11 @@ class Intervals(Conformal):
         lower, upper = self._ends(predictive, limits)
         return lower.numpy(), upper.numpy()
 
-    def answers(self, predictive: Any) -> dict[str, Tensor]:
-        limits = self.limits(predictive)
-        limits = tf.constant(limits, predictive.mean.dtype)
-        return dict(
-            zip(("lower", "upper"), self._ends(predictive, limits), strict=True)
-        )
+    def _answers(
+        self, predictive: Any, limits: Tensor, share: Tensor | None
+    ) -> dict[str, Tensor]:
+        lower, upper = self._ends(predictive, limits)
+        return {"lower": lower, "upper": upper}
 
     def _ends(self, predictive: Any, limits: Any) -> tuple[Tensor, Tensor]:
         lower, upper, unit = self._around(predictive)
@@ -168,6 +167,8 @@ class CQR(Intervals):
     Reference:
         [Romano et al., 2019](https://arxiv.org/abs/1905.03222)
     """
+
+    needs_quantiles = True
 
     def __init__(self, level: float | None = None):
         super().__init__()

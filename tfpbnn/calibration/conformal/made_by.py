@@ -1,10 +1,8 @@
 """Tells whether new predictions are made as those that were held out."""
 
-import hashlib
-import json
 from typing import Any, NamedTuple
 
-import keras
+from tfpbnn.calibration.base import digest
 
 
 class MadeBy(NamedTuple):
@@ -26,7 +24,7 @@ class MadeBy(NamedTuple):
         """Reads it off a prediction."""
         likelihood = predictive.likelihood
         return cls(
-            _digest(likelihood.recalibration) if predictive.has_draws else None,
+            digest(likelihood.recalibration) if predictive.has_draws else None,
             predictive.num_samples == 1,
             likelihood.event_size(predictive.outputs_shape[-1]),
         )
@@ -61,11 +59,3 @@ class MadeBy(NamedTuple):
 
 def _pass(made_by: MadeBy) -> str:
     return "one pass" if made_by.is_one_pass else "several draws"
-
-
-def _digest(recalibration: Any) -> str:
-    if recalibration is None:
-        return ""
-    config = keras.saving.serialize_keras_object(recalibration)
-    words = json.dumps(config, sort_keys=True)
-    return hashlib.sha256(words.encode()).hexdigest()[:16]

@@ -89,15 +89,8 @@ class JackknifePlus:
                 coverage; if y is not finite; if a model predicts another shape.
         """
         coverage = checks.open_fraction("coverage", coverage)
-        y = np.asarray(y)
-        data.check_finite("y", y)
+        y = _targets(x, y)
         count = len(y)
-        rows_of = len(keras.tree.flatten(x)[0])
-        if rows_of != count:
-            raise ValueError(
-                "`y` must have one row for each of the inputs. Received: "
-                f"{rows_of} rows of x, {count} of y"
-            )
         folds = count if self.num_folds is None else self.num_folds
         least = max(folds, int(np.ceil(round(coverage / (1 - coverage), 9))))
         if count < least:
@@ -208,6 +201,25 @@ def _unknown(*_: Any) -> Any:
         "`fit_model` must be known to fit. Received: a `JackknifePlus` that "
         "was loaded from a file, which holds no code. Make a new one"
     )
+
+
+def _targets(x: Any, y: Any) -> Array:
+    """Returns the targets, if they are arrays and fit the inputs."""
+    y = np.asarray(y)
+    if y.ndim == 0:
+        raise ValueError(
+            "`y` must be an array of targets, with their inputs in x: the rows "
+            "are put into folds, for which they have to be known. Received: "
+            f"y={y}. Turn a dataset into arrays first"
+        )
+    data.check_finite("y", y)
+    rows_of = len(keras.tree.flatten(x)[0])
+    if rows_of != len(y):
+        raise ValueError(
+            "`y` must have one row for each of the inputs. Received: "
+            f"{rows_of} rows of x, {len(y)} of y"
+        )
+    return y
 
 
 def _rows(x: Any, rows: Array) -> Any:

@@ -6,19 +6,12 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn import random
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.calibration.conformal import shares
 from tfpbnn.calibration.conformal.base import Conformal
 from tfpbnn.likelihoods import Categorical
 from tfpbnn.prediction.results import Predictive
-
-# The constants of SplitMix64, which mixes the bits of a word.
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MIXES = (
-    (np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)),
-    (np.uint64(27), np.uint64(0x94D049BB133111EB)),
-)
 
 
 class LabelSets(Conformal):
@@ -28,13 +21,17 @@ class LabelSets(Conformal):
     which counts as two classes.
     """
 
+    # That of random numbers, where there are some.
+    seed = 0
+
     @abc.abstractmethod
-    def _class_scores(self, p: Tensor, is_new: bool) -> Tensor:
+    def _class_scores(self, p: Tensor, share: Tensor | None) -> Tensor:
         """Computes the score of each class, `[..., K]`, of probabilities.
 
         Args:
             p: the probabilities, `[..., K]`.
-            is_new: whether they are of new rows, rather than held-out ones.
+            share: for randomized sets the share of a label that is counted,
+                `[..., 1]`; else None.
         """
 
     def sets(
@@ -44,14 +41,26 @@ class LabelSets(Conformal):
         groups: Any = None,
         sample_weight: Any = None,
         coverage: float | None = None,
+        seed: Any = None,
+        uniforms: Any = None,
     ) -> Array:
         """Finds the labels that can't be ruled out.
+
+        Randomized sets take a random number for each place. By default it is
+        one of the place and its probabilities, so that sets are the same each
+        time. With a seed, or uniforms, sets are those of an export whose
+        request brings the same.
 
         Args:
             predictive: the predictions of N new rows.
             groups: the groups of these rows, if `fit` had some.
             sample_weight: the weights of these rows, if `fit` had some.
             coverage: another coverage than that of `fit`.
+            seed: for randomized sets an integer, or one for each row `[N]`,
+                which then has the set that it has alone: that of the signature
+                `seeded`.
+            uniforms: for randomized sets, in place of a seed, numbers from 0 to
+                1 for rows or places, which have to be drawn evenly.
 
         Returns:
             Booleans `[N, ..., K]`.
@@ -61,24 +70,44 @@ class LabelSets(Conformal):
         """
         checks.open_fraction.optional("coverage", coverage)
         limits = self.thresholds(predictive, groups, sample_weight, coverage)
-        return self.within(predictive, limits)
+        places = predictive.outputs_shape[:-1]
+        self._check_random(seed, uniforms)
+        share = shares.given(seed, uniforms, self.seed, places)
+        return self.within(predictive, limits, share)
 
-    def within(self, predictive: Predictive, limits: Array) -> Array:
+    def _check_random(self, *numbers: Any) -> None:
+        if not self.is_randomized and any(one is not None for one in numbers):
+            raise ValueError(
+                "`seed` and `uniforms` must be None for sets without random "
+                f"numbers. Received: one of them, for {self!r}"
+            )
+
+    def within(
+        self, predictive: Predictive, limits: Array, share: Any = None
+    ) -> Array:
         """Finds the labels whose scores are within limits, `[N, ..., K]`.
 
         Args:
             predictive: the predictions of N rows.
             limits: the largest scores, `[N, ..., 1]` or `[N, ..., K]`.
+            share: random numbers `[N, ..., 1]`; None for those of `sets`.
         """
-        return self._all_scores(predictive, True).numpy() <= limits
+        scores = self._all_scores(predictive, True, share).numpy()
+        return ~(scores > limits)  # where they are NaN nothing is ruled out
 
-    def answers(self, predictive: Any) -> dict[str, Tensor]:
-        scores = self._all_scores(predictive, True)
-        limits = tf.constant(self.limits(predictive), scores.dtype)
+    def _answers(
+        self, predictive: Any, limits: Tensor, share: Tensor | None
+    ) -> dict[str, Tensor]:
+        scores = self._class_scores(_probabilities(predictive), share)
         return {"sets": tf.cast(scores <= limits, scores.dtype)}
 
-    def _all_scores(self, predictive: Any, is_new: bool) -> Tensor:
-        return self._class_scores(_probabilities(predictive), is_new)
+    def _all_scores(
+        self, predictive: Any, is_new: bool, share: Any = None
+    ) -> Tensor:
+        p = _probabilities(predictive)
+        if share is None and self.is_randomized:
+            share = shares.of_predictions(p.numpy(), 2 * self.seed + is_new)
+        return self._class_scores(p, share)
 
     def _check_kind(self, predictive: Any) -> None:
         likelihood = predictive.likelihood
@@ -143,7 +172,7 @@ class LAC(LabelSets):
         [Sadinle et al., 2019](https://arxiv.org/abs/1609.00451)
     """
 
-    def _class_scores(self, p: Tensor, is_new: bool) -> Tensor:
+    def _class_scores(self, p: Tensor, share: Tensor | None) -> Tensor:
         return 1 - p
 
 
@@ -151,49 +180,26 @@ class _Adaptive(LabelSets):
     """Sets that are filled from the most probable label on."""
 
     randomized: bool
-    seed: int
 
-    def _class_scores(self, p: Tensor, is_new: bool) -> Tensor:
+    @property
+    def is_randomized(self) -> bool:
+        return self.randomized
+
+    def _class_scores(self, p: Tensor, share: Tensor | None) -> Tensor:
         axes = len(p.shape) - 1
         order = tf.argsort(-p, axis=-1, stable=True)
         ordered = tf.gather(p, order, batch_dims=axes)
         # The sum up to a label, less 1: that of the labels after it is exact
         # where it is small, and 0 for the last one.
         scores = -tf.cumsum(ordered, axis=-1, exclusive=True, reverse=True)
-        if self.randomized:
-            share = _shares(p.numpy(), 2 * self.seed + is_new)
-            scores = scores - (1 - share) * ordered
+        if share is not None:
+            scores = scores - (1 - tf.cast(share, p.dtype)) * ordered
         scores = scores + tf.constant(self._penalties(p.shape[-1]), p.dtype)
         ranks = tf.argsort(order, axis=-1)
         return tf.gather(scores, ranks, batch_dims=axes)
 
-    def check_answers(self) -> None:
-        super().check_answers()
-        if self.randomized:
-            raise ValueError(
-                "`conformal` must give the same sets each time to be exported. "
-                f"Received: {self!r}. Fit {type(self).__name__}("
-                "randomized=False)"
-            )
-
     def _penalties(self, size: int) -> Array:
         return np.zeros(size)
-
-
-def _shares(p: Array, seed: int) -> Array:
-    """Draws a share from 0 to 1 for each place, `[..., 1]`.
-
-    It is a number of the place in x and one of its probabilities, added up. So
-    rows that are asked for one by one have shares of their own, and so have
-    rows of one batch that are alike.
-    """
-    bits = np.ascontiguousarray(p, np.float64).view(np.uint64)
-    odd = 2 * np.arange(p.shape[-1], dtype=np.uint64) + np.uint64(1)
-    word = np.sum(bits * odd * _GOLDEN, axis=-1, keepdims=True)
-    for shift, factor in _MIXES:
-        word = (word ^ (word >> shift)) * factor
-    own = (word >> np.uint64(11)) * 2.0**-53
-    return (own + random.uniforms(seed, own.shape)) % 1.0
 
 
 @registry.register("calibration")

@@ -1,7 +1,7 @@
 """An export's signatures are functions of named tensors, batch first."""
 
 import inspect
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import keras
@@ -9,10 +9,10 @@ import tensorflow as tf
 
 from tfpbnn import random
 from tfpbnn.base.types import Tensor
-from tfpbnn.calibration.conformal.base import Conformal
 from tfpbnn.exporting.graphs.draws import ExportedDraws
 from tfpbnn.exporting.graphs.fixed import FixedDraws
-from tfpbnn.exporting.signatures import conformal, summaries
+from tfpbnn.exporting.signatures import summaries
+from tfpbnn.exporting.signatures.conformal import Answered, Answers
 from tfpbnn.exporting.signatures.inputs import Inputs, finite_rows, rows_of
 from tfpbnn.likelihoods import Likelihood
 
@@ -36,7 +36,7 @@ class Signatures:
         fixed: FixedDraws | None,
         outputs: dict[str, Likelihood | None],
         levels: Sequence[float],
-        predictors: Mapping[str, Conformal],
+        conformal: Answers,
     ):
         """Keeps what they are made of.
 
@@ -47,14 +47,14 @@ class Signatures:
             outputs: the likelihood of each output, in their order; of those
                 without one nothing is answered.
             levels: of quantiles.
-            predictors: conformal ones, by outputs that have one.
+            conformal: the sets and intervals that are answered too.
         """
         self._inputs = inputs
         self._draws = draws
         self._fixed = fixed
         self._outputs = outputs
         self._levels = tuple(levels)
-        self._predictors = predictors
+        self._conformal = conformal
         # Signatures that need the same draws share the graph of them.
         self._unseeded = tf.function(self._draw, autograph=False)
 
@@ -68,7 +68,7 @@ class Signatures:
             "deterministic": self._deterministic,
             "seeded": self._seeded,
         }[name]
-        specs = dict(self._inputs.specs)
+        specs = self._specs(name)
         if name == "seeded":
             specs["seed"] = tf.TensorSpec([None], tf.int64, name="seed")
         function = tf.function(
@@ -76,8 +76,20 @@ class Signatures:
         )
         return function.get_concrete_function(**specs)
 
+    def _specs(self, name: str) -> dict[str, tf.TensorSpec]:
+        """Returns what a signature takes of each row, by name."""
+        more = self._conformal.specs(name)
+        if clashes := sorted(set(more) & set(self._inputs.specs)):
+            raise ValueError(
+                "`posterior` must have inputs whose names differ from those "
+                f"that `conformal` needs. Received: the inputs {clashes}. "
+                "Rename them"
+            )
+        return {**self._inputs.specs, **more}
+
     def _serving_default(self, tensors: Named) -> Named:
-        return self._answer(tensors, self._unseeded, "serving_default")
+        key = random.fresh_key
+        return self._answer(tensors, self._unseeded, "serving_default", key)
 
     def _samples(self, tensors: Named) -> Named:
         return self._answer(tensors, self._unseeded, "samples")
@@ -95,11 +107,15 @@ class Signatures:
             x, rows = self._inputs.pack(named), rows_of(named)
             return self._draws.seeded(x, rows, seeds)
 
-        return self._answer(tensors, draw, "seeded")
+        def key() -> Tensor:
+            return random.as_keys(seeds)
+
+        return self._answer(tensors, draw, "seeded", key)
 
     def _dynamic(self) -> Any:
         """Takes the number of draws and the seed as inputs, with defaults."""
-        names = list(self._inputs.specs)
+        of_rows = self._specs("dynamic")
+        names = list(of_rows)
         default = tf.constant(self._draws.num_samples)
 
         def run(*arguments: Tensor) -> Named:
@@ -113,7 +129,7 @@ class Signatures:
                 return self._draws.of_key(x, rows, key, stop)
 
             named = dict(zip(names, tensors, strict=True))
-            return self._answer(named, draw, "dynamic")
+            return self._answer(named, draw, "dynamic", lambda: key)
 
         parameter = inspect.Parameter
         kind = parameter.POSITIONAL_OR_KEYWORD
@@ -126,7 +142,7 @@ class Signatures:
             ]
         )
         specs = [
-            *self._inputs.specs.values(),
+            *of_rows.values(),
             tf.TensorSpec([], tf.int32, name="num_samples"),
             tf.TensorSpec([], tf.int64, name="seed"),
         ]
@@ -151,6 +167,7 @@ class Signatures:
         tensors: Named,
         draw: Callable[[Named], Any],
         signature: str,
+        key: Callable[[], Tensor] | None = None,
     ) -> Named:
         """Returns what a signature gives, by name."""
         summary = _SUMMARIES.get(signature, summaries.summarize)
@@ -163,9 +180,11 @@ class Signatures:
             if likelihood is None:
                 continue
             parts = summary(likelihood, y, self._levels)
-            predictor = self._predictors.get(output)
-            if predictor is not None and conformal.fits(predictor, signature):
-                parts |= conformal.answers(predictor, likelihood, y, parts)
+            if signature != "samples":
+                prediction = Answered(likelihood, y, parts)
+                parts |= self._conformal.of(
+                    output, signature, prediction, tensors, key
+                )
             for kind, tensor in parts.items():
                 name = self._name_of(output, kind)
                 if name in found:

@@ -85,11 +85,7 @@ def _slopes(
 
 def _of_mapped_logits(likelihood: Any, outputs: Tensor) -> Tensor:
     """Computes L of labels whose logits a calibration maps, by the chain."""
-
-    def mapped(z: Tensor) -> Tensor:
-        return likelihood.recalibration.logits(likelihood.logits(z))
-
-    slopes, logits = _slopes(mapped, outputs)
+    slopes, logits = _slopes(likelihood.calibrated_logits, outputs)
     of_logits = type(likelihood)(from_logits=True)
     factor = _FISHER[type(likelihood)](of_logits, logits)
     return tf.linalg.matmul(slopes, factor, transpose_a=True)

@@ -84,6 +84,7 @@ class Predictive(abc.ABC):
         draws: str,
         quantiles: Mapping[float, Array] | None = None,
         mask: Any = None,
+        conformal: Mapping[str, Array] | None = None,
     ) -> SelfT:
         """Makes a prediction that has averages over draws only.
 
@@ -92,9 +93,11 @@ class Predictive(abc.ABC):
             summaries: the averages, as in the property of that name.
             likelihood, draws, mask: as in the constructor.
             quantiles: the known quantiles `[N, k]`, by their level.
+            conformal: see the property of that name.
         """
         self = cls.__new__(cls)
-        self._kept = Averages(num_samples, summaries, dict(quantiles or {}))
+        more = dict(quantiles or {}), dict(conformal or {})
+        self._kept = Averages(num_samples, summaries, *more)
         self.likelihood, self.draws = likelihood, draws
         self.mask = None
         self.mask = mask_of_places(mask, self.outputs_shape[:-1])
@@ -145,15 +148,17 @@ class Predictive(abc.ABC):
             return type(self)(
                 self.outputs[:, rows], self.likelihood, self.draws, mask
             )
-        count, parts, quantiles = self._kept
-        return self.without_draws(
-            count,
-            tuple(part[rows] for part in parts),
-            self.likelihood,
-            self.draws,
-            {level: part[rows] for level, part in quantiles.items()},
-            mask,
-        )
+        count, parts, quantiles, sets = self._kept.of_rows(rows)
+        described = self.likelihood, self.draws, quantiles
+        return self.without_draws(count, parts, *described, mask, sets)
+
+    @property
+    def conformal(self) -> Mapping[str, Array]:
+        """The sets or intervals that a server has answered; else empty.
+
+        They are "sets", booleans `[N, K]`, or "lower" and "upper", `[N, k]`.
+        """
+        return self._kept.conformal if isinstance(self._kept, Averages) else {}
 
     @functools.cached_property
     def summaries(self) -> tuple[Array, ...]:

@@ -20,6 +20,12 @@ from tfpbnn.prediction.results import mixture
 _CHUNK = 2**21
 
 
+def of_draws(likelihood: Likelihood) -> Likelihood:
+    """Makes the likelihood of draws, without what maps their mixture."""
+    found = likelihood.recalibration
+    return likelihood.recalibrated(None if found is None else found.of_draws)
+
+
 def of_yes_or_classes(found: Recalibration, p: Tensor, is_one: bool) -> Tensor:
     """Maps class probabilities `[.., K]`, or `[.., k, 2]` of no and yes.
 
@@ -139,7 +145,7 @@ def _targets(
     """
     found = likelihood.of_mixture
     assert found is not None
-    raw = likelihood.recalibrated(None)
+    raw = of_draws(likelihood)
     marginals = raw.marginals(outputs)
 
     def cdf(y: Tensor) -> Tensor:
@@ -163,7 +169,7 @@ def _log_prob(likelihood: Likelihood, outputs: Tensor, y: Tensor) -> Tensor:
     """
     found = likelihood.of_mixture
     assert found is not None
-    raw = likelihood.recalibrated(None)
+    raw = of_draws(likelihood)
     count = tf.math.log(tf.cast(tf.shape(outputs)[0], outputs.dtype))
 
     def joint(y: Tensor) -> Tensor:

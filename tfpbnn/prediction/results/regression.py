@@ -78,17 +78,11 @@ class RegressionPredictive(Predictive):
         likelihood = self.likelihood.rescale(scale, offset)
         if not isinstance(self._kept, Averages):
             return type(self)(self.outputs, likelihood, self.draws, self.mask)
-        count, (mean, *variances), quantiles = self._kept
         likelihood.event_size(self.outputs_shape[-1])
-        scale, offset = np.asarray(scale), np.asarray(offset)
-        return self.without_draws(
-            count,
-            (scale * mean + offset, *(scale**2 * v for v in variances)),
-            likelihood,
-            self.draws,
-            {level: scale * q + offset for level, q in quantiles.items()},
-            self.mask,
-        )
+        kept = self._kept.rescaled(np.asarray(scale), np.asarray(offset))
+        count, moments, quantiles, ends = kept
+        described = likelihood, self.draws, quantiles
+        return self.without_draws(count, moments, *described, self.mask, ends)
 
     def _log_prob(self, y: Array) -> Array:
         if self.likelihood.of_mixture is None:
