@@ -1,4 +1,4 @@
-"""Calibrated probabilities, against those of torch-uncertainty.
+"""Calibrated probabilities, against those of other packages.
 
 `tests/data/make_calibration.py` makes what is compared with.
 """
@@ -8,6 +8,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from scipy import special
 
 from tests.calibration import made
 from tfpbnn import calibration
@@ -18,6 +19,7 @@ KEPT = json.loads(FILE.read_text())
 # Name: the calibrator, and how far probabilities may be from theirs.
 METHODS = {
     "Temperature": (calibration.Temperature, 5e-5),
+    "VectorScaling": (calibration.VectorScaling, 1e-4),
     "MatrixScaling": (lambda: calibration.MatrixScaling(0, 0), 1e-4),
     "Dirichlet": (lambda: calibration.Dirichlet(0, 0), 1e-4),
     "HistogramBinning": (
@@ -30,10 +32,14 @@ METHODS = {
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_probabilities_are_those_of_torch_uncertainty(name):
+def test_probabilities_are_those_of_torch_uncertainty_or_netcal(name):
     make, tolerance = METHODS[name]
-    found = make().fit_arrays(np.array(KEPT["logits"]), KEPT["labels"])
-    new = made.labels(np.array([KEPT["new"]]))
+    logits, new = np.array(KEPT["logits"]), np.array(KEPT["new"])
+    if name == "VectorScaling":
+        # That of netcal begins with probabilities.
+        logits, new = (special.log_softmax(z, axis=-1) for z in (logits, new))
+    found = make().fit_arrays(logits, KEPT["labels"])
+    new = made.labels(new[np.newaxis])
     probabilities = found.transform(new).probabilities
     expected = np.array(KEPT["expected"][name])
     assert np.abs(new.probabilities - expected).max() > 0.05

@@ -192,6 +192,12 @@ def test_bad_types():
             lambda: metrics.grouping_loss(Y[:2, 0], P[:2, 0], Y[:2]),
             "`y_true` must have 4 or more rows",
         ),
+        (
+            lambda: metrics.grouping_loss(
+                Y[:, 0], P[:, 0], Y, num_bins=50, of="top_label", num_groups=9
+            ),
+            "`num_bins` must be so small",
+        ),
     ],
 )
 def test_bad_options(call, message):
