@@ -249,6 +249,13 @@ def of_data(identity, twice, subclassed, dataset):
         "`y` must have as many rows": lambda: fit(
             identity, X, np.append(Y, 0), **given
         ),
+        "`y` must be an array without masked": lambda: fit(
+            identity, X, np.ma.masked_equal(Y, 0), **given
+        ),
+        "`y` must be an array without": lambda: ood.DEUP().fit(
+            identity, X, np.ma.masked_equal(Y, 0), train=lambda *_: identity
+        ),
+        "`y` must be one array": lambda: fit(identity, X, {"a": Y}, **given),
         "`y` must be in the batches": lambda: fit(identity, dataset, Y),
         "`sample_weight` must be one": lambda: fit(
             identity, X, sample_weight=-np.ones(N), **given
