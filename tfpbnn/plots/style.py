@@ -92,7 +92,7 @@ def finish(
 
 def check_finite(name: str, values: Any) -> None:
     """Raises if a number is NaN or infinite, which no figure shows."""
-    count = np.sum(~np.isfinite(values))
+    count = int(np.sum(~np.isfinite(values)))
     if count:
         raise ValueError(
             f"`{name}` must have finite numbers. Received: {count} that are "

@@ -49,15 +49,15 @@ def headline(section: Section, scores: dict[str, Score]) -> str:
 
 
 def _headline_of_labels(section: Section) -> str:
-    found = _top(section)
-    sure = found[0] >= _SURE
-    every = _confidence(*found)
+    places = _top(section)
+    sure = places[0] >= _SURE
+    every = _confidence(*places)
     if sure.sum() < 10:
         return (
             f"On average it says {_percent(every.said)}, and is right "
             f"{_percent(every.right)} of the time."
         )
-    found = _confidence(*(part[sure] for part in found))
+    found = _confidence(*(part[sure] for part in places))
     return (
         f"When it says {_SURE:.0%} or more (on average {_percent(found.said)}; "
         f"{found.num_labels} of {every.num_labels}), it is right "
@@ -206,6 +206,6 @@ def _confidence(
     off = each * (top - right - (said - share))
     by_row = np.bincount(np.unique(row, return_inverse=True)[1], off)
     # Where all are right they don't tell how they vary; what was said does.
-    least = np.sum(each**2 * top * (1 - top))
+    least = float(np.sum(each**2 * top * (1 - top)))
     error = np.sqrt(max(np.sum(by_row**2), least))
     return Confidence(float(said), float(share), len(top), float(error))
