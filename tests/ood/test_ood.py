@@ -168,15 +168,15 @@ def test_deup_knows_where_a_sure_model_is_wrong(tmp_path):
 
 
 def test_deup_by_cross_fitting():
-    seen = []
+    seen, model = [], sinusoid()
 
     def train(x, y):
         seen.append(len(x))
-        return sinusoid()
+        return model
 
     x = RNG.uniform(-1, 1, size=(60, 1)).astype("float32")
     score = ood.DEUP(num_samples=2, num_trees=3)
-    score.fit(sinusoid(), x, x[:, 0], train=train, folds=3)
+    score.fit(model, x, x[:, 0], train=train, folds=3)
     assert seen == [40, 40, 40]
     assert score.score(x).shape == (60,)
 

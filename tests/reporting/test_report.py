@@ -135,10 +135,10 @@ def off(p, y):
 
 def test_a_right_prediction_is_seldom_called_wrong(tmp_path):
     """At most 1 in 20 is; 8 or more of 60 would be 1 in 40,000 (binomial)."""
-    wrong = 0
+    wrong, p = 0, of_numbers()
     for seed in range(60):
         y = OUTPUTS[0, :, 0] + np.random.default_rng(seed).normal(size=N)
-        wrong += bool(off(of_numbers(), y))
+        wrong += bool(off(p, y))
     assert wrong < 8
 
 
