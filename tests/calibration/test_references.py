@@ -1,7 +1,7 @@
 """Calibrated probabilities, sets and intervals against other packages.
 
-`tests/data/make_calibration.py` makes what torch-uncertainty says, and
-`make_conformal.py` what MAPIE and crepes do.
+`tests/data/make_calibration.py` makes what torch-uncertainty and netcal say,
+and `make_conformal.py` what MAPIE and crepes do.
 """
 
 import json
@@ -9,6 +9,7 @@ import pathlib
 
 import numpy as np
 import pytest
+from scipy import special
 
 from tests.calibration import made
 from tfpbnn import calibration
@@ -22,6 +23,7 @@ HELD, NEW = slice(0, CONFORMAL["rows"]), slice(CONFORMAL["rows"], None)
 # Name: the calibrator, and how far probabilities may be from theirs.
 METHODS = {
     "Temperature": (calibration.Temperature, 5e-5),
+    "VectorScaling": (calibration.VectorScaling, 1e-4),
     "MatrixScaling": (lambda: calibration.MatrixScaling(0, 0), 1e-4),
     "Dirichlet": (lambda: calibration.Dirichlet(0, 0), 1e-4),
     "HistogramBinning": (
@@ -34,10 +36,14 @@ METHODS = {
 
 
 @pytest.mark.parametrize("name", METHODS)
-def test_probabilities_are_those_of_torch_uncertainty(name):
+def test_probabilities_are_those_of_torch_uncertainty_or_netcal(name):
     make, tolerance = METHODS[name]
-    found = make().fit_arrays(np.array(KEPT["logits"]), KEPT["labels"])
-    new = made.labels(np.array([KEPT["new"]]))
+    logits, new = np.array(KEPT["logits"]), np.array(KEPT["new"])
+    if name == "VectorScaling":
+        # That of netcal begins with probabilities.
+        logits, new = (special.log_softmax(z, axis=-1) for z in (logits, new))
+    found = make().fit_arrays(logits, KEPT["labels"])
+    new = made.labels(new[np.newaxis])
     probabilities = found.transform(new).probabilities
     expected = np.array(KEPT["expected"][name])
     assert np.abs(new.probabilities - expected).max() > 0.05

@@ -1,8 +1,8 @@
-"""Makes calibration.json: logits, and what another package makes of them.
+"""Makes calibration.json: logits, and what other packages make of them.
 
 It runs in an environment of its own, with the extra `bench`:
 
-    pip install numpy torch torchvision torch-uncertainty lightning
+    pip install numpy netcal torch torchvision torch-uncertainty lightning
     python tests/data/make_calibration.py
 """
 
@@ -11,6 +11,7 @@ import pathlib
 
 import numpy as np
 import torch
+from netcal.scaling import LogisticCalibration
 from torch.utils.data import DataLoader, TensorDataset
 from torch_uncertainty import post_processing
 
@@ -48,17 +49,32 @@ def calibrated(method, logits, labels, new):
         return torch.softmax(scaler(torch.tensor(new)), dim=-1).numpy()
 
 
+def vector_scaled(logits, labels, new):
+    """Computes those of vector scaling by netcal, of log-probabilities.
+
+    That of torch-uncertainty has no offsets.
+    """
+    held_out, new = (
+        torch.softmax(torch.tensor(part), dim=-1).numpy()
+        for part in (logits, new)
+    )
+    scaler = LogisticCalibration().fit(held_out, labels)
+    return scaler.transform(new)
+
+
 if __name__ == "__main__":
     torch.set_default_dtype(torch.float64)
     logits, labels = inputs()
     held_out = logits[:ROWS], labels[:ROWS]
+    expected = {
+        name: calibrated(name, *held_out, logits[ROWS:]) for name in METHODS
+    } | {"VectorScaling": vector_scaled(*held_out, logits[ROWS:])}
     kept = {
         "logits": held_out[0].tolist(),
         "labels": held_out[1].tolist(),
         "new": logits[ROWS:].tolist(),
         "expected": {
-            name: calibrated(name, *held_out, logits[ROWS:]).round(8).tolist()
-            for name in METHODS
+            name: found.round(8).tolist() for name, found in expected.items()
         },
     }
     path = pathlib.Path(__file__).with_name("calibration.json")

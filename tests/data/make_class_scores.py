@@ -2,7 +2,7 @@
 
 It runs in an environment of its own, with the extra `bench`:
 
-    pip install numpy netcal relplot torch torch-uncertainty lightning
+    pip install numpy netcal relplot glest torch torch-uncertainty lightning
     python tests/data/make_class_scores.py
 """
 
@@ -12,10 +12,13 @@ import pathlib
 import numpy as np
 import relplot
 import torch
+from glest import GLEstimator, Partitioner
 from netcal.metrics import ECE, MCE
+from sklearn.tree import DecisionTreeRegressor
 from torch_uncertainty.metrics import classification, segmentation
 
 ROWS, DRAWS, CLASSES, SIDE = 60, 5, 3, 6
+LEVELS, GROUPS = 5, 8
 
 
 def inputs():
@@ -30,6 +33,23 @@ def inputs():
         "sets": rng.random((ROWS, CLASSES)) < 0.6,
         "pixels": rng.dirichlet(np.ones(CLASSES), (2, SIDE, SIDE)),
         "pixel_labels": rng.integers(0, CLASSES, (2, SIDE, SIDE)),
+        **groups(),
+    }
+
+
+def groups():
+    """Makes rows of few confidences, whose features tell who is right.
+
+    Rows of one confidence fill a bin, within which confidences tell nothing.
+    """
+    rng = np.random.default_rng(1)
+    confidence = np.repeat(np.linspace(0.5, 0.9, LEVELS), 4 * GROUPS)
+    features = rng.normal(size=(len(confidence), 2))
+    truth = np.clip(confidence + 0.2 * np.sign(features[:, 0]), 0, 1)
+    return {
+        "confidence": confidence,
+        "features": features,
+        "is_right": (rng.random(len(confidence)) < truth).astype(int),
     }
 
 
@@ -65,6 +85,26 @@ def of_probabilities(x):
     return found
 
 
+def grouping_loss(x):
+    """Finds groups by one half of the rows, measures by the other.
+
+    It is half of the authors', who score both "yes" and "no", and without
+    what they take off for confidences that differ within a bin.
+    """
+    rows = x["features"], x["is_right"], x["confidence"]
+    order = np.random.default_rng(0).permutation(len(x["is_right"]))
+    learn, measure = np.split(order, 2)
+    tree = DecisionTreeRegressor(max_leaf_nodes=GROUPS, random_state=0)
+    found = GLEstimator(
+        rows[2][learn],
+        Partitioner(tree, "apply", np.linspace(0.45, 0.95, LEVELS + 1)),
+    )
+    found.fit(
+        *(part[learn] for part in rows[:2]), [part[measure] for part in rows]
+    )
+    return (found.GL_uncorrected() - found.GL_bias()) / 2
+
+
 def of_others(x):
     """Scores draws, sets and pixels."""
     by_row = np.swapaxes(x["draws"], 0, 1)
@@ -81,6 +121,7 @@ def of_others(x):
         "mean_iou": value(
             segmentation.MeanIntersectionOverUnion(num_classes=CLASSES), *flat
         ),
+        "grouping": grouping_loss(x),
         "pavpu": value(
             segmentation.PAvPU(4, acc_threshold=0.4, unc_threshold=0.4),
             first,

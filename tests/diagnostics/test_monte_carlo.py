@@ -5,7 +5,7 @@ import pytest
 from scipy import special, stats
 
 from tests.statistics import FALSE_FAIL
-from tfpbnn import diagnostics, likelihoods
+from tfpbnn import calibration, diagnostics, likelihoods
 from tfpbnn.prediction.results.classification import ClassificationPredictive
 from tfpbnn.prediction.results.regression import RegressionPredictive
 
@@ -30,6 +30,18 @@ QUANTITIES = {
     "variance": lambda p: p.variance,
     "entropy": lambda p: p.predictive_entropy,
     "mutual_information": lambda p: p.predictive_entropy - p.expected_entropy,
+}
+
+# Which are calibrated as mixtures, and no draw by itself.
+MAPS = {
+    "classes": lambda: calibration.Isotonic().fit_arrays(
+        RNG.normal(size=(60, 3)), RNG.integers(0, 3, 60)
+    ),
+    "normal": lambda: calibration.IsotonicQuantiles().fit_arrays(
+        np.repeat(RNG.normal(size=(60, 1)), 4, axis=1) / 4,
+        RNG.normal(size=(60, 2)),
+        likelihood=likelihoods.Normal(),
+    ),
 }
 
 
@@ -66,6 +78,20 @@ def test_leaves_each_draw_out(kind):
     found = diagnostics.monte_carlo_error(p, "nll", y)
     expected = jackknife(p, lambda p: p.nll(y))
     np.testing.assert_allclose(found, expected, rtol=1e-8)
+
+
+@pytest.mark.parametrize("kind", MAPS)
+def test_calibrated_mixtures(kind):
+    plain, y = made(kind, (3, 1)), targets(kind)[:1]
+    p = type(plain)(plain.outputs, plain.likelihood.recalibrated(MAPS[kind]()))
+    for name in QUANTITIES if kind == "classes" else ("mean",):
+        found = diagnostics.monte_carlo_error(p, name)
+        expected = jackknife(p, QUANTITIES[name])
+        np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-12)
+    found = diagnostics.monte_carlo_error(p, "nll", y)
+    expected = jackknife(p, lambda p: p.nll(y))
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
+    assert found != diagnostics.monte_carlo_error(plain, "nll", y)
 
 
 def test_the_error_of_a_mean_is_the_usual_one():

@@ -155,6 +155,19 @@ def test_bad_input(y, p, options, message):
             score(y, p, **options)
 
 
+@pytest.mark.parametrize("name", [*LABELLED, "disagreement", "variation_ratio"])
+def test_predictions_that_failed(name):
+    """A NaN is the greatest of nothing, and no label."""
+    failed = np.where(HIDDEN[..., np.newaxis], np.nan, LOGITS)
+    p = ClassificationPredictive(np.repeat(failed, 2, 0), Categorical())
+    score = LABELLED.get(name) or getattr(metrics, name)
+    args = (Y, p) if name in LABELLED else (p,)
+    with pytest.raises(ValueError, match="`y_pred` must be finite"):
+        score(*args)
+    seen = np.where(HIDDEN, 0.0, 1.0)
+    assert np.all(np.isfinite(score(*args, sample_weight=seen)))
+
+
 def test_bad_types():
     numbers = RegressionPredictive(np.zeros((2, 8, 2)), Normal())
     with pytest.raises(TypeError, match="must be a prediction of labels"):
@@ -191,6 +204,12 @@ def test_bad_types():
         (
             lambda: metrics.grouping_loss(Y[:2, 0], P[:2, 0], Y[:2]),
             "`y_true` must have 4 or more rows",
+        ),
+        (
+            lambda: metrics.grouping_loss(
+                Y[:, 0], P[:, 0], Y, num_bins=50, of="top_label", num_groups=9
+            ),
+            "`num_bins` must be so small",
         ),
     ],
 )

@@ -215,11 +215,13 @@ def test_replicas_add_up():
 
 
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize("bad", [3, -1, np.nan, 0.5])
+@pytest.mark.parametrize("bad", [3, -1, np.nan, 0.5, "output"])
 def test_labels_out_of_range_are_no_score(name, bad):
     """An error is not possible in a graph under XLA, and 0 would be a lie."""
     metric = NAMES[name]()
     p = np.full((2, 3), 1 / 3)
+    if bad == "output":
+        bad, p[1] = 0, np.nan
     metric.update_state(np.array([0, bad]), p)
     assert np.isnan(metric.result())
     metric.reset_state()

@@ -86,7 +86,26 @@ def steps_first():
     return model, x, "gru", model.get_layer("gru")(x).numpy().mean(axis=1)
 
 
+def tokens_in_a_model_in_a_model():
+    model, x, layer, expected = masked()
+    inputs = keras.Input((4,))
+    middle = keras.Model(inputs, keras.layers.Dense(2)(model(inputs)))
+    return keras.Sequential([keras.Input((4,)), middle]), x, layer, expected
+
+
+def default_in_a_model():
+    model, x, _, expected = steps_first()
+    head = keras.Sequential(
+        [keras.layers.GlobalAveragePooling1D(), keras.layers.Dense(2)]
+    )
+    body = keras.Model(model.input, head(model.get_layer("gru").output))
+    inputs = keras.Input((7, 2))
+    return keras.Model(inputs, body(inputs)), x, None, expected
+
+
 MODELS = [
+    tokens_in_a_model_in_a_model,
+    default_in_a_model,
     convolution,
     masked,
     two_inputs,

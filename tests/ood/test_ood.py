@@ -168,15 +168,15 @@ def test_deup_knows_where_a_sure_model_is_wrong(tmp_path):
 
 
 def test_deup_by_cross_fitting():
-    seen = []
+    seen, model = [], sinusoid()
 
     def train(x, y):
         seen.append(len(x))
-        return sinusoid()
+        return model
 
     x = RNG.uniform(-1, 1, size=(60, 1)).astype("float32")
     score = ood.DEUP(num_samples=2, num_trees=3)
-    score.fit(sinusoid(), x, x[:, 0], train=train, folds=3)
+    score.fit(model, x, x[:, 0], train=train, folds=3)
     assert seen == [40, 40, 40]
     assert score.score(x).shape == (60,)
 
@@ -249,6 +249,13 @@ def of_data(identity, twice, subclassed, dataset):
         "`y` must have as many rows": lambda: fit(
             identity, X, np.append(Y, 0), **given
         ),
+        "`y` must be an array without masked": lambda: fit(
+            identity, X, np.ma.masked_equal(Y, 0), **given
+        ),
+        "`y` must be an array without": lambda: ood.DEUP().fit(
+            identity, X, np.ma.masked_equal(Y, 0), train=lambda *_: identity
+        ),
+        "`y` must be one array": lambda: fit(identity, X, {"a": Y}, **given),
         "`y` must be in the batches": lambda: fit(identity, dataset, Y),
         "`sample_weight` must be one": lambda: fit(
             identity, X, sample_weight=-np.ones(N), **given

@@ -17,7 +17,7 @@ PREDICTIONS = RNG.normal(size=(3, 40, 20, 1))
 
 def drawn(figure):
     assert isinstance(figure, matplotlib.figure.Figure)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert not matplotlib.pyplot.get_fignums()  # none stays in pyplot's list
     return [ax for ax in figure.axes if ax.get_visible()]
 

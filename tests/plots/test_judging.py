@@ -50,7 +50,7 @@ WITH_TARGETS = [
 
 def drawn(figure):
     """Lists the numbers in a figure: lines, bars and bands."""
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     found = []
     for ax in figure.axes:
         found += [np.stack(line.get_data()) for line in ax.lines]
@@ -73,7 +73,7 @@ def same(first, second):
 def test_a_figure_has_names_and_keeps_the_title(name):
     figure = getattr(plots, name)(*FIGURES[name], title="a title")
     assert isinstance(figure, matplotlib.figure.Figure)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     assert figure.axes[0].get_xlabel()
     titles = [ax.get_title() for ax in figure.axes] + [figure.get_suptitle()]
     assert "a title" in titles
@@ -242,6 +242,7 @@ def test_elbo():
             "each of the 3 classes",
         ),
         ("kl_by_layer([1.0])", TypeError, "KLs by the name"),
+        ("weight_posteriors([1.0])", TypeError, "by the name of the weights"),
         (
             "weight_posteriors({'a': (np.ones(3), np.ones(2))})",
             ValueError,

@@ -22,7 +22,7 @@ LABELS = RNG.integers(0, 3, 30)
 
 def axes(figure):
     assert isinstance(figure, matplotlib.figure.Figure)
-    figure.canvas.draw()
+    figure.draw_without_rendering()
     (ax,) = figure.axes
     return ax
 

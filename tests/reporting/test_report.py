@@ -120,20 +120,63 @@ def test_wrong_confidence_is_said_and_right_one_is_not(p, y, word, tmp_path):
     assert words == ({word} if word else set())
 
 
-def test_a_right_prediction_is_seldom_called_wrong(tmp_path):
-    """At most 1 in 20 is; 8 or more of 60 would be 1 in 40,000 (binomial)."""
+def off(p, y):
+    """What the page says of a prediction's confidence, if it is wrong."""
     from tfpbnn.reporting import findings, scoring
     from tfpbnn.reporting.section import Section
 
-    kind = [k for k in scoring.OF_NUMBERS if k.name.startswith("Coverage")]
-    wrong = 0
+    section, scores = Section("", p, y, None, None, None), {}
+    for kind in scoring.OF_NUMBERS:
+        if not section.is_labels and kind.name.startswith("Cov"):
+            value = kind.function(section, n_boot=10, seed=0)
+            scores[kind.name] = scoring.Score(kind, value, None)
+    return findings._off(section, scores)
+
+
+def test_a_right_prediction_is_seldom_called_wrong(tmp_path):
+    """At most 1 in 20 is; 8 or more of 60 would be 1 in 40,000 (binomial)."""
+    wrong, p = 0, of_numbers()
     for seed in range(60):
         y = OUTPUTS[0, :, 0] + np.random.default_rng(seed).normal(size=N)
-        section = Section("", of_numbers(), y, None, None, None)
-        value = kind[0].function(section, n_boot=10, seed=0)
-        score = scoring.Score(kind[0], value, None)
-        wrong += bool(findings._off(section, {kind[0].name: score}))
+        wrong += bool(off(p, y))
     assert wrong < 8
+
+
+def test_chance_is_that_of_rows_and_of_what_was_said():
+    """All of 80 labels are right in 45 of 100 sets, if 99 % are.
+
+    And the pixels of an image go together.
+    """
+    sure = np.zeros((2, 80, 2))
+    sure[..., 0] = np.log(99)
+    images = np.zeros((2, 20, 30, 2))
+    wide = images.copy()
+    images[..., 0] = np.log(4)
+    wide[..., 1] = OUTPUTS[0, 0, 1]
+    # Of 20 images 4 are expected to be wrong, and of bands 2.
+    wrong = np.zeros((20, 30)) + (np.arange(20) < 6)[:, np.newaxis]
+    far = np.where(np.arange(20) < 3, 9.0, 0.0)[:, np.newaxis, np.newaxis]
+    labels, normal = likelihoods.Categorical(), likelihoods.Normal()
+    for p, y in (
+        (ClassificationPredictive(sure, labels), np.zeros(80, int)),
+        (ClassificationPredictive(images, labels), wrong.astype(int)),
+        (RegressionPredictive(wide, normal), far + np.zeros((20, 30, 1))),
+    ):
+        assert not off(p, y)
+
+
+def test_draws_that_are_asked_for_are_those_that_make_a_difference():
+    """They bring the error below the bound of rows, or that of the score."""
+    from tfpbnn.reporting import findings, scoring
+
+    value = metrics.Estimate(1.0, np.array([1.0, 1.0 + 1e-9]), [], [], 0.9)
+    kind = scoring.OF_LABELS[0]
+    noisy = {"Brier": scoring.Score(kind, value, 0.04)}
+    section = type("Section", (), {"predictive": of_labels()})
+    draws = 4 * section.predictive.num_samples
+    assert f"Take {-(-draws // 10) * 10} " in findings._few_draws(
+        section, noisy
+    )
 
 
 def test_warnings_of_rows_draws_and_other_data(tmp_path):

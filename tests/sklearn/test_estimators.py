@@ -212,3 +212,12 @@ def test_bad_input(regressor):
         regressor.predict(np.zeros((2, 4)))
     with pytest.raises(exceptions.NotFittedError, match="not fitted"):
         BayesianClassifier().predict(X)
+    hidden = [np.ma.masked_array(part, part == part.flat[0]) for part in (X, Y)]
+    for name, call in {
+        "X": lambda: BayesianRegressor().fit(hidden[0], Y),
+        "y": lambda: BayesianRegressor().fit(X, hidden[1]),
+        "sample_weight": lambda: BayesianRegressor().fit(X, Y, hidden[1]),
+        "X` must be an": lambda: regressor.predict(hidden[0]),
+    }.items():
+        with pytest.raises(ValueError, match=f"`{name}.*masked values"):
+            call()

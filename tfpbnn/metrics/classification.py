@@ -87,6 +87,11 @@ def nll(
     if rows.is_predictive(y_pred):
         found = rows.places(y_true, y_pred, sample_weight)
         values = -found.predictive.log_prob(found.y)
+        if np.any(np.isnan(values)):
+            raise ValueError(
+                "`y_pred` must be finite. Received: a prediction of which "
+                f"{np.sum(np.isnan(values))} log-probabilities are NaN"
+            )
         each = found.rows(values)
     else:
         read = labelled(y_true, y_pred, sample_weight)

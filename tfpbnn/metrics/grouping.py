@@ -1,5 +1,6 @@
 """Bounds how much places with the same confidence differ, from below."""
 
+import math
 from typing import Any
 
 import numpy as np
@@ -34,7 +35,7 @@ def grouping_loss(
     takes away. Half of the rows are used to find, in each bin of confidence,
     groups by a tree on the features; the others to measure how far the groups'
     frequencies are apart, less what chance adds and what the confidence tells
-    within the bin.
+    within the bin. Groups with one row to measure are left out.
 
     Args:
         y_true: the labels, `[N]`, or one-hot `[N, K]`.
@@ -53,13 +54,15 @@ def grouping_loss(
 
     Returns:
         The bound, as a part of half the Brier score of yes-or-no: in [0, 0.25],
-        but by chance it may be a little below 0. With `n_boot`, an `Estimate`.
+        but by chance it may be a little below 0. (The authors' `glest` gives
+        twice as much, a part of the Brier score.) With `n_boot`, an `Estimate`.
 
     Raises:
         ImportError: if scikit-learn is not installed.
         TypeError: if something holds other things than numbers.
         ValueError: as `ece`; if features are NaN or not one row for each row;
-            if there are fewer than 4 rows.
+            if there are fewer than 4 rows, or so few that no group has 2 to
+            measure.
 
     Example:
     ```python
@@ -92,11 +95,21 @@ def grouping_loss(
     bins, group = bins[~first], group[~first]
 
     def statistic(weights: Array) -> float:
+        # How much chance adds to a group's frequency, one place does not tell.
+        weights = weights * (_alone(group, weights) < 1 - 1e-12)[group]
+        if not np.any(weights):
+            return math.nan
         apart = _explained(came, group, weights)
         together = _explained(came, bins, weights)
         return apart - together - _by_score(p, came, bins, weights)
 
     second = Rows(given.rows.weights[~first], given.rows.row[~first])
+    if math.isnan(statistic(second.weights)):
+        raise ValueError(
+            "`num_bins` must be so small that a group has 2 or more rows to "
+            f"measure. Received: num_bins={num_bins}, num_groups={num_groups}, "
+            f"and {len(names)} rows that count"
+        )
     return bootstrap.estimate(statistic, second, n_boot, seed, level)
 
 
@@ -138,18 +151,22 @@ def _groups(
     return np.unique(found, return_inverse=True)[1]
 
 
-def _explained(came: Array, group: Array, weights: Array) -> float:
-    """The mean square of the groups' frequencies, less what chance adds."""
-    columns = [weights, weights * came, weights**2]
-    sums = np.stack([np.bincount(group, c) for c in columns], axis=-1)
-    weight, events_sum, squares = sums[sums[:, 0] > 0].T
-    frequency, alone = events_sum / weight, squares / weight**2
-    several = alone < 1 - 1e-12
-    # One place alone has the square of its event: an event is its own square.
-    square = frequency**2
-    shrink = alone[several] / (1 - alone[several])
-    square[several] -= (frequency * (1 - frequency))[several] * shrink
-    return float(weight @ square / weight.sum())
+def _alone(index: Array, weights: Array) -> Array:
+    """The inverse of Kish's number of places in each bin; 1 if it has one."""
+    weight = np.bincount(index, weights)
+    squares = np.bincount(index, weights**2)
+    return squares / np.maximum(weight**2, np.finfo(float).tiny)
+
+
+def _explained(came: Array, index: Array, weights: Array) -> float:
+    """The mean square of the bins' frequencies, less what chance adds."""
+    columns = [weights, weights * came]
+    sums = np.stack([np.bincount(index, c) for c in columns], axis=-1)
+    is_there = sums[:, 0] > 0
+    weight, events_sum = sums[is_there].T
+    frequency, alone = events_sum / weight, _alone(index, weights)[is_there]
+    chance = frequency * (1 - frequency) * alone / (1 - alone)
+    return float(weight @ (frequency**2 - chance) / weight.sum())
 
 
 def _by_score(p: Array, came: Array, bins: Array, weights: Array) -> float:
@@ -158,13 +175,13 @@ def _by_score(p: Array, came: Array, bins: Array, weights: Array) -> float:
     sums = np.stack(
         [np.bincount(bins, weights * column) for column in columns.T], axis=-1
     )
-    squares = np.bincount(bins, weights**2)[sums[:, 0] > 0]
-    sums = sums[sums[:, 0] > 0]
-    weight, *means = sums.T
+    is_there = sums[:, 0] > 0
+    alone = _alone(bins, weights)[is_there]
+    weight, *means = sums[is_there].T
     p, came, square, product = (part / weight for part in means)
     variance = square - p * p
     varies = variance > 1e-12
     covariance = (product - p * came)[varies]
-    noise = (came * (1 - came) * squares / weight**2)[varies]
-    line = covariance**2 / variance[varies] - noise
+    chance = (came * (1 - came) * alone / (1 - alone))[varies]
+    line = covariance**2 / variance[varies] - chance
     return float(weight[varies] @ line / weight.sum())

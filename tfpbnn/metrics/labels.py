@@ -62,13 +62,15 @@ def labelled(y_true: Any, y_pred: Any, sample_weight: Any = None) -> Labelled:
 
     Raises:
         TypeError: if y_pred is neither a prediction of labels nor numbers.
-        ValueError: if shapes don't fit; if probabilities are none; if a label
-            that counts is out of range; if nothing counts.
+        ValueError: if shapes don't fit; if probabilities are none, or NaN where
+            a place counts; if a label that counts is out of range; if nothing
+            counts.
     """
     if rows.is_predictive(y_pred):
         check_kind(y_pred)
         found = rows.places(y_true, y_pred, sample_weight)
         p = found.predictive.summaries[0]
+        data.check_finite("y_pred", p)
         labels = hard(found.y, p)
         all_places = y_pred.outputs_shape[:-1]
         # A label of `Bernoulli` has an axis of its own, after its place's.

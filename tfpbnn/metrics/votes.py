@@ -4,6 +4,7 @@ from typing import Any
 
 import numpy as np
 
+from tfpbnn.base import data
 from tfpbnn.base.types import Array
 from tfpbnn.metrics import bootstrap, rows
 from tfpbnn.metrics.labels import check_kind, check_probabilities
@@ -111,7 +112,10 @@ def _votes(y_pred: Any, sample_weight: Any) -> tuple[Array, int, Rows]:
             [np.mean(top == k, axis=0) for k in range(p.shape[-1])], axis=-1
         )
     weights, row, kept = rows.counted(sample_weight, shape, mask)
-    if not rows.is_predictive(y_pred):
+    if rows.is_predictive(y_pred):
+        # A draw that is NaN votes too.
+        data.check_finite("y_pred", y_pred.summaries[0][kept])
+    else:
         check_probabilities("y_pred", p[:, kept])
     votes = votes[kept]
     # Each label of `Bernoulli` is a value of its place.

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from tfpbnn.base import checks, data
+from tfpbnn.base import checks, data, forms
 from tfpbnn.base.types import Array, Config
 from tfpbnn.ood.features import JOINTS, Batch, Features
 
@@ -48,9 +48,10 @@ class FeatureScore(abc.ABC):
             x: the inputs of the training data, in any form that
                 `tfpbnn.predict` takes; datasets may bring y and weights.
             y: their targets, where the score needs them.
-            layer: the name of the layer whose outputs are the features. None
-                takes the inputs of the last layer with a kernel. Positions in
-                time or space are averaged, without those that are masked.
+            layer: the name of the layer whose outputs are the features, which
+                may be in a model in the model. None takes the inputs of the
+                last layer with a kernel. Positions in time or space are
+                averaged, without those that are masked.
             sample_weight: weights of rows `[N]`; rows of weight 0 are left out.
 
         Returns:
@@ -157,7 +158,7 @@ class FeatureScore(abc.ABC):
                 features are not finite.
         """
         given = {"y": y, "sample_weight": sample_weight}
-        given = {k: np.asarray(v) for k, v in given.items() if v is not None}
+        given = {k: rows_of(k, v) for k, v in given.items() if v is not None}
         if given and data.is_stream(x):
             raise ValueError(
                 f"`{next(iter(given))}` must be in the batches where x is a "
@@ -180,6 +181,22 @@ class FeatureScore(abc.ABC):
                     f"`{name}` must have as many rows as x. Received: "
                     f"{len(values)}, and {start} rows of x"
                 )
+
+
+def rows_of(name: str, value: Any) -> Array:
+    """Reads targets or weights, of which none may be hidden.
+
+    Raises:
+        ValueError: if there are no rows, or NumPy masks some.
+    """
+    forms.check_unmasked(f"`{name}`", value)
+    found = np.asarray(value)
+    if found.ndim == 0:
+        raise ValueError(
+            f"`{name}` must be one array with a row for each of x. Received: "
+            f"{type(value).__name__}. Of several outputs, give one: `y['a']`"
+        )
+    return found
 
 
 def write(

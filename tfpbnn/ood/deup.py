@@ -10,7 +10,7 @@ from tfpbnn.base import checks, data
 from tfpbnn.base.types import Array, Config
 from tfpbnn.metrics.uncertainty import uncertainty
 from tfpbnn.ood import trees
-from tfpbnn.ood.base import write
+from tfpbnn.ood.base import rows_of, write
 from tfpbnn.ood.mahalanobis import Mahalanobis
 from tfpbnn.particles.effects import is_random
 from tfpbnn.prediction import Predictive, predict
@@ -189,7 +189,7 @@ class DEUP:
     ) -> list[tuple[Array, Array]]:
         """Lists examples of errors, by models that have not seen the rows."""
         checks.integer("folds", folds, least=2)
-        x, y = data.as_arrays("x", x), np.asarray(y)
+        x, y = data.as_arrays("x", x), rows_of("y", y)
         rows = np.random.default_rng(self.seed).permutation(len(y))
 
         def part(arrays: Any, at: Array) -> Any:

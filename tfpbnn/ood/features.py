@@ -135,26 +135,42 @@ def networks_of(model: Any) -> list[Any]:
 
 def _end(model: Any, given: str | None, name: str) -> keras.Model:
     """Makes the network from the inputs to the pooled features."""
-    # Not by `layer.output`, which may be of another model with this layer.
-    graph = Graph(model, opened=False)
-    calls = [call for call in graph.calls if _name(call) == name]
-    if len(calls) != 1:
-        words = "is called several times" if calls else "isn't there"
+    found = list(_ends(model, given, name))
+    if len(found) != 1:
+        words = "is called several times" if found else "isn't there"
         raise ValueError(
             "`layer` must be the name of a layer that the model calls once. "
             f"Received: layer={name!r}, which {words}; the model has "
-            f"{list(filter(None, map(_name, graph.calls)))}"
+            f"{_names(model)}"
         )
-    (call,) = calls
-    ends = call.outputs if given else call.inputs
-    if len(ends) != 1:
+    layer, network = found[0]
+    if len(network.outputs) != 1:
         raise ValueError(
             "`layer` must have one tensor for its features. Received: "
-            f"layer={name!r}, with {len(ends)}. Name another layer: the model "
-            f"has {list(filter(None, map(_name, graph.calls)))}"
+            f"layer={name!r}, with {len(network.outputs)}. Name another "
+            f"layer: the model has {_names(model)}"
         )
+    return keras.Model(network.input, _pooled(layer, network.outputs[0]))
+
+
+def _ends(
+    model: Any, given: str | None, name: str
+) -> Iterator[tuple[Any, keras.Model]]:
+    """Yields each layer of that name that is called, with the network to it.
+
+    The layers may be of a model in the model.
+    """
+    # Not by `layer.output`, which may be of another model with this layer.
+    graph = Graph(model, opened=False)
     inputs = keras.tree.pack_sequence_as(reading.input_of(model), graph.inputs)
-    return keras.Model(inputs, _pooled(call.op, ends[0]))
+    for call in graph.calls:
+        if _name(call) == name:
+            ends = call.outputs if given else call.inputs
+            yield call.op, keras.Model(inputs, ends)
+        elif reading.can_read(call.op):
+            for layer, network in _ends(call.op, given, name):
+                ends = network(*call.args, **call.kwargs)
+                yield layer, keras.Model(inputs, keras.tree.flatten(ends))
 
 
 def _pooled(layer: Any, output: keras.KerasTensor) -> keras.KerasTensor:
@@ -172,11 +188,17 @@ def _name(call: Call) -> str | None:
     return call.op.name if is_layer else None
 
 
+def _names(model: Any) -> list[str]:
+    """Lists the layers that are called, also of models in the model."""
+    return [name for name in map(_name, Graph(model).calls) if name]
+
+
 def _last_with_kernel(model: Any) -> str:
-    for layer in reversed(model.layers):
-        if any(len(weight.shape) > 1 for weight in layer.weights):
-            return layer.name
+    for call in reversed(Graph(model).calls):
+        name, weights = _name(call), getattr(call.op, "weights", ())
+        if name and any(len(weight.shape) > 1 for weight in weights):
+            return name
     raise ValueError(
         "`layer` must be named where no layer has a kernel. The model has "
-        f"{[layer.name for layer in model.layers]}"
+        f"{_names(model)}"
     )

@@ -68,7 +68,7 @@ def pit_histogram(
     count = effective(weights)
     half = 1.96 * np.sqrt(shares[0] * (1 - shares[0]) / count) * num_bins
     ax.axhspan(
-        1 - half,
+        max(0.0, 1 - half),
         1 + half,
         color=GREY,
         alpha=0.25,
@@ -208,7 +208,8 @@ def variance_split(
     )
     order = np.argsort(noise + unknown, kind="stable")
     ax = new_axes(ax)
-    x = np.arange(len(order))
+    # Each row is as wide as the others, the last one too.
+    x, order = np.arange(len(order) + 1), np.append(order, order[-1:])
     parts = [
         (np.zeros_like(noise), noise, BLUE, "noise (aleatoric)"),
         (noise, noise + unknown, ORANGE, "not known (epistemic)"),
@@ -218,7 +219,7 @@ def variance_split(
             x,
             low[order],
             high[order],
-            step="mid",
+            step="post",
             facecolor=color,
             alpha=0.7,
             hatch=HATCHES[i],

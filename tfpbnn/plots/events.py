@@ -17,6 +17,9 @@ from tfpbnn.plots.style import (
     wilson,
 )
 
+# Names of so many letters are beside each other below a matrix.
+_LETTERS = 6
+
 
 def event_calibration(
     predictive: Any,
@@ -167,7 +170,9 @@ def confusion_by_confidence(
             f"Received: {len(names)} names"
         )
     sure = found.probabilities.max(axis=-1) >= threshold
-    figure = new_axes(None, (3.0 + 0.8 * size, 2.3 + 0.4 * size)).figure
+    room = _turned(names)
+    height = 2.3 + 0.4 * size + room
+    figure = new_axes(None, (3.0 + 0.8 * size + room, height)).figure
     figure.clear()
     axes = figure.subplots(1, 2, sharey=True)
     for ax, inside, name in zip(
@@ -190,6 +195,12 @@ def confusion_by_confidence(
     return figure
 
 
+def _turned(names: Sequence[str]) -> float:
+    """How much room below names need, in inches, since they are turned."""
+    longest = max(len(name) for name in names)
+    return 0.1 * longest if longest > _LETTERS else 0.0
+
+
 def _matrix(ax: Any, sums: Any, names: Sequence[str]) -> None:
     """Draws one matrix, with numbers that are legible on their shade."""
     shares = sums / np.maximum(sums.sum(axis=1, keepdims=True), 1e-12)
@@ -205,6 +216,7 @@ def _matrix(ax: Any, sums: Any, names: Sequence[str]) -> None:
                 fontsize="small",
                 color="white" if shares[row, column] > 0.5 else "black",
             )
-    for ticks in (ax.set_xticks, ax.set_yticks):
-        ticks(range(len(names)), names)
+    turned = 90 if _turned(names) else 0
+    ax.set_xticks(range(len(names)), names, rotation=turned)
+    ax.set_yticks(range(len(names)), names)
     ax.set_xlabel("predicted")

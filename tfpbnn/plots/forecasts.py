@@ -5,7 +5,14 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.plots.style import BLUE, check_kind, finish, new_axes
+from tfpbnn.plots.style import (
+    BLUE,
+    check_finite,
+    check_kind,
+    finish,
+    new_axes,
+    widened,
+)
 
 
 def fan_chart(
@@ -69,6 +76,7 @@ def fan_chart(
         )
     count = len(median)
     x = np.arange(1, count + 1) if x is None else _numbers("x", x, count)
+    check_finite("x", x)
     ax = new_axes(ax)
     for level, shade in zip(
         sorted(levels, reverse=True),
@@ -77,15 +85,13 @@ def fan_chart(
     ):
         low, high = map(steps, predictive.interval(level))
         ax.fill_between(
-            x,
-            low,
-            high,
+            *widened(x, low, high),
             color=BLUE,
             alpha=shade,
             linewidth=0,
             label=f"{level:.0%} interval",
         )
-    ax.plot(x, median, color=BLUE, linestyle="--", label="median")
+    ax.plot(*widened(x, median), color=BLUE, linestyle="--", label="median")
     if history is not None:
         before = np.ravel(history)
         width = (x[-1] - x[0]) / max(count - 1, 1) if count > 1 else 1

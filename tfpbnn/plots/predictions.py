@@ -9,11 +9,14 @@ from tfpbnn.metrics import rows
 from tfpbnn.plots.style import (
     BLUE,
     GROUPS,
+    HATCHES,
     ORANGE,
+    check_finite,
     check_kind,
     counted,
     finish,
     new_axes,
+    widened,
 )
 
 
@@ -59,6 +62,7 @@ def predictive_band(
     ax = new_axes(ax)
     mean = _of_target(predictive, predictive.mean, target)
     x, order, label = _positions(predictive, x, mean)
+    line = [x[order], mean[order]]
     shades = np.linspace(0.18, 0.4, len(levels))
     for level, shade in zip(sorted(levels, reverse=True), shades, strict=True):
         lower, upper = (
@@ -66,15 +70,13 @@ def predictive_band(
             for end in predictive.interval(level)
         )
         ax.fill_between(
-            x[order],
-            lower[order],
-            upper[order],
+            *widened(line[0], lower[order], upper[order]),
             color=BLUE,
             alpha=shade,
             linewidth=0,
             label=f"{level:.0%} interval",
         )
-    ax.plot(x[order], mean[order], color=BLUE, label="mean")
+    ax.plot(*widened(*line), color=BLUE, label="mean")
     if y is not None:
         observed = _observed(predictive, y, target)
         ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
@@ -134,14 +136,18 @@ def member_predictions(
     shade = min(0.8, max(0.15, 4 / len(members)))
     for number, member in enumerate(members):
         ax.plot(
-            x[order],
-            member[order],
+            *widened(x[order], member[order]),
             color=BLUE,
             alpha=shade,
             linewidth=1,
             label="members" if number == 0 else None,
         )
-    ax.plot(x[order], mean[order], color=ORANGE, linewidth=2, label="mean")
+    ax.plot(
+        *widened(x[order], mean[order]),
+        color=ORANGE,
+        linewidth=2,
+        label="mean",
+    )
     if y is not None:
         observed = _observed(predictive, y, target)
         ax.plot(x, observed, ".", color="black", markersize=3, label="observed")
@@ -181,6 +187,7 @@ def _positions(predictive: Any, x: Any, mean: Any) -> tuple[Any, Any, str]:
             f"`x` must have one number for each of the {len(mean)} rows. "
             f"Received: {x.size} numbers"
         )
+    check_finite("x", x)
     return x, np.argsort(x, kind="stable"), label
 
 
@@ -231,19 +238,21 @@ def uncertainty_histogram(
         else:
             label = "epistemic standard deviation"
             found = np.sqrt(group.epistemic_variance[kept])
+        check_finite("predictive", found)
         values[name] = np.ravel(found)
         weights[name] = rows.flat(own, row, found).weights
     bins = np.histogram_bin_edges(np.concatenate(list(values.values())), 40)
-    for (name, group), color in zip(
-        values.items(), GROUPS * len(values), strict=False
-    ):
+    for i, (name, group) in enumerate(values.items()):
         ax.hist(
             group,
             bins,
             weights=weights[name],
             density=True,
-            color=color,
+            facecolor=GROUPS[i % len(GROUPS)],
             alpha=0.55,
+            edgecolor="white",
+            hatch=HATCHES[i % len(HATCHES)],
+            linewidth=0,
             label=name or None,
         )
     return finish(ax, label, "density of rows", title)

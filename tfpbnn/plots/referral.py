@@ -6,7 +6,7 @@ import numpy as np
 
 from tfpbnn import metrics
 from tfpbnn.metrics import losses as reading
-from tfpbnn.metrics import ranking_curves
+from tfpbnn.metrics import ranking_curves, rows
 from tfpbnn.plots.style import (
     BLUE,
     GREY,
@@ -73,6 +73,7 @@ def risk_coverage(
             curve.risk,
             linestyle=LINES[i % len(LINES)],
             color=color,
+            clip_on=False,  # without errors it is on the axis
             label=name or "by uncertainty",
         )
         if len(groups) == 1:
@@ -138,9 +139,7 @@ def out_of_distribution(
         [Hendrycks and Gimpel, 2017](https://arxiv.org/abs/1610.02136)
     """
     is_ood, score = metrics.in_and_out(inside, outside, by=by)
-    kept = ~np.ma.getmaskarray(is_ood)
-    is_ood = np.asarray(is_ood)[kept].astype(bool)
-    score = np.asarray(score)[kept]
+    is_ood, score, _ = rows.ranked(is_ood, score)
     figure = new_axes(None, (8.6, 4.0)).figure
     figure.clear()
     left, right = figure.subplots(1, 2)

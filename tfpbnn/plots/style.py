@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
+
 BLUE, ORANGE, GREY = "#1f5fa8", "#d9822b", "#8a8f98"
 GROUPS = (BLUE, ORANGE, "#3a8f5c", "#8d4fa8", GREY, "#b03a48", "#2a9aa8")
 # Beside the colors, so that figures can be read in black and white; as many as
 # have no factor in common with the colors, so that few pairs repeat.
 LINES = ("-", "--", "-.", ":", (0, (5, 1, 1, 1, 1, 1)))
 MARKERS = ("o", "s", "^", "D", "v")
+# About how many letters a line of a legend has, and how many a mark replaces.
+_LINE, _MARK = 76, 8
 HATCHES = ("", "////", "....", "xxxx", "----")
 
 
@@ -31,6 +35,19 @@ def counted(predictive: Any, values: Any) -> Any:
     """
     mask = getattr(predictive, "mask", None)
     return values if mask is None else values[mask]
+
+
+def widened(x: Any, *values: Any) -> list[Any]:
+    """Gives a single place a width, as lines and bands of one have none.
+
+    Args:
+        x: where values are, `[n]`.
+        values: the values, `[n]` each.
+    """
+    if len(x) != 1:
+        return [x, *values]
+    half = np.array([-0.5, 0.5])
+    return [x + half, *(value + 0 * half for value in values)]
 
 
 def new_axes(ax: Any, figsize: tuple[float, float] = (6.0, 4.0)) -> Any:
@@ -59,17 +76,28 @@ def finish(
         ax.set_title(title)
     for side in ("top", "right"):
         ax.spines[side].set_visible(False)
-    num_labels = len(ax.get_legend_handles_labels()[0])
-    if num_labels:
+    labels = ax.get_legend_handles_labels()[1]
+    if labels:
+        widest = max(map(len, labels)) + _MARK
         # The pad, in sizes of the font, leaves room for the label of x.
         below = {
             "loc": "upper left",
             "bbox_to_anchor": (0.0, 0.0),
             "borderaxespad": 4.0,
-            "ncols": min(num_labels, 3),
+            "ncols": max(1, min(len(labels), 3, _LINE // widest)),
         }
         ax.legend(edgecolor="none", fontsize="small", **(below | legend))
     return ax.figure
+
+
+def check_finite(name: str, values: Any) -> None:
+    """Raises if a number is NaN or infinite, which no figure shows."""
+    count = int(np.sum(~np.isfinite(values)))
+    if count:
+        raise ValueError(
+            f"`{name}` must have finite numbers. Received: {count} that are "
+            "NaN or infinite"
+        )
 
 
 def check_bins(num_bins: int) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from tfpbnn.plots.style import BLUE, GREY, ORANGE, finish, new_axes
+from tfpbnn.plots.style import BLUE, GREY, ORANGE, finish, new_axes, widened
 
 
 def elbo(
@@ -54,15 +54,17 @@ def elbo(
     epochs = np.arange(1, len(loss) + 1)
     term = kl * weight
     ax = new_axes(ax)
-    ax.plot(epochs, -loss, color=BLUE, label="bound")
+    ax.plot(*widened(epochs, -loss), color=BLUE, label="bound")
     ax.plot(
-        epochs, term - loss, "--", color=ORANGE, label="expected log-likelihood"
+        *widened(epochs, term - loss),
+        "--",
+        color=ORANGE,
+        label="expected log-likelihood",
     )
-    ax.plot(epochs, -term, ":", color="black", label="minus the KL")
+    ax.plot(*widened(epochs, -term), ":", color="black", label="minus the KL")
     if len(logs.get("val_loss", [])) == len(loss):
         ax.plot(
-            epochs,
-            -np.asarray(logs["val_loss"]),
+            *widened(epochs, -np.asarray(logs["val_loss"])),
             "-.",
             color=GREY,
             label="of validation data",

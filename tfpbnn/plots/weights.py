@@ -148,6 +148,13 @@ def weight_posteriors(
     Reference:
         [Blundell et al., 2015](https://arxiv.org/abs/1505.05424)
     """
+    if not isinstance(posteriors, Mapping):
+        raise TypeError(
+            "`posteriors` must be means and standard deviations by the name "
+            'of the weights, such as {"kernel": (q.mean(), q.stddev())} of '
+            "q = layer.kernel_posterior. Received: an object of type "
+            f"{type(posteriors).__name__}"
+        )
     ax = new_axes(ax)
     for i, (name, (mean, stddev)) in enumerate(posteriors.items()):
         mean, stddev = np.ravel(mean), np.ravel(stddev)

@@ -49,15 +49,15 @@ def headline(section: Section, scores: dict[str, Score]) -> str:
 
 
 def _headline_of_labels(section: Section) -> str:
-    top, right, weights = _top(section)
-    sure = top >= _SURE
-    every = _confidence(top, right, weights)
+    places = _top(section)
+    sure = places[0] >= _SURE
+    every = _confidence(*places)
     if sure.sum() < 10:
         return (
             f"On average it says {_percent(every.said)}, and is right "
             f"{_percent(every.right)} of the time."
         )
-    found = _confidence(top[sure], right[sure], weights[sure])
+    found = _confidence(*(part[sure] for part in places))
     return (
         f"When it says {_SURE:.0%} or more (on average {_percent(found.said)}; "
         f"{found.num_labels} of {every.num_labels}), it is right "
@@ -85,11 +85,15 @@ def _coverage(
 ) -> tuple[float, float, float]:
     """Returns the coverage of 90 % intervals, with Wilson's interval of it.
 
-    The bootstrap has none where all targets are inside.
+    The bootstrap has none where all targets are inside; else it says how many
+    targets there are for that, since those of a row may go together.
     """
-    share = float(scores["Coverage of 90 % intervals"].value)
+    found = scores["Coverage of 90 % intervals"].value
+    share, error = float(found), found.stderr
     read = numbers.places(section.y, section.predictive, section.sample_weight)
     count = effective(read.rows(read.y).weights)
+    if error > 0 and read.weights.size > len(np.unique(read.row)):
+        count = min(count, share * (1 - share) / error**2)
     return (share, *wilson(share, count))
 
 
@@ -159,16 +163,16 @@ def _collapsed(model: Any) -> list[str]:
 def _few_draws(section: Section, scores: dict[str, Score]) -> str:
     """Says if another seed would change a score."""
     noisy = {
-        name: (score.error or 0) / score.value.stderr
+        name: (score.error or 0)
+        / max(_NOISY * score.value.stderr, _SEEN * abs(score.value))
         for name, score in scores.items()
         if score.value.stderr > 0
-        and (score.error or 0) > _SEEN * abs(score.value)
     }
     worst = max(noisy, key=lambda name: noisy[name], default="")
-    if not worst or noisy[worst] < _NOISY:
+    if not worst or noisy[worst] <= 1:
         return ""
     draws = section.predictive.num_samples
-    needed = int(np.ceil(draws * (noisy[worst] / _NOISY) ** 2 / 10) * 10)
+    needed = int(np.ceil(draws * noisy[worst] ** 2 / 10) * 10)
     return (
         f"{draws} draws are few: another seed would change {worst} by about "
         f"{scores[worst].error:.2g}. Take {needed} (`num_samples={needed}`), "
@@ -186,15 +190,22 @@ def _blind(scores: dict[str, Score]) -> str:
     )
 
 
-def _top(section: Section) -> tuple[Array, Array, Array]:
-    """Computes top probabilities, whether they are right, and weights."""
+def _top(section: Section) -> tuple[Array, ...]:
+    """Computes top probabilities, whether they are right, weights and rows."""
     read = labels.labelled(section.y, section.predictive, section.sample_weight)
     right = read.probabilities.argmax(axis=-1) == read.labels
-    return read.probabilities.max(axis=-1), right, read.rows.weights
+    return read.probabilities.max(axis=-1), right, *read.rows
 
 
-def _confidence(top: Array, right: Array, weights: Array) -> Confidence:
+def _confidence(
+    top: Array, right: Array, weights: Array, row: Array
+) -> Confidence:
     said, share = (np.average(v, weights=weights) for v in (top, right))
     each = weights / weights.sum()
-    error = np.sqrt(np.sum(each**2 * (top - right - (said - share)) ** 2))
+    # The labels of a row, such as pixels, go together.
+    off = each * (top - right - (said - share))
+    by_row = np.bincount(np.unique(row, return_inverse=True)[1], off)
+    # Where all are right they don't tell how they vary; what was said does.
+    least = float(np.sum(each**2 * top * (1 - top)))
+    error = np.sqrt(max(np.sum(by_row**2), least))
     return Confidence(float(said), float(share), len(top), float(error))

@@ -14,6 +14,7 @@ from sklearn.utils import (
 )
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from tfpbnn.base import forms
 from tfpbnn.base.types import Array
 from tfpbnn.callbacks.kl_weight import with_kl_weight
 from tfpbnn.likelihoods import Likelihood
@@ -186,6 +187,7 @@ class BayesianEstimator(BaseEstimator, abc.ABC):
             uncertainty, scores and plots.
         """
         check_is_fitted(self, "model_")
+        forms.check_unmasked("`X`", X)
         X = validate_data(self, X, **self._form(), reset=False)
         return predict(
             self.model_,
@@ -201,6 +203,9 @@ class BayesianEstimator(BaseEstimator, abc.ABC):
         return {"dtype": "numeric", "allow_nd": True}
 
     def _checked(self, X: Any, y: Any) -> tuple[Array, Array]:
+        # Which scikit-learn would take for their values.
+        forms.check_unmasked("`X`", X)
+        forms.check_unmasked("`y`", y)
         return validate_data(
             self,
             X,
@@ -244,6 +249,7 @@ def _weights(sample_weight: Any, X: Array) -> Array | None:
     """Checks weights of rows, and makes an array of them."""
     if sample_weight is None:
         return None
+    forms.check_unmasked("`sample_weight`", sample_weight)
     weights = check_array(
         sample_weight, ensure_2d=False, input_name="sample_weight"
     )

@@ -21,7 +21,8 @@ class Batch(NamedTuple):
             `[B, ...]`, or probabilities of classes `[B, ..., K]`.
         outputs: the model's outputs, `[B, ..., P]`.
         weights: the weights of the places, `[B, ...]`; 0 where they don't
-            count, and NaN where a target that counts is out of range.
+            count, and NaN if a target that counts is out of range, or an
+            output NaN.
         likelihood: the likelihood of the outputs.
     """
 
@@ -36,8 +37,8 @@ class Streaming(keras.metrics.Metric):
 
     Places that Keras's mask leaves out, that the likelihood ignores or that
     have a weight of 0 don't count, whatever values they have. Weights are used
-    where Keras gives them: in `weighted_metrics`. A target out of range, such
-    as a label beyond the last, makes the score NaN.
+    where Keras gives them: in `weighted_metrics`. An output that is NaN, or a
+    target out of range, such as a label beyond the last, makes the score NaN.
 
     Args:
         likelihood: the `tfpbnn.likelihoods.Likelihood`, or Keras's loss, of the
@@ -116,6 +117,8 @@ class Streaming(keras.metrics.Metric):
         if places.counted is not None:
             weights *= tf.cast(places.counted, weights.dtype)
         y, is_valid = self._checked(likelihood, y, outputs)
+        # Of NaN the greatest is a class.
+        is_valid &= ~tf.reduce_any(tf.math.is_nan(outputs))
         nan = tf.constant(np.nan, weights.dtype)
         return Batch(y, outputs, tf.where(is_valid, weights, nan), likelihood)
 
