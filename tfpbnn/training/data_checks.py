@@ -33,6 +33,8 @@ _LABEL_LOSSES = (
     keras.losses.sparse_categorical_crossentropy,
 )
 
+_ROWS_AT_ONCE = 1024
+
 
 class CheckedData:
     """A mixin for Keras models, whose `evaluate` and `predict` check data."""
@@ -93,7 +95,7 @@ def check_data(model: Any, given: Mapping[str, Any]) -> None:
 def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
     x, y, sample_weight = rows
     _check_target_names(model, _targets_of(x) if data.is_stream(x) else y)
-    _check_inputs(model, x, of)
+    check_inputs(model, x, of)
     data.check_finite("y", _counted(model, y, sample_weight), of)
     if sample_weight is None:  # some may count for nothing
         check(model, y, of)
@@ -114,29 +116,37 @@ def _check_target_names(model: Any, y: Any) -> None:
         check_names(model, y, getattr(network, "output", outputs[0]))
 
 
-def _check_inputs(model: Any, x: Any, of: str) -> None:
-    """Raises if inputs have NaN that the model does not see to itself."""
+def check_inputs(model: Any, x: Any, of: str = "") -> None:
+    """Raises if inputs have NaN that the model does not see to itself.
+
+    Args:
+        model: a network; if it is built, it is asked for its outputs where
+            there are NaN.
+        x: an array, or a structure of them; streams pass.
+        of: the words for what they are part of, for the message.
+
+    Raises:
+        ValueError: if outputs are not finite there either.
+    """
     several = keras.tree.is_nested(x)
     names = reading.input_names(model) if several else None
     try:
         data.check_finite("x", x, of, names)
     except ValueError:
-        if not model.built:
-            raise
         rows = data.as_rows("x", x, is_finite=False)
-        first = next(
-            row
-            for index in range(data.length(rows))
-            if not data.are_finite(row := data.rows(rows, index, index + 1))
-        )
-        if not _takes(model, first):
+        if not model.built or not _takes(model, rows):
             raise
 
 
-def _takes(model: Any, row: Any) -> bool:
-    """Says whether a model makes finite outputs of a row."""
+def _takes(model: Any, rows: Any) -> bool:
+    """Says whether a model makes finite outputs of all rows that have NaN."""
+    parts = (part for part, _ in data.batches(rows, _ROWS_AT_ONCE))
     try:
-        return data.are_finite(model.predict_on_batch(row))
+        return all(
+            data.are_finite(part)
+            or data.are_finite(model.predict_on_batch(part))
+            for part in parts
+        )
     except (TypeError, ValueError):
         return False
 

@@ -17,6 +17,7 @@ from tfpbnn.posteriors.laplace.blocks import Block
 from tfpbnn.posteriors.laplace.held_blocks import Form, HeldBlock
 from tfpbnn.posteriors.laplace.slopes import Traced, compiled, each_output
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
+from tfpbnn.training import data_checks
 
 LINKS = ("linearized", "probit", "sampling")
 # Random layers in the network have keys of the same draw, from 0 on.
@@ -232,7 +233,9 @@ class LaplacePosterior(NetworkPosterior):
         Reference:
             [Immer et al., 2021](https://arxiv.org/abs/2008.08711)
         """
-        x = data.as_rows("x", x, reading.input_names(self.network))
+        names = reading.input_names(self.network)
+        x = data.as_rows("x", x, names, is_finite=False)
+        data_checks.check_inputs(self.network, x)
         function = compiled(self._moments, self.network, x)
         parts = [
             [np.asarray(part) for part in function(batch)]
