@@ -86,12 +86,12 @@ def asked_for(model, x):
     learner = tfpbnn.acquisition.ActiveLearner(
         lambda: model,
         pool=x,
-        oracle=lambda rows, index: Y[index],
+        oracle=lambda _, index: Y[index],
         x=x,
         y=Y,
         acquisition="entropy",
         query_size=3,
-        fit=lambda model, x, y: model,
+        fit=lambda model, *_: model,
         predict={"draws": "mean"},
         seed=0,
     )
@@ -115,7 +115,7 @@ def test_what_the_model_sees_to_is_taken_everywhere(model, way):
 @pytest.mark.parametrize("way", WAYS[:-1], ids=lambda way: way.__name__)
 def test_what_it_does_not_see_to_is_an_error(model, way):
     """Also in a row after others of which it does."""
-    with pytest.raises(ValueError, match="must be finite.*NaN"):
+    with pytest.raises(ValueError, match=r"must be finite.*NaN"):
         way(model, WORSE)
-    with pytest.raises(ValueError, match="must be finite.*NaN"):
+    with pytest.raises(ValueError, match=r"must be finite.*NaN"):
         model.fit(WORSE, Y, verbose=0)
