@@ -33,6 +33,7 @@ def network():
         keras.Input((3,)),
         Impute(),
         keras.layers.BatchNormalization(),
+        keras.layers.Dense(4, activation="relu"),  # loses NaN, compiled
         keras.layers.Dense(1),
     ]
     model = tfpbnn.Sequential(layers)
@@ -99,8 +100,18 @@ def asked_for(model, x):
     return learner.x
 
 
+def predicted(model, x):
+    return tfpbnn.predict(model, x, draws="mean", verbose=0).mean
+
+
+def stacked(model, x):
+    stacks = [v[np.newaxis] for v in map(np.asarray, model.trainable_variables)]
+    return tfpbnn.particles.stack_predict(model, stacks, x)
+
+
 WAYS = [
-    laplace, of_dataset, density, distances, statistics, own_orders, asked_for,
+    predicted, stacked, laplace, of_dataset, density, distances, statistics,
+    own_orders, asked_for,
 ]  # fmt: skip
 
 

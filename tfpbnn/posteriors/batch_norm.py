@@ -10,10 +10,10 @@ import tensorflow as tf
 from tfpbnn.base import data, forms
 from tfpbnn.base.keras_private import held_layers
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.networks import missing
 from tfpbnn.networks.reading import open_spec
 from tfpbnn.particles import Posterior
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
-from tfpbnn.training import data_checks
 
 _BATCH_SIZE = 1024
 Values = Sequence[tuple[keras.Variable, Tensor]]
@@ -161,7 +161,7 @@ class BatchStatistics:
         rows = 0
         sums: list[Any] = []
         for batch, _, _ in data.weighted_batches(x, batch_size):
-            data_checks.check_inputs(self._network, batch)
+            missing.check_inputs(self._network, batch)
             found, states = self._function(batch, drawn)(
                 forms.present(batch), [value for _, value in drawn], states
             )

@@ -20,7 +20,7 @@ from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 from tfpbnn.distribute import starting
 from tfpbnn.likelihoods import Likelihood, assumed
-from tfpbnn.networks import reading
+from tfpbnn.networks import missing, reading
 from tfpbnn.networks.calls import may_be_masked
 from tfpbnn.training.losses import check_names
 
@@ -32,8 +32,6 @@ _LABEL_LOSSES = (
     keras.losses.binary_crossentropy,
     keras.losses.sparse_categorical_crossentropy,
 )
-
-_ROWS_AT_ONCE = 1024
 
 
 class CheckedData:
@@ -95,7 +93,7 @@ def check_data(model: Any, given: Mapping[str, Any]) -> None:
 def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
     x, y, sample_weight = rows
     _check_target_names(model, _targets_of(x) if data.is_stream(x) else y)
-    check_inputs(model, x, of)
+    missing.check_inputs(model, x, of)
     data.check_finite("y", _counted(model, y, sample_weight), of)
     if sample_weight is None:  # some may count for nothing
         check(model, y, of)
@@ -114,41 +112,6 @@ def _check_target_names(model: Any, y: Any) -> None:
         # A Sequential model has no `output` before it is called by another.
         network = reading.template_of(model)
         check_names(model, y, getattr(network, "output", outputs[0]))
-
-
-def check_inputs(model: Any, x: Any, of: str = "") -> None:
-    """Raises if inputs have NaN that the model does not see to itself.
-
-    Args:
-        model: a network; if it is built, it is asked for its outputs where
-            there are NaN.
-        x: an array, or a structure of them; streams pass.
-        of: the words for what they are part of, for the message.
-
-    Raises:
-        ValueError: if outputs are not finite there either.
-    """
-    several = keras.tree.is_nested(x)
-    names = reading.input_names(model) if several else None
-    try:
-        data.check_finite("x", x, of, names)
-    except ValueError:
-        rows = data.as_rows("x", x, is_finite=False)
-        if not model.built or not _takes(model, rows):
-            raise
-
-
-def _takes(model: Any, rows: Any) -> bool:
-    """Says whether a model makes finite outputs of all rows that have NaN."""
-    parts = (part for part, _ in data.batches(rows, _ROWS_AT_ONCE))
-    try:
-        return all(
-            data.are_finite(part)
-            or data.are_finite(model.predict_on_batch(part))
-            for part in parts
-        )
-    except (TypeError, ValueError):
-        return False
 
 
 def _counted(model: Any, y: Any, sample_weight: Any) -> Any:

@@ -11,13 +11,12 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base import checks, data, registry
 from tfpbnn.base.types import Array, Config, Tensor
-from tfpbnn.networks import reading
+from tfpbnn.networks import missing, reading
 from tfpbnn.posteriors.laplace import evidence, predictive, prior
 from tfpbnn.posteriors.laplace.blocks import Block
 from tfpbnn.posteriors.laplace.held_blocks import Form, HeldBlock
 from tfpbnn.posteriors.laplace.slopes import Traced, compiled, each_output
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
-from tfpbnn.training import data_checks
 
 LINKS = ("linearized", "probit", "sampling")
 # Random layers in the network have keys of the same draw, from 0 on.
@@ -235,7 +234,7 @@ class LaplacePosterior(NetworkPosterior):
         """
         names = reading.input_names(self.network)
         x = data.as_rows("x", x, names, is_finite=False)
-        data_checks.check_inputs(self.network, x)
+        missing.check_inputs(self.network, x)
         function = compiled(self._moments, self.network, x)
         parts = [
             [np.asarray(part) for part in function(batch)]
