@@ -27,12 +27,14 @@ def fan_chart(
 
     Args:
         predictive: a regression prediction. Its T rows are the steps of the
-            forecast; or with `row=`, the steps of that row, of `[N, T, ...]`.
+            forecast; or with `row=`, the steps of that row, of `[N, T, k]`, or
+            its targets, of `[N, T]`.
         x: the T times of the steps; None counts them from 1.
         y: what came, `[T]`.
         history: what came before, `[H]`; its times are as far apart as those
             of the forecast.
-        row: the row whose steps are drawn, if rows have steps.
+        row: the row whose steps are drawn, if rows have steps, or targets
+            that are steps.
         target: the index of the target, of k.
         levels: the probabilities of the intervals.
         title: the title of the axes.
@@ -44,8 +46,8 @@ def fan_chart(
     Raises:
         ImportError: if matplotlib is not installed.
         TypeError: if `predictive` is no regression prediction.
-        ValueError: if x or y don't have a number for each step, or `row` is
-            needed.
+        ValueError: if x or y don't have a number for each step, if there is
+            one step only, or `row` is needed.
 
     Example:
     ```python
@@ -58,14 +60,16 @@ def fan_chart(
     check_kind(predictive, "regression", "interval")
 
     def steps(values: Any) -> Any:
-        return values[..., target] if row is None else values[row, ..., target]
+        if row is None:
+            return values[..., target]
+        return values[row] if values.ndim == 2 else values[row, ..., target]
 
     median = steps(predictive.quantile(0.5))
-    if median.ndim != 1:
+    if median.ndim != 1 or median.size < 2:
         raise ValueError(
-            "`row` must say whose steps to draw, since rows have steps. "
-            f"Received: row={row!r} with quantiles of shape "
-            f"{predictive.mean.shape}"
+            "`predictive` must have two steps or more: its rows, or with `row=` "
+            "the steps of a row, or its targets where these are the steps. "
+            f"Received: a mean of shape {predictive.mean.shape} and row={row!r}"
         )
     count = len(median)
     x = np.arange(1, count + 1) if x is None else _numbers("x", x, count)
