@@ -67,8 +67,8 @@ def fan_chart(
     median = steps(predictive.quantile(0.5))
     if median.ndim != 1 or median.size < 2:
         raise ValueError(
-            "`predictive` must have two steps or more: its rows, or with `row=` "
-            "the steps of a row, or its targets where these are the steps. "
+            "`predictive` must have two steps or more: its rows, or with "
+            "`row=` the steps of a row, or its targets where these are steps. "
             f"Received: a mean of shape {predictive.mean.shape} and row={row!r}"
         )
     count = len(median)
