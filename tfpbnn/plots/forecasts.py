@@ -1,5 +1,6 @@
 """Plots forecasts of series."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -59,18 +60,8 @@ def fan_chart(
     """
     check_kind(predictive, "regression", "interval")
 
-    def steps(values: Any) -> Any:
-        if row is None:
-            return values[..., target]
-        return values[row] if values.ndim == 2 else values[row, ..., target]
-
+    steps = functools.partial(_steps, row=row, target=target)
     median = steps(predictive.quantile(0.5))
-    if median.ndim != 1 or median.size < 2:
-        raise ValueError(
-            "`predictive` must have two steps or more: its rows, or with "
-            "`row=` the steps of a row, or its targets where these are steps. "
-            f"Received: a mean of shape {predictive.mean.shape} and row={row!r}"
-        )
     count = len(median)
     x = np.arange(1, count + 1) if x is None else _numbers("x", x, count)
     ax = new_axes(ax)
@@ -99,6 +90,21 @@ def fan_chart(
         y = _numbers("y", y, count)
         ax.plot(x, y, ".-", color="black", markersize=4, label="observed")
     return finish(ax, "time", "target", title)
+
+
+def _steps(values: Any, row: int | None, target: int) -> Any:
+    """Takes what is a step's each, of numbers `[N, k]` or `[N, T, k]`."""
+    if row is None:
+        found = values[..., target]
+    else:
+        found = values[row] if values.ndim == 2 else values[row, ..., target]
+    if found.ndim != 1 or found.size < 2:
+        raise ValueError(
+            "`predictive` must have two steps or more: its rows, or with "
+            "`row=` the steps of a row, or its targets where these are steps. "
+            f"Received: numbers of shape {values.shape} and row={row!r}"
+        )
+    return found
 
 
 def _numbers(name: str, values: Any, count: int) -> Any:
