@@ -139,8 +139,7 @@ class ActiveLearner:
             verbose,
         )
         self._test, self._seed = test, checks.seed(seed)
-        rows = data.as_arrays("x", x, is_finite=False)  # `fit` looks for NaN
-        given = rows, data.as_arrays("y", y)
+        given = data.as_arrays("x", x), data.as_arrays("y", y)
         if data.length(given[0]) != data.length(given[1]):
             raise ValueError(
                 "`y` must have a label for each row of `x`. Received: "

@@ -1,6 +1,5 @@
 """Goes over pools of rows without labels, also those larger than memory."""
 
-import functools
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
@@ -13,9 +12,6 @@ from tfpbnn.base.types import Array
 
 # How many rows of arrays are looked at together.
 _ROWS = 8192
-
-# Models may see to NaN; rows whose prediction is NaN are never chosen.
-_read = functools.partial(data.as_arrays, "pool", is_finite=False)
 
 
 class Part(NamedTuple):
@@ -47,7 +43,7 @@ class Pool:
         Raises:
             TypeError: if it is a generator, which can be read but once, or of
                 another form.
-            ValueError: if arrays differ in length.
+            ValueError: if arrays differ in length or have NaN.
         """
         self.is_stream = data.is_stream(pool)
         if self.is_stream and hasattr(pool, "__next__"):
@@ -56,7 +52,7 @@ class Pool:
                 "each time. Received: a generator, which can be read once. "
                 "Make it a dataset by tf.data.Dataset.from_generator"
             )
-        self._pool = pool if self.is_stream else _read(pool)
+        self._pool = pool if self.is_stream else data.as_arrays("pool", pool)
 
     @property
     def size(self) -> int | None:
@@ -67,7 +63,7 @@ class Pool:
         """Yields the rows in their order."""
         start = 0
         for batch, _, _ in data.weighted_batches(self._pool, _ROWS):
-            x = _read(batch) if self.is_stream else batch
+            x = data.as_arrays("pool", batch) if self.is_stream else batch
             count = data.length(x)
             yield Part(np.arange(start, start + count), x)
             start += count
