@@ -207,10 +207,18 @@ def test_fan_chart():
     steps = RegressionPredictive(
         NUMBERS.outputs.reshape(20, 2, 30, 2), NUMBERS.likelihood
     )
-    line = plots.fan_chart(steps, row=1).axes[0].lines[0]
-    np.testing.assert_allclose(line.get_ydata(), NUMBERS.quantile(0.5)[30:, 0])
-    with pytest.raises(ValueError, match="`row` must say whose steps"):
-        plots.fan_chart(steps)
+    params = NUMBERS.outputs.reshape(20, 2, 30, 2)
+    targets = RegressionPredictive(
+        np.concatenate([params[..., 0], params[..., 1]], axis=-1),
+        NUMBERS.likelihood,
+    )
+    for of_rows in (steps, targets):
+        line = plots.fan_chart(of_rows, row=1).axes[0].lines[0]
+        right = NUMBERS.quantile(0.5)[30:, 0]
+        np.testing.assert_allclose(line.get_ydata(), right, rtol=1e-5)
+    for given, row in [(steps, None), (targets[:1], None), (NUMBERS, 3)]:
+        with pytest.raises(ValueError, match="must have two steps or more"):
+            plots.fan_chart(given, row=row)
     with pytest.raises(ValueError, match=r"each of the 60 steps\. Received: 3"):
         plots.fan_chart(NUMBERS, y=np.zeros(3))
 

@@ -180,7 +180,7 @@ def asked(model, x, form):
     return predict(model, inputs.stream(x) if form == "dataset" else x).mean
 
 
-@pytest.mark.parametrize("form", ["array", "dataset", "fit", "evaluate"])
+@pytest.mark.parametrize("form", ["dataset", "fit", "evaluate"])
 def test_a_model_may_see_to_missing_numbers_itself(form):
     """As in Keras; in a model that does not, a NaN is an error."""
     x = np.where(DENSE == 0, np.nan, DENSE)

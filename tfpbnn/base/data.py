@@ -95,13 +95,16 @@ def as_keras_takes(given: dict[str, Any]) -> None:
         given["validation_data"] = tuple(rows_of(names, validation))
 
 
-def as_arrays(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
+def as_arrays(
+    name: str, data: Any, inputs: Sequence[str] = (), *, is_finite: bool = True
+) -> Any:
     """Converts leaves to NumPy arrays, all of one length.
 
     Args:
         name: the argument's.
         data: an array, or a structure of arrays.
         inputs: as in `as_rows`.
+        is_finite: as in `as_rows`.
 
     Raises:
         TypeError: if data have another form, such as nested lists of numbers,
@@ -122,7 +125,8 @@ def as_arrays(name: str, data: Any, inputs: Sequence[str] = ()) -> Any:
         return np.asarray(leaf)
 
     rows = _checked(name, data, dense, inputs)
-    check_finite(name, rows, inputs=inputs)
+    if is_finite:
+        check_finite(name, rows, inputs=inputs)
     return rows
 
 

@@ -20,7 +20,7 @@ from tfpbnn.densities.rows import gathered, targets_and_weights
 from tfpbnn.densities.shared_rows import SharedRows
 from tfpbnn.distribute.devices import Devices
 from tfpbnn.layers.random_layer import is_variational
-from tfpbnn.networks import copying, reading
+from tfpbnn.networks import copying, missing, reading
 from tfpbnn.prediction.collect import resolve
 
 _ANYWHERE = Devices()
@@ -59,6 +59,7 @@ class Problem:
         )
         rows = gathered(x, y, sample_weight, reading.input_names(self.network))
         self.x = reading.by_input(self.network, rows.x)
+        missing.check_inputs(self.network, self.x)
         few = keras.tree.map_structure(lambda a: a[:2], self.x)
         moves = bool(row_shards) or devices.are_given
         network = Network(self.network, self.parameters, few, moves)

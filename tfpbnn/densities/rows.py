@@ -39,8 +39,8 @@ def gathered(x: Any, y: Any, sample_weight: Any, inputs: Sequence[str]) -> Rows:
 
     Raises:
         TypeError: if x has none of these forms.
-        ValueError: if it is empty or has no end, has NaN, or if batches differ
-            in shape.
+        ValueError: if it is empty or has no end, or if batches differ in
+            shape.
     """
     if data.is_stream(x):
         data.num_batches(x, 1)  # raises if there is no end
@@ -55,7 +55,8 @@ def gathered(x: Any, y: Any, sample_weight: Any, inputs: Sequence[str]) -> Rows:
             "`y` must be given, unless x is a dataset of (x, y) batches. "
             "Received: y=None"
         )
-    return Rows(data.as_arrays("x", x, inputs), y, sample_weight)
+    x = data.as_arrays("x", x, inputs, is_finite=False)
+    return Rows(x, y, sample_weight)
 
 
 def _joined(parts: Sequence[Any]) -> Any:

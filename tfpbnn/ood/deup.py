@@ -189,7 +189,7 @@ class DEUP:
     ) -> list[tuple[Array, Array]]:
         """Lists examples of errors, by models that have not seen the rows."""
         checks.integer("folds", folds, least=2)
-        x, y = data.as_arrays("x", x), rows_of("y", y)
+        x, y = data.as_arrays("x", x, is_finite=False), rows_of("y", y)
         rows = np.random.default_rng(self.seed).permutation(len(y))
 
         def part(arrays: Any, at: Array) -> Any:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tfpbnn.base import checks, data
 from tfpbnn.base.types import Array
-from tfpbnn.networks import reading
+from tfpbnn.networks import missing, reading
 from tfpbnn.networks.calls import Call, Graph
 from tfpbnn.networks.posterior import Posterior
 from tfpbnn.particles import draw_function
@@ -77,17 +77,20 @@ class Features:
             batch_size: the number of rows at once, unless x has batches.
 
         Raises:
-            ValueError: if inputs are NaN or infinite, or there are no rows.
+            ValueError: if inputs are NaN or infinite and features so too, or
+                if there are no rows.
         """
         network = self._networks[0]
         if not data.is_stream(x):
-            x = data.as_rows("x", x, reading.input_names(network))
+            names = reading.input_names(network)
+            x = data.as_rows("x", x, names, is_finite=False)
             x = reading.by_input(network, x)
         is_empty = True
         for inputs, y, weights in data.weighted_batches(x, batch_size):
             is_empty = False
             inputs = reading.by_input(network, inputs)
-            data.check_finite("x", inputs)
+            for each in self._networks:
+                missing.check_inputs(each, inputs)
             yield Batch(self._of_batch(inputs), y, weights)
         if is_empty:
             raise ValueError("`x` must have rows. Received: no batches")

@@ -11,6 +11,7 @@ import tensorflow as tf
 from tfpbnn.base import data
 from tfpbnn.base.kept import kept_with
 from tfpbnn.base.types import Tensor
+from tfpbnn.networks import missing
 from tfpbnn.networks.reading import layers_of
 from tfpbnn.particles.functions import TRACING
 
@@ -54,7 +55,8 @@ def stack_predict(
     ```
     """
     variables, stacks = _matched(model, stacked_variables)
-    x = data.as_arrays("x", x)
+    x = data.as_arrays("x", x, is_finite=False)
+    missing.check_inputs(model, x)
     function = _function(model, variables, x)
     parts = [
         function(batch, stacks)

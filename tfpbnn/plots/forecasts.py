@@ -1,5 +1,6 @@
 """Plots forecasts of series."""
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -34,12 +35,14 @@ def fan_chart(
 
     Args:
         predictive: a regression prediction. Its T rows are the steps of the
-            forecast; or with `row=`, the steps of that row, of `[N, T, ...]`.
+            forecast; or with `row=`, the steps of that row, of `[N, T, k]`, or
+            its targets, of `[N, T]`.
         x: the T times of the steps; None counts them from 1.
         y: what came, `[T]`.
         history: what came before, `[H]`; its times are as far apart as those
             of the forecast.
-        row: the row whose steps are drawn, if rows have steps.
+        row: the row whose steps are drawn, if rows have steps, or targets
+            that are steps.
         target: the index of the target, of k.
         levels: the probabilities of the intervals.
         title: the title of the axes.
@@ -51,8 +54,8 @@ def fan_chart(
     Raises:
         ImportError: if matplotlib is not installed.
         TypeError: if `predictive` is no regression prediction.
-        ValueError: if x or y don't have a number for each step, or `row` is
-            needed.
+        ValueError: if x or y don't have a number for each step, if there is
+            one step only, or `row` is needed.
 
     Example:
     ```python
@@ -64,16 +67,8 @@ def fan_chart(
     """
     check_kind(predictive, "regression", "interval")
 
-    def steps(values: Any) -> Any:
-        return values[..., target] if row is None else values[row, ..., target]
-
+    steps = functools.partial(_steps, row=row, target=target)
     median = steps(predictive.quantile(0.5))
-    if median.ndim != 1:
-        raise ValueError(
-            "`row` must say whose steps to draw, since rows have steps. "
-            f"Received: row={row!r} with quantiles of shape "
-            f"{predictive.mean.shape}"
-        )
     count = len(median)
     x = np.arange(1, count + 1) if x is None else _numbers("x", x, count)
     check_finite("x", x)
@@ -101,6 +96,21 @@ def fan_chart(
         y = _numbers("y", y, count)
         ax.plot(x, y, ".-", color="black", markersize=4, label="observed")
     return finish(ax, "time", "target", title)
+
+
+def _steps(values: Any, row: int | None, target: int) -> Any:
+    """Takes what is a step's each, of numbers `[N, k]` or `[N, T, k]`."""
+    if row is None:
+        found = values[..., target]
+    else:
+        found = values[row] if values.ndim == 2 else values[row, ..., target]
+    if found.ndim != 1 or found.size < 2:
+        raise ValueError(
+            "`predictive` must have two steps or more: its rows, or with "
+            "`row=` the steps of a row, or its targets where these are steps. "
+            f"Received: numbers of shape {values.shape} and row={row!r}"
+        )
+    return found
 
 
 def _numbers(name: str, values: Any, count: int) -> Any:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfpbnn.base import data, forms
 from tfpbnn.base.keras_private import held_layers
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.networks import missing
 from tfpbnn.networks.reading import open_spec
 from tfpbnn.particles import Posterior
 from tfpbnn.posteriors.network_posterior import NetworkPosterior
@@ -153,12 +154,14 @@ class BatchStatistics:
         if not self._layers:
             return
         batch_size = batch_size or _BATCH_SIZE
-        x = x if data.is_stream(x) else data.as_rows("x", x)
+        if not data.is_stream(x):
+            x = data.as_rows("x", x, is_finite=False)
         data.num_batches(x, batch_size)  # raises if there is no end
         states = [v.value for v in self._states]
         rows = 0
         sums: list[Any] = []
-        for batch, _ in data.batches(x, batch_size):
+        for batch, _, _ in data.weighted_batches(x, batch_size):
+            missing.check_inputs(self._network, batch)
             found, states = self._function(batch, drawn)(
                 forms.present(batch), [value for _, value in drawn], states
             )

@@ -15,7 +15,7 @@ from tfpbnn.base.padding import joined
 from tfpbnn.base.progress import Bar
 from tfpbnn.distribute import devices
 from tfpbnn.distribute.workers import Workers, interleaved
-from tfpbnn.networks import reading
+from tfpbnn.networks import missing, reading
 from tfpbnn.particles import engine, functions
 from tfpbnn.particles.ways import Draws
 from tfpbnn.prediction.parts import Keeper, Part
@@ -242,7 +242,8 @@ class Run:
         try:
             data.check_finite("x", batch)
         except ValueError:
-            if data.are_finite(found):
+            is_finite = data.are_finite(found)
+            if is_finite and missing.is_seen_to(self._model, batch):
                 return
             names = reading.input_names(self._model)
             # The place in all rows, where these are known.

@@ -84,7 +84,8 @@ class BayesianClassifier(ClassifierMixin, BayesianEstimator):
                 "`model` must have an output for each class. Received: "
                 f"{p.shape[-1]} outputs for {len(self.classes_)} classes"
             )
-        return p
+        # To float64's last digit, by which scikit-learn's scores check sums.
+        return p / np.sum(p, axis=-1, keepdims=True)
 
     def predict_log_proba(self, X: Any) -> Array:
         """Predicts the logarithms of `predict_proba`, `[N, K]`.

@@ -20,7 +20,7 @@ from tfpbnn.base.places import over_places
 from tfpbnn.base.types import Array
 from tfpbnn.distribute import starting
 from tfpbnn.likelihoods import Likelihood, assumed
-from tfpbnn.networks import reading
+from tfpbnn.networks import missing, reading
 from tfpbnn.networks.calls import may_be_masked
 from tfpbnn.training.losses import check_names
 
@@ -93,7 +93,7 @@ def check_data(model: Any, given: Mapping[str, Any]) -> None:
 def _check_rows(model: Any, rows: tuple[Any, ...], of: str = "") -> None:
     x, y, sample_weight = rows
     _check_target_names(model, _targets_of(x) if data.is_stream(x) else y)
-    _check_inputs(model, x, of)
+    missing.check_inputs(model, x, of)
     data.check_finite("y", _counted(model, y, sample_weight), of)
     if sample_weight is None:  # some may count for nothing
         check(model, y, of)
@@ -112,33 +112,6 @@ def _check_target_names(model: Any, y: Any) -> None:
         # A Sequential model has no `output` before it is called by another.
         network = reading.template_of(model)
         check_names(model, y, getattr(network, "output", outputs[0]))
-
-
-def _check_inputs(model: Any, x: Any, of: str) -> None:
-    """Raises if inputs have NaN that the model does not see to itself."""
-    several = keras.tree.is_nested(x)
-    names = reading.input_names(model) if several else None
-    try:
-        data.check_finite("x", x, of, names)
-    except ValueError:
-        if not model.built:
-            raise
-        rows = data.as_rows("x", x, is_finite=False)
-        first = next(
-            row
-            for index in range(data.length(rows))
-            if not data.are_finite(row := data.rows(rows, index, index + 1))
-        )
-        if not _takes(model, first):
-            raise
-
-
-def _takes(model: Any, row: Any) -> bool:
-    """Says whether a model makes finite outputs of a row."""
-    try:
-        return data.are_finite(model.predict_on_batch(row))
-    except (TypeError, ValueError):
-        return False
 
 
 def _counted(model: Any, y: Any, sample_weight: Any) -> Any:

@@ -210,8 +210,8 @@ class APS(_Adaptive):
 
     Args:
         randomized: whether the last label is in at random, for which sets are
-            smaller and the coverage exact; False takes it in, so that sets are
-            the same each time and hardly ever empty.
+            smaller and the coverage exact; False leaves it in, so that sets
+            are the same each time, and larger.
         seed: that of the random numbers, 0 or more.
 
     Example:

@@ -242,7 +242,9 @@ def _fed(model: Any, given: dict[str, Any]) -> dict[str, Any]:
             f"Received: x of type {type(x).__name__}. Pass arrays, "
             'or make the ensemble with bootstrap=None and shuffle="shared"'
         )
-    x = data.as_arrays("x", given.pop("x", None), reading.input_names(model))
+    names = reading.input_names(model)
+    # `fit` has looked for NaN that members don't see to.
+    x = data.as_arrays("x", given.pop("x", None), names, is_finite=False)
     y = data.as_arrays("y", given.pop("y", None))
     weights = example_weights(
         y, given.pop("sample_weight", None), given.pop("class_weight", None)

@@ -315,7 +315,7 @@ def _own(model: Any, given: dict[str, Any], number: int) -> dict[str, Any]:
         own.pop("class_weight", None),
     )
     names = reading.input_names(model)
-    rows = data.length(data.as_arrays("x", own["x"], names))
+    rows = data.length(data.as_arrays("x", own["x"], names, is_finite=False))
     counts = model.options.bootstrap_counts(rows, model.num_members)
     own["sample_weight"] = counted(counts[:, number], weights)
     return own

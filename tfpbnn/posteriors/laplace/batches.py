@@ -11,7 +11,7 @@ from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.places import weights_of
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
-from tfpbnn.networks import reading
+from tfpbnn.networks import missing, reading
 from tfpbnn.training import data_checks
 
 
@@ -72,11 +72,12 @@ class Batches:
             for inputs, targets, weights in data.weighted_batches(
                 x, batch_size
             ):
-                data.check_finite("x", inputs, inputs=())
+                missing.check_inputs(self._network, inputs)
                 yield self._batch(inputs, targets, weights)
             return
         names = reading.input_names(self._network)
-        x = data.as_rows("x", x, names)
+        x = data.as_rows("x", x, names, is_finite=False)
+        missing.check_inputs(self._network, x)
         whole = self._batch(x, y, sample_weight)
         for start in range(0, data.length(x), batch_size):
             stop = start + batch_size

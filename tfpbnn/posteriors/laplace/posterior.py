@@ -11,7 +11,7 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base import checks, data, registry
 from tfpbnn.base.types import Array, Config, Tensor
-from tfpbnn.networks import reading
+from tfpbnn.networks import missing, reading
 from tfpbnn.posteriors.laplace import evidence, predictive, prior
 from tfpbnn.posteriors.laplace.blocks import Block
 from tfpbnn.posteriors.laplace.held_blocks import Form, HeldBlock
@@ -232,7 +232,9 @@ class LaplacePosterior(NetworkPosterior):
         Reference:
             [Immer et al., 2021](https://arxiv.org/abs/2008.08711)
         """
-        x = data.as_rows("x", x, reading.input_names(self.network))
+        names = reading.input_names(self.network)
+        x = data.as_rows("x", x, names, is_finite=False)
+        missing.check_inputs(self.network, x)
         function = compiled(self._moments, self.network, x)
         parts = [
             [np.asarray(part) for part in function(batch)]
