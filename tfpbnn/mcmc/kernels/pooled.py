@@ -79,7 +79,11 @@ class PooledHMC(Kernel):
         lengths, center, direction = memory
         length = tf.exp(tf.where(stage.adapts, lengths.log, lengths.average))
         length *= _halton(lengths.step)
-        most = tf.constant(2.0**self.max_tree_depth, position.dtype)
+        most = tf.cast(
+            2
+            ** tf.where(stage.is_early, self.early_depth, self.max_tree_depth),
+            position.dtype,
+        )
         typical = tf.exp(tf.reduce_mean(tf.math.log(step_size)))
         count = steps_along(length, typical, most)
         step, path = walked(target.log_prob, position, step_size, count, seed)
