@@ -15,7 +15,7 @@ from tfpbnn.densities.problem import Problem
 from tfpbnn.mcmc import starts
 
 NORMAL = tfpbnn.likelihoods.Normal(scale=NOISE)
-CHAINS = 400
+CHAINS = 256
 LIMIT = 5.0
 
 
@@ -40,9 +40,9 @@ def test_they_begin_at_draws_of_the_posterior(problem):
 
 
 def test_each_alone_is_the_same_whatever_the_others(problem):
-    two, three = (found(problem, "annealed", n, False) for n in (2, 3))
-    np.testing.assert_array_equal(two, three[:2])
-    assert len(np.unique(three)) == three.size
+    one, two = (found(problem, "annealed", n, False) for n in (1, 2))
+    np.testing.assert_array_equal(one, two[:1])
+    assert len(np.unique(two)) == two.size
 
 
 class Hill(keras.layers.Layer):

@@ -11,14 +11,17 @@ from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.mcmc.kernels.paths import walked
 
 # Paths, and leapfrog steps of each; the last ones are of the whole likelihood.
-_PATHS, _LAST, _STEPS = 120, 20, 32
+_PATHS, _LAST, _STEPS = 120, 20, 64
 # Step sizes follow the density, which gets narrower from path to path.
 _TARGET, _RATE = 0.8, 0.5
+# So do the units of directions, in which gradients and positions vary about as
+# much: of the mean square of gradients each path keeps this share.
+_KEPT = 0.8
 
 
 def annealed(
     density: LogDensity, vector: Array, keys: Array, together: bool
-) -> Array:
+) -> tuple[Array, Array]:
     """Where chains are after the likelihood has grown from little to all.
 
     At first it counts so little that draws of the prior are draws of the
@@ -31,6 +34,9 @@ def annealed(
         keys: of random numbers, for each chain, `[C, 2]`.
         together: whether all chains move in one program; else each by itself,
             so that its numbers are the same whatever the others are.
+
+    Returns:
+        where they are, and how wide each direction is there, `[C, D]` both.
     """
     data = keras.tree.map_structure(tf.constant, density.data)
     run = density.compiler.compiled(_Annealing(density))
@@ -39,7 +45,8 @@ def annealed(
         run(tf.constant(vector[c : c + size]), tf.constant(keys[c]), data)
         for c in range(0, len(vector), size)
     ]
-    return np.concatenate(parts)
+    vectors, scales = zip(*parts, strict=True)
+    return np.concatenate(vectors), np.concatenate(scales)
 
 
 class _Annealing:
@@ -48,12 +55,16 @@ class _Annealing:
     def __init__(self, density: LogDensity):
         self._density = density
 
-    def __call__(self, vector: Tensor, key: Tensor, data: Tree) -> Tensor:
+    def __call__(
+        self, vector: Tensor, key: Tensor, data: Tree
+    ) -> tuple[Tensor, Tensor]:
         first = self._first_power(vector, data)
         size = tf.cast(vector.shape[-1], vector.dtype)
         log_size = tf.zeros_like(first) - tf.math.log(size) / 4
 
-        def body(i: Tensor, vector: Tensor, log_size: Tensor) -> Any:
+        def body(
+            i: Tensor, vector: Tensor, log_size: Tensor, squares: Tensor
+        ) -> Any:
             of_size, of_path = tf.unstack(
                 tf.random.experimental.stateless_split(
                     tf.random.experimental.stateless_fold_in(key, i), 2
@@ -65,19 +76,28 @@ class _Annealing:
             share = tf.random.stateless_uniform(
                 [], of_size, 0.5, 1, dtype=vector.dtype, alg="philox"
             )
+            scale = _scale(squares)
             step, _ = walked(
-                lambda z: self._density(z, data, power),
-                vector,
+                lambda z: self._density(scale * z, data, power),
+                vector / scale,
                 share * tf.exp(log_size),
                 tf.constant(_STEPS),
                 of_path,
             )
-            change = _RATE * (step.acceptance - _TARGET)
-            return i + 1, step.position, log_size + change
+            square = tf.square(step.slope / scale)
+            return (
+                i + 1,
+                scale * step.position,
+                log_size + _RATE * (step.acceptance - _TARGET),
+                _KEPT * squares + (1 - _KEPT) * square,
+            )
 
-        return tf.while_loop(
-            lambda i, *_: i < _PATHS, body, (tf.constant(0), vector, log_size)
-        )[1]
+        _, vector, _, squares = tf.while_loop(
+            lambda i, *_: i < _PATHS,
+            body,
+            (tf.constant(0), vector, log_size, tf.ones_like(vector)),
+        )
+        return vector, _scale(squares)
 
     def _first_power(self, vector: Tensor, data: Tree) -> Tensor:
         """With which the likelihood counts as much as the prior, `[C]`."""
@@ -86,3 +106,8 @@ class _Annealing:
         likelihood -= self._density(vector, data, 0 * one)
         size = tf.cast(vector.shape[-1], vector.dtype)
         return tf.minimum(size / tf.maximum(tf.abs(likelihood), 1), one)
+
+
+def _scale(squares: Tensor) -> Tensor:
+    """Widths of directions, from mean squares of gradients."""
+    return squares**-0.25

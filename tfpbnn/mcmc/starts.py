@@ -65,8 +65,9 @@ def find(
             found = _optimized(problem.density, found)
         elif init == "annealed":
             keys = np.stack([integers(seed, c, 2) for c in range(chains)])
-            vector = annealed(problem.density, found.vector, keys, together)
-            found = Start(vector, found.scale)
+            found = Start(
+                *annealed(problem.density, found.vector, keys, together)
+            )
     else:
         found = _from_weights(problem, _networks(init), chains)
     _check_finite(problem.density, evaluate, found)

@@ -13,10 +13,11 @@ from tfpbnn.base.types import Array, Tensor
 from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
 from tfpbnn.mcmc.kernels.paths import Path, steps_along, walked
 
-# The length of paths at first, and the least: half a turn in directions that
-# are whitened by their widths, of which each step goes a part. While chains mix
-# slowly their means follow them, and the criterion would have shorter ones.
-_LENGTH = math.pi
+# The length of paths at first, and the least: a turn in directions that are as
+# wide as their unit, of which each step goes a part; some are wider. While
+# chains mix slowly their means follow them, and the criterion would have
+# shorter ones.
+_LENGTH = 2 * math.pi
 # Of Adam without momentum, on the logarithm of the length. A step of the
 # optimizer changes the length by no more than half an octave.
 _RATE, _BETA_2, _MOST_CHANGE = 0.025, 0.95, 0.35
@@ -54,6 +55,7 @@ class PooledHMC(Kernel):
     """
 
     is_pooled: ClassVar[bool] = True
+    learns_from_slopes: ClassVar[bool] = True
 
     def memory(
         self,
