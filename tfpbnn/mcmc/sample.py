@@ -98,7 +98,7 @@ def sample(
         num_samples: draws of each chain that are kept.
         init: where chains begin: at draws of the "prior" (default); where such
             draws come to while the likelihood grows from little to all
-            ("annealed", default of "chees" and "snaper"), in 3840 gradients;
+            ("annealed", default of "chees" and "snaper"), in 7680 gradients;
             near modes ("map"), found by some steps of Adam from such draws,
             which may be modes that hold little; at draws of the model's own
             variational
