@@ -1,6 +1,7 @@
 """Effective draws of predictions per second: ours beside other NUTS.
 
     python benchmarks/mcmc.py --samplers nuts mclmc chees numpyro blackjax
+    python benchmarks/mcmc.py --samplers mclmc+annealed mclmc+ensemble
 
 Each run is a process of its own, and its time is that of everything: tracing,
 compiling, warm-up and draws. What counts is the median, over 20 test points, of
@@ -8,7 +9,8 @@ the bulk effective sample size of the mean prediction. The time to 400 of them
 is that of a run of few draws, for all that comes before them, and of the rest
 in proportion. The share of compiling is the time of a run of one step of
 warm-up and one draw, of that of the whole. `--processor` counts processor time,
-for busy machines. NumPyro and BlackJAX may have a Python of their own
+for busy machines. After "+" comes `init`; "mclmc+ensemble" is MILE, its
+training included. NumPyro and BlackJAX may have a Python of their own
 (`--numpyro-python`, `--blackjax-python`).
 """
 
@@ -54,6 +56,7 @@ def ours(name, kernel, seed, steps):
     x, y, test = data(name)
     inputs, hidden, _ = HIDDEN[name]
     keras.utils.set_random_seed(seed)
+    began = now()
     model = keras.Sequential(
         [
             keras.Input((inputs,)),
@@ -62,9 +65,10 @@ def ours(name, kernel, seed, steps):
         ]
     )
     kernel, _, init = kernel.partition("+")
+    if init == "ensemble":
+        init = ensemble(model, x, y)
     chains, whole = MANY if kernel in ("chees", "snaper") else (CHAINS, WHOLE)
     warmup, draws = whole if steps == WHOLE else steps
-    began = now()
     posterior = tfpbnn.mcmc.sample(
         model,
         x,
@@ -81,6 +85,21 @@ def ours(name, kernel, seed, steps):
     took = now() - began
     gradients = posterior.statistics["num_gradients"].mean()
     return took, posterior.predictions(test)[..., 0], float(gradients)
+
+
+def ensemble(model, x, y):
+    """Trained members, for a chain to begin at each: MILE, with "mclmc"."""
+    import keras
+
+    import tfpbnn
+
+    members = tfpbnn.ensembles.DeepEnsemble(
+        lambda: keras.models.clone_model(model), CHAINS
+    )
+    loss = tfpbnn.likelihoods.Normal(scale=0.1)
+    members.compile(keras.optimizers.Adam(0.01), loss=loss)
+    members.fit(x, y, batch_size=50, epochs=100, verbose=0)
+    return members
 
 
 def forward(parameters, x):

@@ -1,12 +1,13 @@
 """What warm-up learns, against closed forms."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 from scipy import stats
 
 from tfpbnn.mcmc import adaptation
-from tfpbnn.mcmc.kernels import NUTS, Stage, Target
+from tfpbnn.mcmc.kernels import NUTS, ChEES, Stage, Target
 
 SCALE = np.geomspace(1e-3, 1e2, 6)  # of a Normal of independent directions
 CHAINS = 3
@@ -65,21 +66,32 @@ def test_it_is_early_until_widths_are_learned(warmup):
 
 
 @pytest.mark.parametrize(
-    ("depth", "is_early", "most"),
-    [(10, True, 63), (10, False, 1023), (3, True, 7)],
+    ("kernel", "depth", "is_early", "most"),
+    [
+        (NUTS, 10, True, 63),
+        (NUTS, 10, False, 1023),
+        (NUTS, 3, True, 7),
+        (ChEES, 10, True, 64),
+        (ChEES, 10, False, 1024),
+        (ChEES, 3, True, 8),
+    ],
 )
-def test_trees_are_small_at_first(depth, is_early, most):
-    """With steps so small that they never turn back."""
+def test_paths_are_short_at_first(kernel, depth, is_early, most):
+    """With steps so small that they never turn back; and slopes are those."""
     target = Target(lambda z: -tf.reduce_sum(z**2, -1) / 2, lambda z: z)
-    step = tf.function(NUTS(depth, 0.8).step, autograph=False)(
+    kernel = kernel(depth, 0.8)
+    chains = 1 + kernel.is_pooled
+    position = np.ones([chains, 2], "float32")
+    memory = kernel.memory(position, lambda z: z, None)
+    step = tf.function(kernel.step, autograph=False)(
         target,
-        tf.ones([1, 2]),
-        tf.constant([1e-5]),
+        tf.constant(position),
+        tf.fill([chains], 1e-5),
         tf.constant([1, 2]),
-        (),
+        keras.tree.map_structure(tf.constant, memory),
         Stage(tf.constant(True), tf.constant(is_early)),
     )
-    np.testing.assert_array_equal(step.num_gradients, [most])
+    np.testing.assert_array_equal(step.num_gradients, [most] * chains)
     np.testing.assert_allclose(step.slope, -step.position, rtol=1e-6)
 
 

@@ -73,9 +73,15 @@ def test_logistic_regression():
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
-    ("kernel", "bias"), [("nuts", 0.0), ("mclmc", 0.05)], ids=["nuts", "mclmc"]
+    ("kernel", "bias", "chains", "init"),
+    [
+        ("nuts", 0.0, 2, "map"),
+        ("mclmc", 0.05, 2, "map"),
+        ("snaper", 0.0, 16, "annealed"),
+    ],
+    ids=["nuts", "mclmc", "snaper"],
 )
-def test_a_network_of_50_units(kernel, bias):
+def test_a_network_of_50_units(kernel, bias, chains, init):
     """13-50-1 with tanh and 500 rows: predictions at 20 inputs.
 
     A draw of "mclmc" is as far as its directions are remembered, some hundred
@@ -95,10 +101,10 @@ def test_a_network_of_50_units(kernel, bias):
         data,
         likelihood,
         kernel,
-        num_chains=2,
+        num_chains=chains,
         num_warmup=500,
-        num_samples=400,
-        init="map",
+        num_samples=400 if chains == 2 else 150,
+        init=init,
     )
     found = posterior.predictions(data["test"])[..., 0]
     assert_moments(found, data, bias)

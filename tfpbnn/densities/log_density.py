@@ -201,12 +201,19 @@ class LogDensity:
         self.data = self.rows
         self.compiler = Compiler()
 
-    def __call__(self, vectors: Tensor, data: Tree) -> Tensor:
-        """The log-densities `[C]` of vectors `[C, D]`, given `self.data`."""
+    def __call__(self, vectors: Tensor, data: Tree, power: Any = 1.0) -> Tensor:
+        """The log-densities `[C]` of vectors `[C, D]`, given `self.data`.
+
+        Args:
+            vectors: `[C, D]`.
+            data: as `self.data`.
+            power: of the likelihood, a number or `[C]`: with less than one it
+                counts as if there were so many fewer rows.
+        """
         prior = over(self._parameters.log_prior, vectors)
         if not self.num_rows:
             return prior
-        return prior + self._log_likelihood(vectors, data)
+        return prior + power * self._log_likelihood(vectors, data)
 
     def memory_of(self, chains: int) -> int:
         """Bytes of layers' outputs that gradients of so many chains need."""

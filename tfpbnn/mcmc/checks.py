@@ -60,22 +60,19 @@ def _memory() -> float:
         return math.inf
 
 
-def warn_of_chains(
-    posterior: ChainPosterior, x: Any, most: int, is_pooled: bool
-) -> None:
+def warn_of_chains(posterior: ChainPosterior, x: Any, most: int) -> None:
     """Warns if the draws can't be relied on, with what to do.
 
     Args:
         posterior: the draws.
         x: some inputs.
         most: gradients of the longest path.
-        is_pooled: whether the chains have learned from each other.
     """
     statistics = posterior.statistics
     notes = [
         *_of_divergences(statistics["is_divergent"]),
         *_of_depth(statistics["num_gradients"], most),
-        *_of_convergence(posterior, x, is_pooled),
+        *_of_convergence(posterior, x),
     ]
     for note in notes:
         warnings.warn(note, stacklevel=3)
@@ -99,14 +96,12 @@ def _of_depth(num_gradients: Any, most: int) -> list[str]:
     return [
         f"{share:.0%} of the paths were as long as `max_tree_depth` lets them "
         "be: draws are correct, but more alike than they could be. Raise "
-        '`num_warmup` or `max_tree_depth`, or begin at init="map", if they did '
-        "not."
+        '`num_warmup` or `max_tree_depth`, or begin at init="annealed", if '
+        "they did not."
     ]
 
 
-def _of_convergence(
-    posterior: ChainPosterior, x: Any, is_pooled: bool
-) -> list[str]:
+def _of_convergence(posterior: ChainPosterior, x: Any) -> list[str]:
     try:
         convergence.arviz()
     except ImportError:
@@ -121,16 +116,10 @@ def _of_convergence(
     if posterior.num_chains > 1:
         r_hat = float(np.nanmax(convergence.r_hat(draws), initial=1.0))
     if r_hat > _R_HAT:
-        otherwise = (
-            # They begin near modes already, and one program moves them all.
-            'take kernel="nuts", whose paths and widths suit each chain'
-            if is_pooled
-            else 'begin at init="map" or a trained model, if they did not'
-        )
         notes.append(
             f"Chains don't agree: R-hat of predictions is up to {r_hat:.2f} "
             f"(above {_R_HAT}). Raise `num_warmup` and `num_samples`, or "
-            f"{otherwise}."
+            'begin at init="annealed" or a trained model, if they did not.'
         )
     effective = float(np.nanmin(convergence.ess(draws)))
     if effective < _LEAST_ESS:

@@ -96,9 +96,12 @@ def sample(
         num_warmup: steps in which step sizes and widths are adapted, and which
             are not kept.
         num_samples: draws of each chain that are kept.
-        init: where chains begin: at draws of the "prior" (default); near modes
-            ("map", default of "chees" and "snaper"), found by some steps of
-            Adam from such draws; at draws of the model's own variational
+        init: where chains begin: at draws of the "prior" (default); where such
+            draws come to while the likelihood grows from little to all
+            ("annealed", default of "chees" and "snaper"), in 7680 gradients;
+            near modes ("map"), found by some steps of Adam from such draws,
+            which may be modes that hold little; at draws of the model's own
+            variational
             posterior ("vi"), whose widths are those that the chains begin
             with; at the weights of a model like this, or of the members of an
             ensemble of them. What is not random in these (frozen layers,
@@ -167,7 +170,7 @@ def sample(
     """
     is_pooled = KERNELS.get(kernel, Kernel).is_pooled
     if init is None:
-        init = "map" if is_pooled else "prior"
+        init = "annealed" if is_pooled else "prior"
     checks.positive_integer.optional("row_shards", row_shards)
     places = Places(model)
     settings = Settings(
@@ -198,7 +201,7 @@ def sample(
     )
     posterior = _drawn(problem, settings, places, init, checkpoint, verbose)
     most = 2**max_tree_depth - 1
-    warn_of_chains(posterior, problem.some_rows(), most, is_pooled)
+    warn_of_chains(posterior, problem.some_rows(), most)
     return posterior
 
 
@@ -303,8 +306,11 @@ def _run(
 
 def _groups(problem: Problem, init: Any, settings: Settings) -> list[Chains]:
     """Chains that have not moved: each by itself, or all in one group."""
-    start = starts.find(problem, init, settings.num_chains, settings.seed)
-    if settings.mover.is_pooled:
+    is_pooled = settings.mover.is_pooled
+    start = starts.find(
+        problem, init, settings.num_chains, settings.seed, is_pooled
+    )
+    if is_pooled:
         scale = start.scale
         if settings.mass_matrix == "dense":
             scale = scale.mean(axis=0, keepdims=True)
@@ -323,7 +329,6 @@ def _group(
     settings: Settings,
 ) -> Chains:
     """Chains at `[C, D]` that one program moves, with widths `[G, D]`."""
-    words = np.random.SeedSequence([settings.seed, number]).generate_state(2)
     generator = np.random.default_rng([settings.seed, number, 1])
     if settings.mass_matrix == "dense":
         scale = scale[:, :, np.newaxis] * np.eye(scale.shape[-1])
@@ -335,7 +340,7 @@ def _group(
         tf.constant(scale.astype(vector.dtype)),
         adaptation.start_at(tf.constant(log)),
         settings.mover.memory(vector, problem.density.seen, generator),
-        tf.constant((words >> 1).astype("int32")),
+        tf.constant(starts.integers(settings.seed, number)),
         settings.mover.learns_from_slopes,
     )
     return Chains(state)

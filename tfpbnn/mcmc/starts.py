@@ -13,6 +13,7 @@ from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.densities.parameters import Noise, Parameters
 from tfpbnn.densities.problem import Problem
 from tfpbnn.densities.variational import Known
+from tfpbnn.mcmc.annealing import annealed
 from tfpbnn.networks import reading, states
 
 # Draws of the prior are tried as often, before its density is called infinite.
@@ -29,7 +30,9 @@ class Start(NamedTuple):
     scale: Array
 
 
-def find(problem: Problem, init: Any, chains: int, seed: int) -> Start:
+def find(
+    problem: Problem, init: Any, chains: int, seed: int, together: bool = False
+) -> Start:
     """Where chains begin.
 
     Args:
@@ -37,6 +40,7 @@ def find(problem: Problem, init: Any, chains: int, seed: int) -> Start:
         init: as in `tfpbnn.mcmc.sample`.
         chains: how many.
         seed: of what is random in it.
+        together: whether one program moves all chains.
 
     Raises:
         ValueError: if `init` is not known or does not fit the model, or the
@@ -44,7 +48,7 @@ def find(problem: Problem, init: Any, chains: int, seed: int) -> Start:
     """
     generators = [np.random.default_rng([seed, c]) for c in range(chains)]
     if isinstance(init, str):
-        checks.one_of("init", init, ("prior", "map", "vi"))
+        checks.one_of("init", init, ("prior", "map", "vi", "annealed"))
     if init == "vi" and not problem.known:
         raise ValueError(
             '`init="vi"` must be of a variational model, with layers such '
@@ -59,10 +63,21 @@ def find(problem: Problem, init: Any, chains: int, seed: int) -> Start:
         found = _from_prior(problem.parameters, evaluate, generators)
         if init == "map":
             found = _optimized(problem.density, found)
+        elif init == "annealed":
+            keys = np.stack([integers(seed, c, 2) for c in range(chains)])
+            found = Start(
+                *annealed(problem.density, found.vector, keys, together)
+            )
     else:
         found = _from_weights(problem, _networks(init), chains)
     _check_finite(problem.density, evaluate, found)
     return found
+
+
+def integers(*numbers: int) -> Array:
+    """Two integers for a key of TensorFlow's, from such numbers."""
+    words = np.random.SeedSequence(numbers).generate_state(2)
+    return (words >> 1).astype("int32")
 
 
 def _from_prior(
@@ -285,7 +300,7 @@ def natural_count(init: Any, is_pooled: bool) -> int:
 def _networks(init: Any) -> list[Any]:
     if not isinstance(init, keras.Model):
         raise TypeError(
-            '`init` must be "prior", "map", "vi", a Keras model or an '
-            f"ensemble. Received: init={init!r}"
+            '`init` must be "prior", "map", "vi", "annealed", a Keras model '
+            f"or an ensemble. Received: init={init!r}"
         )
     return list(init.members) if hasattr(init, "members") else [init]

@@ -10,6 +10,9 @@ import tensorflow as tf
 
 from tfpbnn.base.types import Array, Tensor
 
+# The depth of paths until widths are learned. Up to then steps are as small as
+# the narrowest direction wants, and long paths are not worth what they cost.
+_EARLY_DEPTH = 6
 # An error of the energy above this, in nats, is a divergence.
 _DIVERGENT = 1000.0
 
@@ -86,6 +89,11 @@ class Kernel(abc.ABC):
     def __init__(self, max_tree_depth: int, target_accept: float):
         self.max_tree_depth = max_tree_depth
         self.target_accept = target_accept
+
+    @property
+    def early_depth(self) -> int:
+        """`max_tree_depth` until widths are learned."""
+        return min(_EARLY_DEPTH, self.max_tree_depth)
 
     def memory(
         self,

@@ -8,10 +8,6 @@ from tfpbnn.base.types import Tensor
 from tfpbnn.mcmc.kernels import trees
 from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
 
-# The depth of trees until widths are learned. Up to then steps are as small as
-# the narrowest direction wants, and long paths are not worth what they cost.
-_EARLY_DEPTH = 6
-
 
 class NUTS(Kernel):
     """Hamiltonian Monte Carlo whose paths end where they turn back.
@@ -40,12 +36,11 @@ class NUTS(Kernel):
         memory: Any,
         stage: Stage,
     ) -> Step:
-        early = min(_EARLY_DEPTH, self.max_tree_depth)
         tree = trees.grown(
             target.log_prob,
             position[0],
             step_size[0],
-            tf.where(stage.is_early, early, self.max_tree_depth),
+            tf.where(stage.is_early, self.early_depth, self.max_tree_depth),
             self.max_tree_depth,
             seed,
         )

@@ -51,7 +51,7 @@ def walked(
     before = kernel.bootstrap_results(position)
     new, after = kernel.one_step(position, before, seed=seed)
     found = after.accepted_results
-    (momentum,) = found.final_momentum
+    (momentum,), (slope,) = found.final_momentum, found.grads_target_log_prob
     kinetic = tf.reduce_sum(tf.square(momentum), axis=-1) / 2
     step = Step(
         new,
@@ -60,6 +60,7 @@ def walked(
         kinetic - found.target_log_prob,
         is_divergent(after.log_accept_ratio),
         tf.fill(tf.shape(position)[:1], count),
+        slope=slope,
     )
     (velocity,) = after.proposed_results.final_momentum
     return step, Path(position, after.proposed_state, velocity)

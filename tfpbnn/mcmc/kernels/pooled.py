@@ -13,10 +13,11 @@ from tfpbnn.base.types import Array, Tensor
 from tfpbnn.mcmc.kernels.base import Kernel, Stage, Step, Target
 from tfpbnn.mcmc.kernels.paths import Path, steps_along, walked
 
-# The length of paths at first, and the least: half a turn in directions that
-# are whitened by their widths, of which each step goes a part. While chains mix
-# slowly their means follow them, and the criterion would have shorter ones.
-_LENGTH = math.pi
+# The length of paths at first, and the least: a turn in directions that are as
+# wide as their unit, of which each step goes a part; some are wider. While
+# chains mix slowly their means follow them, and the criterion would have
+# shorter ones.
+_LENGTH = 2 * math.pi
 # Of Adam without momentum, on the logarithm of the length. A step of the
 # optimizer changes the length by no more than half an octave.
 _RATE, _BETA_2, _MOST_CHANGE = 0.025, 0.95, 0.35
@@ -54,6 +55,7 @@ class PooledHMC(Kernel):
     """
 
     is_pooled: ClassVar[bool] = True
+    learns_from_slopes: ClassVar[bool] = True
 
     def memory(
         self,
@@ -79,7 +81,11 @@ class PooledHMC(Kernel):
         lengths, center, direction = memory
         length = tf.exp(tf.where(stage.adapts, lengths.log, lengths.average))
         length *= _halton(lengths.step)
-        most = tf.constant(2.0**self.max_tree_depth, position.dtype)
+        most = tf.cast(
+            2
+            ** tf.where(stage.is_early, self.early_depth, self.max_tree_depth),
+            position.dtype,
+        )
         typical = tf.exp(tf.reduce_mean(tf.math.log(step_size)))
         count = steps_along(length, typical, most)
         step, path = walked(target.log_prob, position, step_size, count, seed)
