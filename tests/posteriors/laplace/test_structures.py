@@ -147,6 +147,20 @@ def test_a_subnetwork_is_of_the_least_curved_weights(shared):
     assert np.isclose(posterior.log_marginal_likelihood(), evidence, rtol=1e-4)
 
 
+def test_a_subnetwork_is_of_weights_that_outputs_depend_on():
+    """Not of those of an input that is always 0, which vary as the prior."""
+    x = np.random.default_rng(0).normal(size=(30, 4)).astype("float32")
+    x[:, 1] = 0.0
+    model = keras.Sequential([keras.Input((4,)), keras.layers.Dense(2)])
+    model.compile("sgd", tfpbnn.likelihoods.Normal(scale=1.0))
+    posterior = tfpbnn.laplace(
+        model, x, x[:, :2], "all", "subnetwork", rank=3, prior_precision=1.0
+    )
+    kernel, bias = posterior.variances()
+    assert np.count_nonzero(kernel) + np.count_nonzero(bias) == 3
+    np.testing.assert_array_equal(kernel[1], 0.0)
+
+
 @pytest.mark.parametrize("structure", ["full", "low_rank"])
 def test_precisions_of_layers_have_the_largest_evidence(shared, structure):
     posterior = shared.laplace(structure, rank=None, prior_precision=3.0)

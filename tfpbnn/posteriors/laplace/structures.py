@@ -218,7 +218,9 @@ def _nystrom(vectors: Array, images: Array) -> tuple[Array, Array]:
 class SubNetwork(Structure):
     """All of the curvature of the single weights of largest variances.
 
-    These are known by a diagonal. The others stay as they are.
+    These are known by a diagonal. The others stay as they are, as do weights
+    that no row's output depends on, such as those of a pixel that is always 0:
+    their variance is the prior's, and says nothing.
 
     Attributes:
         rank: how many.
@@ -235,7 +237,8 @@ class SubNetwork(Structure):
 
     def fit(self, total: Total, size: int) -> list[Block]:
         squares = np.concatenate(total(Diagonal().squares))
-        order = np.argsort(squares, kind="stable")
+        curved = np.where(squares > 0, squares, np.inf)
+        order = np.argsort(curved, kind="stable")
         elements = np.sort(order[: self.rank])
         found = total(self.products, elements)
         return [blocks.dense((), found, elements)]
