@@ -181,6 +181,34 @@ def without_gradient(_):
     model.fit(labelled()[0], [labelled()[1], None], verbose=0)
 
 
+def diverged(_):
+    network, optimizer = regressor(4, 3), IVON(0.1, ess=1)
+    variables, x = network.trainable_variables, np.full((1, 4), np.inf)
+    found = optimizer.gradients(lambda: tf.reduce_sum(network(x)), variables)
+    optimizer.apply(found, variables)
+    optimizer.posterior(network)
+
+
+def apart(in_graph):
+    """Draws in a loop of one's own, and does the rest in another function."""
+    network = classifier((4,), cls=keras.Sequential)
+    variables = network.trainable_variables
+    optimizer = IVON(0.1, ess=48)
+
+    def gradients():
+        with tf.GradientTape() as tape, optimizer.sampled(network):
+            loss = LOSS(labelled()[1], network(labelled()[0]))
+        return tape.gradient(loss, variables)
+
+    def apply(found):
+        optimizer.apply(found, variables)
+
+    if in_graph:
+        apply(tf.function(gradients)())
+    else:
+        tf.function(apply)(gradients())
+
+
 def plain(**compiled):
     return lambda _: trained(
         classifier((4,), cls=keras.Sequential), IVON(0.1), **compiled
@@ -230,6 +258,9 @@ CASES = {
         r"Give `IVON\(ess=len\(x\)\)`",
     ),
     "no gradient": (without_gradient, "none for .*unused/kernel"),
+    "diverged": (diverged, r"dense.*/kernel with NaN .* larger `hess_init`"),
+    "drawn in": (lambda _: apart(True), "a draw inside of a tf.function"),
+    "drawn out": (lambda _: apart(False), "a draw outside of a tf.function"),
     "another model": (
         lambda m: m.optimizer.posterior(regressor(4, 3)),
         "must be the model that the optimizer has trained",

@@ -179,6 +179,17 @@ def divisors_of(model: Any, outputs: Any, y: Any = None) -> list[Divisor]:
     ]
 
 
+def check_reduced(model: Any) -> None:
+    """Raises if a loss of a compiled model is not reduced to a number.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    for part in keras.tree.flatten(getattr(model, "loss", None)):
+        if part is not None:
+            _reduction(_resolved(part))
+
+
 def need_outputs(model: Any) -> bool:
     """Says whether the loss's divisor depends on what the outputs are."""
     losses = keras.tree.flatten(getattr(model, "loss", None))
@@ -275,8 +286,8 @@ def _reduction(loss: Any) -> str:
     if reduction in (None, "none"):
         raise ValueError(
             "`reduction` of the loss must be 'sum_over_batch_size', 'mean', "
-            "'mean_with_sample_weight' or 'sum' where there is a KL: Keras "
-            "adds the two, and one is a number. Received: "
+            "'mean_with_sample_weight' or 'sum' where weights have a prior, "
+            "which counts against the loss as a number. Received: "
             f"reduction={reduction!r}"
         )
     return str(reduction)
