@@ -252,7 +252,7 @@ CASES = {
         lambda _: trained(classifier((4,), tfpbnn.layers.DenseFlipout(3))),
         r"Received: one with variational layers",
     ),
-    "length": (unknown_length, r"\(of IVON: `ess`\) must be given"),
+    "length": (unknown_length, r"`ess`\) must be given .* None; x is a tf"),
     "no ess": (
         lambda m: IVON(0.1).gradients(lambda: LOSS([0], m(np.ones((1, 4)))), m),
         r"Give `IVON\(ess=len\(x\)\)`",

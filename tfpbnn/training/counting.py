@@ -40,8 +40,8 @@ def count(model: Any, given: Mapping[str, Any]) -> None:
     counter = _counter(model, given, optimizer.num_examples)
     try:
         rows, divisor = counter.examples_and_divisor()
-    except ValueError as error:
-        raise _unknown(optimizer, str(error)) from error
+    except data.Uncounted as error:
+        raise _unknown(optimizer, error.received) from error
     optimizer.weigh(rows, divisor / rows)
 
 
@@ -105,12 +105,13 @@ def _asking(model: Any) -> Any:
     return optimizer
 
 
-def _unknown(optimizer: Any, why: str) -> ValueError:
+def _unknown(optimizer: Any, received: str) -> ValueError:
     return ValueError(
         "`num_examples` (of IVON: `ess`) must be given to the optimizer where "
-        "the data don't tell the number of rows, and losses that are sums need "
-        f"batches that can be counted. Received: {type(optimizer).__name__} "
-        f"with {optimizer.num_examples}. ({why})"
+        "the data don't tell the number of rows, and losses must be means over "
+        "rows, as those of tfpbnn.likelihoods are, where they don't tell what "
+        f"a loss is divided by. Received: {type(optimizer).__name__} with "
+        f"{optimizer.num_examples}; {received}"
     )
 
 
