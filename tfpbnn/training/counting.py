@@ -3,7 +3,8 @@
 They are told by their method `weigh`, which takes the numbers.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import keras
@@ -38,10 +39,8 @@ def count(model: Any, given: Mapping[str, Any]) -> None:
     if optimizer.num_examples is None and given.get("x") is None:
         raise _unknown(optimizer, "there are no data to count")
     counter = _counter(model, given, optimizer.num_examples)
-    try:
+    with _explained(optimizer):
         rows, divisor = counter.examples_and_divisor()
-    except data.Uncounted as error:
-        raise _unknown(optimizer, error.received) from error
     optimizer.weigh(rows, divisor / rows)
 
 
@@ -55,15 +54,17 @@ def count_batch(model: Any, given: Mapping[str, Any]) -> None:
         given: the arguments of `train_on_batch`, by name.
 
     Raises:
-        ValueError: if the model draws its weights itself.
+        ValueError: if the batch is no array or structure of them; if the model
+            draws its weights itself.
     """
     optimizer = _asking(model)
     if optimizer is None:
         return
-    size = data.count_examples(given["x"])
-    seen = TrainingData({**given, "batch_size": size})
-    names, parts = _parts(model, seen)
-    rows, values = seen.count(model, names, parts)
+    with _explained(optimizer):
+        size = data.count_examples(given["x"])
+        seen = TrainingData({**given, "batch_size": size})
+        names, parts = _parts(model, seen)
+        rows, values = seen.count(model, names, parts)
     divisor = divisors.joint(model, parts, values) if parts else rows
     optimizer.weigh(None, divisor / rows)
 
@@ -103,6 +104,15 @@ def _asking(model: Any) -> Any:
         )
     divisors.check_reduced(model)
     return optimizer
+
+
+@contextlib.contextmanager
+def _explained(optimizer: Any) -> Iterator[None]:
+    """Says to an optimizer's user what data don't tell."""
+    try:
+        yield
+    except data.Uncounted as error:
+        raise _unknown(optimizer, error.received) from error
 
 
 def _unknown(optimizer: Any, received: str) -> ValueError:
