@@ -209,6 +209,16 @@ def apart(in_graph):
         tf.function(apply)(gradients())
 
 
+def apart_from_the_step(wrap):
+    """What a layer computes by a function of its own knows of no draws."""
+    layer = L.Dense(3)
+    layer.build((None, 4))
+    variables, x = layer.trainable_variables, tf.ones((2, 4))
+    own = wrap(lambda x: layer(x))
+    own(x)  # traces it
+    IVON(0.1, ess=2).gradients(lambda: tf.reduce_sum(own(x)), variables)
+
+
 def plain(**compiled):
     return lambda _: trained(
         classifier((4,), cls=keras.Sequential), IVON(0.1), **compiled
@@ -258,6 +268,14 @@ CASES = {
         r"Give `IVON\(ess=len\(x\)\)`",
     ),
     "no gradient": (without_gradient, "none for .*unused/kernel"),
+    "recomputed": (
+        lambda _: apart_from_the_step(tf.recompute_grad),
+        r"none for .*`keras\.RematScope`",
+    ),
+    "traced": (
+        lambda _: apart_from_the_step(tf.function),
+        r"none for .*`tf\.function`",
+    ),
     "diverged": (diverged, r"dense.*/kernel with NaN .* larger `hess_init`"),
     "drawn in": (lambda _: apart(True), "a draw inside of a tf.function"),
     "drawn out": (lambda _: apart(False), "a draw outside of a tf.function"),

@@ -17,7 +17,11 @@ NO_DRAW = (
     "`optimizer.gradients(loss, variables)`, or compute the loss in `with "
     "optimizer.sampled(model):`, inside of the tape."
 )
-IN_TAPE = "; in loops of your own, open `optimizer.sampled` inside of the tape"
+IN_TAPE = (
+    ". In loops of your own, open `optimizer.sampled` inside of the tape. Leave"
+    " out of layers what is traced or computed apart from the step, without its"
+    " draws: `tf.function`, `tf.recompute_grad`, `keras.RematScope`"
+)
 radius = checks.number("a positive number or infinity", lambda v: v > 0)
 
 

@@ -243,7 +243,10 @@ class IVON(keras.optimizers.Optimizer):
         for _ in range(self.num_mc):
             with tf.GradientTape() as tape, self.sampled(variables):
                 value = loss()
-            gradients = tape.gradient(value, variables)
+            # Of the draws themselves: what a layer has computed apart, by a
+            # tf.function that was traced before, has gradients at the means.
+            drawn = [self._drawn[self._slot(v)] for v in variables]
+            gradients = tape.gradient(value, drawn)
             found.append(checking.dense(gradients, variables, checking.IN_TAPE))
             if self.num_mc > 1:
                 products.append(self._with_noise(found[-1], variables, scale))
@@ -355,8 +358,9 @@ class IVON(keras.optimizers.Optimizer):
         if index is None:
             raise ValueError(
                 "The optimizer must be built for all trainable weights. "
-                f"Received: {variable.name}, which was not among them. Compile "
-                "the model with a new optimizer after layers were unfrozen"
+                f"Received: {getattr(variable, 'path', variable.name)}, which "
+                "was not among them. Compile with a new optimizer after layers "
+                "were unfrozen, and each model with one of its own"
             )
         return index
 
