@@ -245,6 +245,7 @@ class IVON(keras.optimizers.Optimizer):
                 value = loss()
             # Of the draws themselves: what a layer has computed apart, by a
             # tf.function that was traced before, has gradients at the means.
+            assert self._drawn is not None
             drawn = [self._drawn[self._slot(v)] for v in variables]
             gradients = tape.gradient(value, drawn)
             found.append(checking.dense(gradients, variables, checking.IN_TAPE))
