@@ -76,23 +76,11 @@ def test_steps_are_those_of_the_paper(num_mc, rescale, clip):
     rng = np.random.default_rng(0)
     x, y = rng.normal(size=(20, 3)), rng.normal(size=20)
     weights = keras.Variable(rng.normal(size=3), dtype="float64")
-    settings = (50.0, 0.7, 0.8, 0.9, 0.05)
+    settings = (50.0, hess_init := 0.7, 0.8, 0.9, decay := 0.05)
     reference = Reference(weights.numpy(), *settings, radius := 0.4)
-    ess, hess_init, beta_1, beta_2, decay = settings
-    optimizer = IVON(
-        DECAYING,
-        ess,
-        hess_init,
-        beta_1,
-        beta_2,
-        decay,
-        num_mc,
-        radius,
-        rescale,
-        use_ema=True,
-        ema_momentum=0.7,
-        **({clip: 0.2} if clip else {}),
-    )
+    more = {"use_ema": True, "ema_momentum": 0.7}
+    more |= {clip: 0.2} if clip else {}
+    optimizer = IVON(DECAYING, *settings, num_mc, radius, rescale, **more)
     average = None
     for number in range(6):
         draws = []
