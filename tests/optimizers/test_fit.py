@@ -43,20 +43,21 @@ def assert_same(a, b, **tolerance):
 
 def test_sums_and_means_are_one_chain():
     """Of losses, of places, and with the number of rows given or counted."""
-    mean = trained(SGHMC(0.01, seed=1))
+    eager = functools.partial(trained, run_eagerly=True)
+    mean = eager(SGHMC(0.01, seed=1))
     losses = {
         "sum": tfpbnn.likelihoods.Normal(scale=0.5, reduction="sum"),
         "mean": tfpbnn.likelihoods.Normal(scale=0.5),
     }
     for loss in losses.values():
-        other = trained(SGHMC(0.01, len(X), seed=1), loss=loss)
+        other = eager(SGHMC(0.01, len(X), seed=1), loss=loss)
         assert_same(mean, other, rtol=1e-4, atol=1e-5)
     # Another number of rows has other noise, and so do colder chains.
     for optimizer in (
         SGHMC(0.01, 2 * len(X), seed=1),
         SGHMC(0.01, temperature=0.5, seed=1),
     ):
-        moved = trained(optimizer).get_weights()[0] - mean.get_weights()[0]
+        moved = eager(optimizer).get_weights()[0] - mean.get_weights()[0]
         assert np.abs(moved).max() > 1e-3
 
 
@@ -190,7 +191,8 @@ def test_priors_pull_by_their_slopes(prior):
 def test_sparse_gradients_move_all_rows():
     table = keras.layers.Embedding(50, 2)
     model = tfpbnn.Sequential([keras.Input((1,), dtype="int32"), table])
-    model.compile(SGLD(0.01, seed=1), loss="mse")
+    # Keras can't divide gradients of rows by a loss's scale.
+    model.compile(SGLD(0.01, seed=1, loss_scale_factor=8.0), loss="mse")
     before = table.get_weights()[0]
     model.fit(np.zeros((4, 1), "int32"), np.zeros((4, 1, 2)), verbose=0)
     assert np.all(table.get_weights()[0] != before)
@@ -250,3 +252,16 @@ def test_weights_that_cant_be_sampled():
     model.compile(SGLD(0.1), loss="mse")
     with pytest.raises(ValueError, match="plain weights"):
         model.fit(X, Y, verbose=0)
+    weights = [keras.Variable(np.ones(2), name=name) for name in "ab"]
+    with pytest.raises(ValueError, match=r"must have a gradient.*\['b'\]"):
+        SGLD(0.1, 10).apply([tf.ones(2), None], weights)
+    with pytest.raises(NotImplementedError, match="prior=None for a flat"):
+        SGLD(0.1).exclude_from_weight_decay(var_names=["bias"])
+
+
+@pytest.mark.parametrize("do", ["fit", "train_on_batch"])
+def test_losses_must_be_numbers(do):
+    loss = keras.losses.MeanSquaredError(reduction=None)
+    model = network(SGLD(0.1, len(X)), loss=loss)
+    with pytest.raises(ValueError, match="`reduction` of the loss must be"):
+        getattr(model, do)(X, Y)

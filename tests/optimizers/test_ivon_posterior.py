@@ -181,6 +181,44 @@ def without_gradient(_):
     model.fit(labelled()[0], [labelled()[1], None], verbose=0)
 
 
+def diverged(_):
+    network, optimizer = regressor(4, 3), IVON(0.1, ess=1)
+    variables, x = network.trainable_variables, np.full((1, 4), np.inf)
+    found = optimizer.gradients(lambda: tf.reduce_sum(network(x)), variables)
+    optimizer.apply(found, variables)
+    optimizer.posterior(network)
+
+
+def apart(in_graph):
+    """Draws in a loop of one's own, and does the rest in another function."""
+    network = classifier((4,), cls=keras.Sequential)
+    variables = network.trainable_variables
+    optimizer = IVON(0.1, ess=48)
+
+    def gradients():
+        with tf.GradientTape() as tape, optimizer.sampled(network):
+            loss = LOSS(labelled()[1], network(labelled()[0]))
+        return tape.gradient(loss, variables)
+
+    def apply(found):
+        optimizer.apply(found, variables)
+
+    if in_graph:
+        apply(tf.function(gradients)())
+    else:
+        tf.function(apply)(gradients())
+
+
+def apart_from_the_step(wrap):
+    """What a layer computes by a function of its own knows of no draws."""
+    layer = L.Dense(3)
+    layer.build((None, 4))
+    variables, x = layer.trainable_variables, tf.ones((2, 4))
+    own = wrap(lambda x: layer(x))
+    own(x)  # traces it
+    IVON(0.1, ess=2).gradients(lambda: tf.reduce_sum(own(x)), variables)
+
+
 def plain(**compiled):
     return lambda _: trained(
         classifier((4,), cls=keras.Sequential), IVON(0.1), **compiled
@@ -224,12 +262,23 @@ CASES = {
         lambda _: trained(classifier((4,), tfpbnn.layers.DenseFlipout(3))),
         r"Received: one with variational layers",
     ),
-    "length": (unknown_length, r"\(of IVON: `ess`\) must be given"),
+    "length": (unknown_length, r"`ess`\) must be given .* None; x is a tf"),
     "no ess": (
         lambda m: IVON(0.1).gradients(lambda: LOSS([0], m(np.ones((1, 4)))), m),
         r"Give `IVON\(ess=len\(x\)\)`",
     ),
     "no gradient": (without_gradient, "none for .*unused/kernel"),
+    "recomputed": (
+        lambda _: apart_from_the_step(tf.recompute_grad),
+        r"none for .*`keras\.RematScope`",
+    ),
+    "traced": (
+        lambda _: apart_from_the_step(tf.function),
+        r"none for .*`tf\.function`",
+    ),
+    "diverged": (diverged, r"dense.*/kernel with NaN .* larger `hess_init`"),
+    "drawn in": (lambda _: apart(True), "a draw inside of a tf.function"),
+    "drawn out": (lambda _: apart(False), "a draw outside of a tf.function"),
     "another model": (
         lambda m: m.optimizer.posterior(regressor(4, 3)),
         "must be the model that the optimizer has trained",

@@ -14,8 +14,8 @@ X, Y = labelled(50)  # the last batch has 2 rows
 WEIGHT_OF = {0: 1.0, 1: 2.0, 2: 0.0}
 WEIGHTS = np.array([WEIGHT_OF[label] for label in Y])
 OPTIMIZERS = {
-    "ivon": lambda: IVON(0.1, hess_init=0.1, beta_2=0.9, seed=1),
-    "sghmc": lambda: SGHMC(0.01, seed=1),
+    "ivon": lambda **k: IVON(0.1, hess_init=0.1, beta_2=0.9, seed=1, **k),
+    "sghmc": lambda **k: SGHMC(0.01, seed=1, **k),
 }
 
 
@@ -80,6 +80,35 @@ def test_all_ways_train_the_same(name, way, expected):
     found = WAYS[way](OPTIMIZERS[name]())
     for a, b in zip(found, expected[name], strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_batches_by_themselves_train_the_same(name):
+    """`train_on_batch` knows what a loss is of: a sum, or a mean over places.
+
+    A quarter of the places is padding.
+    """
+    x = np.random.default_rng(0).normal(size=(32, 4, 4)).astype("float32")
+    x[:, 3] = 0
+    y = np.random.default_rng(1).integers(0, 3, (32, 4))
+    rows = {"ivon": "ess", "sghmc": "num_examples"}[name]
+    found = []
+    for reduction in ("sum_over_batch_size", "sum"):
+        loss = keras.losses.SparseCategoricalCrossentropy(
+            from_logits=True, reduction=reduction
+        )
+        model = classifier((4, 4), masked=True)
+        given = {} if reduction == "sum" else {rows: 32}
+        optimizer = OPTIMIZERS[name](**given)
+        model.compile(optimizer, loss, run_eagerly=True)
+        if given:
+            for part in (slice(0, 16), slice(16, 32)):
+                model.train_on_batch(x[part], y[part])
+        else:
+            model.fit(x, y, batch_size=16, shuffle=False, verbose=0)
+        found.append(model.get_weights())
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("cls", [SGHMC, SGNHT])

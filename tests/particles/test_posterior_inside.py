@@ -211,3 +211,18 @@ def test_a_posterior_that_overrides_call_is_refused():
     inner = OldPosterior(network(), range(4), 2, 3)
     with pytest.raises(TypeError, match="must define `average`"):
         outputs(behind(inner)[0], X)
+
+
+class Compiled(L.Dense):
+    call = tf.function(L.Dense.call)
+
+
+def test_functions_that_draws_would_not_reach():
+    """They were traced with the network's own weights, which they keep."""
+    with keras.saving.custom_object_scope({"Compiled": Compiled}):
+        network = keras.Sequential([keras.Input((3,)), Compiled(2)])
+        network.compile("sgd", LIKELIHOOD)
+        sets = [[2 * w for w in network.get_weights()], network.get_weights()]
+        posterior = ensembles.WeightSamples.from_weights(network, sets)
+        with pytest.raises(ValueError, match=r"no tf\.function of its own"):
+            tfpbnn.predict(posterior, X)

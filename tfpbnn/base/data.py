@@ -353,10 +353,23 @@ def count_examples(x: Any, validation_split: float = 0.0) -> int:
     return math.floor(forms.length(one) * (1 - validation_split))
 
 
-def unknown_length(received: str) -> ValueError:
+class Uncounted(ValueError):
+    """Says that data don't tell a number that training needs.
+
+    Attributes:
+        received: what was given.
+    """
+
+    def __init__(self, must: str, received: str, fix: str):
+        super().__init__(f"{must}. Received: {received}. {fix}")
+        self.received = received
+
+
+def unknown_length(received: str) -> Uncounted:
     """Makes the error for data with an unknown number of examples."""
-    return ValueError(
-        "`x` must have a known number of examples for `fit` to weight the KL. "
-        f"Received: x is {received}. Pass `callbacks=[tfpbnn.callbacks."
-        "KLWeight(num_examples=...)]`, with the number of rows in all"
+    return Uncounted(
+        "`x` must have a known number of examples for `fit` to weight the KL",
+        f"x is {received}",
+        "Pass `callbacks=[tfpbnn.callbacks.KLWeight(num_examples=...)]`, with "
+        "the number of rows in all",
     )

@@ -17,7 +17,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import keras_private
+from tfpbnn.base import data, keras_private
 from tfpbnn.base.by_output import entry_per_output
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
@@ -81,10 +81,10 @@ class Divisor:
                 self.reduction == "sum": "the number of batches is unknown",
                 self.needs_mask: "it averages over places without a mask",
             }.get(True, "its number of places differs between batches")
-            raise ValueError(
-                "`num_examples` must tell what the loss is divided by. "
-                f"Received: the loss of the output `{self.name}`, of which "
-                f"{what}. {_FIX}"
+            raise data.Uncounted(
+                "`num_examples` must tell what the loss is divided by",
+                f"the loss of the output `{self.name}`, of which {what}",
+                _FIX,
             )
         return float(rows * math.prod(self.places) * self.targets)  # type: ignore[arg-type]
 
@@ -125,11 +125,11 @@ class Divisor:
             for i, size in enumerate(known)
         ]
         if None in sizes:
-            raise ValueError(
+            raise data.Uncounted(
                 f"The targets of the output `{self.name}` must have an axis "
-                "for each axis of places that the loss averages over. "
-                f"Received: targets of shape {getattr(y, 'shape', None)}. "
-                f"{_FIX}"
+                "for each axis of places that the loss averages over",
+                f"targets of shape {getattr(y, 'shape', None)}",
+                _FIX,
             )
         return tuple(int(size) for size in sizes if size is not None)
 
@@ -156,10 +156,12 @@ def divisors_of(model: Any, outputs: Any, y: Any = None) -> list[Divisor]:
     if not is_ours or loss is None:
         return []
     if outputs is None and need_outputs(model):
-        raise ValueError(
+        raise data.Uncounted(
             "The outputs of the model must be known, since the loss averages "
-            "over their places. Received: a model of the class "
-            f"{type(model).__name__}, whose outputs Keras doesn't know. {_FIX}"
+            "over their places",
+            f"a model of the class {type(model).__name__}, whose outputs Keras "
+            "doesn't know",
+            _FIX,
         )
     if outputs is None:
         return [_of_any_output(part) for part in keras.tree.flatten(loss)]
@@ -177,6 +179,17 @@ def divisors_of(model: Any, outputs: Any, y: Any = None) -> list[Divisor]:
         )
         if part is not None and output is not None
     ]
+
+
+def check_reduced(model: Any) -> None:
+    """Raises if a loss of a compiled model is not reduced to a number.
+
+    Raises:
+        ValueError: if one is not.
+    """
+    for part in keras.tree.flatten(getattr(model, "loss", None)):
+        if part is not None:
+            _reduction(_resolved(part))
 
 
 def need_outputs(model: Any) -> bool:
@@ -275,8 +288,8 @@ def _reduction(loss: Any) -> str:
     if reduction in (None, "none"):
         raise ValueError(
             "`reduction` of the loss must be 'sum_over_batch_size', 'mean', "
-            "'mean_with_sample_weight' or 'sum' where there is a KL: Keras "
-            "adds the two, and one is a number. Received: "
+            "'mean_with_sample_weight' or 'sum' where weights have a prior, "
+            "which counts against the loss as a number. Received: "
             f"reduction={reduction!r}"
         )
     return str(reduction)

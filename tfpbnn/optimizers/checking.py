@@ -7,7 +7,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfpbnn.base import checks
+from tfpbnn.base import checks, keras_private
 from tfpbnn.base.types import Tensor
 
 NO_DRAW = (
@@ -16,6 +16,11 @@ NO_DRAW = (
     "`tfpbnn.Model`, whose `fit` takes them; in loops of your own call "
     "`optimizer.gradients(loss, variables)`, or compute the loss in `with "
     "optimizer.sampled(model):`, inside of the tape."
+)
+IN_TAPE = (
+    ". In loops of your own, open `optimizer.sampled` inside of the tape. Leave"
+    " out of layers what is traced or computed apart from the step, without its"
+    " draws: `tf.function`, `tf.recompute_grad`, `keras.RematScope`"
 )
 radius = checks.number("a positive number or infinity", lambda v: v > 0)
 
@@ -71,6 +76,24 @@ def check_ess(ess: keras.Variable) -> None:
         )
 
 
+def check_drawn(drawn: Mapping[int, Tensor] | None) -> None:
+    """Raises unless weights were drawn where their gradients are applied.
+
+    A function of TensorFlow's that applies gradients would keep a draw that was
+    taken outside of it, as a constant, for all of its calls.
+    """
+    if not drawn:
+        raise ValueError(NO_DRAW)
+    is_symbolic = tf.is_symbolic_tensor(next(iter(drawn.values())))
+    if is_symbolic is tf.executing_eagerly():
+        raise ValueError(
+            "`apply` must be called where the draw was taken. Received: a draw "
+            f"{'inside' if is_symbolic else 'outside'} of a tf.function, and "
+            f"`apply` {'outside' if is_symbolic else 'inside'} of one. Put "
+            "both into the same tf.function, or none into any"
+        )
+
+
 def check_replicas() -> None:
     """Raises if there are several replicas."""
     context = tf.distribute.get_replica_context()
@@ -82,7 +105,32 @@ def check_replicas() -> None:
         )
 
 
-def dense(gradients: Sequence[Any], variables: Sequence[Any]) -> list[Tensor]:
+def given(
+    optimizer: Any, gradients: Any, variables: Any, more: str = ""
+) -> tuple[list[Tensor], list[Any]]:
+    """Returns what `apply` of an optimizer was given, checked.
+
+    Args:
+        optimizer: the optimizer.
+        gradients: one of each weight.
+        variables: the weights; None for all that the optimizer was built for.
+        more: what else may help if one is missing.
+
+    Returns:
+        The gradients as tensors, and the weights.
+
+    Raises:
+        ValueError: as `dense` does.
+    """
+    if variables is None:
+        variables = keras_private.trained_variables(optimizer)
+    variables = list(variables)
+    return dense(list(gradients), variables, more), variables
+
+
+def dense(
+    gradients: Sequence[Any], variables: Sequence[Any], more: str = ""
+) -> list[Tensor]:
     """Returns gradients as tensors; those of embeddings have rows only.
 
     Raises:
@@ -95,8 +143,7 @@ def dense(gradients: Sequence[Any], variables: Sequence[Any]) -> list[Tensor]:
         raise ValueError(
             "All trainable weights must have a gradient, since each has a "
             f"distribution. Received: none for {missing}. Freeze them by "
-            "`trainable=False`, give their output a loss, or, in loops of "
-            "your own, open `optimizer.sampled` inside of the tape"
+            f"`trainable=False`, or give their output a loss{more}"
         )
     return [tf.convert_to_tensor(g) for g in gradients]
 
@@ -104,7 +151,11 @@ def dense(gradients: Sequence[Any], variables: Sequence[Any]) -> list[Tensor]:
 def check_trained(
     model: keras.Model, slots: Mapping[int, int], ess: keras.Variable
 ) -> None:
-    """Raises if an optimizer has no distribution of a model's weights."""
+    """Raises if an optimizer has no distribution of a model's weights.
+
+    Raises:
+        ValueError: also if weights are not finite, with the first one's name.
+    """
     if not slots:
         raise ValueError(
             "`model` must be the model that the optimizer has trained, or "
@@ -113,3 +164,11 @@ def check_trained(
             "call `model.optimizer.posterior(model)`"
         )
     check_ess(ess)
+    for index in slots:
+        if not keras.ops.all(keras.ops.isfinite(model.weights[index])):
+            raise ValueError(
+                "Weights must be finite to be the mean of a Normal. Received: "
+                f"{model.weights[index].path} with NaN or infinity: the "
+                "training diverged. Take a larger `hess_init`, a smaller "
+                "`learning_rate`, or a `clip_radius`"
+            )

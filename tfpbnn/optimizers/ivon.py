@@ -165,23 +165,20 @@ class IVON(keras.optimizers.Optimizer):
         """The number of examples that was given, as `ess`; else None."""
         return self.ess
 
-    def weigh(self, num_examples: float, divisor: float) -> None:
-        """Tells the number of examples, and what the loss is divided by.
-
-        `fit` of `tfpbnn.Model` and `tfpbnn.Sequential` calls it.
+    def weigh(self, num_examples: float | None, factor: float) -> None:
+        """Says what the loss is, as `fit` of this package's models does.
 
         Args:
             num_examples: the number of training examples, which is taken for
-                `ess` if that is None.
-            divisor: the number that the losses of an epoch's batches are
-                divided by in all: `num_examples` for means over examples, the
-                number of batches for sums.
+                `ess` if that was not given; None for what was counted before.
+            factor: what makes of the loss the mean over examples: 1 for such a
+                mean, one over the rows of a batch for a sum.
         """
-        checks.positive_number("num_examples", num_examples)
-        checks.positive_number("divisor", divisor)
-        if self.ess is None:
-            self._ess.assign(num_examples)
-        self._loss_factor.assign(divisor / num_examples)
+        self._loss_factor.assign(checks.positive_number("factor", factor))
+        if num_examples is not None and self.ess is None:
+            self._ess.assign(
+                checks.positive_number("num_examples", num_examples)
+            )
 
     @contextlib.contextmanager
     def sampled(self, model: Any) -> Iterator[None]:
@@ -246,8 +243,12 @@ class IVON(keras.optimizers.Optimizer):
         for _ in range(self.num_mc):
             with tf.GradientTape() as tape, self.sampled(variables):
                 value = loss()
-            gradients = tape.gradient(value, variables)
-            found.append(checking.dense(gradients, variables))
+            # Of the draws themselves: what a layer has computed apart, by a
+            # tf.function that was traced before, has gradients at the means.
+            assert self._drawn is not None
+            drawn = [self._drawn[self._slot(v)] for v in variables]
+            gradients = tape.gradient(value, drawn)
+            found.append(checking.dense(gradients, variables, checking.IN_TAPE))
             if self.num_mc > 1:
                 products.append(self._with_noise(found[-1], variables, scale))
         if self.num_mc == 1:
@@ -268,14 +269,13 @@ class IVON(keras.optimizers.Optimizer):
             trainable_variables: their weights.
 
         Raises:
-            ValueError: if no draw was taken, or weights have no gradient.
+            ValueError: if no draw was taken, or one outside of the tf.function
+                that `apply` is called in; if weights have no gradient.
         """
-        if trainable_variables is None:
-            trainable_variables = keras_private.trained_variables(self)
-        variables = list(trainable_variables)
-        if self._drawn is None:
-            raise ValueError(checking.NO_DRAW)
-        grads = checking.dense(list(grads), variables)
+        checking.check_drawn(self._drawn)
+        grads, variables = checking.given(
+            self, grads, trainable_variables, checking.IN_TAPE
+        )
         if self._products is None:
             self._products = self._with_noise(
                 grads, variables, self.loss_scale_factor
@@ -318,14 +318,16 @@ class IVON(keras.optimizers.Optimizer):
         """Makes the Normal over the weights of a model that was trained.
 
         It is a copy: further training does not change it. It is compiled with
-        the model's loss and metrics.
+        the model's loss and metrics. The mean is the model's weights, wherever
+        they are from; the deviations are those after the last step, also of
+        weights that were frozen since.
 
         Args:
             model: the model that this optimizer has trained.
 
         Raises:
-            ValueError: if the optimizer has trained none of its weights, or
-                the model can't be copied.
+            ValueError: if the optimizer has trained none of its weights, if
+                they are not finite, or if the model can't be copied.
         """
         slots = {
             index: slot
@@ -357,8 +359,9 @@ class IVON(keras.optimizers.Optimizer):
         if index is None:
             raise ValueError(
                 "The optimizer must be built for all trainable weights. "
-                f"Received: {variable.name}, which was not among them. Compile "
-                "the model with a new optimizer after layers were unfrozen"
+                f"Received: {getattr(variable, 'path', variable.name)}, which "
+                "was not among them. Compile with a new optimizer after layers "
+                "were unfrozen, and each model with one of its own"
             )
         return index
 

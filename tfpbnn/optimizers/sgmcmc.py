@@ -11,7 +11,7 @@ posterior of N rows.
 import abc
 import functools
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import keras
 import tensorflow as tf
@@ -20,6 +20,7 @@ from tfpbnn import priors, random
 from tfpbnn.base import checks, keras_private
 from tfpbnn.base.types import Config, Tensor
 from tfpbnn.fused import mode, thresholds
+from tfpbnn.optimizers import checking
 from tfpbnn.optimizers.draws import normals
 
 # Arguments of Keras's optimizers that would make another distribution of what
@@ -146,20 +147,20 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
             step: the numbers of the step.
         """
 
-    def weigh(self, num_examples: int, divisor: float) -> None:
+    def weigh(self, num_examples: int | None, factor: float) -> None:
         """Says what the loss is, as `fit` of this package's models does.
 
         Args:
-            num_examples: N, the number of training rows.
-            divisor: what the losses of an epoch's batches are divided by, in
-                all: N if they are means over rows, the number of batches if
-                they are sums.
+            num_examples: N, the number of training rows; None for what was
+                given or counted before.
+            factor: what makes of the loss the mean over rows: 1 for such a
+                mean, one over the rows of a batch for a sum.
         """
-        checks.positive_number("divisor", divisor)
-        self._examples.assign(
-            checks.positive_number("num_examples", num_examples)
-        )
-        self._factor.assign(divisor / num_examples)
+        self._factor.assign(checks.positive_number("factor", factor))
+        if num_examples is not None:
+            self._examples.assign(
+                checks.positive_number("num_examples", num_examples)
+            )
 
     def is_sampling(self) -> bool:
         """Says whether the last step had the noise of a sample.
@@ -182,6 +183,24 @@ class StochasticGradientMCMC(keras.optimizers.Optimizer, abc.ABC):
             f"{type(self).__name__}(..., num_examples=len(x)), or train a "
             "tfpbnn.Model or tfpbnn.Sequential, whose `fit` counts them"
         )
+
+    def exclude_from_weight_decay(self, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotImplementedError(
+            "All weights have the one `prior` that the sampler was given. Pass "
+            "prior=None for a flat one, or freeze weights by `trainable=False`."
+        )
+
+    def apply(self, grads: Any, trainable_variables: Any = None) -> None:
+        """Moves all weights by a step.
+
+        Args:
+            grads: the gradients of the loss.
+            trainable_variables: their weights; None for all.
+
+        Raises:
+            ValueError: if a weight has no gradient, or N is unknown.
+        """
+        super().apply(*checking.given(self, grads, trainable_variables))
 
     def update_step(
         self, gradient: Any, variable: Any, learning_rate: Any

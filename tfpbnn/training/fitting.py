@@ -55,6 +55,17 @@ class WeightedFit(
         collapse.warn(self)
         return history
 
+    def train_on_batch(self, *args: Any, **kwargs: Any) -> Any:
+        """Trains like `keras.Model.train_on_batch`.
+
+        Optimizers of `tfpbnn.optimizers` are told what the loss is divided by;
+        the number of all rows is to be given to them.
+        """
+        plain = super().train_on_batch  # type: ignore[misc]
+        bound = inspect.signature(plain).bind(*args, **kwargs)
+        counting.count_batch(self, bound.arguments)
+        return plain(*bound.args, **bound.kwargs)
+
     def train_step(self, data: Any) -> dict[str, Tensor]:
         """Does Keras's training step; large updates take one pass.
 

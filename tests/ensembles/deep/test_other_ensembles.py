@@ -244,6 +244,9 @@ def test_what_can_not_be_fitted(make):
     ):
         with pytest.raises((TypeError, ValueError), match=message):
             ensemble.fit(X, y)
+    ensemble.compile(tfpbnn.optimizers.IVON(0.1), "mse")
+    with pytest.raises(ValueError, match=r"no deviations .* IVON\. Train"):
+        ensemble.fit(X, Y)
 
 
 def test_own_orders_are_asked_of_the_constructor():

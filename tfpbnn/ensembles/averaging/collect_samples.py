@@ -108,8 +108,9 @@ class CollectSamples(Collector):
             raise ValueError(
                 "`optimizer` must be a sampler of tfpbnn.optimizers, such as "
                 "SGHMC, for its iterates to be samples. Received: "
-                f"{type(optimizer).__name__}. For other optimizers "
-                "there is tfpbnn.ensembles.SWAG"
+                f"{type(optimizer).__name__}. For IVON there is "
+                "`optimizer.posterior(model)`, for other optimizers "
+                "tfpbnn.ensembles.SWAG"
             )
         if not isinstance(self.model, WeightedFit):  # whose `fit` does it
             steps = (self.params or {}).get("steps")

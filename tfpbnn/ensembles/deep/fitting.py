@@ -22,7 +22,7 @@ from tfpbnn.layers.kl import managed_weights
 from tfpbnn.networks import reading
 from tfpbnn.training import data_checks, steps_per_call, units
 from tfpbnn.training.fitting import WeightedFit
-from tfpbnn.training.optimizer_step import is_elementwise
+from tfpbnn.training.optimizer_step import inner, is_elementwise
 
 # What `fit` takes beside Keras's arguments.
 _OWN = ("executor", "directory", "members")
@@ -133,12 +133,22 @@ def check_compiled(model: Any) -> None:
     """Raises unless the model was compiled: Keras would later, and unclearly.
 
     Raises:
-        ValueError: if it was not.
+        ValueError: if it was not, or if its optimizer trains more than weights,
+            which are all that an ensemble keeps of its members.
     """
     if not model.compiled:
         raise ValueError(
             f"`compile` must be called before `fit`. Received: {model.name}, "
             "which was not compiled"
+        )
+    optimizer = inner(model.optimizer)
+    if hasattr(optimizer, "posterior"):
+        raise ValueError(
+            "`optimizer` must be one that trains weights alone, since members "
+            "keep no deviations of theirs. Received: "
+            f"{type(optimizer).__name__}. Train each network by its own `fit`, "
+            "and pass the posteriors, a list of `optimizer.posterior(model)`, "
+            "to DeepEnsemble.from_models: the ensemble is their mixture"
         )
 
 

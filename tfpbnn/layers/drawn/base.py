@@ -37,6 +37,17 @@ class DrawnValues(keras.StatelessScope):
 
     def __init__(self, drawn: list[tuple[keras.Variable, Tensor]]):
         super().__init__(drawn, collect_losses=True)
+        self._drawn = [variable for variable, _ in drawn]
+        self._seen = 0  # how many operations the graph had
+
+    def __enter__(self) -> Any:
+        self._seen = len(_operations())
+        return super().__enter__()
+
+    def __exit__(self, *args: Any, **kwargs: Any) -> None:
+        super().__exit__(*args, **kwargs)
+        if not any(args):
+            _check_functions(_operations()[self._seen :], self._drawn)
 
     def get_current_value(self, variable: keras.Variable) -> Tensor | None:
         value = super().get_current_value(variable)
@@ -59,6 +70,35 @@ class DrawnValues(keras.StatelessScope):
         self.__exit__()
         variable.assign(value)
         self.__enter__()
+
+
+def _operations() -> list[Any]:
+    """Lists the operations of the graph that is made; none outside of one."""
+    is_eager = tf.executing_eagerly()
+    return [] if is_eager else tf.compat.v1.get_default_graph().get_operations()
+
+
+def _check_functions(
+    operations: list[Any], drawn: list[keras.Variable]
+) -> None:
+    """Raises if a function that was traced before reads a drawn variable.
+
+    It was traced where the variable had no draw, which it would never see.
+    """
+    calls = [op for op in operations if op.type.endswith("PartitionedCall")]
+    if not calls:
+        return
+    places = {id(outer): inner.name for outer, inner in calls[0].graph.captures}
+    read = {x.name for op in calls for x in op.inputs}
+    for variable in drawn:
+        handle = getattr(variable.value, "handle", None)
+        if places.get(id(handle)) in read:
+            raise ValueError(
+                "A layer with a distribution over its weights must have no "
+                "tf.function of its own, which knows of no draws once it is "
+                f"traced. Received: one that reads {variable.path}. Take the "
+                "decorator off; Keras compiles the whole model"
+            )
 
 
 class DrawnLayer(RandomLayer):
