@@ -1,6 +1,6 @@
 """Reads the data of a curvature a batch at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -37,6 +37,8 @@ class Batches:
         names: of all its outputs.
         outputs: its outputs for some rows, or symbols of them.
         likelihoods: of each output, or None.
+        shares: what the log-likelihood of an output is multiplied with, by the
+            names of those that have one.
         dtype: of weights.
     """
 
@@ -46,9 +48,11 @@ class Batches:
         names: list[str],
         outputs: list[Any],
         likelihoods: list[Likelihood | None],
+        shares: Mapping[str, float],
         dtype: str,
     ):
         self._network, self._names, self._dtype = network, names, dtype
+        self._shares = shares
         parts = zip(names, outputs, likelihoods, strict=True)
         self._scored = [(n, y, like) for n, y, like in parts if like]
 
@@ -113,7 +117,13 @@ class Batches:
                 given, self._scored, strict=True
             )
         ]
-        return Batch(x, [p[0] for p in pairs], [p[1] for p in pairs])
+        weighed = [
+            (weights * self._shares[name]).astype(self._dtype)
+            for (_, weights), (name, *_) in zip(
+                pairs, self._scored, strict=True
+            )
+        ]
+        return Batch(x, [y for y, _ in pairs], weighed)
 
     def _checked(
         self, y: Array, weight: Any, rows: int, output: Any, likelihood: Any
@@ -134,4 +144,4 @@ class Batches:
             data_checks.check_values(counted, likelihood, output)
         if weights is None:
             weights = np.ones(rows)
-        return counted, weights.astype(self._dtype)
+        return counted, weights
