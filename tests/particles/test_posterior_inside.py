@@ -7,6 +7,7 @@ import tensorflow as tf
 
 import tfpbnn
 from tests.layers.table import normal
+from tests.mcmc.drawn import posterior_of
 from tfpbnn import ensembles, layers, random
 from tfpbnn.networks.copying import clone
 from tfpbnn.particles import draw_function
@@ -68,8 +69,28 @@ def of_bayesian_members():
     return ensembles.DeepEnsemble(build, 2)
 
 
+def laplace():
+    posterior = tfpbnn.laplace(network(), X, X[:, :2], "all", "diag")
+    posterior.prior_precision = 10.0
+    return posterior
+
+
+def ivon():
+    model = network()
+    model.compile(tfpbnn.optimizers.IVON(0.1, ess=5.0), LIKELIHOOD)
+    model.optimizer.build(model.trainable_variables)
+    return model.optimizer.posterior(model)
+
+
+def chains():
+    return posterior_of(network(), X, X[:, :2], LIKELIHOOD)
+
+
 POSTERIORS = [
     swag,
+    laplace,
+    ivon,
+    chains,
     weight_samples,
     multi_swag,
     deep_ensemble,

@@ -129,12 +129,12 @@ def laplace(
     checks.positive_integer("batch_size", batch_size)
     _check_prior(prior_precision, validation_data)
     model = copying.like_its_copies(model)
+    names, outputs = _outputs(model)
     loss = likelihood or reading.compiled_loss(model)
     variables = subsets.chosen(model, subset)
     subsets.check_layers(model, variables)
     if isinstance(prior_precision, Mapping):
         prior.each(prior_precision, variables)  # raises before the passes
-    names, outputs = _outputs(model)
     likelihoods = resolve(loss, names, [o.shape[-1] for o in outputs])
     _check_link(link, likelihoods)
     _check_hessian(hessian, likelihoods)
@@ -178,7 +178,9 @@ def _outputs(network: Any) -> tuple[list[str], list[Any]]:
         raise TypeError(
             "`model` must be a Functional or Sequential Keras model. Received: "
             f"{type(network).__name__}. Make it of inputs and outputs; of a "
-            "posterior take its network"
+            "posterior take its network, and of an ensemble each member: "
+            "tfpbnn.ensembles.PosteriorMixture([tfpbnn.laplace(member, x, y) "
+            "for member in ensemble.members])"
         )
     return each_once(reading.output_names(network)), list(outputs)
 
