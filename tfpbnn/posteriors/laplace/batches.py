@@ -7,11 +7,12 @@ import numpy as np
 
 from tfpbnn.base import data
 from tfpbnn.base.by_output import by_output, one_or_each
-from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.places import weights_of
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import reading
+from tfpbnn.networks.calls import may_be_masked
+from tfpbnn.networks.masks import OutputMasks
 from tfpbnn.training import data_checks
 
 
@@ -53,6 +54,8 @@ class Batches:
     ):
         self._network, self._names, self._dtype = network, names, dtype
         self._shares = shares
+        is_masked = any(may_be_masked(network, outputs))
+        self._masks = OutputMasks(network) if is_masked else None
         parts = zip(names, outputs, likelihoods, strict=True)
         self._scored = [(n, y, like) for n, y, like in parts if like]
 
@@ -80,12 +83,11 @@ class Batches:
                 yield self._batch(inputs, targets, weights)
             return
         names = reading.input_names(self._network)
-        x = data.as_rows("x", x, names)
-        whole = self._batch(x, y, sample_weight)
-        for start in range(0, data.length(x), batch_size):
+        whole = self._batch(data.as_rows("x", x, names), y, sample_weight)
+        for start in range(0, data.length(whole.x), batch_size):
             stop = start + batch_size
             yield Batch(
-                reading.by_input(self._network, data.rows(x, start, stop)),
+                data.rows(whole.x, start, stop),
                 [one[start:stop] for one in whole.y],
                 [one[start:stop] for one in whole.weights],
             )
@@ -96,6 +98,7 @@ class Batches:
                 "`y` must be given, unless x is a dataset of (x, y) batches. "
                 "Received: y=None"
             )
+        x = reading.by_input(self._network, x)
         needed = [name for name, _, _ in self._scored]
         given = [
             target
@@ -110,9 +113,11 @@ class Batches:
             "`sample_weight`", sample_weight, self._names, needed
         )
         by_name = dict(zip(self._names, weights, strict=True))
-        rows = data.length(x)
+        rows, masks = data.length(x), self._masks_of(x)
         pairs = [
-            self._checked(np.asarray(target), by_name[name], rows, out, like)
+            self._checked(
+                np.asarray(target), by_name[name], masks[name], rows, out, like
+            )
             for target, (name, out, like) in zip(
                 given, self._scored, strict=True
             )
@@ -125,8 +130,21 @@ class Batches:
         ]
         return Batch(x, [y for y, _ in pairs], weighed)
 
+    def _masks_of(self, x: Any) -> dict[str, Any]:
+        """The mask of each output, or None."""
+        if self._masks is None:
+            return dict.fromkeys(self._names)
+        found = self._masks.of_rows(x)
+        return dict(zip(self._names, found, strict=True))
+
     def _checked(
-        self, y: Array, weight: Any, rows: int, output: Any, likelihood: Any
+        self,
+        y: Array,
+        weight: Any,
+        mask: Any,
+        rows: int,
+        output: Any,
+        likelihood: Any,
     ) -> tuple[Array, Array]:
         if not y.ndim or len(y) != rows:
             raise ValueError(
@@ -138,10 +156,7 @@ class Batches:
         rank = len(sizes)
         known = y.shape[1 : 1 + rank] if None in sizes else sizes
         weights = weights_of(weight, (rows, *known))
-        counted = data_checks.without_weightless(y, weights)
-        if mask_of(output) is None:
-            data.check_finite("y", counted)
-            data_checks.check_values(counted, likelihood, output)
+        counted = data_checks.counted(y, weights, mask, likelihood, output)
         if weights is None:
             weights = np.ones(rows)
         return counted, weights
