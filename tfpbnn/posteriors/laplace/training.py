@@ -148,6 +148,7 @@ class MarginalLikelihoodTraining(keras.callbacks.Callback):
     def _trace_anew(self) -> None:
         """Lets the next step know which weights have penalties."""
         self.model.make_train_function(force=True)
+        self.model.make_test_function(force=True)
 
 
 class _Penalties:
