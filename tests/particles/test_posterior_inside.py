@@ -1,5 +1,7 @@
 """A posterior within another model is drawn from as it is alone."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -89,8 +91,6 @@ def chains():
 POSTERIORS = [
     swag,
     laplace,
-    ivon,
-    chains,
     weight_samples,
     multi_swag,
     deep_ensemble,
@@ -102,7 +102,7 @@ POSTERIORS = [
 @pytest.fixture(scope="module")
 def posteriors():
     keras.utils.set_random_seed(0)
-    return {make.__name__: make() for make in POSTERIORS}
+    return {make.__name__: make() for make in (*POSTERIORS, ivon, chains)}
 
 
 def behind(inner):
@@ -157,6 +157,9 @@ def in_time(inner):
 
 
 PLACES = [behind, before, in_a_model, in_a_block, subclassed, in_time]
+ROWS = list(itertools.product(POSTERIORS, PLACES))
+# These draw as `swag` and `weight_samples` do.
+ROWS += [(ivon, in_a_block), (chains, in_a_block)]
 
 
 def outputs(model, x, **kwargs):
@@ -164,8 +167,9 @@ def outputs(model, x, **kwargs):
     return tfpbnn.predict(model, x, 12, **kwargs).outputs
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("make", POSTERIORS)
+@pytest.mark.parametrize(
+    ("make", "place"), ROWS, ids=lambda function: function.__name__
+)
 def test_draws_are_those_of_the_posterior_alone(posteriors, make, place):
     inner = posteriors[make.__name__]
     model, after = place(inner)

@@ -94,10 +94,6 @@ def in_units(model):
     model.loss.adapt(3 * Y)
 
 
-def keras_loss(model):
-    model.compile("sgd", "mse")
-
-
 CHANGES = {
     "weights": (trained, 0),
     "one weight": (moved, 0),
@@ -107,7 +103,6 @@ CHANGES = {
     "in an array": (in_an_array, 1),
     "loss": (recompiled, 1),
     "loss in place": (in_units, 1),
-    "loss of Keras": (keras_loss, 1),
 }
 
 
