@@ -36,6 +36,25 @@ def swag():
     return callback.posterior
 
 
+def laplace():
+    model = network()
+    y = X[:, 0] > 0
+    how = {"prior_precision": 1.0}
+    posteriors = [
+        tfpbnn.laplace(model, X, y, subset, "diag", **how)
+        for subset in ("all", "last_layer")
+    ]
+    return ensembles.PosteriorMixture(posteriors)
+
+
+def ivon():
+    model = network()
+    optimizer = tfpbnn.optimizers.IVON(0.1, ess=5.0)
+    model.compile(optimizer, model.loss)
+    optimizer.build(model.trainable_variables)
+    return optimizer.posterior(model)
+
+
 def chains():
     loss = likelihoods.Categorical()
     return posterior_of(network(), X, np.zeros(len(X)), loss)
@@ -54,6 +73,8 @@ KINDS = {
         ["vector_scaling", "isotonic"],
     ),
     "swag": (swag, ["isotonic"]),
+    "laplace": (laplace, ["temperature"]),
+    "ivon": (ivon, ["isotonic"]),
     "chains": (chains, ["bbq"]),
 }
 

@@ -32,7 +32,7 @@ POSTERIOR = operator.attrgetter("posterior")
         (lambda: SWA(0, learning_rate=0), "`learning_rate` must be.*=0"),
         (lambda: SnapshotEnsemble(0, 0.1), "`num_cycles` must be a positive"),
         (lambda: SnapshotEnsemble(2, -1), "`learning_rate` must be.*=-1"),
-        (lambda: MultiSWAG([]), "list of one SWAGPosterior or more"),
+        (lambda: MultiSWAG([]), "list of one posterior or more"),
     ],
 )
 def test_arguments(make, match):
@@ -120,7 +120,9 @@ def test_posteriors():
         MultiSWAG([posterior, posterior])
     with pytest.raises(ValueError, match="outputs of the same shapes"):
         MultiSWAG([posterior, swag_posterior(3)])
-    with pytest.raises(TypeError, match=r"or WeightSamples\. Received: Sequen"):
+    with pytest.raises(
+        TypeError, match=r"must be posteriors.*Received: Sequen"
+    ):
         MultiSWAG([posterior, linear()])
     with pytest.raises(ValueError, match="one network or a posterior with a"):
         ensembles.update_batch_norm(MultiSWAG([posterior]), np.ones((2, 3)))

@@ -111,6 +111,20 @@ def chains():
     return Served(posterior, X, {"features": X})
 
 
+def laplace():
+    """The network to first order, whose slopes are in the graph."""
+    posterior = tfpbnn.laplace(compiled(network()), X, X[:, 0], "all", "full")
+    posterior.prior_precision = 10.0
+    return Served(posterior, X, {"features": X})
+
+
+def probit():
+    """Probabilities of classes, without draws."""
+    model = compiled(network(), likelihoods.Categorical())
+    posterior = tfpbnn.laplace(model, X, [0, 1, 0, 1, 1], link="probit")
+    return Served(posterior, X, {"features": X})
+
+
 def multi_swag():
     parts = [swag().model for _ in range(2)]
     mixture = tfpbnn.ensembles.MultiSWAG(parts)
@@ -183,6 +197,8 @@ ALL = (
     deep_ensemble,
     swag,
     chains,
+    laplace,
+    probit,
     batch_ensemble,
     residual,
     several,

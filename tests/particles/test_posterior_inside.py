@@ -1,5 +1,7 @@
 """A posterior within another model is drawn from as it is alone."""
 
+import itertools
+
 import keras
 import numpy as np
 import pytest
@@ -7,6 +9,7 @@ import tensorflow as tf
 
 import tfpbnn
 from tests.layers.table import normal
+from tests.mcmc.drawn import posterior_of
 from tfpbnn import ensembles, layers, random
 from tfpbnn.networks.copying import clone
 from tfpbnn.particles import draw_function
@@ -68,8 +71,26 @@ def of_bayesian_members():
     return ensembles.DeepEnsemble(build, 2)
 
 
+def laplace():
+    posterior = tfpbnn.laplace(network(), X, X[:, :2], "all", "diag")
+    posterior.prior_precision = 10.0
+    return posterior
+
+
+def ivon():
+    model = network()
+    model.compile(tfpbnn.optimizers.IVON(0.1, ess=5.0), LIKELIHOOD)
+    model.optimizer.build(model.trainable_variables)
+    return model.optimizer.posterior(model)
+
+
+def chains():
+    return posterior_of(network(), X, X[:, :2], LIKELIHOOD)
+
+
 POSTERIORS = [
     swag,
+    laplace,
     weight_samples,
     multi_swag,
     deep_ensemble,
@@ -81,7 +102,7 @@ POSTERIORS = [
 @pytest.fixture(scope="module")
 def posteriors():
     keras.utils.set_random_seed(0)
-    return {make.__name__: make() for make in POSTERIORS}
+    return {make.__name__: make() for make in (*POSTERIORS, ivon, chains)}
 
 
 def behind(inner):
@@ -136,6 +157,9 @@ def in_time(inner):
 
 
 PLACES = [behind, before, in_a_model, in_a_block, subclassed, in_time]
+ROWS = list(itertools.product(POSTERIORS, PLACES))
+# These draw as `swag` and `weight_samples` do.
+ROWS += [(ivon, in_a_block), (chains, in_a_block)]
 
 
 def outputs(model, x, **kwargs):
@@ -143,8 +167,9 @@ def outputs(model, x, **kwargs):
     return tfpbnn.predict(model, x, 12, **kwargs).outputs
 
 
-@pytest.mark.parametrize("place", PLACES)
-@pytest.mark.parametrize("make", POSTERIORS)
+@pytest.mark.parametrize(
+    ("make", "place"), ROWS, ids=lambda function: function.__name__
+)
 def test_draws_are_those_of_the_posterior_alone(posteriors, make, place):
     inner = posteriors[make.__name__]
     model, after = place(inner)

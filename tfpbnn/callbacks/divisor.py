@@ -263,7 +263,7 @@ def joint(
     warnings.warn(
         "The losses of the outputs are means over different numbers of "
         f"targets, in the proportions {each}, so the log-likelihood of an "
-        "output counts for one over that. For the bound of the joint "
+        "output counts for one over that. For the posterior of the joint "
         "likelihood pass these numbers as `loss_weights` of `compile`, or use "
         "losses of tfpbnn.likelihoods, which add up.",
         stacklevel=2,

@@ -8,10 +8,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import data, keras_private
+from tfpbnn.base import data
 from tfpbnn.base.by_output import entry_per_output
 from tfpbnn.callbacks.divisor import Divisor
-from tfpbnn.networks import reading
+from tfpbnn.networks.masks import OutputMasks
 
 # How many rows of arrays are looked at at once for masks.
 _ROWS_AT_ONCE = 1024
@@ -97,7 +97,9 @@ class TrainingData:
             each = [part.of_counts(rows, batches) for part in divisors]
             return Counts(rows, each)
         masks = (
-            _Masks(model) if any(part.needs_mask for part in divisors) else None
+            OutputMasks(model)
+            if any(part.needs_mask for part in divisors)
+            else None
         )
         rows, totals = 0, np.zeros(len(divisors))
         for x, y, weights in self._batches(masks is not None, is_part_enough):
@@ -146,7 +148,7 @@ class TrainingData:
         divisors: Sequence[Divisor],
         names: Sequence[str],
         batch: tuple[Any, Any, Any],
-        masks: "_Masks | None",
+        masks: OutputMasks | None,
     ) -> list[float]:
         x, y, weights = batch
         if weights is None and self._given.get("class_weight") is not None:
@@ -235,46 +237,6 @@ def _elements(x: Any, steps: int | None, is_part_enough: bool) -> Iterator[Any]:
             f"with steps_per_epoch={steps}, which may be more or less than "
             "one pass over the rows"
         )
-
-
-class _Masks:
-    """Computes the masks of a model's outputs, for batches of inputs.
-
-    TensorFlow leaves out of the graph what the masks don't depend on, which is
-    all of the network's work. A network of several members may take, and give,
-    a group of rows for each of them. The masks are those of the first group,
-    since members have the same rows here, and the loss is the mean of theirs.
-    """
-
-    def __init__(self, model: Any):
-        network = reading.template_of(model)
-
-        def masks(x: Any) -> Any:
-            with keras.StatelessScope():  # no state is to change by looking
-                outputs = network(x, training=False)
-            return keras.tree.map_structure(_mask_or_none, outputs)
-
-        self._function = tf.function(masks, reduce_retracing=True)
-        self._members = getattr(network, "num_members", 1)
-
-    def __call__(self, x: Any) -> Any:
-        tensors = keras.tree.map_structure(tf.convert_to_tensor, x)
-        rows = _num_rows(tensors)
-        if self._members > 1:
-            tensors = keras.tree.map_structure(
-                lambda t: tf.concat([t] * self._members, axis=0), tensors
-            )
-        found = self._function(tensors)
-        return keras.tree.map_structure(
-            lambda mask: None if mask.dtype != tf.bool else mask[:rows].numpy(),
-            found,
-        )
-
-
-def _mask_or_none(output: Any) -> Any:
-    """Returns an output's mask; a number for None, which graphs don't take."""
-    mask = keras_private.mask_of(output)
-    return tf.zeros([]) if mask is None else tf.cast(mask, tf.bool)
 
 
 def _cut(part: Any, rows: slice) -> Any:

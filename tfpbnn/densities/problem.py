@@ -8,6 +8,7 @@ import numpy as np
 
 from tfpbnn.base import gradients
 from tfpbnn.base.by_output import names_of
+from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.types import Config
 from tfpbnn.densities import choosing, variational
 from tfpbnn.densities.checks import check_layers, warn_of_penalties
@@ -21,6 +22,7 @@ from tfpbnn.densities.shared_rows import SharedRows
 from tfpbnn.distribute.devices import Devices
 from tfpbnn.layers.random_layer import is_variational
 from tfpbnn.networks import copying, missing, reading
+from tfpbnn.networks.masks import OutputMasks
 from tfpbnn.prediction.collect import resolve
 
 _ANYWHERE = Devices()
@@ -71,7 +73,12 @@ class Problem:
         sizes = [output.shape[-1] for output in outputs]
         self.likelihoods = resolve(loss, names, sizes)
         targets, weights = targets_and_weights(
-            rows, names, outputs, self.likelihoods, self.parameters.dtype
+            rows,
+            names,
+            outputs,
+            self._masks(outputs),
+            self.likelihoods,
+            self.parameters.dtype,
         )
         rows_of = network.features(self.x), targets, weights
         parts = network, self.parameters, self.likelihoods, rows_of
@@ -80,6 +87,12 @@ class Problem:
             if row_shards
             else LogDensity(*parts)
         )
+
+    def _masks(self, outputs: list[Any]) -> list[Any]:
+        """The masks of outputs in all rows; None for those without."""
+        if all(mask_of(output) is None for output in outputs):
+            return [None] * len(outputs)
+        return OutputMasks(self.network).of_rows(self.x)
 
     def some_rows(self) -> Any:
         """Inputs to look at predictions for."""

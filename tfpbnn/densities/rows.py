@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
-from tfpbnn.base import data, keras_private
+from tfpbnn.base import data
 from tfpbnn.base.by_output import by_output, one_or_each
 from tfpbnn.base.types import Array, Tree
 from tfpbnn.likelihoods import Likelihood
@@ -88,6 +88,7 @@ def targets_and_weights(
     rows: Rows,
     names: Sequence[str],
     outputs: Sequence[Any],
+    masks: Sequence[Array | None],
     likelihoods: Sequence[Likelihood | None],
     dtype: str,
 ) -> tuple[list[Array], list[Array]]:
@@ -97,6 +98,7 @@ def targets_and_weights(
         rows: the data.
         names: of all outputs.
         outputs: those of some rows.
+        masks: of each output, of all rows, or None.
         likelihoods: of each output, or None.
         dtype: of the weights.
 
@@ -108,14 +110,17 @@ def targets_and_weights(
         ValueError: if something does not fit the outputs, or a target that
             counts is none that the likelihood can give.
     """
-    parts = list(zip(names, outputs, likelihoods, strict=True))
-    needed = [name for name, _, likelihood in parts if likelihood is not None]
+    parts = list(zip(outputs, masks, likelihoods, strict=True))
+    pairs = zip(names, likelihoods, strict=True)
+    needed = [name for name, likelihood in pairs if likelihood is not None]
     given = by_output("`y`", rows.y, names, needed)
     weights = one_or_each("`sample_weight`", rows.weights, names, needed)
     count = data.length(rows.x)
     found = [
-        _of_output(np.asarray(y), weight, count, output, likelihood, dtype)
-        for y, weight, (_, output, likelihood) in zip(
+        _of_output(
+            np.asarray(y), weight, mask, count, output, likelihood, dtype
+        )
+        for y, weight, (output, mask, likelihood) in zip(
             given, weights, parts, strict=True
         )
         if likelihood is not None
@@ -126,6 +131,7 @@ def targets_and_weights(
 def _of_output(
     y: Array,
     weight: Any,
+    mask: Any,
     rows: int,
     output: Any,
     likelihood: Likelihood,
@@ -139,11 +145,8 @@ def _of_output(
     data.check_numbers("`y`", y)
     places = (rows, *output.shape[1:-1])
     weights = weights_of(weight, places)
-    if keras_private.mask_of(output) is None:  # or padding may be anything
-        # Where the weight is 0 any value may be, as in `evaluate`.
-        counted = data_checks.without_weightless(y, weights)
-        data.check_finite("y", counted)
-        data_checks.check_values(counted, likelihood, output)
+    # Where the weight is 0, or in padding, any value may be, as in `evaluate`.
+    data_checks.counted(y, weights, mask, likelihood, output)
     if weights is None:
         return y, np.ones(rows, dtype)
     return y, weights.astype(dtype)

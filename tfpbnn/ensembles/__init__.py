@@ -32,6 +32,9 @@ from tfpbnn.posteriors.batch_norm import update_batch_norm
 from tfpbnn.posteriors.low_rank_normal import SWAGPosterior
 from tfpbnn.posteriors.weight_samples import WeightSamples
 
+# Its components need not be of SWAG.
+PosteriorMixture = MultiSWAG
+
 __all__ = [
     "MIMO",
     "SWA",
@@ -46,6 +49,7 @@ __all__ = [
     "MixedEnsemble",
     "MultiSWAG",
     "PackedEnsemble",
+    "PosteriorMixture",
     "RayExecutor",
     "SWAGPosterior",
     "SnapshotEnsemble",

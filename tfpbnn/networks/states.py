@@ -217,16 +217,16 @@ def _constants(part: Any) -> dict[str, Any]:
     """Finds arrays and numbers among the attributes of a user's layer."""
     if reading.is_ours(part):
         return {}
-    common = _common_names()
+    common = common_names()
     return {
         name: value
         for name, value in vars(part).items()
-        if name not in common and _is_plain(value)
+        if name not in common and is_plain(value)
     }
 
 
 @functools.cache
-def _common_names() -> frozenset[str]:
+def common_names() -> frozenset[str]:
     """Lists the attributes that layers and models of all classes have."""
     bare, dense = keras.layers.Layer(), keras.layers.Dense(1)
     bare.add_weight(shape=())
@@ -245,11 +245,12 @@ def _common_names() -> frozenset[str]:
     return frozenset().union(*map(vars, layers))
 
 
-def _is_plain(value: Any) -> bool:
+def is_plain(value: Any) -> bool:
+    """Says whether a value is of numbers, texts and arrays alone."""
     if isinstance(value, Mapping):
-        return all(map(_is_plain, value.values()))
+        return all(map(is_plain, value.values()))
     if isinstance(value, list | tuple):
-        return all(map(_is_plain, value))
+        return all(map(is_plain, value))
     if isinstance(value, tf.Tensor):
         return hasattr(value, "numpy")
     return value is None or isinstance(

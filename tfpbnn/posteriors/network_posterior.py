@@ -37,6 +37,11 @@ class NetworkPosterior(Untrainable):
 
     has_statistics = False
 
+    @property
+    def draws_weights(self) -> bool:
+        """Says whether a draw is the network at the weights of `drawn`."""
+        return True
+
     def __init__(
         self,
         network: keras.Model,

@@ -145,6 +145,28 @@ def without_weightless(y: Array, weight: Any) -> Array:
     return y if spread is None else np.where(spread == 0, 0, y)
 
 
+def counted(
+    y: Array, weights: Any, mask: Any, likelihood: Likelihood, output: Any
+) -> Array:
+    """Checks the targets that count, and puts 0 for the others.
+
+    Args:
+        y: targets of one output.
+        weights: of rows or places, or None.
+        mask: of places, or None; one of other places than the targets' is that
+            of steps which a layer has joined, and is left out.
+        likelihood: of the targets.
+        output: the output, or a symbol of it.
+
+    Raises:
+        ValueError: if one is not finite, or none that the likelihood can give.
+    """
+    found = without_weightless(without_weightless(y, weights), mask)
+    data.check_finite("y", found)
+    check_values(found, likelihood, output)
+    return found
+
+
 def check(model: keras.Model, y: Any, of: str = "") -> None:
     """Raises if array targets have values that the compiled loss can't take.
 

@@ -19,13 +19,13 @@ Y = RNG.normal(size=(12, 1)).astype("float32")
 
 
 class Scaled(L.Layer):
-    factor = 1.0
-
     def build(self, shape):
         self.factor = 2.0
+        self.factors = {"inner": [1.0, np.ones(1, "float32")]}
 
     def call(self, x):
-        return self.factor * x
+        one, array = self.factors["inner"]
+        return self.factor * one * array * x
 
 
 def network(loss=None):
@@ -78,6 +78,14 @@ def attribute(model):
     model.layers[2].factor = 0.5
 
 
+def in_a_dict(model):
+    model.layers[2].factors["inner"][0] = 0.5
+
+
+def in_an_array(model):
+    model.layers[2].factors["inner"][1][:] = 0.5
+
+
 def recompiled(model):
     model.compile("sgd", likelihoods.Normal(2.0))
 
@@ -86,18 +94,15 @@ def in_units(model):
     model.loss.adapt(3 * Y)
 
 
-def keras_loss(model):
-    model.compile("sgd", "mse")
-
-
 CHANGES = {
     "weights": (trained, 0),
     "one weight": (moved, 0),
     "constants": (adapted, 1),
     "attribute": (attribute, 1),
+    "in a dict": (in_a_dict, 1),
+    "in an array": (in_an_array, 1),
     "loss": (recompiled, 1),
     "loss in place": (in_units, 1),
-    "loss of Keras": (keras_loss, 1),
 }
 
 

@@ -138,7 +138,7 @@ def test_datasets_equal_arrays(several):
     assert np.isclose(other.log_likelihood, posterior.log_likelihood)
 
 
-def test_saved_and_exported_posteriors_predict_the_same(several, tmp_path):
+def test_saved_posteriors_predict_the_same(several, tmp_path):
     _, x, _, posterior = several
     posterior.save(tmp_path / "posterior.keras")
     loaded = keras.saving.load_model(tmp_path / "posterior.keras")
@@ -150,9 +150,20 @@ def test_saved_and_exported_posteriors_predict_the_same(several, tmp_path):
         for p in (loaded, posterior)
     ]
     np.testing.assert_array_equal(*found)
-    asked = ["serving_default"]
-    tfpbnn.export(posterior, tmp_path / "served", signatures=asked)
-    assert (tmp_path / "served" / "saved_model.pb").exists()
+
+
+def test_mixtures_take_turns(several):
+    """Each component draws in its own way, to first order."""
+    model, x, y, posterior = several
+    parts = [posterior, tfpbnn.laplace(model, x, y, ["a"], "diag")]
+    mixture = tfpbnn.ensembles.PosteriorMixture(parts)
+    found, *each = (
+        tfpbnn.predict(p, x, 4, seed=0, verbose=0)["a"].outputs
+        for p in (mixture, *parts)
+    )
+    for draw in range(4):
+        expected = each[draw % 2][draw]
+        np.testing.assert_allclose(found[draw], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_a_grid_finds_the_least_nll(several, monkeypatch):

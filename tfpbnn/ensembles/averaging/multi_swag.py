@@ -18,15 +18,19 @@ from tfpbnn.posteriors.network_posterior import NetworkPosterior, Untrainable
 
 @registry.register("ensembles")
 class MultiSWAG(Untrainable):
-    """A mixture of the SWAG posteriors of several trainings, equally weighted.
+    """A mixture of the posteriors of several trainings, equally weighted.
+
+    They are of SWAG, or of any method that gives a posterior of one network's
+    weights, such as `laplace`, IVON or `CollectSamples`: for these it has the
+    name `PosteriorMixture` too.
 
     Draw s comes from component s modulo M. A call of the model, as by
     Keras's `predict` and `evaluate`, gives the mean of the components'
     outputs. It is compiled with the loss and metrics of the first component.
 
     Args:
-        components: the M `SWAGPosterior`s. Where networks have BatchNorm,
-            the results of `SWAGPosterior.materialize`.
+        components: the M posteriors. Of `SWAGPosterior`s whose networks have
+            BatchNorm, the results of `SWAGPosterior.materialize`.
 
     Raises:
         ValueError: if there is no component, one is there twice, or their
@@ -51,7 +55,9 @@ class MultiSWAG(Untrainable):
     ```
 
     Reference:
-        [Wilson and Izmailov, 2020](https://arxiv.org/abs/2002.08791)
+        [Wilson and Izmailov, 2020](https://arxiv.org/abs/2002.08791), and
+        [Eschenhagen et al., 2021](https://arxiv.org/abs/2111.03577) for
+        mixtures of Laplace approximations
     """
 
     has_mean = False
@@ -66,9 +72,10 @@ class MultiSWAG(Untrainable):
             self.num_draws = len(counts) * math.lcm(*counts)
         means = [component.num_means for component in components]
         self.num_means = len(means) * math.lcm(*means)
-        self._are_alike = are_alike(
+        # Of these one network stands for all, at the weights of any.
+        self._are_networks_at_weights = are_alike(
             [component.network for component in components]
-        )
+        ) and all(component.draws_weights for component in components)
         compile_like(self, first, "sgd")
         self.built = True
 
@@ -76,7 +83,7 @@ class MultiSWAG(Untrainable):
         size, first = len(self.components), self.components[0]
         number = tf.cast(number, tf.int64)
         component, number = tf.cast(number % size, tf.int32), number // size
-        if key is None or not self._are_alike:
+        if key is None or not self._are_networks_at_weights:
             draws = [
                 functools.partial(one.draw, x, number, key)
                 for one in self.components
@@ -124,14 +131,15 @@ class MultiSWAG(Untrainable):
 def _check(components: Any) -> None:
     if not isinstance(components, list | tuple) or not components:
         raise ValueError(
-            "`components` must be a list of one SWAGPosterior or more. "
+            "`components` must be a list of one posterior or more. "
             f"Received: components={components!r}"
         )
     for component in components:
         if not isinstance(component, NetworkPosterior):
             raise TypeError(
-                "`components` must be SWAGPosteriors, such as `swag.posterior`"
-                f", or WeightSamples. Received: {type(component).__name__}"
+                "`components` must be posteriors around one network each, such "
+                "as `swag.posterior`, WeightSamples or what `tfpbnn.laplace` "
+                f"gives. Received: {type(component).__name__}"
             )
     if len({id(component) for component in components}) < len(components):
         raise ValueError(

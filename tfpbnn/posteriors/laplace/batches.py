@@ -1,17 +1,18 @@
 """Reads the data of a curvature a batch at a time."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from tfpbnn.base import data
 from tfpbnn.base.by_output import by_output, one_or_each
-from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.places import weights_of
 from tfpbnn.base.types import Array
 from tfpbnn.likelihoods import Likelihood
 from tfpbnn.networks import missing, reading
+from tfpbnn.networks.calls import may_be_masked
+from tfpbnn.networks.masks import OutputMasks
 from tfpbnn.training import data_checks
 
 
@@ -37,6 +38,8 @@ class Batches:
         names: of all its outputs.
         outputs: its outputs for some rows, or symbols of them.
         likelihoods: of each output, or None.
+        shares: what the log-likelihood of an output is multiplied with, by the
+            names of those that have one.
         dtype: of weights.
     """
 
@@ -46,9 +49,13 @@ class Batches:
         names: list[str],
         outputs: list[Any],
         likelihoods: list[Likelihood | None],
+        shares: Mapping[str, float],
         dtype: str,
     ):
         self._network, self._names, self._dtype = network, names, dtype
+        self._shares = shares
+        is_masked = any(may_be_masked(network, outputs))
+        self._masks = OutputMasks(network) if is_masked else None
         parts = zip(names, outputs, likelihoods, strict=True)
         self._scored = [(n, y, like) for n, y, like in parts if like]
 
@@ -79,10 +86,10 @@ class Batches:
         x = data.as_rows("x", x, names, is_finite=False)
         missing.check_inputs(self._network, x)
         whole = self._batch(x, y, sample_weight)
-        for start in range(0, data.length(x), batch_size):
+        for start in range(0, data.length(whole.x), batch_size):
             stop = start + batch_size
             yield Batch(
-                reading.by_input(self._network, data.rows(x, start, stop)),
+                data.rows(whole.x, start, stop),
                 [one[start:stop] for one in whole.y],
                 [one[start:stop] for one in whole.weights],
             )
@@ -93,6 +100,7 @@ class Batches:
                 "`y` must be given, unless x is a dataset of (x, y) batches. "
                 "Received: y=None"
             )
+        x = reading.by_input(self._network, x)
         needed = [name for name, _, _ in self._scored]
         given = [
             target
@@ -107,17 +115,38 @@ class Batches:
             "`sample_weight`", sample_weight, self._names, needed
         )
         by_name = dict(zip(self._names, weights, strict=True))
-        rows = data.length(x)
+        rows, masks = data.length(x), self._masks_of(x)
         pairs = [
-            self._checked(np.asarray(target), by_name[name], rows, out, like)
+            self._checked(
+                np.asarray(target), by_name[name], masks[name], rows, out, like
+            )
             for target, (name, out, like) in zip(
                 given, self._scored, strict=True
             )
         ]
-        return Batch(x, [p[0] for p in pairs], [p[1] for p in pairs])
+        weighed = [
+            (weights * self._shares[name]).astype(self._dtype)
+            for (_, weights), (name, *_) in zip(
+                pairs, self._scored, strict=True
+            )
+        ]
+        return Batch(x, [y for y, _ in pairs], weighed)
+
+    def _masks_of(self, x: Any) -> dict[str, Any]:
+        """The mask of each output, or None."""
+        if self._masks is None:
+            return dict.fromkeys(self._names)
+        found = self._masks.of_rows(x)
+        return dict(zip(self._names, found, strict=True))
 
     def _checked(
-        self, y: Array, weight: Any, rows: int, output: Any, likelihood: Any
+        self,
+        y: Array,
+        weight: Any,
+        mask: Any,
+        rows: int,
+        output: Any,
+        likelihood: Any,
     ) -> tuple[Array, Array]:
         if not y.ndim or len(y) != rows:
             raise ValueError(
@@ -129,10 +158,7 @@ class Batches:
         rank = len(sizes)
         known = y.shape[1 : 1 + rank] if None in sizes else sizes
         weights = weights_of(weight, (rows, *known))
-        counted = data_checks.without_weightless(y, weights)
-        if mask_of(output) is None:
-            data.check_finite("y", counted)
-            data_checks.check_values(counted, likelihood, output)
+        counted = data_checks.counted(y, weights, mask, likelihood, output)
         if weights is None:
             weights = np.ones(rows)
-        return counted, weights.astype(self._dtype)
+        return counted, weights

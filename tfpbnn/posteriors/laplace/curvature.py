@@ -237,18 +237,14 @@ class Curvature:
     def _scores(self, targets: list[Target]) -> list[Tensor]:
         """The gradient of each row's log-likelihood, as its one column.
 
-        A row of weight w counts as w rows: with the square of its gradient, not
-        of w times its gradient.
+        What has weight w counts as w times: with the square of its gradient,
+        not of w times its gradient.
         """
-        rows = tf.reduce_max([_row_weights(t.weights) for t in targets], 0)
         found = []
         for index, target in zip(self._which, targets, strict=True):
             likelihood: Any = self._likelihoods[index]
             score = hessians.score(likelihood, target.outputs, target.y)
-            shape = [-1] + [1] * (len(score.shape) - 2)
-            root = tf.reshape(tf.sqrt(rows), shape)
-            factor = tf.math.divide_no_nan(target.weights, root)
-            found.append((score * factor[..., None])[None])
+            found.append((score * tf.sqrt(target.weights)[..., None])[None])
         return found
 
     def _check(self, share: float) -> None:

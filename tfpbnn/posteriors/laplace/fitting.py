@@ -17,6 +17,7 @@ from tfpbnn.posteriors.laplace.curvature import Curvature, Fitted
 from tfpbnn.posteriors.laplace.held_blocks import form_of
 from tfpbnn.posteriors.laplace.hessians import has_fisher
 from tfpbnn.posteriors.laplace.posterior import LINKS, LaplacePosterior
+from tfpbnn.posteriors.laplace.shares import shares
 from tfpbnn.posteriors.laplace.structures import RANKS, STRUCTURES
 from tfpbnn.prediction.collect import resolve
 from tfpbnn.prediction.predict import evaluate
@@ -89,7 +90,7 @@ def laplace(
             for all, or one for each.
         validation_data: (x, y), for "grid".
         likelihood: the likelihood or loss, or one for each output; None for the
-            compiled ones.
+            compiled ones, times their `loss_weights`.
         batch_size: the number of rows that are done at once, for arrays.
 
     Returns:
@@ -128,24 +129,26 @@ def laplace(
     checks.positive_integer("batch_size", batch_size)
     _check_prior(prior_precision, validation_data)
     model = copying.like_its_copies(model)
+    names, outputs = _outputs(model)
     loss = likelihood or reading.compiled_loss(model)
     variables = subsets.chosen(model, subset)
     subsets.check_layers(model, variables)
     if isinstance(prior_precision, Mapping):
         prior.each(prior_precision, variables)  # raises before the passes
-    names, outputs = _outputs(model)
     likelihoods = resolve(loss, names, [o.shape[-1] for o in outputs])
     _check_link(link, likelihoods)
     _check_hessian(hessian, likelihoods)
-    batches = Batches(model, names, outputs, likelihoods, variables[0].dtype)
+    given = {"x": x, "y": y, "sample_weight": sample_weight}
+    needed = [n for n, own in zip(names, likelihoods, strict=True) if own]
+    counts = dict.fromkeys(needed, 1.0)
+    if likelihood is None:
+        counts = shares(model, names, needed, given)
+    dtype = variables[0].dtype
+    batches = Batches(model, names, outputs, likelihoods, counts, dtype)
     curvature = Curvature(
-        model,
-        variables,
-        names,
-        likelihoods,
-        hessian,
-        lambda: batches.over(x, y, sample_weight, batch_size),
-    )
+        model, variables, names, likelihoods, hessian,
+        lambda: batches.over(**given, batch_size=batch_size),
+    )  # fmt: skip
     fitted = curvature.fitted(STRUCTURES[structure](rank))
     posterior = _posterior(model, variables, fitted, link)
     compile_like(posterior, model, "sgd")
@@ -175,7 +178,9 @@ def _outputs(network: Any) -> tuple[list[str], list[Any]]:
         raise TypeError(
             "`model` must be a Functional or Sequential Keras model. Received: "
             f"{type(network).__name__}. Make it of inputs and outputs; of a "
-            "posterior take its network"
+            "posterior take its network, and of an ensemble each member: "
+            "tfpbnn.ensembles.PosteriorMixture([tfpbnn.laplace(member, x, y) "
+            "for member in ensemble.members])"
         )
     return each_once(reading.output_names(network)), list(outputs)
 

@@ -4,7 +4,8 @@ A prior that is learned, or a comparison of structures, fits the same model many
 times, and to trace its slopes takes about as long as an epoch.
 """
 
-from collections.abc import Sequence
+import hashlib
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import keras
@@ -25,7 +26,9 @@ def functions_of(
     """Finds the dict of what was compiled for a model, empty if nothing was.
 
     It begins anew if anything that a graph has as a constant may have changed:
-    layers, variables, their attributes (as by `adapt`), or the likelihoods.
+    layers, variables, their attributes (as by `adapt`, or in place, in lists,
+    dicts and arrays), or the likelihoods. What objects of other classes hold is
+    not looked at.
 
     Args:
         model: a built model, which is not kept alive.
@@ -50,16 +53,33 @@ def functions_of(
 
 
 def _state(part: Any, held: list[Any]) -> Any:
-    """Describes the attributes of an object."""
+    """Describes the attributes of an object, by their contents if plain."""
     if part is None:
         return None
     found: dict[str, Any] = {}
+    common = states.common_names()
     for name, value in settings_of(part).items():
-        if isinstance(value, _PLAIN):
+        if name not in common and states.is_plain(value):
+            found[name] = _contents(value)
+        elif isinstance(value, _PLAIN):
             found[name] = repr(value)
         elif not isinstance(part, keras.Model):  # which keeps its trainings
             found[name] = id(value)
-            if isinstance(value, tf.Tensor | np.ndarray):
-                held.append(value)
+            held.append(value)
     own = None if isinstance(part, keras.losses.Loss) else id(part)
     return type(part).__name__, own, sorted(found.items())
+
+
+def _contents(value: Any) -> Any:
+    """Describes what may be changed in place, by all that is in it."""
+    if isinstance(value, Mapping):
+        return [(repr(key), _contents(one)) for key, one in value.items()]
+    if isinstance(value, list | tuple):
+        return [_contents(one) for one in value]
+    if isinstance(value, np.ndarray | tf.Tensor):
+        array = np.asarray(value)
+        if array.dtype.hasobject:
+            return repr(array.tolist())
+        digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
+        return array.dtype.str, array.shape, digest
+    return repr(value)

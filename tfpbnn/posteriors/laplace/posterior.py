@@ -285,6 +285,10 @@ class LaplacePosterior(NetworkPosterior):
         own = self._prior_precision.value[block.weights[0]]
         return values + tf.cast(own, values.dtype)
 
+    @property
+    def draws_weights(self) -> bool:
+        return self.link == "sampling"
+
     def average(self, inputs: Any, training: bool = False) -> Any:
         return self.network(inputs, training=False)
 
@@ -292,7 +296,7 @@ class LaplacePosterior(NetworkPosterior):
         if key is None:
             with random.draw_scope(None):
                 return self.average(x)
-        if self.link == "sampling":
+        if self.draws_weights:
             return super().draw(x, number, key)
         if self.link == "linearized":
             return predictive.linearized(

@@ -34,28 +34,23 @@ def linearized(
         )
         return graph(x)
     values = [tf.identity(v.value) for v in variables]
-    with tf.GradientTape() as outer:
-        with tf.GradientTape() as inner:
-            inner.watch(values)
-            with DrawnValues(list(zip(variables, values, strict=True))):
-                outputs = network(x, training=False)
-            ends = [end_of(y) for y in keras.tree.flatten(outputs)]
-            leaves = [end.before for end in ends]
-        # The slope along the noises, by two gradients: TensorFlow has no
-        # forward derivatives of loops.
-        factors = [tf.zeros_like(y) for y in leaves]
-        outer.watch(factors)
-        none = tf.UnconnectedGradients.ZERO
-        slopes = inner.gradient(
-            leaves, values, factors, unconnected_gradients=none
-        )
-        total = tf.add_n(
-            [
-                tf.reduce_sum(tf.convert_to_tensor(s) * noise)
-                for s, noise in zip(slopes, noises, strict=True)
-            ]
-        )
-    changes = outer.gradient(total, factors, unconnected_gradients=none)
+    with DrawnValues(list(zip(variables, values, strict=True))):
+        outputs = network(x, training=False)
+    ends = [end_of(y) for y in keras.tree.flatten(outputs)]
+    leaves = [end.before for end in ends]
+    # The slope along the noises, by two gradients: TensorFlow has no forward
+    # derivatives of loops. Not by tapes, which record nothing where a graph is
+    # traced in an `init_scope`.
+    factors = [tf.zeros_like(y) for y in leaves]
+    none = tf.UnconnectedGradients.ZERO
+    slopes = tf.gradients(leaves, values, factors, unconnected_gradients=none)
+    total = tf.add_n(
+        [
+            tf.reduce_sum(tf.convert_to_tensor(s) * noise)
+            for s, noise in zip(slopes, noises, strict=True)
+        ]
+    )
+    changes = tf.gradients(total, factors, unconnected_gradients=none)
     moved = [
         end.activation(end.before + change)
         for end, change in zip(ends, changes, strict=True)

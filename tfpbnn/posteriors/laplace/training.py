@@ -11,6 +11,7 @@ from tfpbnn.callbacks import divisor as divisors
 from tfpbnn.posteriors.laplace import prior, subsets
 from tfpbnn.posteriors.laplace.fitting import laplace
 from tfpbnn.posteriors.laplace.posterior import LaplacePosterior
+from tfpbnn.posteriors.laplace.shares import divisors_of
 
 
 class MarginalLikelihoodTraining(keras.callbacks.Callback):
@@ -137,17 +138,17 @@ class MarginalLikelihoodTraining(keras.callbacks.Callback):
             rows = sum(data.length(inputs) for inputs, *_ in pairs)
         else:
             rows = data.length(x)
-        parts = divisors.divisors_of(
-            self.model, divisors.outputs_of(self.model), self._how["y"]
-        )
+        names = ("x", "y", "sample_weight")
+        given = {name: self._how[name] for name in names}
+        parts, values = divisors_of(self.model, given, rows, batches)
         if not parts:
             return float(rows)
-        values = [part.of_counts(rows, batches) for part in parts]
         return divisors.joint(self.model, parts, values)
 
     def _trace_anew(self) -> None:
         """Lets the next step know which weights have penalties."""
         self.model.make_train_function(force=True)
+        self.model.make_test_function(force=True)
 
 
 class _Penalties:
