@@ -18,9 +18,10 @@ from tfpbnn.base.types import Tensor
 
 # For as long as the process lives, as TensorFlow keeps what it compiles.
 _PROGRAMS: dict[str, Any] = {}
-# Attributes with the count of all graphs that the process has traced, which
-# nothing that runs forwards looks at.
-_COUNTED = ("_gradient_op_type",)
+# Attributes with names that count what the process has traced: of nodes, of
+# gradients, of what is captured. XLA, which runs forwards and on one device,
+# looks at none of them.
+_COUNTED = ("_class", "_gradient_op_type", "_user_specified_name")
 
 
 def compiled_graph(graph: Any) -> Callable[..., Any]:
