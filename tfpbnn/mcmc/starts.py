@@ -131,7 +131,8 @@ def _check_constants(problem: Problem, network: keras.Model) -> None:
             "as frozen layers and normalizations: that is the model's own for "
             f"all chains. Received: other values of {different}. Give its "
             "network as `model`, and to all members of an ensemble the same "
-            "constants, or make them random by `trainable_only=False`"
+            "constants, or make them random by `trainable_only=False`, "
+            "as BatchNormalization can't be"
         )
 
 
