@@ -46,6 +46,19 @@ def with_slope(factor):
     return run
 
 
+def called(factor):
+    """The slope of a function that the graph calls."""
+    inner = tf.function(lambda x: factor * x**2, autograph=False)
+
+    def run(x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            value = inner(x)
+        return tape.gradient(value, x)
+
+    return run
+
+
 def plus(values):
     """With an array that is too large to be a constant of the graph."""
     known = tf.constant(values, tf.float32, [200])
@@ -67,6 +80,7 @@ SHARED = {
     "another array": (plus(1.0), plus(2.0)),
     "another variable": (plus_variable(1.0), plus_variable(2.0)),
     "slopes": (with_slope(0.5), with_slope(0.5)),
+    "a called function": (called(0.5), called(0.5)),
 }
 OTHER = {
     "a constant": (lambda x: 2 * x, lambda x: 3 * x),
@@ -77,6 +91,7 @@ OTHER = {
     "an operation of a loop": (looped(0.5), looped(0.5, function=tf.sin)),
     "a branch": (either(0.5), either(0.6)),
     "slopes": (with_slope(0.5), with_slope(0.6)),
+    "a called function": (called(0.5), called(0.6)),
     "which output": (
         lambda x: (tf.sin(x), tf.cos(x)),
         lambda x: (tf.cos(x), tf.sin(x)),

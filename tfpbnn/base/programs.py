@@ -21,7 +21,13 @@ _PROGRAMS: dict[str, Any] = {}
 # Attributes with names that count what the process has traced: of nodes, of
 # gradients, of what is captured. XLA, which runs forwards and on one device,
 # looks at none of them.
-_COUNTED = ("_class", "_gradient_op_type", "_user_specified_name")
+_COUNTED = (
+    "_class",
+    "_gradient_op_type",
+    "_user_specified_name",
+    "backward_function_name",
+    "forward_function_name",
+)
 
 
 def compiled_graph(graph: Any) -> Callable[..., Any]:
@@ -104,7 +110,7 @@ class _Hashes:
             digest.update(
                 repr(
                     (
-                        self._called(node.op),
+                        self._meaning(node.op),
                         node.device,
                         [placed(name) for name in node.input],
                         self._attributes(node.attr),
@@ -127,12 +133,12 @@ class _Hashes:
             functions.append(value.func)
         if functions:
             return [
-                (self._called(f.name), self._attributes(f.attr))
+                (self._meaning(f.name), self._attributes(f.attr))
                 for f in functions
             ]
         return value.SerializeToString(deterministic=True)
 
-    def _called(self, name: str) -> str:
+    def _meaning(self, name: str) -> str:
         """What an operation or function does, by its name."""
         if name not in self._bodies:
             return name
