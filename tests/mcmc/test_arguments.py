@@ -73,6 +73,18 @@ CASES = {
     "memory": (plain, {"num_samples": 10**12}, "GiB"),
     "rows": (plain, {"y": Y[:3]}, "as many rows"),
     "NaN": (plain, {"y": np.full_like(Y, np.nan)}, "`y`.*finite"),
+    "a posterior": (
+        lambda: tfpbnn.ensembles.DeepEnsemble(plain(), 2),
+        {},
+        "`model` must be one network.*DeepEnsemble.*`init`",
+    ),
+    "seed": (plain, {"seed": -1}, "`seed` must be.*seed=-1"),
+    "no such folder": (
+        plain,
+        {"checkpoint": "no/such/folder/chains.npz"},
+        "`checkpoint` must be a file in a folder.*'no/such",
+    ),
+    "a folder": (plain, {"checkpoint": "."}, "`checkpoint` must be a file"),
     "weights": (plain, {"sample_weight": -np.ones(6)}, "`sample_weight`"),
     "infinite density": (
         plain,
@@ -87,6 +99,14 @@ def test_bad_input(case):
     make, kwargs, message = CASES[case]
     with pytest.raises(ValueError, match=message):
         sample(make(), **kwargs)
+
+
+@pytest.mark.parametrize("init", [np.zeros(3), [plain()], None, 3])
+def test_an_init_that_is_no_network(init):
+    if init is None:
+        init = {"weights": 3}
+    with pytest.raises(TypeError, match="`init` must be"):
+        sample(plain(), init=init)
 
 
 def test_a_model_that_was_never_built():

@@ -91,8 +91,43 @@ def test_a_file_of_other_arguments_is_refused_and_left_alone(tmp_path):
     assert file.read_bytes() == before
 
 
+@pytest.mark.parametrize("case", ["bytes", "array", "archive", "part"])
+def test_a_file_of_something_else_is_refused_and_left_alone(tmp_path, case):
+    file = tmp_path / "chains.npz"
+    with open(file, "wb") as stream:
+        if case == "bytes":
+            stream.write(b"words")
+        elif case == "array":
+            np.save(stream, np.zeros(3))
+        else:
+            np.savez(stream, other=np.zeros(3))
+    if case == "part":
+        file.write_bytes(file.read_bytes()[:-30])
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="`checkpoint` must be a new file"):
+        module.Checkpoint(file, {"seed": 1}).resumed([], 9)
+    assert file.read_bytes() == before
+
+
+def test_numbers_of_numpy_are_numbers(tmp_path):
+    file, given = tmp_path / "chains.npz", {"seed": np.int64(1), "b": 0.5}
+    module.Checkpoint(file, given | {"b": np.float64(0.5)}).write([])
+    assert module.Checkpoint(file, given | {"seed": 1}).resumed([], 9) == []
+
+
+def test_a_full_disk_loses_no_draws(tmp_path, monkeypatch):
+    def full(*_, **__):
+        raise OSError("No space left on device")
+
+    checkpoint = module.Checkpoint(tmp_path / "chains.npz", {"seed": 1})
+    monkeypatch.setattr(np, "savez", full)
+    with pytest.warns(UserWarning, match="go on, but can't.*No space left"):
+        checkpoint.write([])
+    assert not checkpoint.is_due()
+
+
 def test_chains_go_on_with_their_data_alone(tmp_path, monkeypatch):
-    """Data are not in the file, which is left alone if they are missing."""
+    """Data are not in the file, which is left alone if anything is other."""
 
     def interrupted(self, groups, bar):
         self._checkpoint.write(groups)
@@ -100,13 +135,15 @@ def test_chains_go_on_with_their_data_alone(tmp_path, monkeypatch):
 
     monkeypatch.setattr(runner.Runner, "compile", lambda *_: None)
     monkeypatch.setattr(runner.Runner, "run", interrupted)
-    model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
+    frozen = keras.layers.Dense(1, trainable=False, name="frozen")
+    layers = [keras.Input((1,)), keras.layers.Dense(1), frozen]
+    model = keras.Sequential(layers)
     file = tmp_path / "chains.npz"
 
-    def again(x, y):
-        likelihood = tfpbnn.likelihoods.Normal(scale=0.3)
+    def again(x, y, scale=0.3, **changed):
+        likelihood = tfpbnn.likelihoods.Normal(scale=scale)
         arguments = {"likelihood": likelihood, "seed": 0, "checkpoint": file}
-        tfpbnn.mcmc.sample(model, x, y, num_chains=1, **arguments)
+        tfpbnn.mcmc.sample(model, x, y, num_chains=1, **arguments | changed)
 
     rows = np.linspace(-1, 1, 20)[:, None]
     with pytest.raises(KeyboardInterrupt):
@@ -114,8 +151,22 @@ def test_chains_go_on_with_their_data_alone(tmp_path, monkeypatch):
     before = file.read_bytes()
     with pytest.raises(ValueError, match="`y` must be given"):
         again(None, None)
-    with pytest.raises(ValueError, match=r"(?s)same model, data.* with data="):
-        again(rows, rows**3)
+
+    def refused(name, y=rows, **changed):
+        message = rf"(?s)same model, data.* with.* {name}="
+        with pytest.raises(ValueError, match=message):
+            again(rows, y, **changed)
+
+    refused("data", rows**3)
+    refused("seed", seed=1)
+    refused("init", init=model)
+    refused("likelihood", scale=0.30001)
+    refused("terms", prior=tfpbnn.priors.Normal(scale=1.1))
+    with pytest.raises(KeyboardInterrupt):
+        again(rows, rows)  # all is as it was
+    before = file.read_bytes()
+    frozen.kernel.assign(1.00001 * frozen.kernel)
+    refused("constants")
     assert file.read_bytes() == before
 
 

@@ -13,6 +13,7 @@ import pytest
 
 import tfpbnn
 from tests.mcmc.hierarchical import PRIORS, network
+from tfpbnn.base import programs
 from tfpbnn.diagnostics import convergence
 from tfpbnn.mcmc.progress import ChainBar
 from tfpbnn.mcmc.runner import Runner
@@ -166,7 +167,10 @@ def test_without_data_weights_are_drawn_from_their_priors(of_priors):
 
 def test_a_chain_depends_on_its_seed_and_place_alone(posterior):
     """Not on the number of chains, nor of draws; thinned is every third."""
+    compiled = len(programs._PROGRAMS)
     more = draw(linear(), num_chains=3, num_samples=5, thin=3)
+    # XLA has nothing to do for a model that is made once more.
+    assert len(programs._PROGRAMS) == compiled
     np.testing.assert_array_equal(
         vectors(more)[:2], vectors(posterior)[:, 2:15:3]
     )

@@ -1,6 +1,7 @@
 """Reads data in the forms that Keras takes."""
 
 import functools
+import hashlib
 import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -351,6 +352,15 @@ def count_examples(x: Any, validation_split: float = 0.0) -> int:
     if is_stream(x) or not forms.is_array(one := first(x)):
         raise unknown_length(f"{type(x).__name__} object")
     return math.floor(forms.length(one) * (1 - validation_split))
+
+
+def digest(arrays: Iterable[Any]) -> str:
+    """A hash of the values, shapes and types of arrays."""
+    found = hashlib.sha256()
+    for array in map(np.asarray, arrays):
+        found.update(repr((array.shape, array.dtype.str)).encode())
+        found.update(np.ascontiguousarray(array).tobytes())
+    return found.hexdigest()
 
 
 class Uncounted(ValueError):

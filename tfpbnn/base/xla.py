@@ -6,8 +6,25 @@ from typing import Any
 
 import tensorflow as tf
 
+from tfpbnn.base.programs import compiled_graph
+from tfpbnn.base.types import Tensor
+
 # What TensorFlow raises if XLA does not know an operation or its shapes.
 _REFUSED = (tf.errors.InvalidArgumentError, tf.errors.UnimplementedError)
+
+
+def run_as_graph(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Runs a function as a graph that serves once.
+
+    Where a `tf.function` is called that was made for this call, TensorFlow
+    warns of retracing from the fifth call on, which users can't help.
+
+    Args:
+        function: of tensors, and of structures of them.
+        arguments: what it is given.
+    """
+    graph = tf.function(function, autograph=False)
+    return graph.get_concrete_function(*arguments)(*arguments)
 
 
 class Compiler:
@@ -28,24 +45,34 @@ class Compiler:
         self._has_warned = False
 
     def compiled(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        """The function, compiled at its first call.
+        """The function of tensors, compiled at its first call of each shape.
+
+        It is an ordinary graph as long as XLA has not taken it.
 
         Errors of the function itself are raised as they are: they come from
         the ordinary graph too.
         """
-        chosen = tf.function(
+        traced = tf.function(
             function, jit_compile=self._with_xla, autograph=False
         )
+        plain = tf.function(function, autograph=False)
+        chosen: dict[Any, Callable[..., Any]] = {}
 
         def run(*arguments: Any) -> Any:
-            nonlocal chosen
+            specs = tf.nest.map_structure(_spec, arguments)
+            key = tuple(tf.nest.flatten(specs))
+            if key in chosen:
+                return chosen[key](*arguments)
+            graph = traced.get_concrete_function(*specs)
+            program = compiled_graph(graph) if self._with_xla else graph
             try:
-                return chosen(*arguments)
+                found = program(*arguments)
             except _REFUSED as error:
-                chosen = tf.function(function, autograph=False)
-                found = chosen(*arguments)
+                program = plain.get_concrete_function(*specs)
+                found = program(*arguments)
                 self._warn(error)
-                return found
+            chosen[key] = program
+            return found
 
         return run
 
@@ -58,3 +85,7 @@ class Compiler:
             f"which is slower: {str(error).strip().splitlines()[0]}",
             stacklevel=3,
         )
+
+
+def _spec(tensor: Tensor) -> tf.TensorSpec:
+    return tf.TensorSpec(tensor.shape, tensor.dtype)

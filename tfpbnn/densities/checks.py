@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import keras
 
 from tfpbnn.networks import reading
+from tfpbnn.networks.posterior import Posterior
 from tfpbnn.particles.effects import is_random
 
 _DROPOUTS = (
@@ -14,6 +15,21 @@ _DROPOUTS = (
     keras.layers.GaussianDropout,
     keras.layers.GaussianNoise,
 )
+
+
+def check_is_one(model: keras.Model) -> None:
+    """Raises if a model is a posterior, which stands for many networks.
+
+    Raises:
+        ValueError: with what to do.
+    """
+    if isinstance(model, Posterior):
+        raise ValueError(
+            "`model` must be one network. Received: "
+            f"{type(model).__name__}, a posterior of them. Give a network like "
+            "its own, and for chains that begin at the members of an ensemble "
+            "the ensemble as `init`"
+        )
 
 
 def check_layers(network: keras.Model, trainable_only: bool) -> None:

@@ -20,6 +20,7 @@ from tfpbnn.base import positive
 from tfpbnn.base.by_output import each_once
 from tfpbnn.base.tfp import tfp
 from tfpbnn.base.types import Array, Shape, Tensor
+from tfpbnn.base.xla import run_as_graph
 
 # From a shape to an array of it.
 Noise = Callable[[Shape], Array]
@@ -263,11 +264,10 @@ class Parameters:
 
         kinds = keras.tree.map_structure(lambda t: t.dtype, one(vectors[0]))
 
-        @tf.function(autograph=False)
         def all_of(vectors: Tensor) -> Any:
             return tf.map_fn(one, vectors, fn_output_signature=kinds)
 
-        return all_of(tf.constant(vectors))
+        return run_as_graph(all_of, tf.constant(vectors))
 
     def log_prior(self, vector: Tensor) -> Tensor:
         """The log-density of a vector `[D]` before the data."""

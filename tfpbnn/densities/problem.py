@@ -1,17 +1,20 @@
 """A density of weights, from a model, data, a likelihood and priors."""
 
-import hashlib
 from typing import Any
 
 import keras
 import numpy as np
 
-from tfpbnn.base import gradients
+from tfpbnn.base import data, gradients
 from tfpbnn.base.by_output import names_of
 from tfpbnn.base.keras_private import mask_of
 from tfpbnn.base.types import Config
 from tfpbnn.densities import choosing, variational
-from tfpbnn.densities.checks import check_layers, warn_of_penalties
+from tfpbnn.densities.checks import (
+    check_is_one,
+    check_layers,
+    warn_of_penalties,
+)
 from tfpbnn.densities.log_density import (
     LogDensity,
     Network,
@@ -44,6 +47,7 @@ class Problem:
         row_shards: int | None = None,
     ):
         reading.check_built(model)
+        check_is_one(model)
         gradients.release()  # of densities that were there before
         self.model = model
         loss = likelihood or reading.compiled_loss(model)
@@ -104,15 +108,19 @@ class Problem:
         Not the names of layers: a model that is made once more in a notebook
         is the same, and Keras counts its layers on.
         """
-        digest = hashlib.sha256()
-        for leaf in keras.tree.flatten(self.density.rows):
-            digest.update(np.ascontiguousarray(leaf).tobytes())
+        random = {id(v) for v in self.parameters.variables}
+        constants = [
+            keras.ops.convert_to_numpy(v)
+            for v in self.network.weights
+            if id(v) not in random and not reading.is_noise(v)
+        ]
         return {
             "weights": [
                 ["/".join(name.split("/")[-2:]), list(shape)]
                 for name, shape in self.parameters.names()
             ],
-            "data": digest.hexdigest(),
+            "data": data.digest(keras.tree.flatten(self.density.rows)),
+            "constants": data.digest(constants),
             "likelihood": repr(self.likelihoods),
             "terms": self._terms(),
         }

@@ -9,6 +9,7 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base import checks
 from tfpbnn.base.types import Array, Tensor
+from tfpbnn.base.xla import run_as_graph
 from tfpbnn.densities.parameters import FixedPrior
 from tfpbnn.densities.problem import Problem
 from tfpbnn.diagnostics import convergence
@@ -195,11 +196,11 @@ def _draws(
 
     kinds = [q.loc.dtype for q in posteriors], tf.float64
 
-    @tf.function(autograph=False)
-    def every() -> Any:
-        return tf.map_fn(one, tf.range(count), fn_output_signature=kinds)
+    def every(numbers: Tensor) -> Any:
+        return tf.map_fn(one, numbers, fn_output_signature=kinds)
 
-    draws, log_q = keras.tree.map_structure(lambda t: t.numpy(), every())
+    found = run_as_graph(every, tf.range(count))
+    draws, log_q = keras.tree.map_structure(lambda t: t.numpy(), found)
     for posterior, found in zip(posteriors, draws, strict=True):
         ties = np.mean(found[1:] == found[0])
         if posterior.is_random and ties > _MOST_TIES:

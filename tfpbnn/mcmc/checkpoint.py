@@ -4,6 +4,8 @@ import json
 import os
 import pathlib
 import time
+import warnings
+import zipfile
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,9 +16,11 @@ from tfpbnn.base.types import Config
 from tfpbnn.mcmc.chains import Chains
 from tfpbnn.mcmc.program import ChainState, Trace
 
-_VERSION = 2
+_VERSION = 3
 # Writing takes at most about a twentieth of the time.
 _SECONDS, _SHARE = 10.0, 20.0
+# What NumPy raises of files that are no archives of arrays, or not whole.
+_UNREADABLE = (EOFError, KeyError, OSError, TypeError, ValueError)
 
 
 class Checkpoint:
@@ -32,9 +36,21 @@ class Checkpoint:
         Args:
             path: where it is to be.
             settings: what the chains depend on, as plain data.
+
+        Raises:
+            ValueError: if there can't be a file.
         """
         self.path = pathlib.Path(os.path.expanduser(path))
-        self._settings = settings
+        if self.path.is_dir() or not self.path.parent.is_dir():
+            raise ValueError(
+                "`checkpoint` must be a file in a folder that is there. "
+                f"Received: checkpoint={str(path)!r}"
+            )
+        # As they are read back: numbers may be NumPy's.
+        text = json.dumps(
+            settings | {"version": _VERSION}, default=lambda n: n.item()
+        )
+        self._settings: Config = json.loads(text)
         self._next = time.monotonic() + _SECONDS
 
     def is_due(self) -> bool:
@@ -42,8 +58,24 @@ class Checkpoint:
         return time.monotonic() >= self._next
 
     def write(self, groups: Sequence[Chains]) -> None:
-        """Writes where the chains are, and what they have drawn."""
+        """Writes where the chains are, and what they have drawn.
+
+        Where that fails, as on a full disk, it warns: the draws in memory are
+        not to be lost.
+        """
         began = time.monotonic()
+        try:
+            self._write(groups)
+        except OSError as error:
+            warnings.warn(
+                f"The chains go on, but can't be written to {self.path}: "
+                f"{error}",
+                stacklevel=2,
+            )
+        took = time.monotonic() - began
+        self._next = time.monotonic() + max(_SECONDS, _SHARE * took)
+
+    def _write(self, groups: Sequence[Chains]) -> None:
         arrays = {}
         for number, group in enumerate(groups):
             # Both are of one call: threads go on meanwhile.
@@ -53,16 +85,13 @@ class Checkpoint:
             if traces is not None:
                 for name, values in traces._asdict().items():
                     arrays[f"trace_{number}_{name}"] = values
-        settings = json.dumps(self._settings | {"version": _VERSION})
-        arrays["settings"] = np.array(settings)
+        arrays["settings"] = np.array(json.dumps(self._settings))
         part = self.path.with_name(f"{self.path.name}.part")
         with open(part, "wb") as file:
             np.savez(file, **arrays)
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, self.path)
-        took = time.monotonic() - began
-        self._next = time.monotonic() + max(_SECONDS, _SHARE * took)
 
     def resumed(self, groups: list[Chains], most: int) -> list[Chains]:
         """The chains of the file, if there is one; else those given.
@@ -72,13 +101,13 @@ class Checkpoint:
             most: how many steps they are to make.
 
         Raises:
-            ValueError: if the file is of other settings, or its chains have
-                made more steps; it is left alone.
+            ValueError: if the file is none of this class or of other
+                settings, or its chains have made more steps; it is left alone.
         """
         if not self.path.exists():
             return groups
+        self._check(self._read_settings())
         with np.load(self.path, allow_pickle=False) as file:
-            self._check(json.loads(str(file["settings"])))
             found = [
                 Chains(_state(file, number, group.state), _traces(file, number))
                 for number, group in enumerate(groups)
@@ -92,11 +121,25 @@ class Checkpoint:
             )
         return found
 
+    def _read_settings(self) -> Config:
+        try:
+            with (
+                open(self.path, "rb") as stream,
+                np.load(stream, allow_pickle=False) as file,
+            ):
+                found: Config = json.loads(str(file["settings"]))
+        except (*_UNREADABLE, zipfile.BadZipFile) as error:
+            raise ValueError(
+                "`checkpoint` must be a new file, or one that chains were "
+                f"written to. Received: {self.path}. Give another path, or "
+                f"remove the file to begin anew. It can't be read: {error}"
+            ) from error
+        return found
+
     def _check(self, found: Config) -> None:
-        wanted = self._settings | {"version": _VERSION}
         other = [
             f"{name}={found.get(name)!r} (now {value!r})"
-            for name, value in wanted.items()
+            for name, value in self._settings.items()
             if found.get(name) != value
         ]
         if other:

@@ -3,9 +3,10 @@
 from typing import Any, NamedTuple
 
 import keras
+import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base.types import Tensor, Tree
+from tfpbnn.base.types import Array, Tensor, Tree
 from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.mcmc import adaptation
 from tfpbnn.mcmc.adaptation import StepSize, Widths
@@ -112,7 +113,7 @@ class Program:
         count = len(keep)
         keeps = tf.pad(tf.constant(keep), [[0, MOST_STEPS - count]])
         state, trace = self._function(
-            state, tf.constant(flags), keeps, tf.constant(count), data
+            state, tf.constant(_table(flags)), keeps, tf.constant(count), data
         )
         kept = int(sum(keep))
         return state, Trace(*(t[:kept] for t in trace))
@@ -126,7 +127,8 @@ class Program:
         data: Tree,
     ) -> tuple[ChainState, Trace]:
         def body(i: Tensor, slot: Tensor, state: Any, arrays: Any) -> Any:
-            state, record = self._step(state, flags[state.step], data)
+            row = tf.minimum(state.step, flags.shape[0] - 1)
+            state, record = self._step(state, flags[row], data)
             # A step that is not kept is written over by the next.
             arrays = [
                 a.write(slot, r) for a, r in zip(arrays, record, strict=True)
@@ -208,3 +210,16 @@ class Program:
             state.step + 1,
             state.key,
         )
+
+
+def _table(flags: Any) -> Array:
+    """The flags of warm-up's steps, with a last row for all steps after it.
+
+    A power of two of rows, so that plans of other lengths have one program.
+    """
+    busy = np.flatnonzero(np.any(flags, axis=1))
+    count = int(busy[-1]) + 2 if len(busy) else 1
+    table: Array = np.zeros((1 << (count - 1).bit_length(), 4), bool)
+    known = flags[: len(table)]
+    table[: len(known)] = known
+    return table

@@ -225,6 +225,7 @@ class Settings:
         checks.integer("num_warmup", self.num_warmup, least=0)
         checks.positive_integer("num_samples", self.num_samples)
         checks.seed(self.seed)
+        checks.integer("seed", self.seed, least=0)
         checks.positive_integer("thin", self.thin)
         checks.positive_integer("max_tree_depth", self.max_tree_depth)
         checks.open_fraction("target_accept", self.target_accept)
@@ -268,12 +269,14 @@ def _drawn(
     if is_pooled:
         check_program(problem.density, settings.num_chains)
     written = problem.fingerprint() | dataclasses.asdict(settings)
+    written["init"] = starts.fingerprint(init)
     places.check(written, is_pooled)
-    groups = places.own(_groups(problem, init, settings))
     file = None
     if checkpoint is not None:
         del written["num_samples"]  # so that there may be more
         file = Checkpoint(places.path(checkpoint), written)
+    groups = places.own(_groups(problem, init, settings))
+    if file is not None:
         groups = file.resumed(groups, len(settings.plan.flags))
 
     def run() -> Any:

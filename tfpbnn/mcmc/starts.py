@@ -7,7 +7,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
-from tfpbnn.base import checks
+from tfpbnn.base import checks, data
 from tfpbnn.base.types import Array, Tensor, Tree
 from tfpbnn.densities.log_density import LogDensity
 from tfpbnn.densities.parameters import Noise, Parameters
@@ -146,7 +146,8 @@ def _check_constants(problem: Problem, network: keras.Model) -> None:
             "as frozen layers and normalizations: that is the model's own for "
             f"all chains. Received: other values of {different}. Give its "
             "network as `model`, and to all members of an ensemble the same "
-            "constants, or make them random by `trainable_only=False`"
+            "constants, or make them random by `trainable_only=False`, "
+            "as BatchNormalization can't be"
         )
 
 
@@ -228,19 +229,19 @@ def _from_posterior(
 
 def _optimized(density: LogDensity, start: Start) -> Start:
     """Near modes of the density, by some steps of Adam from each start."""
-    data = keras.tree.map_structure(tf.constant, density.data)
-    vector = _climb(density)(tf.constant(start.vector), data)
+    rows = keras.tree.map_structure(tf.constant, density.data)
+    vector = _climb(density)(tf.constant(start.vector), rows)
     return Start(vector.numpy(), start.scale)
 
 
 def _climb(density: LogDensity) -> Callable[[Tensor, Tree], Tensor]:
-    def run(vector: Tensor, data: Tree) -> Tensor:
+    def run(vector: Tensor, rows: Tree) -> Tensor:
         def body(
             i: Tensor, vector: Tensor, first: Tensor, second: Tensor
         ) -> Any:
             with tf.GradientTape() as tape:
                 tape.watch(vector)
-                value = density(vector, data)
+                value = density(vector, rows)
             slope = tape.gradient(value, vector)
             first = _BETA_1 * first + (1 - _BETA_1) * slope
             second = _BETA_2 * second + (1 - _BETA_2) * tf.square(slope)
@@ -280,9 +281,21 @@ def _check_finite(
 
 
 def _compiled(density: LogDensity) -> Callable[[Array], Array]:
-    data = keras.tree.map_structure(tf.constant, density.data)
+    rows = keras.tree.map_structure(tf.constant, density.data)
     function = density.compiler.compiled(density.__call__)
-    return lambda vectors: function(tf.constant(vectors), data).numpy()
+    return lambda vectors: function(tf.constant(vectors), rows).numpy()
+
+
+def fingerprint(init: Any) -> str:
+    """What tells beginnings apart: a name, or a hash of networks' weights."""
+    if isinstance(init, str):
+        return init
+    return data.digest(
+        keras.ops.convert_to_numpy(v)
+        for network in _networks(init)
+        for v in network.weights
+        if not reading.is_noise(v)
+    )
 
 
 def natural_count(init: Any, is_pooled: bool) -> int:

@@ -10,6 +10,7 @@ import tensorflow as tf
 from tfpbnn import random
 from tfpbnn.base import checks, registry
 from tfpbnn.base.types import Array, Config, Tensor
+from tfpbnn.base.xla import run_as_graph
 from tfpbnn.densities.parameters import Parameters, with_prior
 from tfpbnn.diagnostics import convergence
 from tfpbnn.networks.copying import clone, compile_like
@@ -168,7 +169,10 @@ class ChainPosterior(StackedWeights):
             "num_samples": num_samples,
         }
         prior = ChainPosterior(**config)
-        densities = tf.vectorized_map(parameters.log_prior, vectors)
+        densities = run_as_graph(
+            lambda v: tf.vectorized_map(parameters.log_prior, v),
+            tf.constant(vectors),
+        )
         nothing = np.zeros([len(STATISTICS), num_samples])
         statistics = dict(zip(STATISTICS, nothing, strict=True))
         statistics |= {"log_prob": densities, "acceptance": 1 + nothing[0]}

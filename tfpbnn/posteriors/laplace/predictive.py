@@ -7,6 +7,7 @@ import keras
 import tensorflow as tf
 
 from tfpbnn.base.types import Tensor
+from tfpbnn.base.xla import run_as_graph
 from tfpbnn.layers.drawn.base import DrawnValues
 from tfpbnn.posteriors.laplace.blocks import Block
 from tfpbnn.posteriors.laplace.ends import end_of
@@ -28,11 +29,9 @@ def linearized(
     """
     if tf.executing_eagerly():
         # Only a graph knows the operation that an output comes from.
-        graph = tf.function(
-            lambda x: linearized(network, variables, noises, x),
-            autograph=False,
+        return run_as_graph(
+            lambda x: linearized(network, variables, noises, x), x
         )
-        return graph(x)
     values = [tf.identity(v.value) for v in variables]
     with DrawnValues(list(zip(variables, values, strict=True))):
         outputs = network(x, training=False)
