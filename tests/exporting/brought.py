@@ -150,6 +150,28 @@ def swag_of_lookups():
     return posterior, [posterior]
 
 
+class Force(L.Layer):
+    """A user's: minus the slope of an energy, by a tape of its own."""
+
+    def build(self, shape):
+        self.energy = L.Dense(1, "tanh")
+        self.energy.build(shape)
+        super().build(shape)
+
+    def call(self, x):
+        with tf.GradientTape() as tape:
+            tape.watch(x)
+            energy = self.energy(x)
+        return -tape.gradient(energy, x)
+
+
+def slopes():
+    x = normal(4, 3)
+    given = keras.Input((3,), name="places")
+    model = compiled(keras.Sequential([given, Force(), bayes()]))
+    return Served(model, x, {"places": x})
+
+
 def quantized(mode):
     x = normal(4, 4)
     given = keras.Input((4,), name="features")
@@ -239,6 +261,7 @@ ALL = (
     hashed,
     binned,
     dropped,
+    slopes,
     recurrent_dropout,
     recurrent_dropout_that_is_off,
     int8,
