@@ -52,10 +52,14 @@ class Compiler:
         Errors of the function itself are raised as they are: they come from
         the ordinary graph too.
         """
+
+        def called(*arguments: Any) -> Any:
+            return function(*arguments)  # and so by its defaults
+
         traced = tf.function(
-            function, jit_compile=self._with_xla, autograph=False
+            called, jit_compile=self._with_xla, autograph=False
         )
-        plain = tf.function(function, autograph=False)
+        plain = tf.function(called, autograph=False)
         chosen: dict[Any, Callable[..., Any]] = {}
 
         def run(*arguments: Any) -> Any:

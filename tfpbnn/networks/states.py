@@ -10,6 +10,7 @@ import functools
 import pathlib
 import tempfile
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -228,6 +229,12 @@ def _constants(part: Any) -> dict[str, Any]:
 @functools.cache
 def common_names() -> frozenset[str]:
     """Lists the attributes that layers and models of all classes have."""
+    # In a thread, which no strategy and no policy of the caller's reaches.
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(_names_of_trained).result()
+
+
+def _names_of_trained() -> frozenset[str]:
     bare, dense = keras.layers.Layer(), keras.layers.Dense(1)
     bare.add_weight(shape=())
     inputs = keras.Input((1,))
