@@ -22,7 +22,6 @@ OF_ONE = {
     "band": lambda: plots.predictive_band(NUMBERS[:1], [2.0]),
     "members": lambda: plots.member_predictions(NUMBERS[:1], [2.0]),
     "split": lambda: plots.variance_split(NUMBERS[:1]),
-    "fan": lambda: plots.fan_chart(NUMBERS[:1]),
     "one epoch": lambda: plots.elbo(
         {"loss": [3.0], "kl": [2.0], "kl_weight": [0.1], "val_loss": [3.5]}
     ),

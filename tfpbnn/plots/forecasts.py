@@ -12,7 +12,6 @@ from tfpbnn.plots.style import (
     check_kind,
     finish,
     new_axes,
-    widened,
 )
 
 
@@ -80,16 +79,18 @@ def fan_chart(
     ):
         low, high = map(steps, predictive.interval(level))
         ax.fill_between(
-            *widened(x, low, high),
+            x,
+            low,
+            high,
             color=BLUE,
             alpha=shade,
             linewidth=0,
             label=f"{level:.0%} interval",
         )
-    ax.plot(*widened(x, median), color=BLUE, linestyle="--", label="median")
+    ax.plot(x, median, color=BLUE, linestyle="--", label="median")
     if history is not None:
         before = np.ravel(history)
-        width = (x[-1] - x[0]) / max(count - 1, 1) if count > 1 else 1
+        width = (x[-1] - x[0]) / (count - 1)
         times = x[0] + width * np.arange(-len(before), 0)
         ax.plot(times, before, color="black", label="before")
     if y is not None:
