@@ -1,8 +1,6 @@
 """Any posterior is drawn inside of an exported graph here."""
 
-import contextvars
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import keras
@@ -208,9 +206,7 @@ class ExportedDraws:
 
             arguments = [key, *flat, *rows]
             specs = [tf.TensorSpec(t.shape, t.dtype) for t in arguments]
-            self._functions[name] = _outside(
-                lambda: Hoisted(run, specs, self._kept)
-            )
+            self._functions[name] = Hoisted(run, specs, self._kept)
         return self._functions[name](key, *flat, *rows)
 
     def _coherent(
@@ -222,17 +218,6 @@ class ExportedDraws:
             lambda: self._call(STACKED, addressed, x, key),
             lambda: self._call(LOOPED, addressed, x, key),
         )
-
-
-def _outside(make: Callable[[], Any]) -> Any:
-    """Makes something outside of the graph that is being traced.
-
-    In a thread, since in an `init_scope` tapes record nothing: layers with one
-    of their own would have no gradients.
-    """
-    context = contextvars.copy_context()
-    with ThreadPoolExecutor(1) as pool:
-        return pool.submit(context.run, make).result()
 
 
 def batch_first(y: Tensor) -> Tensor:

@@ -34,8 +34,10 @@ class Hoisted:
         graph = traced(function, specs)
         given = graph.inputs[: len(specs)]
         cut = _expensive(graph.graph, given)
-        values = graph.prune([], cut)() if cut else []
-        self._kept = [_variable(value, kept) for value in values]
+        # Not with the trace: there tapes of layers would record nothing.
+        with tf.init_scope():
+            values = graph.prune([], cut)() if cut else []
+            self._kept = [_variable(value, kept) for value in values]
         self._rest = Rest(graph, [*given, *cut])
         self._structure = graph.structured_outputs
 
