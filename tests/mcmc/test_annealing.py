@@ -28,8 +28,13 @@ def problem():
     return Problem(linear(), X, Y, NORMAL, "normal", True, None)
 
 
-def test_they_begin_at_draws_of_the_posterior(problem):
-    """Each chain is one, independent of the others."""
+def test_they_begin_near_draws_of_the_posterior(problem):
+    """Each chain near one, independent of the others.
+
+    Variances may be off by less than 44 %: of 4,096 chains they were 0.84 to
+    1.04 of the exact ones. That the draws after warm-up are exact is tested
+    with the kernels.
+    """
     mean, covariance = exact()
     scale = np.linalg.cholesky(covariance)
     vectors = found(problem, "annealed", CHAINS, True)

@@ -27,6 +27,8 @@ def annealed(
     At first it counts so little that draws of the prior are draws of the
     posterior too, and every hill between modes is low. Then its power grows by
     a factor each path, and chains come down while they can still choose where.
+    They end near draws of the posterior, and not at some: units and step sizes
+    follow each chain's own path to the end.
 
     Args:
         density: of the posterior.

@@ -57,10 +57,10 @@ def _moved(variable: keras.Variable, value: Tensor) -> Tensor:
 def normals(key: Tensor, weight: Tensor, is_fused: bool) -> Tensor:
     """Draws standard normals in the shape of a weight.
 
-    Of float32 they have addresses, since XLA makes such numbers within the one
-    loop of a step, in a tenth of the time of Philox there: that makes words in
-    fours, anew for each. Noise of one step is never drawn again, or set beside
-    other noise, and has as many rounds as the tests of random numbers need.
+    Those of float32 have addresses: XLA makes such numbers within the one loop
+    of a step. It takes ten times as long with Philox, which makes words in
+    fours, and there makes all four for each. This noise is used once, in one
+    step, so it has only the rounds that the tests of random numbers need.
 
     Args:
         key: the key of the draw, `[2]`.

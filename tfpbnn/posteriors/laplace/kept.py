@@ -4,7 +4,6 @@ A prior that is learned, or a comparison of structures, fits the same model many
 times, and to trace its slopes takes about as long as an epoch.
 """
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +11,7 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from tfpbnn.base import data
 from tfpbnn.base.kept import kept_with
 from tfpbnn.base.keras_private import settings_of
 from tfpbnn.networks import states
@@ -80,6 +80,5 @@ def _contents(value: Any) -> Any:
         array = np.asarray(value)
         if array.dtype.hasobject:
             return repr(array.tolist())
-        digest = hashlib.sha256(np.ascontiguousarray(array)).hexdigest()
-        return array.dtype.str, array.shape, digest
+        return data.digest([array])
     return repr(value)
